@@ -1,0 +1,140 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { Inbox, short } from "./inbox.ts";
+
+/** One line of the log (`--log-format json`). A line that is no JSON object has level `"unparsed"`. */
+export interface LogLine {
+  readonly time: string;
+  readonly level: string;
+  readonly message: string;
+  readonly [field: string]: unknown;
+}
+
+export interface ChannelOptions {
+  /** Flags after the ones that every test needs. */
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Text of a `channel.toml` in the working folder. */
+  readonly toml?: string;
+  /** Working folder; without it an empty temporary one, removed at the end. */
+  readonly cwd?: string;
+}
+
+/** A running `channel`. */
+export interface ChannelProcess {
+  /** `http://127.0.0.1:PORT` */
+  readonly url: string;
+  readonly port: number;
+  readonly pid: number;
+  /** The log so far; grows. */
+  readonly lines: readonly LogLine[];
+  /** The log, to wait for lines. */
+  readonly log: Inbox<LogLine>;
+  /** Everything that it wrote to standard output and standard error, as it is. */
+  output(): string;
+  /** Ends it by SIGTERM, or by SIGKILL after 10 s. Its exit code; -1 if it had to be killed. Safe to call twice. */
+  stop(): Promise<number>;
+  kill(signal: NodeJS.Signals): void;
+  /** Its exit code, once it ends. */
+  readonly exited: Promise<number>;
+}
+
+const STARTUP_MS = 10_000;
+
+/** The executable under test: `CHANNEL_BIN`, else `dist/channel`. */
+export function channelBinary(): string {
+  return resolve(process.env.CHANNEL_BIN ?? join(import.meta.dir, "../../dist/channel"));
+}
+
+/**
+ * Starts the compiled executable on a free port and waits until it listens. Its environment is bare, its folder empty,
+ * so that nothing of the machine it runs on leaks into a test. Rejects with its output when it does not come up.
+ */
+export async function startChannel(options: ChannelOptions = {}): Promise<ChannelProcess> {
+  const made = options.cwd === undefined ? await mkdtemp(join(tmpdir(), "channel-test-")) : null;
+  const cwd = options.cwd ?? made ?? ".";
+  if (options.toml !== undefined) await writeFile(join(cwd, "channel.toml"), options.toml);
+
+  const child = Bun.spawn([channelBinary(), "--port", "0", "--log-format", "json", ...(options.args ?? [])], {
+    cwd,
+    env: { PATH: process.env.PATH ?? "", HOME: cwd, TZ: process.env.TZ ?? "UTC", ...options.env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const log = new Inbox<LogLine>("log", (line) => short(JSON.stringify(line)));
+  const output: string[] = [];
+  const reading = Promise.all([
+    readLines(child.stderr, (line) => {
+      output.push(line);
+      log.put(parseLine(line));
+    }),
+    readLines(child.stdout, (line) => output.push(line)),
+  ]);
+  const exited = (async () => {
+    const code = await child.exited;
+    await reading;
+    log.end(`the process ended with ${code}`);
+    if (made !== null) await rm(made, { recursive: true, force: true });
+    return code;
+  })();
+
+  const stop = async (): Promise<number> => {
+    if (child.exitCode === null) child.kill("SIGTERM");
+    let killed = false;
+    const timer = setTimeout(() => {
+      killed = true;
+      child.kill("SIGKILL");
+    }, 10_000);
+    const code = await exited;
+    clearTimeout(timer);
+    return killed ? -1 : code;
+  };
+
+  let url: URL;
+  try {
+    const line = await log.until((each) => each.message === "listening", "message listening", STARTUP_MS);
+    if (typeof line.url !== "string") throw new Error("the line that says listening has no url");
+    url = new URL(line.url);
+  } catch (error) {
+    await stop();
+    throw new Error(`channel did not start: ${String(error)}\n${output.join("\n")}`);
+  }
+
+  return {
+    url: `http://127.0.0.1:${url.port}`,
+    port: Number(url.port),
+    pid: child.pid,
+    lines: log.all,
+    log,
+    output: () => output.join("\n"),
+    stop,
+    kill: (signal) => child.kill(signal),
+    exited,
+  };
+}
+
+function parseLine(line: string): LogLine {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value === "object" && value !== null && "message" in value && "level" in value) {
+      const time = "time" in value ? String(value.time) : "";
+      return { ...value, time, level: String(value.level), message: String(value.message) };
+    }
+  } catch {
+    // falls through: a test that looks for unparsed lines will find it
+  }
+  return { time: "", level: "unparsed", message: line };
+}
+
+async function readLines(stream: ReadableStream<Uint8Array>, line: (text: string) => void): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = parts.pop() ?? "";
+    for (const part of parts) line(part);
+  }
+  if (rest !== "") line(rest);
+}
