@@ -42,6 +42,11 @@ export interface ChannelProcess {
 
 const STARTUP_MS = 10_000;
 
+const running = new Set<{ kill(signal: NodeJS.Signals): void }>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 /** The executable under test: `CHANNEL_BIN`, else `dist/channel`. */
 export function channelBinary(): string {
   return resolve(process.env.CHANNEL_BIN ?? join(import.meta.dir, "../../dist/channel"));
@@ -63,6 +68,7 @@ export async function startChannel(options: ChannelOptions = {}): Promise<Channe
     stdout: "pipe",
     stderr: "pipe",
   });
+  running.add(child);
   const log = new Inbox<LogLine>("log", (line) => short(JSON.stringify(line)));
   const output: string[] = [];
   const reading = Promise.all([
@@ -74,6 +80,7 @@ export async function startChannel(options: ChannelOptions = {}): Promise<Channe
   ]);
   const exited = (async () => {
     const code = await child.exited;
+    running.delete(child);
     await reading;
     log.end(`the process ended with ${code}`);
     if (made !== null) await rm(made, { recursive: true, force: true });

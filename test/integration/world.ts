@@ -1,0 +1,144 @@
+import Redis from "ioredis";
+import { type ChannelProcess, startChannel } from "./channel-process.ts";
+import { Inbox, short } from "./inbox.ts";
+import {
+  type ConnectOptions,
+  connectPhoenix,
+  mint,
+  type PhoenixClient,
+  type TokenClaims,
+} from "./phoenix-client.ts";
+import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
+
+export type BusName = "redis" | "embedded";
+
+/** Every bus that the executable can have: tests of the wire run over each. */
+export const BUSES: readonly BusName[] = ["redis", "embedded"];
+
+export const SECRET = "a-secret-of-these-tests-that-is-long-enough";
+export const ADMIN_SECRET = "the-administrator-of-these-tests-and-nobody-else";
+
+/** A message that a backend heard. */
+export interface Heard {
+  readonly name: string;
+  readonly payload: Buffer;
+}
+
+/** A backend: a Redis client that knows nothing of ours. */
+export interface Backend {
+  /** How many subscribers got it. */
+  publish(name: string | Buffer, payload: string | Buffer): Promise<number>;
+  /** Hears a pattern from now on. */
+  listen(pattern: string): Promise<Inbox<Heard>>;
+  readonly redis: Redis;
+  stop(): void;
+}
+
+/** The executable, its bus, and a backend on that bus. */
+export interface World {
+  readonly bus: BusName;
+  readonly channel: ChannelProcess;
+  /** `null` on the embedded bus. */
+  readonly redis: RedisProcess | null;
+  readonly backend: Backend;
+  /** A token of the server's secret for `channel`: `{id: "alice", channel}` and what `claims` says. */
+  token(channel: string, claims?: TokenClaims): string;
+  connect(options?: ConnectOptions): Promise<PhoenixClient>;
+  /** Asks `POST /token` with the administrator's secret. */
+  adminToken(id: string): Promise<string>;
+  /** Members of a channel by `GET /api/channels/:name`; status and body. */
+  api(path: string): Promise<{ status: number; body: unknown }>;
+  stop(): Promise<void>;
+}
+
+export interface WorldOptions {
+  /** Text of `channel.toml` below the secrets. Top-level keys first. */
+  readonly toml?: string;
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Starts everything that a test of the wire needs. */
+export async function startWorld(bus: BusName, options: WorldOptions = {}): Promise<World> {
+  const redis = bus === "redis" ? await startRedis() : null;
+  const port = redis?.port ?? freePort();
+  let channel: ChannelProcess;
+  try {
+    channel = await startChannel({
+      args: ["--bus", bus, "--redis-url", `redis://127.0.0.1:${port}`, ...(options.args ?? [])],
+      toml: `jwt_secret = "${SECRET}"\nadmin_secret = "${ADMIN_SECRET}"\n${options.toml ?? ""}`,
+      ...(options.env === undefined ? {} : { env: options.env }),
+    });
+  } catch (error) {
+    await redis?.stop();
+    throw error;
+  }
+  const backend = backendOn(port);
+  const clients: PhoenixClient[] = [];
+  const asked = { authorization: `Bearer ${ADMIN_SECRET}`, "content-type": "application/json" };
+
+  return {
+    bus,
+    channel,
+    redis,
+    backend,
+    token: (name, claims) => mint({ id: "alice", channel: name, ...claims }, SECRET),
+    connect: async (how) => {
+      const client = await connectPhoenix(channel.url, how);
+      clients.push(client);
+      return client;
+    },
+    adminToken: async (id) => {
+      const answer = await fetch(`${channel.url}/token`, {
+        method: "POST",
+        headers: asked,
+        body: JSON.stringify({ channel: "admin", id }),
+      });
+      const body: unknown = await answer.json();
+      if (typeof body === "object" && body !== null && "token" in body && typeof body.token === "string") {
+        return body.token;
+      }
+      throw new Error(`no token for admin: ${answer.status} ${JSON.stringify(body)}`);
+    },
+    api: async (path) => {
+      const answer = await fetch(channel.url + path, { headers: asked });
+      const body: unknown = await answer.json();
+      return { status: answer.status, body };
+    },
+    stop: async () => {
+      for (const client of clients) client.socket.cut();
+      backend.stop();
+      await channel.stop();
+      await redis?.stop();
+    },
+  };
+}
+
+/** A backend on a Redis, or on the embedded bus, at a port of loopback. */
+export function backendOn(port: number): Backend {
+  const open: Redis[] = [];
+  const client = (): Redis => {
+    const redis = new Redis({ host: "127.0.0.1", port, lazyConnect: true });
+    // A Redis that a test takes away is no surprise; without a listener ioredis prints it.
+    redis.on("error", () => {});
+    open.push(redis);
+    return redis;
+  };
+  const redis = client();
+  return {
+    redis,
+    publish: (name, payload) => redis.publish(name, payload),
+    listen: async (pattern) => {
+      const subscriber = client();
+      const heard = new Inbox<Heard>(`backend ${pattern}`, (each) => short(`${each.name} ${each.payload}`));
+      subscriber.on("pmessageBuffer", (_pattern: Buffer, name: Buffer, payload: Buffer) => {
+        heard.put({ name: name.toString(), payload });
+      });
+      await subscriber.psubscribe(pattern);
+      return heard;
+    },
+    stop: () => {
+      for (const each of open) each.disconnect();
+    },
+  };
+}
