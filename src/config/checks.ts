@@ -1,0 +1,82 @@
+import type { Config } from "../config.ts";
+import { isLoopback } from "./loopback.ts";
+import { readTls } from "./pem.ts";
+import type { Reader } from "./reader.ts";
+import { Refusal } from "./refusal.ts";
+import { LIMITS } from "./settings.ts";
+
+/** What serves HTTPS, of two paths. */
+export function bothOrNeither(reader: Reader, cert: string | null, key: string | null): Config["tls"] {
+  if (cert !== null && key !== null) {
+    return readTls(
+      { place: reader.place("tls_cert"), path: cert },
+      { place: reader.place("tls_key"), path: key },
+    );
+  }
+  if (cert !== null)
+    throw new Refusal(2, `${reader.place("tls_cert")} needs tls_key beside it: both or neither`);
+  if (key !== null)
+    throw new Refusal(2, `${reader.place("tls_key")} needs tls_cert beside it: both or neither`);
+  return null;
+}
+
+/** A client must be able to hold one message while the next one comes. */
+export function checkBuffers(reader: Reader, { limits }: Config): void {
+  if (limits.maxBufferedPerClient >= 2 * limits.maxPayload) return;
+  const key = reader.given("limits.max_buffered_per_client")
+    ? "limits.max_buffered_per_client"
+    : "limits.max_payload";
+  const rule = `limits.max_buffered_per_client (${LIMITS.maxBufferedPerClient.kind.print(limits.maxBufferedPerClient)})`;
+  const payload = LIMITS.maxPayload.kind.print(limits.maxPayload);
+  const least = LIMITS.maxBufferedPerClient.kind.print(2 * limits.maxPayload);
+  throw new Refusal(
+    2,
+    `${reader.place(key)}: ${rule} must be at least twice limits.max_payload (${payload}), so at least ${least}`,
+  );
+}
+
+/** Secrets that stand in examples, ours and others': whoever reads those can sign tokens. */
+const KNOWN_SECRETS = [
+  "secret",
+  "secret-key",
+  "your-secret",
+  "your-secret-key",
+  "my-secret",
+  "change-me",
+  "changeme",
+  "password",
+  "test",
+];
+
+export function refuseKnownSecrets(reader: Reader, config: Config): void {
+  if (isLoopback(config.host)) return;
+  for (const [key, secret] of [
+    ["jwt_secret", config.jwtSecret],
+    ["admin_secret", config.adminSecret],
+  ] as const) {
+    if (!KNOWN_SECRETS.includes(secret.toLowerCase())) continue;
+    const origin = reader.tangram && !reader.given(key) ? `${key} (Tangram's default)` : reader.place(key);
+    throw new Refusal(
+      2,
+      `${origin} is a secret known from examples, which is too weak beyond loopback (host ${config.host}); choose one of 32 random bytes`,
+    );
+  }
+}
+
+/** What works, but should not stay so. */
+export function warningsOf(reader: Reader, config: Config): string[] {
+  const warnings: string[] = [];
+  if (config.jwtSecretGenerated) {
+    warnings.push("no jwt_secret is set: a random one is used, and tokens made with it end with this run");
+  } else if (reader.tangram && !reader.given("jwt_secret")) {
+    warnings.push('jwt_secret is Tangram\'s default, "secret": anyone can sign tokens');
+  } else if (Buffer.byteLength(config.jwtSecret) < 32) {
+    warnings.push("jwt_secret is shorter than 32 bytes: it can be guessed from a token");
+  }
+  if (config.tokenEndpoint === "open" && !isLoopback(config.host)) {
+    warnings.push(
+      `token_endpoint is "open" on ${config.host}: anyone who reaches this server gets a token for ${config.tokenChannels.join(", ")}`,
+    );
+  }
+  return warnings;
+}

@@ -1,0 +1,163 @@
+import { readFileSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
+import { parse, TomlDate, TomlError } from "smol-toml";
+import { nearest } from "./nearest.ts";
+import { Refusal } from "./refusal.ts";
+import { CHANNEL, fullKey, SECTIONS, snake } from "./settings.ts";
+
+/** A value of the file, and the key as it stands there (`channel.port` in a tangram.toml is `port` here). */
+export interface Written {
+  readonly value: unknown;
+  readonly label: string;
+}
+
+/** What a configuration file says, by full key: nothing unknown, but no value looked at yet. */
+export interface ConfigFile {
+  /** As the operator knows it: the path given, or where it was found. */
+  readonly name: string;
+  /** Relative paths in the file start here. */
+  readonly folder: string;
+  readonly tangram: boolean;
+  readonly values: ReadonlyMap<string, Written>;
+  /** `[channels."<pattern>"]`, in the order of the file. */
+  readonly channels: readonly { readonly pattern: string; readonly values: ReadonlyMap<string, Written> }[];
+}
+
+/**
+ * Reads the file named, else the first one found: `channel.toml`, `tangram.toml`, then `system`. `null` where there is
+ * none. Throws a `Refusal`: exit code 1 for what cannot be read, 2 for what it says.
+ */
+export function readConfigFile(cwd: string, named: string | undefined, system: string): ConfigFile | null {
+  for (const name of named === undefined ? ["channel.toml", "tangram.toml", system] : [named]) {
+    const path = resolve(cwd, name);
+    const text = read(path, name, named !== undefined);
+    if (text !== null) return take(name, path, text);
+  }
+  return null;
+}
+
+function read(path: string, name: string, required: boolean): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : "";
+    if (!required && (code === "ENOENT" || code === "ENOTDIR")) return null;
+    throw new Refusal(1, `cannot read ${quoted(name)}: ${why(code)}`);
+  }
+}
+
+/** An error code of the file system in words. */
+export function why(code: unknown): string {
+  if (code === "ENOENT" || code === "ENOTDIR") return "no such file";
+  if (code === "EACCES" || code === "EPERM") return "permission denied";
+  if (code === "EISDIR") return "it is a folder";
+  return typeof code === "string" && code !== "" ? code : "unreadable";
+}
+
+/** A name from outside, so that it can't break the line of a message. */
+export function quoted(text: string): string {
+  const short = text.length > 80 ? `${text.slice(0, 77)}...` : text;
+  const escaped = JSON.stringify(short).replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+  return /^"[\w./:+-]+"$/.test(escaped) ? escaped.slice(1, -1) : escaped;
+}
+
+type Group = Record<string, unknown>;
+
+function isGroup(value: unknown): value is Group {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof TomlDate);
+}
+
+function take(name: string, path: string, text: string): ConfigFile {
+  const place = quoted(name);
+  let root: Group;
+  try {
+    root = parse(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const what = error.message.split("\n", 1)[0]?.replace(/^Invalid TOML document: /, "");
+    throw new Refusal(2, `${place}: line ${error.line}, column ${error.column}: ${what}`);
+  }
+  // A tangram.toml has a section for us among those of others, which are none of our business.
+  const tangram = /^tangram\b.*\.toml$/i.test(basename(path));
+  const group = tangram ? root.channel : root;
+  const found = new Found(place, tangram ? "channel." : "");
+  if (tangram && isGroup(root.core) && root.core.redis_url !== undefined) {
+    found.values.set("redis_url", { value: root.core.redis_url, label: "core.redis_url" });
+  }
+  if (group !== undefined && !isGroup(group))
+    throw new Refusal(2, `${place}: channel must be a section: [channel]`);
+  if (group !== undefined) found.collect(group);
+  return { name, folder: dirname(path), tangram, values: found.values, channels: found.channels };
+}
+
+const KNOWN = new Map(
+  Object.entries(SECTIONS).flatMap(([section, table]) =>
+    Object.keys(table).map((name) => [fullKey(section, name), section] as const),
+  ),
+);
+const KNOWN_OF_CHANNEL = Object.keys(CHANNEL).map(snake);
+
+class Found {
+  readonly values = new Map<string, Written>();
+  readonly channels: { pattern: string; values: Map<string, Written> }[] = [];
+  readonly #place: string;
+  readonly #prefix: string;
+
+  constructor(place: string, prefix: string) {
+    this.#place = place;
+    this.#prefix = prefix;
+  }
+
+  collect(group: Group): void {
+    for (const [key, value] of Object.entries(group)) {
+      if (KNOWN.get(key) === "") this.values.set(key, { value, label: this.#prefix + key });
+      else if (key === "channels") this.#patterns(value);
+      else if (key !== "" && Object.hasOwn(SECTIONS, key)) this.#section(key, value);
+      else throw this.#unknown(key, key, [...KNOWN.keys(), "channels"]);
+    }
+  }
+
+  #section(section: string, value: unknown): void {
+    if (!isGroup(value)) throw this.#noSection(section);
+    for (const [name, inner] of Object.entries(value)) {
+      const key = `${section}.${name}`;
+      if (KNOWN.get(key) !== section) throw this.#unknown(key, name, KNOWN.keys());
+      this.values.set(key, { value: inner, label: this.#prefix + key });
+    }
+  }
+
+  #patterns(value: unknown): void {
+    if (!isGroup(value)) throw this.#noSection('channels."<pattern>"');
+    for (const [pattern, inner] of Object.entries(value)) {
+      const section = `channels.${JSON.stringify(pattern)}`;
+      if (!isGroup(inner)) throw this.#noSection(`channels."<pattern>"`);
+      if (pattern === "" || !pattern.isWellFormed() || /[\u0000-\u001f\u007f-\u009f]/.test(pattern)) {
+        throw new Refusal(2, `${this.#place}: ${quoted(pattern)} under [channels] names no channel`);
+      }
+      const values = new Map<string, Written>();
+      for (const [name, written] of Object.entries(inner)) {
+        const key = `${section}.${name}`;
+        if (!KNOWN_OF_CHANNEL.includes(name)) throw this.#unknown(key, name, KNOWN_OF_CHANNEL);
+        values.set(name, { value: written, label: this.#prefix + key });
+      }
+      this.channels.push({ pattern, values });
+    }
+  }
+
+  #noSection(section: string): Refusal {
+    return new Refusal(
+      2,
+      `${this.#place}: ${this.#prefix}${section.split(".", 1)[0]} must be a section: [${this.#prefix}${section}]`,
+    );
+  }
+
+  #unknown(key: string, name: string, known: Iterable<string>): Refusal {
+    const candidates = [...known];
+    const meant = nearest(name, candidates);
+    const hint = meant === undefined ? `known keys: ${candidates.join(", ")}` : `did you mean ${meant}?`;
+    return new Refusal(2, `${this.#place}: unknown key ${quoted(this.#prefix + key)}; ${hint}`);
+  }
+}

@@ -1,0 +1,58 @@
+import type { Config, Loaded, LoadInput } from "../config.ts";
+import { bothOrNeither, checkBuffers, refuseKnownSecrets, warningsOf } from "./checks.ts";
+import { refuseUnknownVariables } from "./environment.ts";
+import { readConfigFile } from "./file.ts";
+import { readPublicKey } from "./pem.ts";
+import { Reader } from "./reader.ts";
+import { Refusal } from "./refusal.ts";
+import { CLAIMS, LIMITS, TOP } from "./settings.ts";
+
+const SYSTEM_FILE = "/etc/channel/channel.toml";
+
+/**
+ * Reads flags, environment and file, in this order of precedence, checks every value and how they go together, and
+ * fills in the defaults. Never throws for what an operator wrote.
+ */
+export function loadConfig(input: LoadInput): Loaded {
+  try {
+    return load(input);
+  } catch (error) {
+    if (error instanceof Refusal) return { ok: false, exitCode: error.exitCode, message: error.message };
+    throw error;
+  }
+}
+
+function load(input: LoadInput): Loaded {
+  const reader = new Reader(
+    input,
+    readConfigFile(input.cwd, input.flags.config, input.systemFile ?? SYSTEM_FILE),
+  );
+  refuseUnknownVariables(input.env);
+  const { jwtSecret, adminSecret, tlsCert, tlsKey, ...top } = reader.table("", TOP);
+  const config: Config = {
+    ...top,
+    redisUrlGiven: reader.given("redis_url"),
+    jwtSecret: jwtSecret ?? randomSecret(),
+    jwtSecretGenerated: jwtSecret === null,
+    jwtPublicKey:
+      top.jwtPublicKey === null ? null : readPublicKey(reader.place("jwt_public_key"), top.jwtPublicKey),
+    adminSecret: adminSecret ?? randomSecret(),
+    adminSecretGenerated: adminSecret === null,
+    tls: bothOrNeither(reader, tlsCert, tlsKey),
+    claims: reader.table("claims", CLAIMS),
+    limits: reader.table("limits", LIMITS),
+    channels: reader.channels(),
+  };
+  checkBuffers(reader, config);
+  refuseKnownSecrets(reader, config);
+  return { ok: true, config: freeze(config), sources: reader.sources, warnings: warningsOf(reader, config) };
+}
+
+function randomSecret(): string {
+  return crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: "base64url", omitPadding: true });
+}
+
+function freeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) if (typeof inner === "object" && inner !== null) freeze(inner);
+  return Object.freeze(value);
+}

@@ -1,0 +1,129 @@
+import { resolve } from "node:path";
+import type { ChannelSettings, LoadInput, Origin } from "../config.ts";
+import { isSet } from "./environment.ts";
+import { type ConfigFile, quoted, type Written } from "./file.ts";
+import { Refusal } from "./refusal.ts";
+import { CHANNEL, flagName, fullKey, type Setting, snake, type Table, variable } from "./settings.ts";
+
+/** Finds the winning value of each key, and remembers where it came from. */
+export class Reader {
+  readonly sources = new Map<string, Origin>();
+  readonly tangram: boolean;
+  readonly #input: LoadInput;
+  readonly #file: ConfigFile | null;
+
+  constructor(input: LoadInput, file: ConfigFile | null) {
+    this.#input = input;
+    this.#file = file;
+    this.tangram = file?.tangram ?? false;
+  }
+
+  table<T>(section: string, table: Table<T>): T {
+    return fill(table, (name) => this.#value(fullKey(section, name), table[name]));
+  }
+
+  /** Whether the operator said it, in whatever way. */
+  given(key: string): boolean {
+    return this.sources.get(key)?.source !== "default";
+  }
+
+  /** The beginning of a sentence about a key: where it was set, and its name there. */
+  place(key: string): string {
+    return this.sources.get(key)?.place ?? key;
+  }
+
+  channels(): ChannelSettings[] {
+    const written = [...(this.#file?.channels ?? [])].sort((a, b) => {
+      const longer = stem(b.pattern).length - stem(a.pattern).length;
+      // Of `room` and `room*` the name itself comes first.
+      return longer !== 0 ? longer : a.pattern.length - b.pattern.length;
+    });
+    return written.map(({ pattern, values }, index) => {
+      // What a pattern leaves open, the next longest one that covers it says.
+      const covering = written.slice(index + 1).filter((other) => covers(other.pattern, pattern));
+      const settings = fill(CHANNEL, (name) => {
+        const said = [{ values }, ...covering].find((one) => one.values.has(snake(name)));
+        const value = said?.values.get(snake(name));
+        if (value === undefined) return CHANNEL[name].default;
+        return this.#fromFile(`channels.${JSON.stringify(pattern)}.${snake(name)}`, CHANNEL[name], value);
+      });
+      return { pattern, ...settings };
+    });
+  }
+
+  #value<T>(key: string, setting: Setting<T>): T {
+    const { flags, env, cwd } = this.#input;
+    const written = this.#file?.values.get(key);
+    // A bad file is one even where a flag has the last word.
+    const fromFile = written === undefined ? undefined : this.#fromFile(key, setting, written);
+    if (setting.flag !== undefined) {
+      const flag = flags[flagName(key)];
+      if (flag !== undefined) return this.#take(key, setting, flag, cwd, "flag", `--${flagName(key)}`);
+    }
+    for (const name of [`CHANNEL_${variable(key)}`, variable(key)]) {
+      const text = env[name];
+      if (isSet(name, text)) return this.#take(key, setting, text, cwd, "environment", name);
+    }
+    if (fromFile !== undefined) return fromFile;
+    const tangram = this.tangram && setting.tangram !== undefined;
+    this.sources.set(key, { source: "default", detail: tangram ? "as Tangram" : "", place: key });
+    return tangram && setting.tangram !== undefined ? setting.tangram : setting.default;
+  }
+
+  #fromFile<T>(key: string, setting: Setting<T>, written: Written): T {
+    const file = quoted(this.#file?.name ?? "");
+    const folder = this.#file?.folder ?? this.#input.cwd;
+    return this.#take(key, setting, written.value, folder, "file", file, `${file}: ${written.label}`);
+  }
+
+  #take<T>(
+    key: string,
+    setting: Setting<T>,
+    raw: unknown,
+    folder: string,
+    source: Origin["source"],
+    detail: string,
+    place = detail,
+  ): T {
+    const based =
+      setting.path !== undefined && typeof raw === "string" ? resolved(setting.path, folder, raw) : raw;
+    const value = setting.kind.parse(based);
+    if (value === undefined) {
+      const got = setting.secret === undefined ? `, not ${shown(raw)}` : "";
+      throw new Refusal(2, `${place} must be ${setting.kind.expects}${got}`);
+    }
+    this.sources.set(key, { source, detail, place });
+    return value;
+  }
+}
+
+function fill<T>(table: Table<T>, value: <K extends keyof T & string>(name: K) => T[K]): T {
+  const values: Partial<T> = {};
+  for (const name in table) values[name] = value(name);
+  // Every key of the table, hence of T, has just been given its value.
+  return values as T;
+}
+
+function resolved(kind: "path" | "path or PEM", folder: string, text: string): string {
+  if (text.trim() === "") return text;
+  // A variable of a service file holds a PEM in one line, its line ends written out.
+  if (kind === "path or PEM" && text.includes("-----BEGIN")) return text.replaceAll("\\n", "\n").trim();
+  return resolve(folder, text);
+}
+
+function shown(raw: unknown): string {
+  if (typeof raw === "string")
+    return JSON.stringify(raw) === `"${raw}"` ? `"${quoted(raw).replace(/^"|"$/g, "")}"` : quoted(raw);
+  if (Array.isArray(raw))
+    return raw.every((one) => typeof one === "string") ? quoted(raw.join(",")) : "a list of other things";
+  return typeof raw === "object" ? "a section" : String(raw);
+}
+
+/** What a pattern's names begin with. */
+function stem(pattern: string): string {
+  return pattern.endsWith("*") ? pattern.slice(0, -1) : pattern;
+}
+
+function covers(wide: string, narrow: string): boolean {
+  return wide.endsWith("*") && stem(narrow).startsWith(stem(wide));
+}
