@@ -1,0 +1,127 @@
+import { createPublicKey, type KeyObject } from "node:crypto";
+import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify } from "jose";
+import { isJsonObject, type JsonObject, LEEWAY_SECS, type TokenRules } from "./hs256.ts";
+import type { TokenRefusal } from "./token.ts";
+
+/** Longest wait for a key set, in ms: a join never hangs longer. */
+const KEY_SET_TIMEOUT = 5_000;
+
+/** An unknown `kid` fetches the key set again at most this often, in ms. */
+const KEY_SET_COOLDOWN = 30_000;
+
+/** After a fetch that failed the key set is left alone for so long, in ms: tokens of anybody can ask for it. */
+const KEY_SET_BACKOFF = 1_000;
+
+const ALGORITHMS = ["RS256", "ES256", "EdDSA", "Ed25519"] as const;
+type Algorithm = (typeof ALGORITHMS)[number];
+
+export type KeyResult =
+  | { readonly ok: true; readonly payload: JsonObject }
+  | { readonly ok: false; readonly reason: TokenRefusal };
+
+/** Verifies what was signed elsewhere with a private key. Never rejects. */
+export type KeyVerify = (token: string) => Promise<KeyResult>;
+
+/** Whether an `alg` is one of those that a public key verifies here. */
+export function isAsymmetric(alg: string | null): boolean {
+  return ALGORITHMS.some((known) => known === alg);
+}
+
+/**
+ * Verifies with one public key. The key decides the algorithm, never the token.
+ *
+ * @param pem SubjectPublicKeyInfo, PKCS #1 or certificate
+ * @throws Error with one sentence when the text is no public key of RS256, ES256 or EdDSA
+ */
+export function publicKeyVerifier(pem: string, rules: TokenRules, now: () => number): KeyVerify {
+  const key = readPublicKey(pem);
+  const algorithms = algorithmsOf(key);
+  return (token) => attempt(() => jwtVerify(token, key, options(rules, algorithms, now)));
+}
+
+/**
+ * Verifies with the keys found at an address, fetched when first needed.
+ *
+ * @throws Error with one sentence when the address is none
+ */
+export function keySetVerifier(url: string, rules: TokenRules, now: () => number): KeyVerify {
+  const address = URL.parse(url);
+  if (address === null) throw new Error("jwks_url is no address.");
+  const keys = remoteKeys(address);
+  return async (token) => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<KeyResult>((resolve) => {
+      timer = setTimeout(() => resolve({ ok: false, reason: "unauthorized" }), KEY_SET_TIMEOUT);
+    });
+    try {
+      return await Promise.race([
+        attempt(() => jwtVerify(token, keys, options(rules, ALGORITHMS, now))),
+        late,
+      ]);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+}
+
+/** jose waits between fetches that succeeded only; a key set that answers with errors must not be hammered either. */
+function remoteKeys(url: URL): JWTVerifyGetKey {
+  let failedAt = Number.NEGATIVE_INFINITY;
+  return createRemoteJWKSet(url, {
+    timeoutDuration: KEY_SET_TIMEOUT,
+    cooldownDuration: KEY_SET_COOLDOWN,
+    [customFetch]: async (address, init) => {
+      if (performance.now() - failedAt < KEY_SET_BACKOFF) throw new Error("The key set failed a moment ago.");
+      try {
+        const answer = await fetch(address, init);
+        if (answer.status !== 200) failedAt = performance.now();
+        return answer;
+      } catch (error) {
+        failedAt = performance.now();
+        throw error;
+      }
+    },
+  });
+}
+
+function options(rules: TokenRules, algorithms: readonly string[], now: () => number) {
+  return {
+    algorithms: [...algorithms],
+    clockTolerance: LEEWAY_SECS,
+    currentDate: new Date(now()),
+    requiredClaims: ["exp"],
+    ...(rules.issuer === null ? {} : { issuer: rules.issuer }),
+    ...(rules.audience === null ? {} : { audience: rules.audience }),
+  };
+}
+
+async function attempt(
+  verify: () => Promise<{ payload: unknown; protectedHeader: object }>,
+): Promise<KeyResult> {
+  try {
+    const { payload, protectedHeader } = await verify();
+    if (Object.hasOwn(protectedHeader, "crit") || !isJsonObject(payload))
+      return { ok: false, reason: "unauthorized" };
+    return { ok: true, payload };
+  } catch (error) {
+    return { ok: false, reason: error instanceof errors.JWTExpired ? "token expired" : "unauthorized" };
+  }
+}
+
+function readPublicKey(pem: string): KeyObject {
+  if (pem.includes("PRIVATE KEY"))
+    throw new Error("jwt_public_key holds a private key: give the public one only.");
+  try {
+    return createPublicKey(pem);
+  } catch {
+    throw new Error("jwt_public_key is no public key in PEM text.");
+  }
+}
+
+function algorithmsOf(key: KeyObject): readonly Algorithm[] {
+  const details = key.asymmetricKeyDetails;
+  if (key.asymmetricKeyType === "rsa" && (details?.modulusLength ?? 0) >= 2048) return ["RS256"];
+  if (key.asymmetricKeyType === "ec" && details?.namedCurve === "prime256v1") return ["ES256"];
+  if (key.asymmetricKeyType === "ed25519") return ["EdDSA", "Ed25519"];
+  throw new Error("jwt_public_key must be an RSA key of 2048 bits or more, a P-256 key or an Ed25519 key.");
+}

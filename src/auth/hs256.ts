@@ -1,0 +1,130 @@
+import { isUtf8 } from "node:buffer";
+import { createHmac, timingSafeEqual } from "node:crypto";
+import type { TokenRefusal } from "./token.ts";
+
+/** A token longer than this is refused unread, whatever signed it. In characters, all of them ASCII in a good one. */
+export const MAX_TOKEN_BYTES = 8192;
+
+/** How far the clock of the one who signed may differ from ours, in seconds. */
+export const LEEWAY_SECS = 5;
+
+/** What a JSON object holds before anybody has looked at it. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** What must be in a token beside its signature; `null`: not looked at. */
+export interface TokenRules {
+  readonly issuer: string | null;
+  readonly audience: string | null;
+}
+
+export type Hs256Result =
+  | {
+      readonly ok: true;
+      readonly payload: JsonObject /** Index of the key that signed. */;
+      readonly key: number;
+    }
+  | { readonly ok: false; readonly reason: TokenRefusal };
+
+const UNAUTHORIZED = { ok: false, reason: "unauthorized" } as const;
+const EXPIRED = { ok: false, reason: "token expired" } as const;
+
+/** The text of an HMAC-SHA256 in base64url without padding. */
+const SIGNATURE_LENGTH = 43;
+
+/**
+ * Verifies a compact JWT signed with HS256 (RFC 7515, RFC 7519) at once: a join is held up by nothing. It is as strict
+ * as jose's `jwtVerify` and in three places stricter: base64url must be canonical (one text for each token), `crit` is
+ * refused whatever it lists, and `exp` is required.
+ *
+ * Only the header's `alg` and `crit` are looked at. `jku`, `jwk`, `x5u` and `kid` never choose a key.
+ *
+ * @param keys tried in their order
+ * @param now unix time in ms
+ */
+export function verifyHs256(
+  token: string,
+  keys: readonly Uint8Array[],
+  rules: TokenRules,
+  now: number,
+): Hs256Result {
+  if (token.length > MAX_TOKEN_BYTES) return UNAUTHORIZED;
+  const first = token.indexOf(".");
+  const second = token.indexOf(".", first + 1);
+  if (first < 1 || second < 0 || token.length - second - 1 !== SIGNATURE_LENGTH) return UNAUTHORIZED;
+
+  const header = decodeObject(token.slice(0, first));
+  if (header === null || ownValue(header, "alg") !== "HS256" || Object.hasOwn(header, "crit"))
+    return UNAUTHORIZED;
+
+  const key = signer(token.slice(0, second), token.slice(second + 1), keys);
+  if (key < 0) return UNAUTHORIZED;
+
+  const payload = decodeObject(token.slice(first + 1, second));
+  if (payload === null) return UNAUTHORIZED;
+  const refusal = checkParties(payload, rules) ?? checkTimes(payload, now);
+  return refusal ?? { ok: true, payload, key };
+}
+
+/** The `alg` of a token's header, for choosing who verifies it; nothing is believed yet. */
+export function algorithmOf(token: string): string | null {
+  if (token.length > MAX_TOKEN_BYTES) return null;
+  const end = token.indexOf(".");
+  const header = end < 1 ? null : decodeObject(token.slice(0, end));
+  const alg = header === null ? null : ownValue(header, "alg");
+  return typeof alg === "string" ? alg : null;
+}
+
+/** A claim of the object itself: `constructor` and `__proto__` are names like any other. */
+export function ownValue(object: JsonObject, name: string): unknown {
+  return Object.hasOwn(object, name) ? object[name] : undefined;
+}
+
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Comparing the printed signature with the one given also holds it to canonical base64url: 43 characters carry two
+ * bits more than 32 bytes, so four texts would decode to the same signature.
+ */
+function signer(signed: string, signature: string, keys: readonly Uint8Array[]): number {
+  const given = Buffer.from(signature, "utf8");
+  if (given.length !== SIGNATURE_LENGTH) return -1;
+  return keys.findIndex((key) => {
+    const right = createHmac("sha256", key).update(signed).digest("base64url");
+    return timingSafeEqual(given, Buffer.from(right, "latin1"));
+  });
+}
+
+function decodeObject(part: string): JsonObject | null {
+  const bytes = Buffer.from(part, "base64url");
+  if (bytes.toString("base64url") !== part || !isUtf8(bytes)) return null;
+  try {
+    const value: unknown = JSON.parse(bytes.toString("utf8"));
+    return isJsonObject(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function checkTimes(payload: JsonObject, now: number): Hs256Result | null {
+  const seconds = Math.floor(now / 1000);
+  const exp = ownValue(payload, "exp");
+  const nbf = ownValue(payload, "nbf");
+  const iat = ownValue(payload, "iat");
+  if (typeof exp !== "number" || !isDate(nbf) || !isDate(iat)) return UNAUTHORIZED;
+  if (nbf !== undefined && nbf > seconds + LEEWAY_SECS) return UNAUTHORIZED;
+  return exp <= seconds - LEEWAY_SECS ? EXPIRED : null;
+}
+
+function isDate(value: unknown): value is number | undefined {
+  return value === undefined || typeof value === "number";
+}
+
+function checkParties(payload: JsonObject, rules: TokenRules): Hs256Result | null {
+  if (rules.issuer !== null && ownValue(payload, "iss") !== rules.issuer) return UNAUTHORIZED;
+  if (rules.audience === null) return null;
+  const audience = ownValue(payload, "aud");
+  const named = Array.isArray(audience) ? audience.includes(rules.audience) : audience === rules.audience;
+  return named ? null : UNAUTHORIZED;
+}
