@@ -1,0 +1,138 @@
+import { Latency } from "./latency.ts";
+import { BEHIND_STAMP } from "./phoenix.ts";
+import type { Publication, Publisher } from "./publisher.ts";
+import { now, readStamp, STAMP_DIGITS } from "./stamp.ts";
+import type { Client } from "./websocket.ts";
+
+/** After so long without any progress what is missing counts as lost. */
+const LOST_MS = 1000;
+
+/** Counts what clients receive, and reads the stamps of some of them. */
+export class Deliveries {
+  readonly clients: readonly Client[];
+  readonly latency = new Latency();
+  received = 0;
+  expected = 0;
+  lastAt = 0;
+  /** Called once when `received` reaches `wakeAt`. */
+  wake: () => void = () => {};
+  wakeAt = Number.POSITIVE_INFINITY;
+
+  /** Of every `stampEvery`-th client all stamps are read: at a million deliveries a second reading each costs too much. */
+  constructor(clients: readonly Client[], stampEvery: number) {
+    this.clients = clients;
+    const count = (): void => {
+      this.received++;
+      if (this.received >= this.wakeAt) this.#wakeUp();
+    };
+    const countAndRead = (_client: Client, bytes: Buffer, start: number, end: number): void => {
+      if (end - start >= BEHIND_STAMP + STAMP_DIGITS) {
+        this.latency.record(now() - readStamp(bytes, end - BEHIND_STAMP));
+      }
+      this.received++;
+      if (this.received >= this.wakeAt) this.#wakeUp();
+    };
+    for (const client of clients) client.onMessage = client.index % stampEvery === 0 ? countAndRead : count;
+  }
+
+  reset(): void {
+    this.received = 0;
+    this.expected = 0;
+    this.latency.clear();
+    for (const client of this.clients) client.received = 0;
+  }
+
+  /** Resolves when all that is expected has come, or nothing has for a while. */
+  async drained(): Promise<void> {
+    const done = Promise.withResolvers<void>();
+    this.wakeAt = this.expected;
+    this.wake = done.resolve;
+    if (this.received >= this.expected) this.#wakeUp();
+    let last = this.received;
+    const timer = setInterval(() => {
+      if (this.received === last) done.resolve();
+      last = this.received;
+    }, LOST_MS);
+    await done.promise;
+    clearInterval(timer);
+    this.lastAt = performance.now();
+    this.wakeAt = Number.POSITIVE_INFINITY;
+  }
+
+  #wakeUp(): void {
+    this.wakeAt = Number.POSITIVE_INFINITY;
+    this.wake();
+  }
+}
+
+/**
+ * Publishes as fast as the receivers take it: a new batch goes out when no more than `inFlight` messages are on their
+ * way, judged by what has come in, so that no queue grows anywhere. Every message goes to every client.
+ */
+export async function flood(
+  deliveries: Deliveries,
+  publisher: Publisher,
+  batch: Publication,
+  inFlight: number,
+  seconds: number,
+): Promise<void> {
+  const each = deliveries.clients.length;
+  const size = batch.stampEnds.length;
+  const until = performance.now() + seconds * 1000;
+  const over = Promise.withResolvers<void>();
+  let lost = 0;
+  const refill = (): void => {
+    if (performance.now() >= until) {
+      over.resolve();
+      return;
+    }
+    while (deliveries.expected - lost - deliveries.received <= (inFlight - size) * each) {
+      publisher.send(batch);
+      deliveries.expected += size * each;
+    }
+    deliveries.wakeAt = deliveries.expected - lost - (inFlight - size) * each;
+  };
+  deliveries.wake = refill;
+  refill();
+  let last = deliveries.received;
+  const timer = setInterval(() => {
+    if (deliveries.received === last) {
+      lost = deliveries.expected - deliveries.received;
+      refill();
+    }
+    last = deliveries.received;
+  }, LOST_MS);
+  await over.promise;
+  clearInterval(timer);
+  deliveries.wakeAt = Number.POSITIVE_INFINITY;
+}
+
+/** Publishes one after the other, `perSecond` in all and evenly, whatever the receivers do; each goes to `each` clients. */
+export async function pace(
+  deliveries: Deliveries,
+  publisher: Publisher,
+  publications: readonly Publication[],
+  perSecond: number,
+  each: number,
+  seconds: number,
+): Promise<void> {
+  const total = Math.round(perSecond * seconds);
+  const began = performance.now();
+  const over = Promise.withResolvers<void>();
+  let sent = 0;
+  const timer = setInterval(
+    () => {
+      const due = Math.min(total, Math.floor(((performance.now() - began) / 1000) * perSecond));
+      while (sent < due) {
+        const publication = publications[sent % publications.length];
+        if (publication !== undefined) publisher.send(publication);
+        sent++;
+        deliveries.expected += each;
+      }
+      if (sent === total) over.resolve();
+    },
+    Math.max(1, 1000 / perSecond),
+  );
+  await over.promise;
+  clearInterval(timer);
+}

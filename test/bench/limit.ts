@@ -1,0 +1,59 @@
+/**
+ * The least that the runtime can do: Bun.serve and ioredis, one Bun topic for each channel, frames by concatenation.
+ * No check of any kind, no token, no presence. It is what our server is measured against, and no server for anyone:
+ * it understands exactly what the load generator sends.
+ */
+import { parseArgs } from "node:util";
+import { Redis } from "ioredis";
+
+const { values } = parseArgs({
+  args: Bun.argv.slice(2),
+  options: { port: { type: "string", default: "0" }, "redis-url": { type: "string" } },
+});
+const redisUrl = values["redis-url"];
+if (redisUrl === undefined) throw new Error("limit.ts needs --redis-url");
+
+const incoming = new Redis(redisUrl);
+// Commands of one tick travel together: without it each publish is a write of its own, and no limit.
+const outgoing = new Redis(redisUrl, { enableAutoPipelining: true });
+
+const server = Bun.serve({
+  hostname: "127.0.0.1",
+  port: Number(values.port),
+  development: false,
+  fetch(request, server) {
+    return server.upgrade(request) ? undefined : new Response("WebSocket only", { status: 426 });
+  },
+  websocket: {
+    perMessageDeflate: false,
+    message(socket, message) {
+      if (typeof message !== "string") return;
+      // ["<join_ref>","<ref>","<topic>","<event>",<payload>]
+      const joinRef = message.indexOf('"', 2);
+      const ref = message.indexOf('"', joinRef + 3);
+      const topic = message.indexOf('"', ref + 3);
+      const event = message.indexOf('"', topic + 3);
+      const channel = message.slice(ref + 3, topic);
+      const name = message.slice(topic + 3, event);
+      const reply = `${message.slice(0, topic)}","phx_reply",{"status":"ok","response":{}}]`;
+      if (name === "phx_join") {
+        socket.subscribe(channel);
+        socket.send(reply);
+        return;
+      }
+      outgoing
+        .publish(`from:${channel}:${name}`, message.slice(event + 2, -1))
+        .then(() => socket.send(reply));
+    },
+  },
+});
+
+incoming.on("pmessage", (_pattern: string, name: string, payload: string) => {
+  const colon = name.lastIndexOf(":");
+  const channel = name.slice(3, colon);
+  server.publish(channel, `[null,null,"${channel}","${name.slice(colon + 1)}",${payload}]`);
+});
+
+process.on("SIGTERM", () => process.exit(0));
+await Promise.all([incoming.psubscribe("to:*"), outgoing.ping()]);
+console.error(JSON.stringify({ level: "info", message: "listening", url: server.url.href }));

@@ -1,0 +1,30 @@
+/**
+ * The load generator: plays one scene against one server and prints what it found as one line of JSON. A process of its
+ * own, so that its work is never counted as the server's. Started by run.ts.
+ */
+import { parseArgs } from "node:util";
+import { scenes } from "./scenes.ts";
+
+const { values } = parseArgs({
+  args: Bun.argv.slice(2),
+  options: {
+    scene: { type: "string", default: "" },
+    url: { type: "string", default: "" },
+    pid: { type: "string", default: "" },
+    "redis-url": { type: "string", default: "" },
+    secret: { type: "string", default: "" },
+    short: { type: "boolean", default: false },
+  },
+});
+
+const scene = scenes.find(({ name }) => name === values.scene);
+if (scene === undefined) throw new Error(`no scene is called ${values.scene}`);
+const figures = await scene.play({
+  url: values.url,
+  pid: Number(values.pid),
+  redisUrl: values["redis-url"],
+  secret: values.secret,
+  short: values.short,
+});
+console.log(JSON.stringify(figures));
+process.exit(0);

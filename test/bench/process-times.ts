@@ -1,0 +1,48 @@
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+
+/** Linux tells process times in ticks of 10 ms (USER_HZ is 100 on every architecture that Bun runs on). */
+const TICK_MS = 10;
+
+/** User and system time that a process has used, all threads, in ms. From `/proc/<pid>/stat`. */
+export function cpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  // The second field is the name in parentheses and may hold spaces; utime and stime are fields 14 and 15.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
+
+/**
+ * Memory of a process in bytes: PSS (proportional set size) of `/proc/<pid>/smaps_rollup`, which counts shared pages by
+ * their share. What the kernel holds for its sockets is not in it.
+ */
+export function pssBytes(pid: number): number {
+  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "latin1");
+  const found = /^Pss:\s+(\d+) kB$/m.exec(rollup);
+  if (found === null) throw new Error(`no Pss in /proc/${pid}/smaps_rollup`);
+  return Number(found[1]) * 1024;
+}
+
+const LISTENING = "0A";
+
+/** The process that listens on a TCP port of this machine, for servers that somebody else started. */
+export function pidListeningOn(port: number): number {
+  const hex = port.toString(16).toUpperCase().padStart(4, "0");
+  const sockets = new Set<string>();
+  for (const table of ["/proc/net/tcp", "/proc/net/tcp6"]) {
+    for (const line of readFileSync(table, "latin1").split("\n").slice(1)) {
+      const fields = line.trim().split(/\s+/);
+      if (fields[1]?.endsWith(`:${hex}`) && fields[3] === LISTENING) sockets.add(`socket:[${fields[9]}]`);
+    }
+  }
+  for (const entry of readdirSync("/proc")) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      for (const descriptor of readdirSync(`/proc/${entry}/fd`)) {
+        if (sockets.has(readlinkSync(`/proc/${entry}/fd/${descriptor}`))) return Number(entry);
+      }
+    } catch {
+      // gone meanwhile, or somebody else's
+    }
+  }
+  throw new Error(`no process that may be looked at listens on port ${port}`);
+}

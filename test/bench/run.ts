@@ -1,0 +1,131 @@
+/** `bun run bench`: our server beside the least that the runtime can do, in alternating rounds. README.md says more. */
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { startRedis } from "../integration/redis-process.ts";
+import { hottest } from "./profile.ts";
+import type { Figures, Scene } from "./scene.ts";
+import { scenes } from "./scenes.ts";
+import { type Contender, limit, ours, peer, SECRET } from "./servers.ts";
+import { type Run, summarize, table } from "./table.ts";
+
+const USAGE = `bun run bench [options]
+  --scenes a,b          only these: ${scenes.map(({ name }) => name).join(", ")}
+  --rounds N            rounds for each scene (5; with --short 3)
+  --short               seconds instead of minutes, small crowds: finds regressions, gives no figure to quote
+  --only a,b            only these servers: limit, ours, or the name of a --server
+  --server name=ws://host:port[/path]   one more server that speaks Phoenix V2, already running on this machine
+  --redis-url URL       use this Redis, as the servers of --server do, instead of starting one
+  --jwt-secret TEXT     secret of the tokens that everyone joins with, where a --server checks them
+  --profile             run the servers from source under the CPU profiler and print their hottest functions
+  --json                print every run and the medians as JSON instead of the table`;
+
+const { values } = parseArgs({
+  args: Bun.argv.slice(2),
+  options: {
+    scenes: { type: "string" },
+    rounds: { type: "string" },
+    short: { type: "boolean", default: false },
+    only: { type: "string" },
+    server: { type: "string", multiple: true, default: [] },
+    "redis-url": { type: "string" },
+    "jwt-secret": { type: "string", default: SECRET },
+    profile: { type: "boolean", default: false },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+if (values.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
+
+const chosen = pick(scenes, values.scenes, "scene");
+const contenders = pick([limit, ours, ...values.server.map(parsePeer)], values.only, "server");
+const rounds = Number(values.rounds ?? (values.profile ? 1 : values.short ? 3 : 5));
+if (!Number.isInteger(rounds) || rounds < 1)
+  fail(`--rounds ${values.rounds}: a whole number from 1 is needed`);
+
+const redis = values["redis-url"] === undefined ? await startRedis() : null;
+const redisUrl = values["redis-url"] ?? redis?.url ?? "";
+const runs: Run[] = [];
+const profiles: string[] = [];
+try {
+  for (const scene of chosen) {
+    for (let round = 1; round <= rounds; round++) {
+      // Every other round in reverse, so that whatever drifts does not always meet the same server.
+      for (const contender of round % 2 === 1 ? contenders : contenders.toReversed()) {
+        const figures = await playOnce(scene, contender);
+        runs.push({ scene, server: contender.name, round, figures });
+        const each = (figures.serverMs * 1000) / figures.arrived;
+        console.error(`${scene.name} ${round}/${rounds} ${contender.name}: ${each.toFixed(3)} us`);
+      }
+    }
+  }
+} finally {
+  await redis?.stop();
+}
+
+const summaries = summarize(runs, limit.name);
+if (values.json) {
+  const plain = runs.map(({ scene, ...run }) => ({ scene: scene.name, ...run }));
+  console.log(JSON.stringify({ short: values.short, rounds, summaries, runs: plain }, null, 2));
+} else {
+  console.log(table(summaries, chosen));
+  for (const text of profiles) console.log(`\n${text}`);
+}
+
+/** Starts the server, plays the scene from a process of its own, stops the server. */
+async function playOnce(scene: Scene, contender: Contender): Promise<Figures> {
+  const profileInto = values.profile ? mkdtempSync(join(tmpdir(), "channel-profile-")) : null;
+  const server = await contender.start({ redisUrl, env: scene.env ?? {}, profileInto });
+  try {
+    const load = Bun.spawn(
+      [
+        ...[process.execPath, join(import.meta.dir, "load.ts"), "--scene", scene.name],
+        ...["--url", server.url, "--pid", String(server.pid), "--redis-url", redisUrl],
+        ...["--secret", values["jwt-secret"], ...(values.short ? ["--short"] : [])],
+      ],
+      { stdin: "ignore", stdout: "pipe", stderr: "pipe" },
+    );
+    const [printed, errors, code] = await Promise.all([
+      new Response(load.stdout).text(),
+      new Response(load.stderr).text(),
+      load.exited,
+    ]);
+    if (code !== 0) throw new Error(`${scene.name} against ${contender.name} failed:\n${errors}`);
+    const figures: Figures = JSON.parse(printed);
+    return figures;
+  } finally {
+    await server.stop();
+    if (profileInto !== null) {
+      profiles.push(`${scene.name}, ${contender.name} (${profileInto})\n${hottest(profileInto).join("\n")}`);
+    }
+  }
+}
+
+function parsePeer(text: string): Contender {
+  const at = text.indexOf("=");
+  if (at < 1 || !URL.canParse(text.slice(at + 1))) fail(`--server ${text}: name=ws://host:port is needed`);
+  return peer(text.slice(0, at), text.slice(at + 1));
+}
+
+function pick<T extends { readonly name: string }>(
+  all: readonly T[],
+  names: string | undefined,
+  what: string,
+): T[] {
+  if (names === undefined) return [...all];
+  return names.split(",").map((name) => {
+    const found = all.find((each) => each.name === name);
+    if (found === undefined)
+      fail(`no ${what} is called ${name}: there are ${all.map((each) => each.name).join(", ")}`);
+    return found;
+  });
+}
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(2);
+}

@@ -1,0 +1,59 @@
+import { cpuMs } from "./process-times.ts";
+
+/** What a scene is played against. */
+export interface Stage {
+  /** `ws://host:port` */
+  readonly url: string;
+  /** The server's process on this machine. */
+  readonly pid: number;
+  readonly redisUrl: string;
+  /** Secret for the tokens of those who join. */
+  readonly secret: string;
+  /** Seconds and small crowds instead of a measurement that can be quoted. */
+  readonly short: boolean;
+}
+
+/** What one run of a scene has found. */
+export interface Figures {
+  /** Deliveries, joins or answered pushes that came, of how many that were expected. */
+  readonly arrived: number;
+  readonly expected: number;
+  readonly seconds: number;
+  /** The server's user and system time, in ms. */
+  readonly serverMs: number;
+  /** The load generator's own, over the same time. */
+  readonly loadMs: number;
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+  /** The server's CPU for each connection made and upgraded, in us; where connecting is measured. */
+  readonly connectUs: number | null;
+  /** The server's memory (PSS) for each connection that has joined. */
+  readonly bytesEach: number | null;
+  /** Connections that the server has closed. */
+  readonly closed: number;
+}
+
+export interface Scene {
+  readonly name: string;
+  /** One line for the table's heading. */
+  readonly title: string;
+  readonly unit: "delivery" | "join" | "push";
+  /** Environment that our server needs for this scene. */
+  readonly env?: Readonly<Record<string, string>>;
+  play(stage: Stage): Promise<Figures>;
+}
+
+export interface Spent {
+  readonly serverMs: number;
+  readonly loadMs: number;
+}
+
+/** Starts to measure what the server and this process use; call the result to read it. */
+export function spending(stage: Stage): () => Spent {
+  const server = cpuMs(stage.pid);
+  const load = process.cpuUsage();
+  return () => {
+    const used = process.cpuUsage(load);
+    return { serverMs: cpuMs(stage.pid) - server, loadMs: (used.user + used.system) / 1000 };
+  };
+}

@@ -1,0 +1,10 @@
+import type { Scene } from "./scene.ts";
+import { fanOut } from "./scenes/fan-out.ts";
+import { joined, presence } from "./scenes/joined.ts";
+import { ownChannels } from "./scenes/own-channels.ts";
+import { paced } from "./scenes/paced.ts";
+import { pages } from "./scenes/pages.ts";
+import { pushes } from "./scenes/pushes.ts";
+
+/** All that is measured, in the order of the table. To add a scene is to add a file and a name here. */
+export const scenes: readonly Scene[] = [fanOut, paced, ownChannels, pages, joined, presence, pushes];

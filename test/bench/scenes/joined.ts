@@ -1,0 +1,67 @@
+import { closedOnes, connectAll, joinAll, quiet } from "../crowd.ts";
+import { socketUrl } from "../phoenix.ts";
+import { pssBytes } from "../process-times.ts";
+import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
+import { mint } from "../tokens.ts";
+import type { Client } from "../websocket.ts";
+
+export const joined: Scene = {
+  name: "joined",
+  title: "10,000 joined on 1,000 channels, each with a token (ours with presence)",
+  unit: "join",
+  play: (stage) => playJoins(stage, stage.short ? 3000 : 10_000, (index) => `room-${index % 1000}`),
+};
+
+export const presence: Scene = {
+  name: "presence",
+  title: "5,000 joined in one channel, each with a token (ours with presence)",
+  unit: "join",
+  play: (stage) => playJoins(stage, stage.short ? 1500 : 5000, () => "hall"),
+};
+
+/** A tenth joins first and stays: what a server allocates once, and compiles, is no cost of a connection. */
+const FIRST = 0.1;
+const SETTLE_MS = 3000;
+
+async function playJoins(stage: Stage, count: number, topic: (index: number) => string): Promise<Figures> {
+  const members = Array.from({ length: count }, (_, index) => {
+    return { topic: topic(index), token: mint(stage.secret, `user-${index}`, topic(index)) };
+  });
+  const membership = (client: Client) => members[client.index] ?? { topic: "", token: "" };
+  const url = socketUrl(stage.url);
+
+  const early = await connectAll(url, count * FIRST);
+  await joinAll(early, membership);
+  await quiet(early);
+  const before = await settled(stage);
+
+  const connecting = spending(stage);
+  const late = await connectAll(url, count - early.length, early.length);
+  const connected = connecting();
+
+  const all = [...early, ...late];
+  const joining = spending(stage);
+  const { latency, seconds } = await joinAll(late, membership);
+  // The joins are paid for when everyone has been told of them.
+  await quiet(all);
+  const spent = joining();
+
+  return {
+    arrived: latency.total,
+    expected: late.length,
+    seconds,
+    serverMs: spent.serverMs,
+    loadMs: spent.loadMs,
+    p50Ms: latency.quantileMs(0.5),
+    p99Ms: latency.quantileMs(0.99),
+    connectUs: (connected.serverMs * 1000) / late.length,
+    bytesEach: ((await settled(stage)) - before) / late.length,
+    closed: closedOnes(all),
+  };
+}
+
+/** The server's memory after it has had the time to collect its garbage. */
+async function settled(stage: Stage): Promise<number> {
+  await Bun.sleep(stage.short ? SETTLE_MS / 3 : SETTLE_MS);
+  return pssBytes(stage.pid);
+}

@@ -1,0 +1,50 @@
+import { closedOnes, connectAll, joinAll, quiet } from "../crowd.ts";
+import { Deliveries } from "../deliveries.ts";
+import { socketUrl } from "../phoenix.ts";
+import { Publisher } from "../publisher.ts";
+import { type Figures, type Stage, spending } from "../scene.ts";
+import { mint } from "../tokens.ts";
+
+export interface MessageScene {
+  readonly clients: number;
+  readonly topic: (index: number) => string;
+  /** Stamps are read for one client in so many. */
+  readonly stampEvery: number;
+  readonly warmUpSeconds: number;
+  readonly seconds: number;
+  send(deliveries: Deliveries, publisher: Publisher, seconds: number): Promise<void>;
+}
+
+/** Joins the crowd, warms up with the same traffic, then measures until the last message has come. */
+export async function playMessages(stage: Stage, scene: MessageScene): Promise<Figures> {
+  const members = Array.from({ length: scene.clients }, (_, index) => {
+    const topic = scene.topic(index);
+    return { topic, token: mint(stage.secret, `user-${index}`, topic) };
+  });
+  const clients = await connectAll(socketUrl(stage.url), scene.clients);
+  await joinAll(clients, (client) => members[client.index] ?? { topic: "", token: "" });
+  await quiet(clients);
+  const publisher = await Publisher.connect(stage.redisUrl);
+  const deliveries = new Deliveries(clients, scene.stampEvery);
+  await scene.send(deliveries, publisher, scene.warmUpSeconds);
+  await deliveries.drained();
+  deliveries.reset();
+  const spent = spending(stage);
+  const began = performance.now();
+  await scene.send(deliveries, publisher, scene.seconds);
+  await deliveries.drained();
+  const { serverMs, loadMs } = spent();
+  publisher.end();
+  return {
+    arrived: deliveries.received,
+    expected: deliveries.expected,
+    seconds: (deliveries.lastAt - began) / 1000,
+    serverMs,
+    loadMs,
+    p50Ms: deliveries.latency.quantileMs(0.5),
+    p99Ms: deliveries.latency.quantileMs(0.99),
+    connectUs: null,
+    bytesEach: null,
+    closed: closedOnes(clients),
+  };
+}

@@ -1,0 +1,27 @@
+import { pace } from "../deliveries.ts";
+import { paddedPayload } from "../payloads.ts";
+import { publication } from "../publisher.ts";
+import type { Scene } from "../scene.ts";
+import { playMessages } from "./messages.ts";
+
+const CLIENTS = 1000;
+const PER_SECOND = 10_000;
+
+export const ownChannels: Scene = {
+  name: "own-channels",
+  title: "1,000 clients, each its own channel, 100 B, 10 messages a second each",
+  unit: "delivery",
+  play: (stage) => {
+    const messages = Array.from({ length: CLIENTS }, (_, i) =>
+      publication(`to:own-${i}:message`, paddedPayload(100)),
+    );
+    return playMessages(stage, {
+      clients: CLIENTS,
+      topic: (index) => `own-${index}`,
+      stampEvery: 1,
+      warmUpSeconds: stage.short ? 0.5 : 2,
+      seconds: stage.short ? 2 : 8,
+      send: (deliveries, publisher, seconds) => pace(deliveries, publisher, messages, PER_SECOND, 1, seconds),
+    });
+  },
+};

@@ -1,0 +1,93 @@
+import { closedOnes, connectAll, joinAll, quiet } from "../crowd.ts";
+import { Latency } from "../latency.ts";
+import { paddedPayload } from "../payloads.ts";
+import { isOk, pushFrame, REPLY_MARK, socketUrl } from "../phoenix.ts";
+import { Publisher } from "../publisher.ts";
+import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
+import { mint } from "../tokens.ts";
+import type { Client } from "../websocket.ts";
+
+const SOCKETS = 100;
+const topicOf = (index: number): string => `desk-${index}`;
+
+/** Each socket pushes, waits for the answer, and pushes again; what Redis has had is compared with what was answered. */
+export const pushes: Scene = {
+  name: "pushes",
+  title: "pushes of 100 B from 100 sockets to Redis, each answered before the next",
+  unit: "push",
+  env: { LIMITS_FRAMES_PER_SECOND: "1000000" },
+  play: async (stage) => {
+    const clients = await connectAll(socketUrl(stage.url), SOCKETS);
+    await joinAll(clients, ({ index }) => {
+      return { topic: topicOf(index), token: mint(stage.secret, `user-${index}`, topicOf(index)) };
+    });
+    await quiet(clients);
+    await push(clients, stage.short ? 0.5 : 2);
+    return measure(stage, clients);
+  },
+};
+
+async function measure(stage: Stage, clients: readonly Client[]): Promise<Figures> {
+  const redis = await Publisher.connect(stage.redisUrl);
+  const before = await redis.publishes();
+  const spent = spending(stage);
+  const { sent, latency, seconds } = await push(clients, stage.short ? 1.5 : 8);
+  const { serverMs, loadMs } = spent();
+  const taken = (await redis.publishes()) - before;
+  redis.end();
+  return {
+    arrived: Math.min(latency.total, taken),
+    expected: sent,
+    seconds,
+    serverMs,
+    loadMs,
+    p50Ms: latency.quantileMs(0.5),
+    p99Ms: latency.quantileMs(0.99),
+    connectUs: null,
+    bytesEach: null,
+    closed: closedOnes(clients),
+  };
+}
+
+const LAST_ANSWER_MS = 3000;
+
+interface Pushed {
+  readonly sent: number;
+  readonly latency: Latency;
+  readonly seconds: number;
+}
+
+async function push(clients: readonly Client[], seconds: number): Promise<Pushed> {
+  const frames = clients.map(({ index }) => pushFrame(topicOf(index), "custom_event", paddedPayload(100)));
+  const sentAt = new Float64Array(clients.length);
+  const latency = new Latency();
+  const over = Promise.withResolvers<void>();
+  const began = performance.now();
+  const until = began + seconds * 1000;
+  let sent = 0;
+  let refusal: string | null = null;
+  const pushNext = (client: Client): void => {
+    const frame = frames[client.index];
+    if (frame === undefined) return;
+    sentAt[client.index] = performance.now();
+    client.send(frame);
+    sent++;
+  };
+  for (const client of clients) {
+    client.onMessage = (client, bytes, start, end) => {
+      if (client.mark !== REPLY_MARK) return;
+      if (!isOk(bytes, start, end)) {
+        refusal ??= bytes.toString("latin1", start, end);
+        return;
+      }
+      const at = performance.now();
+      latency.record((at - (sentAt[client.index] ?? 0)) * 1000);
+      if (at < until) pushNext(client);
+      else if (latency.total === sent) over.resolve();
+    };
+    pushNext(client);
+  }
+  await Promise.race([over.promise, Bun.sleep(seconds * 1000 + LAST_ANSWER_MS)]);
+  if (refusal !== null) throw new Error(`push refused: ${refusal}`);
+  return { sent, latency, seconds: (performance.now() - began) / 1000 };
+}

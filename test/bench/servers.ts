@@ -1,0 +1,122 @@
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pidListeningOn } from "./process-times.ts";
+
+/** Secret of the tokens that the generator mints and our server checks. Of no use to anyone. */
+export const SECRET = "bench-secret-that-guards-nothing-0123456789";
+
+export interface ServerOptions {
+  readonly redisUrl: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** Folder for a CPU profile; the server then runs from source. */
+  readonly profileInto: string | null;
+}
+
+export interface RunningServer {
+  readonly url: string;
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+/** A server that can take part: made anew for each run, so that none begins with another scene's garbage. */
+export interface Contender {
+  readonly name: string;
+  start(options: ServerOptions): Promise<RunningServer>;
+}
+
+const ROOT = join(import.meta.dir, "../..");
+const BINARY = process.env.CHANNEL_BIN ?? join(ROOT, "dist/channel");
+const LIMIT = join(import.meta.dir, "limit.ts");
+
+export const limit: Contender = {
+  name: "limit",
+  start: (options) =>
+    launch([...runtime(options), LIMIT, "--port", "0", "--redis-url", options.redisUrl], options),
+};
+
+export const ours: Contender = {
+  name: "ours",
+  start: (options) => {
+    if (options.profileInto === null && !existsSync(BINARY)) {
+      throw new Error(`${BINARY} is not there: make it with "bun run build"`);
+    }
+    const command =
+      options.profileInto === null ? [BINARY] : [...runtime(options), join(ROOT, "src/main.ts")];
+    return launch(
+      [
+        ...command,
+        ...["serve", "--port", "0", "--redis-url", options.redisUrl],
+        ...["--jwt-secret", SECRET, "--log-format", "json"],
+      ],
+      options,
+    );
+  },
+};
+
+/** A server that somebody else started on this machine, at `ws://host:port[/path]`, on the Redis named by `--redis-url`. */
+export function peer(name: string, url: string): Contender {
+  return {
+    name,
+    start: async () => {
+      const { protocol, port } = new URL(url);
+      if (protocol !== "ws:") throw new Error(`${name}: the address must begin with ws://`);
+      return { url, pid: pidListeningOn(Number(port || 80)), stop: async () => {} };
+    },
+  };
+}
+
+function runtime({ profileInto }: ServerOptions): string[] {
+  if (profileInto === null) return [process.execPath];
+  return [process.execPath, "--cpu-prof", "--cpu-prof-dir", profileInto];
+}
+
+const running = new Set<Bun.Subprocess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+const START_MS = 10_000;
+const STOP_MS = 10_000;
+
+/** Starts a server and waits for the line of its log that tells its address. */
+async function launch(command: readonly string[], { env }: ServerOptions): Promise<RunningServer> {
+  const cwd = mkdtempSync(join(tmpdir(), "channel-bench-"));
+  const child = Bun.spawn([...command], {
+    cwd,
+    env: { PATH: process.env.PATH ?? "", HOME: cwd, ...env },
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  running.add(child);
+  const stop = async (): Promise<void> => {
+    child.kill("SIGTERM");
+    const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
+    await child.exited;
+    clearTimeout(timer);
+    running.delete(child);
+    rmSync(cwd, { recursive: true, force: true });
+  };
+  const found = Promise.withResolvers<string>();
+  const timer = setTimeout(() => found.reject(new Error(`${command[0]} told no address`)), START_MS);
+  void (async () => {
+    let log = "";
+    const decoder = new TextDecoder();
+    for await (const chunk of child.stderr) {
+      const text = decoder.decode(chunk, { stream: true });
+      if (log.length < 64 * 1024) log += text;
+      const url = /"url":"(http[^"]+)"/.exec(log)?.[1];
+      if (url !== undefined) found.resolve(url.replace(/^http/, "ws"));
+    }
+    found.reject(new Error(`${command.join(" ")} ended before it listened:\n${log}`));
+  })();
+  try {
+    return { url: await found.promise, pid: child.pid, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}

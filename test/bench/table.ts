@@ -1,0 +1,121 @@
+import type { Figures, Scene } from "./scene.ts";
+
+/** What one run found, with the server that it was against. */
+export interface Run {
+  readonly scene: Scene;
+  readonly server: string;
+  readonly round: number;
+  readonly figures: Figures;
+}
+
+/** Medians over the rounds of one server in one scene. */
+export interface Summary {
+  readonly scene: string;
+  readonly server: string;
+  readonly unit: Scene["unit"];
+  readonly rounds: number;
+  /** The server's CPU, user and system, for each delivery, join or push, in us. */
+  readonly cpuUs: number;
+  /** `cpuUs` over that of the limit; `null` when the limit did not run. */
+  readonly ratio: number | null;
+  readonly perSecond: number;
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+  readonly connectUs: number | null;
+  readonly bytesEach: number | null;
+  /** The generator's CPU, in cores: near 1 it is what is measured. */
+  readonly loadCores: number;
+  /** The worst of all rounds, as a share of what was expected. */
+  readonly arrived: number;
+  readonly closed: number;
+}
+
+export function summarize(runs: readonly Run[], reference: string): Summary[] {
+  const summaries: Summary[] = [];
+  for (const scene of new Set(runs.map((run) => run.scene))) {
+    const ofScene = runs.filter((run) => run.scene === scene);
+    const base = median(cpuEach(ofScene.filter((run) => run.server === reference)));
+    for (const server of new Set(ofScene.map((run) => run.server))) {
+      const mine = ofScene.filter((run) => run.server === server).map((run) => run.figures);
+      const cpuUs = median(mine.map((each) => (each.serverMs * 1000) / each.arrived)) ?? 0;
+      summaries.push({
+        scene: scene.name,
+        server,
+        unit: scene.unit,
+        rounds: mine.length,
+        cpuUs,
+        ratio: base === null ? null : cpuUs / base,
+        perSecond: median(mine.map((each) => each.arrived / each.seconds)) ?? 0,
+        p50Ms: median(present(mine.map((each) => each.p50Ms))),
+        p99Ms: median(present(mine.map((each) => each.p99Ms))),
+        connectUs: median(present(mine.map((each) => each.connectUs))),
+        bytesEach: median(present(mine.map((each) => each.bytesEach))),
+        loadCores: median(mine.map((each) => each.loadMs / 1000 / each.seconds)) ?? 0,
+        arrived: Math.min(...mine.map((each) => each.arrived / each.expected)),
+        closed: mine.reduce((sum, each) => sum + each.closed, 0),
+      });
+    }
+  }
+  return summaries;
+}
+
+function cpuEach(runs: readonly Run[]): number[] {
+  return runs.map(({ figures }) => (figures.serverMs * 1000) / figures.arrived);
+}
+
+function present(values: readonly (number | null)[]): number[] {
+  return values.filter((value) => value !== null);
+}
+
+function median(values: readonly number[]): number | null {
+  if (values.length === 0) return null;
+  const sorted = [...values].sort((a, b) => a - b);
+  const upper = sorted[Math.floor(sorted.length / 2)] ?? 0;
+  const lower = sorted[Math.floor((sorted.length - 1) / 2)] ?? 0;
+  return (lower + upper) / 2;
+}
+
+const HEAD = ["", "CPU us", "ratio", "per s", "p50 ms", "p99 ms", "came", "load", "connect us", "KB each"];
+
+/** A table for people, one block for each scene. */
+export function table(summaries: readonly Summary[], scenes: readonly Scene[]): string {
+  const lines: string[] = [];
+  for (const scene of scenes) {
+    const rows = summaries.filter((summary) => summary.scene === scene.name);
+    if (rows.length === 0) continue;
+    const cells = [[...HEAD], ...rows.map(row)];
+    const used = HEAD.map((_, column) => cells.slice(1).some((line) => line[column] !== ""));
+    const widths = HEAD.map((_, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0)));
+    lines.push("", `${scene.name}: ${scene.title}; CPU for each ${scene.unit}`);
+    for (const line of cells) {
+      const shown = line.map((text, i) =>
+        i === 0 ? text.padEnd(widths[i] ?? 0) : text.padStart(widths[i] ?? 0),
+      );
+      lines.push(`  ${shown.filter((_, i) => used[i]).join("   ")}`);
+    }
+    for (const { server, closed } of rows) {
+      if (closed > 0) lines.push(`  ${server} closed ${closed} connections`);
+    }
+  }
+  return lines.join("\n");
+}
+
+function row(summary: Summary): string[] {
+  return [
+    summary.server,
+    number(summary.cpuUs),
+    summary.ratio === null ? "" : summary.ratio.toFixed(2),
+    Math.round(summary.perSecond).toLocaleString("en"),
+    number(summary.p50Ms),
+    number(summary.p99Ms),
+    `${(Math.floor(summary.arrived * 10_000) / 100).toFixed(summary.arrived === 1 ? 0 : 2)} %`,
+    summary.loadCores.toFixed(2),
+    number(summary.connectUs),
+    number(summary.bytesEach === null ? null : summary.bytesEach / 1024),
+  ];
+}
+
+function number(value: number | null): string {
+  if (value === null) return "";
+  return value.toFixed(value < 1 ? 3 : value < 10 ? 2 : value < 100 ? 1 : 0);
+}

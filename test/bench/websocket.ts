@@ -1,0 +1,184 @@
+import { Outlet } from "./outlet.ts";
+
+/**
+ * Told of each message that has come in whole. `bytes[start..end)` is the message, or, when it is longer than
+ * `ASSEMBLED` and came in several reads, only its last part. Valid until it returns.
+ */
+export type OnMessage = (client: Client, bytes: Buffer, start: number, end: number) => void;
+
+/** Messages up to this length are always handed over whole, even when they came in several reads. */
+const ASSEMBLED = 4096;
+
+/** How far into a message the walker looks for `Client.mark`. */
+const MARK_AT = 5;
+
+const BINARY_CLOSE = 8;
+const PING = 9;
+const PONG = 10;
+
+/**
+ * A WebSocket client that does as little as can be done: it walks the headers of what comes in and decodes nothing,
+ * and sends frames that were masked beforehand. It trusts the server: no fragments, no extensions, no check of the
+ * handshake's hash.
+ */
+export class Client {
+  /** Which of the clients of a scene this is, from 0. */
+  readonly index: number;
+  onMessage: OnMessage = ignore;
+  /** Messages since `reset`. */
+  received = 0;
+  /** The message's byte at `MARK_AT`; `0` when it is shorter. In a Phoenix V2 frame it tells a reply from the rest. */
+  mark = 0;
+  closed = false;
+  #outlet: Outlet<undefined> | null = null;
+  #handshake: Buffer | null = Buffer.alloc(0);
+  /** Bytes of the current message still to come; -1 between messages. */
+  #left = -1;
+  #length = 0;
+  #opcode = 0;
+  /** Start of a header, or of a short message, whose rest is in the next read. */
+  #rest: Buffer | null = null;
+
+  constructor(index: number) {
+    this.index = index;
+  }
+
+  /** Sends a frame made by `textFrame`. */
+  send(frame: Buffer): void {
+    this.#outlet?.write(frame);
+  }
+
+  static connect(index: number, url: URL): Promise<Client> {
+    const client = new Client(index);
+    const { promise, resolve, reject } = Promise.withResolvers<Client>();
+    const request = Buffer.from(
+      `GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\nUpgrade: websocket\r\n` +
+        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    );
+    void Bun.connect({
+      hostname: url.hostname,
+      port: Number(url.port),
+      socket: {
+        open(socket) {
+          socket.setNoDelay(true);
+          client.#outlet = new Outlet(socket);
+          client.#outlet.write(request);
+        },
+        data(_socket, bytes) {
+          if (client.#handshake === null) client.#walk(bytes);
+          else client.#shakeHands(bytes, resolve, reject);
+        },
+        drain() {
+          client.#outlet?.drain();
+        },
+        close() {
+          client.closed = true;
+          reject(new Error(`connection ${index} was closed during the handshake`));
+        },
+        error(_socket, error) {
+          reject(error);
+        },
+        connectError(_socket, error) {
+          reject(error);
+        },
+      },
+    }).catch(reject);
+    return promise;
+  }
+
+  #shakeHands(bytes: Buffer, resolve: (client: Client) => void, reject: (error: Error) => void): void {
+    const head = Buffer.concat([this.#handshake ?? bytes.subarray(0, 0), bytes]);
+    const end = head.indexOf("\r\n\r\n");
+    if (end === -1) {
+      this.#handshake = head;
+      return;
+    }
+    if (!head.toString("latin1", 0, 12).startsWith("HTTP/1.1 101")) {
+      reject(new Error(`refused: ${head.toString("latin1", 0, Math.min(head.length, 300))}`));
+      return;
+    }
+    this.#handshake = null;
+    resolve(this);
+    if (head.length > end + 4) this.#walk(head.subarray(end + 4));
+  }
+
+  #walk(bytes: Buffer): void {
+    let at = 0;
+    let chunk = bytes;
+    if (this.#rest !== null) {
+      chunk = Buffer.concat([this.#rest, bytes]);
+      this.#rest = null;
+    }
+    const size = chunk.length;
+    if (this.#left > 0) {
+      if (size < this.#left) {
+        this.#left -= size;
+        return;
+      }
+      at = this.#left;
+      this.#left = -1;
+      this.#finish(chunk, 0, at);
+    }
+    while (at < size) {
+      if (size - at < 2) break;
+      const opcode = (chunk[at] ?? 0) & 15;
+      let length = chunk[at + 1] ?? 0;
+      let start = at + 2;
+      if (length === 126) {
+        if (size - at < 4) break;
+        length = ((chunk[at + 2] ?? 0) << 8) | (chunk[at + 3] ?? 0);
+        start = at + 4;
+      } else if (length === 127) {
+        if (size - at < 10) break;
+        length = chunk.readUInt32BE(at + 6);
+        start = at + 10;
+      }
+      const end = start + length;
+      // The mark has to be seen before a long message is let pass in parts.
+      if (end > size && (length <= ASSEMBLED || size - start <= MARK_AT)) break;
+      this.#opcode = opcode;
+      this.#length = length;
+      this.mark = length > MARK_AT ? (chunk[start + MARK_AT] ?? 0) : 0;
+      if (end > size) {
+        this.#left = end - size;
+        return;
+      }
+      this.#finish(chunk, start, end);
+      at = end;
+    }
+    if (at < size) this.#rest = Buffer.from(chunk.subarray(at));
+  }
+
+  #finish(bytes: Buffer, start: number, end: number): void {
+    if (this.#opcode < BINARY_CLOSE) {
+      this.received++;
+      this.onMessage(this, bytes, start, end);
+    } else if (this.#opcode === PING) {
+      this.send(frame(PONG, bytes.subarray(end - this.#length, end)));
+    } else if (this.#opcode === BINARY_CLOSE) {
+      this.closed = true;
+    }
+  }
+}
+
+function ignore(): void {}
+
+/** A text message as a client sends it: masked, in one frame. */
+export function textFrame(text: string): Buffer {
+  return frame(1, Buffer.from(text));
+}
+
+const MASK = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);
+
+function frame(opcode: number, payload: Buffer): Buffer {
+  const { length } = payload;
+  const header = length < 126 ? 2 : 4;
+  if (length > 65535) throw new Error("the generator sends no message over 65535 bytes");
+  const bytes = Buffer.alloc(header + MASK.length + length);
+  bytes[0] = 0x80 | opcode;
+  bytes[1] = 0x80 | Math.min(length, 126);
+  if (header === 4) bytes.writeUInt16BE(length, 2);
+  MASK.copy(bytes, header);
+  for (let i = 0; i < length; i++) bytes[header + 4 + i] = (payload[i] ?? 0) ^ (MASK[i & 3] ?? 0);
+  return bytes;
+}
