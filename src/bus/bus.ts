@@ -70,7 +70,7 @@ const FROM = "from:";
  */
 export function parseTo(name: Buffer): BusName | null {
   if (!isUtf8(name)) return null;
-  const text = name.utf8Slice(0, name.length);
+  const text = name.toString("utf8");
   if (!text.startsWith(TO)) return null;
   const colon = text.lastIndexOf(":");
   if (colon <= TO.length || colon === text.length - 1) return null;

@@ -1,0 +1,117 @@
+import type { Channel, Member } from "./channel.ts";
+
+/** Between two `channel.join` or `channel.leave` of one channel, in ms: at most four a second. */
+const PAUSE = 250;
+
+/**
+ * The most channel names in one event. Each opening tells the whole list: beyond this, a list that grows with every
+ * opening would cost the square of it. `total` then says how many there are.
+ */
+const MAX_NAMES = 1000;
+
+/** Where the events of the `admin` channel go: local members of `admin`, and backends. */
+export type Announce = (event: string, payload: string) => void;
+
+interface Turn {
+  /** Unix ms at which the next event of the channel may go out. */
+  due: number;
+  joined: string | null;
+  left: string | null;
+}
+
+/** The events of the `admin` channel: which channels there are, and who is in them. */
+export class Administration {
+  readonly #channels: ReadonlyMap<string, Channel>;
+  readonly #announce: Announce;
+  readonly #turns = new Map<Channel, Turn>();
+  #timer: Timer | null = null;
+  #names: string | null = null;
+
+  constructor(channels: ReadonlyMap<string, Channel>, announce: Announce) {
+    this.#channels = channels;
+    this.#announce = announce;
+  }
+
+  opened(channel: Channel): void {
+    if (this.#channels.size <= MAX_NAMES + 1) this.#names = null;
+    this.#announce("channel.add", this.#withNames(channel));
+  }
+
+  closed(channel: Channel): void {
+    this.#flush(channel);
+    this.#turns.delete(channel);
+    this.#names = null;
+    this.#announce("channel.remove", this.#withNames(channel));
+  }
+
+  joined(member: Member): void {
+    this.#turn(member.channel).joined = member.agent;
+    this.#take(member.channel);
+  }
+
+  left(member: Member): void {
+    this.#turn(member.channel).left = member.agent;
+    this.#take(member.channel);
+  }
+
+  /** The payload of `channel.list` for one channel. */
+  list(channel: Channel): string {
+    return `{"channel":${JSON.stringify(channel.name)},"agents":${agents(channel)}}`;
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  #turn(channel: Channel): Turn {
+    const turn = this.#turns.get(channel) ?? { due: 0, joined: null, left: null };
+    this.#turns.set(channel, turn);
+    return turn;
+  }
+
+  /** Speaks now if the channel's last event is long enough ago, else when it is. */
+  #take(channel: Channel): void {
+    if (this.#turn(channel).due <= Date.now()) this.#flush(channel);
+    else this.#timer ??= setTimeout(() => this.#next(), PAUSE);
+  }
+
+  #next(): void {
+    this.#timer = null;
+    const now = Date.now();
+    let waiting = false;
+    for (const [channel, turn] of this.#turns) {
+      const silent = turn.joined === null && turn.left === null;
+      if (turn.due > now) waiting ||= !silent;
+      else if (silent) this.#turns.delete(channel);
+      else this.#flush(channel);
+    }
+    if (waiting) this.#timer = setTimeout(() => this.#next(), PAUSE);
+  }
+
+  #flush(channel: Channel): void {
+    const turn = this.#turns.get(channel);
+    if (turn === undefined) return;
+    const { joined, left } = turn;
+    turn.joined = null;
+    turn.left = null;
+    if (joined === null && left === null) return;
+    const both = joined !== null && left !== null;
+    turn.due = Date.now() + (both ? 2 * PAUSE : PAUSE);
+    const list = `"channel":${JSON.stringify(channel.name)},"agents":${agents(channel)}}`;
+    if (joined !== null) this.#announce("channel.join", `{"agent":${JSON.stringify(joined)},${list}`);
+    if (left !== null) this.#announce("channel.leave", `{"agent":${JSON.stringify(left)},${list}`);
+  }
+
+  #withNames(channel: Channel): string {
+    const total = this.#channels.size;
+    this.#names ??= JSON.stringify([...this.#channels.keys()].slice(0, MAX_NAMES));
+    const cut = total > MAX_NAMES ? `,"total":${total}` : "";
+    return `{"channel":${JSON.stringify(channel.name)},"channels":${this.#names}${cut}}`;
+  }
+}
+
+function agents(channel: Channel): string {
+  let text = "";
+  for (const member of channel.members) text += `${text === "" ? "[" : ","}${JSON.stringify(member.agent)}`;
+  return text === "" ? "[]" : `${text}]`;
+}

@@ -1,0 +1,26 @@
+/** One client, of whichever protocol and transport, as the hub sees it. No method may throw. */
+export interface Connection {
+  readonly id: string;
+  /** `"phoenix"`, ... */
+  readonly protocol: string;
+  /** The client's address, after trusted proxies. */
+  readonly address: string;
+  /** Unix ms. */
+  readonly openedAt: number;
+  /** Unix ms of the last frame or pong. */
+  readonly lastSeen: number;
+  /** Unix ms since when it is in no channel; `null` while it is in one. */
+  readonly idleSince: number | null;
+  /** Bytes that wait for this client to read. */
+  buffered(): number;
+  /** To be called when something for this client was dropped: cuts it off if more waits for it than may. */
+  checkBacklog(): void;
+  /** Asks for a sign of life. */
+  ping(): void;
+  /** Ends it at once with a close code that the client sees, if the network lets it. */
+  close(code: number, reason: string): void;
+  /** Ends it so that it does not storm back: its memberships now, the connection in 2 to 5 s. */
+  dismiss(code: number, reason: string): void;
+  /** Ends it without a word and frees what waits for it: for those who do not read. Counted under `reason`. */
+  cutOff(reason: string): void;
+}

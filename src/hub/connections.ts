@@ -1,0 +1,114 @@
+import type { Connection } from "./connection.ts";
+
+/** Asked for a sign of life after this time without one, in ms, or after half of the idle timeout if that is less. */
+const PING_AFTER = 25_000;
+
+/** Between two looks at what waits for slow clients, in ms, while somebody is slow. */
+const BUFFER_WATCH = 100;
+
+export interface ConnectionLimits {
+  /** ms without a sign of life, or without a channel, after which a connection ends. */
+  readonly idleTimeout: number;
+  /** Bytes that may wait for all clients together. */
+  readonly maxBuffered: number;
+}
+
+/** All who are connected: found by id, counted by address, swept for those who vanished or do not read. */
+export class Connections {
+  readonly #limits: ConnectionLimits;
+  readonly #byId = new Map<string, Connection>();
+  readonly #byAddress = new Map<string, number>();
+  readonly #pinged = new WeakSet<Connection>();
+  readonly #sweeper: Timer;
+  #watch: Timer | null = null;
+
+  constructor(limits: ConnectionLimits) {
+    this.#limits = limits;
+    const pause = Math.min(Math.max(limits.idleTimeout / 10, 50), 5_000);
+    this.#sweeper = setInterval(() => this.#sweep(Date.now()), pause);
+  }
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  has(id: string): boolean {
+    return this.#byId.has(id);
+  }
+
+  get(id: string): Connection | undefined {
+    return this.#byId.get(id);
+  }
+
+  all(): Iterable<Connection> {
+    return this.#byId.values();
+  }
+
+  /** How many connections one address has. */
+  of(address: string): number {
+    return this.#byAddress.get(address) ?? 0;
+  }
+
+  add(connection: Connection): void {
+    this.#byId.set(connection.id, connection);
+    this.#byAddress.set(connection.address, this.of(connection.address) + 1);
+  }
+
+  remove(connection: Connection): void {
+    if (!this.#byId.delete(connection.id)) return;
+    const left = this.of(connection.address) - 1;
+    if (left > 0) this.#byAddress.set(connection.address, left);
+    else this.#byAddress.delete(connection.address);
+  }
+
+  /** To be called whenever something waits because a client does not read; starts the watch over all buffers. */
+  noticeBacklog(): void {
+    this.#watch ??= setInterval(() => this.#watchBuffers(), BUFFER_WATCH);
+  }
+
+  stop(): void {
+    clearInterval(this.#sweeper);
+    if (this.#watch !== null) clearInterval(this.#watch);
+  }
+
+  #sweep(now: number): void {
+    const { idleTimeout } = this.#limits;
+    const pingAfter = Math.min(PING_AFTER, idleTimeout / 2);
+    for (const connection of this.#byId.values()) {
+      const silent = now - connection.lastSeen;
+      if (silent >= idleTimeout) {
+        connection.cutOff("silent");
+      } else if (connection.idleSince !== null && now - connection.idleSince >= idleTimeout) {
+        connection.dismiss(1001, "no channel joined");
+      } else if (silent < pingAfter) {
+        this.#pinged.delete(connection);
+      } else if (!this.#pinged.has(connection)) {
+        this.#pinged.add(connection);
+        connection.ping();
+      }
+    }
+  }
+
+  /** Cuts off the largest backlogs until all together keep to their budget. */
+  #watchBuffers(): void {
+    const slow: { readonly connection: Connection; readonly bytes: number }[] = [];
+    let total = 0;
+    for (const connection of this.#byId.values()) {
+      const bytes = connection.buffered();
+      if (bytes === 0) continue;
+      slow.push({ connection, bytes });
+      total += bytes;
+    }
+    if (slow.length === 0 && this.#watch !== null) {
+      clearInterval(this.#watch);
+      this.#watch = null;
+    }
+    if (total <= this.#limits.maxBuffered) return;
+    slow.sort((a, b) => b.bytes - a.bytes);
+    for (const { connection, bytes } of slow) {
+      connection.cutOff("slow");
+      total -= bytes;
+      if (total <= this.#limits.maxBuffered) return;
+    }
+  }
+}

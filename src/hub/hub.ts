@@ -1,0 +1,300 @@
+import {
+  type Bus,
+  type BusListener,
+  type BusState,
+  isEventName,
+  parseTo,
+  printFrom,
+  printTo,
+  type Receipt,
+} from "../bus/bus.ts";
+import type { Log } from "../log.ts";
+import { Administration } from "./administration.ts";
+import { Channel, type ChannelRules, type Member } from "./channel.ts";
+import { startClock } from "./clock.ts";
+import type { Connections } from "./connections.ts";
+import { decodeMessage, jsonMessage, type Message } from "./message.ts";
+import { Presence } from "./presence.ts";
+import { count, type DropReason, type Stats } from "./stats.ts";
+
+/** Channels that always exist. */
+const PERMANENT = ["phoenix", "admin", "system"] as const;
+
+/** Events that only the protocol itself may send. A backend cannot forge them, a client cannot push them. */
+export const RESERVED_EVENTS: ReadonlySet<string> = new Set([
+  "phx_join",
+  "phx_leave",
+  "phx_reply",
+  "phx_close",
+  "phx_error",
+  "heartbeat",
+  "presence_state",
+  "presence_diff",
+]);
+
+/** The most names of our own exports that are remembered; one that never comes back must not stay for ever. */
+const MAX_ECHOES = 10_000;
+
+/** Between two warnings about reserved events, in ms. */
+const WARN_PAUSE = 60_000;
+
+export interface HubOptions {
+  readonly bus: Bus;
+  readonly connections: Connections;
+  readonly stats: Stats;
+  readonly log: Log;
+  /** This server's id, for presence. */
+  readonly node: string;
+  /** ms for which the diffs of a channel are collected. */
+  readonly presenceWindow: number;
+  /** Bytes; a larger message of a backend is dropped. */
+  readonly maxPayload: number;
+  /** Whether `system` has its clock. */
+  readonly datetime: boolean;
+  /** What holds for a channel; asked once, when it is opened. */
+  rulesFor(channel: string): ChannelRules;
+}
+
+/** Who is in which channel, and what reaches them. Knows no wire format and no Redis. */
+export class Hub implements BusListener {
+  readonly #options: HubOptions;
+  readonly #channels = new Map<string, Channel>();
+  readonly #administration: Administration;
+  /** Channels whose presence window is open, the one that closes first in front, with the time when it does. */
+  readonly #windows = new Map<Channel, number>();
+  #windowTimer: Timer | null = null;
+  /** What we published on `to:` ourselves and the bus will bring back, by name. */
+  readonly #echoes = new Map<string, number>();
+  readonly #exported: Receipt;
+  #warnedAt = 0;
+  #stopClock: (() => void) | null = null;
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+    this.#exported = { settled: (taken) => void (taken || options.stats.unpublished++) };
+    this.#administration = new Administration(this.#channels, (event, payload) => {
+      this.broadcast("admin", jsonMessage(event, payload));
+      this.#export("admin", event, payload);
+    });
+    for (const name of PERMANENT) this.#channels.set(name, this.#create(name));
+  }
+
+  get channels(): ReadonlyMap<string, Channel> {
+    return this.#channels;
+  }
+
+  get connections(): Connections {
+    return this.#options.connections;
+  }
+
+  get stats(): Stats {
+    return this.#options.stats;
+  }
+
+  get node(): string {
+    return this.#options.node;
+  }
+
+  /** Starts the clock, and the bus; resolves as `Bus.start` does. */
+  async start(): Promise<void> {
+    if (this.#options.datetime) {
+      this.#stopClock = startClock((payload) => this.broadcast("system", jsonMessage("datetime", payload)));
+    }
+    await this.#options.bus.start(this);
+  }
+
+  /** Sends what still waits to be told, then stops the clock and all timers. The bus is its owner's to stop. */
+  stop(): void {
+    this.#stopClock?.();
+    for (const channel of [...this.#windows.keys()]) this.#closeWindow(channel);
+    if (this.#windowTimer !== null) clearTimeout(this.#windowTimer);
+    this.#administration.stop();
+  }
+
+  /** The channel of this name, opened if it was not. Whoever opens one must join it or call `release`. */
+  open(name: string): Channel {
+    const known = this.#channels.get(name);
+    if (known !== undefined) return known;
+    const channel = this.#create(name);
+    this.#channels.set(name, channel);
+    this.#administration.opened(channel);
+    return channel;
+  }
+
+  /** Closes a channel in which nobody is left. */
+  release(channel: Channel): void {
+    if (channel.members.size > 0 || channel.outlets.length > 0) return;
+    if (PERMANENT.some((name) => name === channel.name) || !this.#channels.delete(channel.name)) return;
+    this.#closeWindow(channel);
+    this.#administration.closed(channel);
+  }
+
+  /**
+   * Takes a member in. It was answered already and its outlet hears the channel; it gets the state now, or with those who
+   * join in the same window, and in any case before the next message of the channel.
+   */
+  join(member: Member): void {
+    const { channel } = member;
+    channel.members.add(member);
+    this.stats.joins.accepted++;
+    const { presence } = channel;
+    if (presence !== null) {
+      presence.join(member);
+      if (this.#windows.has(channel)) {
+        if (member.seesPresence) channel.awaiting.push(member);
+      } else {
+        if (member.seesPresence) member.send("presence_state", presence.state());
+        this.#openWindow(channel);
+      }
+    }
+    this.#administration.joined(member);
+    if (channel.name === "admin") this.#listChannels(member);
+  }
+
+  /** Lets a member go; its outlet no longer hears the channel. The last one closes it, unless it is about to rejoin. */
+  leave(member: Member, rejoins = false): void {
+    const { channel } = member;
+    if (!channel.members.delete(member)) return;
+    this.stats.joins.left++;
+    if (channel.presence !== null) {
+      channel.presence.leave(member);
+      if (channel.awaiting.length > 0) channel.awaiting = channel.awaiting.filter((each) => each !== member);
+      this.#openWindow(channel);
+    }
+    this.#administration.left(member);
+    if (!rejoins) this.release(channel);
+  }
+
+  /** A client's message to the backends. The receipt tells whether the bus took it. */
+  push(channel: string, event: string, payload: string | Uint8Array, receipt?: Receipt): void {
+    const { pushes } = this.stats;
+    pushes.messages++;
+    pushes.bytes += payload.length;
+    this.#options.bus.publish(printFrom(channel, event), payload, receipt);
+  }
+
+  /** A notice of ours to the backends (joins, leaves, heartbeats): told if the bus is there, else counted. */
+  notify(channel: string, event: string, payload: string): void {
+    this.#options.bus.publish(printFrom(channel, event), payload, this.#exported);
+  }
+
+  /** Sends a message to all who listen to a channel here. Returns to how many. */
+  broadcast(name: string, message: Message): number {
+    const channel = this.#channels.get(name);
+    return channel === undefined ? 0 : this.#deliver(channel, message);
+  }
+
+  message(name: Buffer, payload: Buffer): void {
+    const { stats } = this;
+    stats.received.messages++;
+    stats.received.bytes += payload.length;
+    const parsed = parseTo(name);
+    if (parsed === null) return this.#drop("malformed");
+    const { event } = parsed;
+    if (RESERVED_EVENTS.has(event) || (parsed.channel === "admin" && event.startsWith("channel."))) {
+      return this.#reserved(parsed.channel, event);
+    }
+    if (payload.length === 0) return this.#drop("empty");
+    if (payload.length > this.#options.maxPayload) return this.#drop("too_large");
+    const channel = this.#channels.get(parsed.channel);
+    if (channel === undefined || channel.outlets.length === 0) return this.#drop("unheard");
+    if (channel.checkedEvent !== event) {
+      if (!isEventName(event)) return this.#drop("invalid_name");
+      channel.checkedEvent = event;
+    }
+    stats.delivered++;
+    this.#deliver(channel, decodeMessage(event, payload));
+  }
+
+  changed(state: BusState): void {
+    this.#echoes.clear();
+    const { log } = this.#options;
+    if (state.live) log.info("bus is live", { detail: state.detail, gaps: state.gaps });
+    else log.warn("bus is away", { detail: state.detail, gaps: state.gaps });
+  }
+
+  #create(name: string): Channel {
+    return new Channel(name, this.#options.rulesFor(name).presence ? new Presence() : null);
+  }
+
+  #drop(reason: DropReason): void {
+    this.stats.dropped[reason]++;
+    if (reason === "malformed")
+      this.#options.log.debug("ignored a message whose name is not to:<channel>:<event>");
+  }
+
+  /** What we exported ourselves comes back in silence; the same from anybody else is refused. */
+  #reserved(channel: string, event: string): void {
+    const name = printTo(channel, event);
+    const echoes = this.#echoes.get(name) ?? 0;
+    if (echoes > 1) this.#echoes.set(name, echoes - 1);
+    else this.#echoes.delete(name);
+    if (echoes > 0) return;
+    this.stats.dropped.reserved++;
+    const now = Date.now();
+    if (now - this.#warnedAt < WARN_PAUSE) return;
+    this.#warnedAt = now;
+    this.#options.log.warn("refused an event that only Channel itself may send", { channel, event });
+  }
+
+  #deliver(channel: Channel, message: Message): number {
+    if (channel.awaiting.length > 0) this.#closeWindow(channel);
+    let deliveries = 0;
+    for (const outlet of channel.outlets) deliveries += outlet.deliver(message);
+    this.stats.deliveries += deliveries;
+    return deliveries;
+  }
+
+  #export(channel: string, event: string, payload: string): void {
+    const { bus } = this.#options;
+    const name = printTo(channel, event);
+    if (this.#echoes.size >= MAX_ECHOES) this.#echoes.clear();
+    if (bus.state.live) this.#echoes.set(name, (this.#echoes.get(name) ?? 0) + 1);
+    bus.publish(name, payload, this.#exported);
+  }
+
+  #listChannels(member: Member): void {
+    for (const channel of this.#channels.values()) {
+      const list = this.#administration.list(channel);
+      member.send("channel.list", list);
+      this.#export("admin", "channel.list", list);
+    }
+  }
+
+  #openWindow(channel: Channel): void {
+    if (this.#windows.has(channel)) return;
+    const { presenceWindow } = this.#options;
+    this.#windows.set(channel, Date.now() + presenceWindow);
+    this.#windowTimer ??= setTimeout(() => this.#closeWindows(), presenceWindow);
+  }
+
+  #closeWindows(): void {
+    this.#windowTimer = null;
+    const now = Date.now();
+    for (const [channel, due] of this.#windows) {
+      if (due > now) {
+        this.#windowTimer = setTimeout(() => this.#closeWindows(), due - now);
+        return;
+      }
+      this.#closeWindow(channel);
+    }
+  }
+
+  /** Who waits gets the state, then everyone the diff: nobody sees a diff before the state that it changes. */
+  #closeWindow(channel: Channel): void {
+    this.#windows.delete(channel);
+    const { presence, awaiting } = channel;
+    if (presence === null) return;
+    channel.awaiting = [];
+    for (const member of awaiting) member.send("presence_state", presence.state());
+    const diff = presence.takeDiff();
+    if (diff === null) return;
+    this.#deliver(channel, jsonMessage("presence_diff", diff, true));
+    this.#export(channel.name, "presence_diff", diff);
+  }
+}
+
+/** Counts a refusal under the reason that the client is told. */
+export function countRefusal(stats: Stats, reason: string): void {
+  count(stats.refused, reason.replaceAll(" ", "_"));
+}

@@ -1,0 +1,103 @@
+import type { Channel, Outlet } from "../../hub/channel.ts";
+import type { Connections } from "../../hub/connections.ts";
+import type { Message } from "../../hub/message.ts";
+import type { ClientSocket } from "../websocket.ts";
+import { binaryAsJson, type Codec, encodeBinary, V1, V2 } from "./codec.ts";
+
+/** A wire format: everybody of one channel who has the same one gets the very same frame. */
+export interface Format {
+  /** Distinguishes the formats; part of the Bun topic's name. */
+  readonly name: string;
+  readonly codec: Codec;
+  /** Whether binary payloads go out as binary frames; else as V1 clients get them. */
+  readonly binary: boolean;
+  /** Whether presence events go out. */
+  readonly presence: boolean;
+}
+
+const FORMATS: readonly Format[] = [V1, V2].flatMap((codec) =>
+  [true, false].flatMap((presence) =>
+    [true, false].map((binary) => ({
+      name: `phoenix${codec.version}${binary ? "b" : ""}${presence ? "p" : ""}`,
+      codec,
+      binary,
+      presence,
+    })),
+  ),
+);
+
+/** The format of a member. V1 has no binary frames. */
+export function formatOf(codec: Codec, binary: boolean, presence: boolean): Format {
+  const wanted = binary && codec.version === 2;
+  const format = FORMATS.find((f) => f.codec === codec && f.binary === wanted && f.presence === presence);
+  if (format === undefined) throw new Error("every combination has its format");
+  return format;
+}
+
+/** Where frames for a topic go: Bun's server. Its result: bytes, -1 when somebody is slow, 0 when something was dropped. */
+export interface Publisher {
+  publish(topic: string, frame: string | Buffer): number;
+}
+
+/** The members of one channel who share a format: one Bun topic, one encoding for each message. */
+export class FormatOutlet implements Outlet {
+  readonly format: Format;
+  readonly channel: Channel;
+  /** The channel's name as JSON text. */
+  readonly quotedTopic: string;
+  readonly #topic: string;
+  readonly #publisher: Publisher;
+  readonly #connections: Connections;
+  #sockets = 0;
+  #event = "";
+  #quotedEvent = '""';
+
+  constructor(channel: Channel, format: Format, publisher: Publisher, connections: Connections) {
+    this.channel = channel;
+    this.format = format;
+    this.quotedTopic = JSON.stringify(channel.name);
+    this.#topic = `${format.name}\u0000${channel.name}`;
+    this.#publisher = publisher;
+    this.#connections = connections;
+  }
+
+  /** Whether nobody is left. */
+  get empty(): boolean {
+    return this.#sockets === 0;
+  }
+
+  add(socket: ClientSocket): void {
+    this.#sockets++;
+    socket.subscribe(this.#topic);
+  }
+
+  remove(socket: ClientSocket): void {
+    this.#sockets--;
+    socket.unsubscribe(this.#topic);
+  }
+
+  deliver(message: Message): number {
+    if (message.presence && !this.format.presence) return 0;
+    const sent = this.#publisher.publish(this.#topic, this.#encode(message));
+    if (sent === -1) this.#connections.noticeBacklog();
+    else if (sent === 0) this.#cutOffSlow();
+    return this.#sockets;
+  }
+
+  #encode(message: Message): string | Buffer {
+    if (message.json === null && this.format.binary) {
+      return encodeBinary(this.channel.name, message.event, message.bytes);
+    }
+    if (message.event !== this.#event) {
+      this.#event = message.event;
+      this.#quotedEvent = JSON.stringify(message.event);
+    }
+    const payload = message.json ?? binaryAsJson(message.bytes);
+    return this.format.codec.broadcast(this.quotedTopic, this.#quotedEvent, payload);
+  }
+
+  /** Something was dropped for at least one member, and that one would have a hole in its stream. */
+  #cutOffSlow(): void {
+    for (const { connection } of this.channel.members) connection.checkBacklog();
+  }
+}

@@ -1,0 +1,130 @@
+import type { Claims, Verify } from "../../auth/token.ts";
+import type { Channel } from "../../hub/channel.ts";
+import { Deadlines } from "../../hub/deadlines.ts";
+import type { Hub } from "../../hub/hub.ts";
+import type { SocketHouse } from "../websocket.ts";
+import { type Format, FormatOutlet, type Publisher } from "./broadcast.ts";
+import { type Codec, V1, V2 } from "./codec.ts";
+import type { Membership } from "./membership.ts";
+import { PhoenixSocket } from "./socket.ts";
+
+/** Memberships that may end for their tokens in one tick: many that run out at once are spread over some seconds. */
+const EXPIRIES_A_TICK = 200;
+
+/** What an administrator's cookie stands for. */
+export const ADMINISTRATOR: Claims = Object.freeze({
+  user: "administrator",
+  channels: ["admin"],
+  can: { join: true, push: true, presence: true },
+  expiresAt: Number.POSITIVE_INFINITY,
+  admin: true,
+});
+
+const SUBPROTOCOL = "phoenix";
+const BEARER = "base64url.bearer.phx.";
+
+export interface PhoenixOptions {
+  readonly hub: Hub;
+  readonly house: SocketHouse;
+  readonly publisher: Publisher;
+  readonly verify: Verify;
+  /** Bytes of a client's frame. */
+  readonly maxFrame: number;
+  /** Topics that one socket may join. */
+  readonly maxChannels: number;
+  /** Whether memberships end when their tokens do. */
+  readonly closeOnExpiry: boolean;
+}
+
+/** Who knocks: what the server found out before any protocol is asked. */
+export interface Visitor {
+  readonly id: string;
+  readonly address: string;
+  readonly administrator: boolean;
+}
+
+/** A socket to open, and the subprotocol to select (`""`: none; Bun would echo the first one offered). */
+export interface Welcome {
+  readonly socket: PhoenixSocket;
+  readonly subprotocol: string;
+}
+
+/** Everything that the Phoenix sockets of this server share. */
+export class PhoenixEndpoint {
+  readonly hub: Hub;
+  readonly house: SocketHouse;
+  readonly verify: Verify;
+  readonly maxFrame: number;
+  readonly maxChannels: number;
+  readonly #publisher: Publisher;
+  readonly #closeOnExpiry: boolean;
+  readonly #expiries = new Deadlines<Membership>(Date.now());
+
+  constructor(options: PhoenixOptions) {
+    this.hub = options.hub;
+    this.house = options.house;
+    this.verify = options.verify;
+    this.maxFrame = options.maxFrame;
+    this.maxChannels = options.maxChannels;
+    this.#publisher = options.publisher;
+    this.#closeOnExpiry = options.closeOnExpiry;
+  }
+
+  /** Opens a socket for an upgrade request, or says in one sentence why not (403). */
+  welcome(
+    request: Request,
+    query: URLSearchParams,
+    visitor: Visitor,
+  ): Welcome | { readonly refusal: string } {
+    const vsn = query.get("vsn");
+    const codec = vsn === null ? null : codecOf(vsn);
+    if (codec === undefined) return { refusal: "vsn must be 1.0.0 or 2.0.0" };
+    const offered = (request.headers.get("sec-websocket-protocol") ?? "")
+      .split(",")
+      .map((name) => name.trim());
+    const socket = new PhoenixSocket(this, {
+      ...visitor,
+      codec,
+      binary: query.get("binary") !== "json",
+      token: query.get("userToken") ?? query.get("token") ?? bearerIn(offered),
+    });
+    return { socket, subprotocol: offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : "" };
+  }
+
+  /** The outlet of a channel for one format, made when its first member comes. */
+  outlet(channel: Channel, format: Format): FormatOutlet {
+    for (const outlet of channel.outlets) {
+      if (outlet instanceof FormatOutlet && outlet.format === format) return outlet;
+    }
+    const outlet = new FormatOutlet(channel, format, this.#publisher, this.house.connections);
+    channel.addOutlet(outlet);
+    return outlet;
+  }
+
+  /** Remembers when a membership's token runs out. */
+  remember(member: Membership, claims: Claims): void {
+    if (this.#closeOnExpiry) member.expirySlot = this.#expiries.add(member, claims.expiresAt);
+  }
+
+  forget(member: Membership): void {
+    this.#expiries.delete(member, member.expirySlot);
+  }
+
+  /** To be called several times a second. */
+  tick(now: number): void {
+    this.#expiries.due(now, EXPIRIES_A_TICK, (member) => member.connection.expire(member));
+  }
+}
+
+/** `undefined` for a version that does not exist. Phoenix accepts `~> 1.0.0` and `~> 2.0.0`. */
+function codecOf(vsn: string): Codec | undefined {
+  const version = /^([12])\.0\.\d+$/.exec(vsn)?.[1];
+  if (version === undefined) return undefined;
+  return version === "1" ? V1 : V2;
+}
+
+/** The token of phoenix.js' `authToken`: the one offered subprotocol that carries it, in base64 without padding. */
+function bearerIn(offered: readonly string[]): string | null {
+  const bearer = offered.find((name) => name.startsWith(BEARER));
+  return bearer === undefined ? null : Buffer.from(bearer.slice(BEARER.length), "base64").toString("utf8");
+}

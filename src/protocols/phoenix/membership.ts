@@ -1,0 +1,71 @@
+import type { Claims } from "../../auth/token.ts";
+import type { Channel, Member } from "../../hub/channel.ts";
+import type { FormatOutlet } from "./broadcast.ts";
+import type { Ref } from "./codec.ts";
+import type { PhoenixSocket } from "./socket.ts";
+
+/** One topic joined by one Phoenix socket. */
+export class Membership implements Member {
+  readonly connection: PhoenixSocket;
+  readonly outlet: FormatOutlet;
+  readonly joinRef: Ref;
+  readonly agent: string;
+  readonly ref: string;
+  readonly user: string;
+  readonly node: string;
+  readonly onlineAt: number;
+  /** The slot under which the end of its token is remembered; 0 for none. */
+  expirySlot = 0;
+  canPush: boolean;
+  /** Whether its token came with the join or a renewal; else it is the socket's. */
+  ownToken: boolean;
+
+  constructor(
+    connection: PhoenixSocket,
+    outlet: FormatOutlet,
+    joinRef: Ref,
+    agent: string,
+    ref: string,
+    node: string,
+    claims: Claims,
+    ownToken: boolean,
+  ) {
+    this.connection = connection;
+    this.outlet = outlet;
+    this.joinRef = joinRef;
+    this.agent = agent;
+    this.ref = ref;
+    this.node = node;
+    this.user = claims.user;
+    this.onlineAt = Date.now();
+    this.canPush = claims.can.push;
+    this.ownToken = ownToken;
+  }
+
+  get channel(): Channel {
+    return this.outlet.channel;
+  }
+
+  get seesPresence(): boolean {
+    return this.outlet.format.presence;
+  }
+
+  /** Whether a frame with this join_ref speaks of an earlier membership. A null one means the current. */
+  isStale(joinRef: Ref): boolean {
+    return joinRef !== null && this.joinRef !== null && String(joinRef) !== String(this.joinRef);
+  }
+
+  send(event: string, payload: string): void {
+    this.sendWithRef(null, event, payload);
+  }
+
+  /** Tells the client that this membership is over: `phx_close`, for good, or `phx_error`, after which it rejoins. */
+  end(event: "phx_close" | "phx_error", payload: string): void {
+    this.sendWithRef(this.joinRef, event, payload);
+  }
+
+  private sendWithRef(ref: Ref, event: string, payload: string): void {
+    const { format, quotedTopic } = this.outlet;
+    this.connection.send(format.codec.push(this.joinRef, ref, quotedTopic, JSON.stringify(event), payload));
+  }
+}

@@ -1,0 +1,307 @@
+import { covers, type Verdict } from "../../auth/token.ts";
+import type { Receipt } from "../../bus/bus.ts";
+import { isChannelName, isEventName } from "../../bus/bus.ts";
+import { countRefusal, RESERVED_EVENTS } from "../../hub/hub.ts";
+import { ClientSocket } from "../websocket.ts";
+import { formatOf } from "./broadcast.ts";
+import {
+  type Codec,
+  decodeBinary,
+  type Frame,
+  type Malformed,
+  type Ref,
+  type Status,
+  V1,
+  V2,
+} from "./codec.ts";
+import { ADMINISTRATOR, type PhoenixEndpoint } from "./endpoint.ts";
+import { withoutMember } from "./json.ts";
+import { Membership } from "./membership.ts";
+
+/** What a connection says of itself when it opens. */
+export interface Opening {
+  readonly id: string;
+  readonly address: string;
+  /** The version asked for, or `null`: the first frame decides. */
+  readonly codec: Codec | null;
+  /** Whether binary payloads may come as binary frames. */
+  readonly binary: boolean;
+  /** The socket's token, for joins that bring none. */
+  readonly token: string | null;
+  /** Whether it came with an administrator's cookie from our own pages. */
+  readonly administrator: boolean;
+}
+
+/** Bytes of frames that may wait behind a token that is being verified, besides one of the largest frames. */
+const MAX_WAITING = 64 * 1024;
+
+interface Waiting {
+  readonly frame: string | Buffer;
+  readonly allowed: boolean;
+}
+
+/** A WebSocket that speaks Phoenix Channels. */
+export class PhoenixSocket extends ClientSocket {
+  readonly protocol = "phoenix";
+  readonly #endpoint: PhoenixEndpoint;
+  readonly #opening: Opening;
+  readonly #memberships = new Map<string, Membership>();
+  #codec: Codec | null;
+  #serial = 0;
+  #verifying = false;
+  /** Frames that came while a token is being verified: they are handled after it, in their order. */
+  #waiting: Waiting[] = [];
+  #waitingBytes = 0;
+
+  constructor(endpoint: PhoenixEndpoint, opening: Opening) {
+    super(endpoint.house, opening.id, opening.address);
+    this.#endpoint = endpoint;
+    this.#opening = opening;
+    this.#codec = opening.codec;
+  }
+
+  get memberships(): ReadonlyMap<string, Membership> {
+    return this.#memberships;
+  }
+
+  /** Answers a frame; one with a null ref gets no answer. `topic` and `response` are JSON text. */
+  reply(joinRef: Ref, ref: Ref, topic: string, status: Status, response: string): void {
+    if (ref === null) return;
+    const payload = `{"status":"${status}","response":${response}}`;
+    this.send((this.#codec ?? V2).push(joinRef, ref, topic, '"phx_reply"', payload));
+  }
+
+  /** Ends a membership whose token ran out. phoenix.js rejoins, with a new token if that was the membership's own. */
+  expire(member: Membership): void {
+    if (!member.ownToken) return this.dismiss(1001, "token expired");
+    member.end("phx_error", '{"reason":"token expired"}');
+    this.#drop(member);
+  }
+
+  protected override receive(frame: string | Buffer, allowed: boolean): void {
+    if (!this.#verifying) return this.#handle(frame, allowed);
+    this.#waiting.push({ frame, allowed });
+    this.#waitingBytes += frame.length;
+    if (this.#waitingBytes > this.#endpoint.maxFrame + MAX_WAITING)
+      this.dismiss(1008, "too much sent while joining");
+  }
+
+  protected override leaveAll(): void {
+    for (const member of [...this.#memberships.values()]) this.#drop(member);
+    this.#waiting = [];
+  }
+
+  #handle(data: string | Buffer, allowed: boolean): void {
+    const frame = this.#decode(data);
+    if ("malformed" in frame) return this.#malformed(frame.malformed);
+    if (!allowed) return this.#overBudget(frame);
+    if (frame.topic === "phoenix" && frame.event === "heartbeat") return this.#heartbeat(frame);
+    if (frame.event === "phx_join") return this.#join(frame);
+    if (frame.event === "phx_leave") return this.#leave(frame);
+    this.#push(frame);
+  }
+
+  #decode(data: string | Buffer): Frame | Malformed {
+    if (typeof data !== "string") {
+      this.#codec ??= V2;
+      return this.#codec === V2 ? decodeBinary(data) : { malformed: "binary frame on a V1 socket" };
+    }
+    if (this.#codec === null) {
+      const first = data.trimStart().charAt(0);
+      if (first !== "[" && first !== "{") return { malformed: "neither an array nor an object" };
+      this.#codec = first === "[" ? V2 : V1;
+    }
+    return this.#codec.decode(data);
+  }
+
+  #malformed(what: string): void {
+    const reason = JSON.stringify({ reason: `malformed frame: ${what}` });
+    this.send((this.#codec ?? V2).push(null, null, '"phoenix"', '"phx_error"', reason));
+    countRefusal(this.house.stats, "malformed frame");
+    this.strike();
+  }
+
+  #overBudget(frame: Frame): void {
+    if (frame.event === "phx_leave" || frame.topic === "phoenix") return;
+    this.#refuse(frame, "rate limited");
+  }
+
+  #heartbeat(frame: Frame): void {
+    this.reply(frame.joinRef, frame.ref, '"phoenix"', "ok", "{}");
+    this.#endpoint.hub.notify("phoenix", "heartbeat", `{"conn_id":"${this.id}"}`);
+  }
+
+  #refuse(frame: Frame, reason: string, joinRef: Ref = frame.joinRef): void {
+    countRefusal(this.house.stats, reason);
+    this.reply(joinRef, frame.ref, JSON.stringify(frame.topic), "error", `{"reason":"${reason}"}`);
+  }
+
+  #join(frame: Frame): void {
+    if (frame.topic === "phoenix") {
+      return this.reply(
+        frame.joinRef,
+        frame.ref,
+        '"phoenix"',
+        "ok",
+        JSON.stringify({ id: this.#agent(frame) }),
+      );
+    }
+    if (!isChannelName(frame.topic)) return this.#refuse(frame, "invalid topic");
+    const own = tokenIn(frame.payload);
+    if (own === null && this.#opening.administrator && frame.topic === "admin") {
+      return this.#admit(frame, { ok: true, claims: ADMINISTRATOR }, true);
+    }
+    const token = own ?? this.#opening.token;
+    if (token === null) return this.#refuse(frame, "unauthorized");
+    this.#verify(token, (verdict) => this.#admit(frame, verdict, own !== null));
+  }
+
+  /** Hands over the verdict, now or later; what this socket sends in between waits for it. */
+  #verify(token: string, then: (verdict: Verdict) => void): void {
+    const verdict = this.#endpoint.verify(token);
+    if (!(verdict instanceof Promise)) return then(verdict);
+    this.#verifying = true;
+    void verdict.then((later) => {
+      this.#verifying = false;
+      if (!this.open) return;
+      then(later);
+      this.#resume();
+    });
+  }
+
+  #resume(): void {
+    while (!this.#verifying && this.open) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      this.#waitingBytes -= next.frame.length;
+      this.#handle(next.frame, next.allowed);
+    }
+  }
+
+  #admit(frame: Frame, verdict: Verdict, ownToken: boolean): void {
+    if (!verdict.ok) return this.#refuse(frame, verdict.reason);
+    const { claims } = verdict;
+    if (!covers(claims, frame.topic)) return this.#refuse(frame, "unauthorized");
+    if (!claims.can.join) return this.#refuse(frame, "forbidden");
+    const old = this.#memberships.get(frame.topic);
+    if (old === undefined && this.#memberships.size >= this.#endpoint.maxChannels) {
+      return this.#refuse(frame, "too many channels joined");
+    }
+    if (old !== undefined) {
+      old.end("phx_close", "{}");
+      this.#drop(old, true);
+    }
+    const { hub } = this.#endpoint;
+    const format = formatOf(this.#codec ?? V2, this.#opening.binary, claims.can.presence);
+    const outlet = this.#endpoint.outlet(hub.open(frame.topic), format);
+    const ref = `${this.id}.${++this.#serial}`;
+    const member = new Membership(
+      this,
+      outlet,
+      frame.joinRef,
+      this.#agent(frame),
+      ref,
+      hub.node,
+      claims,
+      ownToken,
+    );
+    this.#memberships.set(frame.topic, member);
+    this.idleSince = null;
+    this.#endpoint.remember(member, claims);
+    this.reply(frame.joinRef, frame.ref, outlet.quotedTopic, "ok", `{"id":${JSON.stringify(member.agent)}}`);
+    outlet.add(this);
+    hub.join(member);
+    hub.notify(frame.topic, "phx_join", withoutToken(frame.payload));
+  }
+
+  #agent(frame: Frame): string {
+    return `${this.id}:${frame.topic}:${frame.joinRef ?? frame.ref ?? ""}`;
+  }
+
+  #leave(frame: Frame): void {
+    const topic = JSON.stringify(frame.topic);
+    const member = this.#memberships.get(frame.topic);
+    if (member === undefined) return this.reply(frame.joinRef, frame.ref, topic, "ok", "{}");
+    if (member.isStale(frame.joinRef)) return;
+    this.#drop(member);
+    this.reply(member.joinRef, frame.ref, topic, "ok", "{}");
+    member.end("phx_close", "{}");
+    this.#endpoint.hub.notify(frame.topic, "phx_leave", withoutToken(frame.payload));
+  }
+
+  /** Takes a membership back wherever it is known. `rejoins`: its channel stays open for the next one. */
+  #drop(member: Membership, rejoins = false): void {
+    this.#memberships.delete(member.channel.name);
+    if (this.#memberships.size === 0) this.idleSince = Date.now();
+    this.#endpoint.forget(member);
+    member.outlet.remove(this);
+    if (member.outlet.empty) member.channel.removeOutlet(member.outlet);
+    this.#endpoint.hub.leave(member, rejoins);
+  }
+
+  #push(frame: Frame): void {
+    const member = this.#memberships.get(frame.topic);
+    if (member === undefined) return this.#refuse(frame, "unmatched topic", null);
+    if (member.isStale(frame.joinRef)) return;
+    if (frame.event === "access_token") return this.#renew(frame, member);
+    if (!isEventName(frame.event) || RESERVED_EVENTS.has(frame.event))
+      return this.#refuse(frame, "invalid event");
+    if (!member.canPush) return this.#refuse(frame, "forbidden");
+    this.#endpoint.hub.push(
+      frame.topic,
+      frame.event,
+      frame.payload,
+      new PushReceipt(this, member, frame.ref),
+    );
+  }
+
+  /** A newer token for a membership, of the same user and for the same topic. It goes no further than here. */
+  #renew(frame: Frame, member: Membership): void {
+    const token = tokenIn(frame.payload);
+    if (token === null) return this.#refuse(frame, "unauthorized");
+    this.#verify(token, (verdict) => {
+      if (!verdict.ok) return this.#refuse(frame, verdict.reason);
+      const { claims } = verdict;
+      if (claims.user !== member.user || !covers(claims, frame.topic))
+        return this.#refuse(frame, "unauthorized");
+      this.#endpoint.forget(member);
+      member.ownToken = true;
+      member.canPush = claims.can.push;
+      this.#endpoint.remember(member, claims);
+      this.reply(member.joinRef, frame.ref, member.outlet.quotedTopic, "ok", "{}");
+    });
+  }
+}
+
+/** Answers a push when the bus has said whether it took it. */
+class PushReceipt implements Receipt {
+  readonly #socket: PhoenixSocket;
+  readonly #member: Membership;
+  readonly #ref: Ref;
+
+  constructor(socket: PhoenixSocket, member: Membership, ref: Ref) {
+    this.#socket = socket;
+    this.#member = member;
+    this.#ref = ref;
+  }
+
+  settled(taken: boolean): void {
+    const { joinRef, outlet } = this.#member;
+    if (taken) return this.#socket.reply(joinRef, this.#ref, outlet.quotedTopic, "ok", "{}");
+    countRefusal(this.#socket.house.stats, "backend unavailable");
+    this.#socket.reply(joinRef, this.#ref, outlet.quotedTopic, "error", '{"reason":"backend unavailable"}');
+  }
+}
+
+function tokenIn(payload: string | Uint8Array): string | null {
+  if (typeof payload !== "string") return null;
+  const value: unknown = JSON.parse(payload);
+  if (typeof value !== "object" || value === null || !("token" in value)) return null;
+  return typeof value.token === "string" ? value.token : null;
+}
+
+/** A join's or leave's payload as backends may see it: a bearer token never travels through Redis. */
+function withoutToken(payload: string | Uint8Array): string {
+  if (typeof payload !== "string") return "{}";
+  return payload.startsWith("{") ? withoutMember(payload, "token") : payload;
+}
