@@ -1,4 +1,7 @@
 export { loadConfig } from "./config/load.ts";
+
+import type { Printed } from "./config/kinds.ts";
+
 export { isLoopback } from "./config/loopback.ts";
 
 /** Where a value of the configuration came from, for `channel config`. */
@@ -11,6 +14,8 @@ export interface Origin {
   readonly detail: string;
   /** As messages name it: `--port`, `CHANNEL_PORT`, `channel.toml: port`. */
   readonly place: string;
+  /** The value in the form in which it can be set again; of a secret, stars. */
+  readonly printed: Printed;
 }
 
 /** Everything that `loadConfig` looks at, files apart. */
@@ -31,6 +36,8 @@ export type Loaded =
       readonly config: Config;
       /** By key as it is written in the file: `port`, `limits.max_frame`, `channels."room:*".presence`. */
       readonly sources: ReadonlyMap<string, Origin>;
+      /** The file that was read, as the operator knows it. */
+      readonly file: string | null;
       readonly warnings: readonly string[];
     }
   | { readonly ok: false; readonly message: string; readonly exitCode: 1 | 2 };

@@ -1,6 +1,9 @@
+import { statSync } from "node:fs";
 import type { Config } from "../config.ts";
+import { why } from "./file.ts";
 import { isLoopback } from "./loopback.ts";
 import { readTls } from "./pem.ts";
+import { quoted } from "./quote.ts";
 import type { Reader } from "./reader.ts";
 import { Refusal } from "./refusal.ts";
 import { LIMITS } from "./settings.ts";
@@ -18,6 +21,17 @@ export function bothOrNeither(reader: Reader, cert: string | null, key: string |
   if (key !== null)
     throw new Refusal(2, `${reader.place("tls_key")} needs tls_cert beside it: both or neither`);
   return null;
+}
+
+/** Pages that are not there should be missed at start, not by the first visitor. */
+export function checkFolder(reader: Reader, path: string): void {
+  let problem = "it is no folder";
+  try {
+    if (statSync(path).isDirectory()) return;
+  } catch (error) {
+    problem = why(error);
+  }
+  throw new Refusal(1, `${reader.place("static_path")}: cannot read ${quoted(path)}: ${problem}`);
 }
 
 /** A client must be able to hold one message while the next one comes. */

@@ -1,6 +1,6 @@
 import type { LoadInput } from "../config.ts";
-import { quoted } from "./file.ts";
 import { nearest } from "./nearest.ts";
+import { quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
 import { fullKey, SECTIONS, variable } from "./settings.ts";
 

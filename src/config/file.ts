@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { parse, TomlDate, TomlError } from "smol-toml";
 import { nearest } from "./nearest.ts";
+import { quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
 import { CHANNEL, fullKey, SECTIONS, snake } from "./settings.ts";
 
@@ -40,28 +41,20 @@ function read(path: string, name: string, required: boolean): string | null {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : "";
-    if (!required && (code === "ENOENT" || code === "ENOTDIR")) return null;
-    throw new Refusal(1, `cannot read ${quoted(name)}: ${why(code)}`);
+    if (!required && why(error) === NO_FILE) return null;
+    throw new Refusal(1, `cannot read ${quoted(name)}: ${why(error)}`);
   }
 }
 
-/** An error code of the file system in words. */
-export function why(code: unknown): string {
-  if (code === "ENOENT" || code === "ENOTDIR") return "no such file";
+const NO_FILE = "no such file";
+
+/** An error of the file system in words. */
+export function why(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? error.code : "";
+  if (code === "ENOENT" || code === "ENOTDIR") return NO_FILE;
   if (code === "EACCES" || code === "EPERM") return "permission denied";
   if (code === "EISDIR") return "it is a folder";
   return typeof code === "string" && code !== "" ? code : "unreadable";
-}
-
-/** A name from outside, so that it can't break the line of a message. */
-export function quoted(text: string): string {
-  const short = text.length > 80 ? `${text.slice(0, 77)}...` : text;
-  const escaped = JSON.stringify(short).replace(
-    /[\u007f-\u009f\u2028\u2029]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
-  return /^"[\w./:+-]+"$/.test(escaped) ? escaped.slice(1, -1) : escaped;
 }
 
 type Group = Record<string, unknown>;

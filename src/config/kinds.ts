@@ -139,6 +139,16 @@ export function text(
   };
 }
 
+/** Text of several lines, such as a PEM, or the path of a file that holds it. */
+export function textOrPath(expects: string): Kind<string> {
+  return {
+    expects,
+    parse: (value) =>
+      typeof value === "string" && value.trim() !== "" && !value.includes("\0") ? value : undefined,
+    print: (value) => value,
+  };
+}
+
 /** A list: an array of TOML, or, in a flag or variable, items between commas. */
 export function list(item: Kind<string>, expects: string): Kind<readonly string[]> {
   return {

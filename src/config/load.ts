@@ -1,5 +1,5 @@
 import type { Config, Loaded, LoadInput } from "../config.ts";
-import { bothOrNeither, checkBuffers, refuseKnownSecrets, warningsOf } from "./checks.ts";
+import { bothOrNeither, checkBuffers, checkFolder, refuseKnownSecrets, warningsOf } from "./checks.ts";
 import { refuseUnknownVariables } from "./environment.ts";
 import { readConfigFile } from "./file.ts";
 import { readPublicKey } from "./pem.ts";
@@ -23,10 +23,8 @@ export function loadConfig(input: LoadInput): Loaded {
 }
 
 function load(input: LoadInput): Loaded {
-  const reader = new Reader(
-    input,
-    readConfigFile(input.cwd, input.flags.config, input.systemFile ?? SYSTEM_FILE),
-  );
+  const file = readConfigFile(input.cwd, input.flags.config, input.systemFile ?? SYSTEM_FILE);
+  const reader = new Reader(input, file);
   refuseUnknownVariables(input.env);
   const { jwtSecret, adminSecret, tlsCert, tlsKey, ...top } = reader.table("", TOP);
   const config: Config = {
@@ -45,7 +43,9 @@ function load(input: LoadInput): Loaded {
   };
   checkBuffers(reader, config);
   refuseKnownSecrets(reader, config);
-  return { ok: true, config: freeze(config), sources: reader.sources, warnings: warningsOf(reader, config) };
+  if (config.staticPath !== null) checkFolder(reader, config.staticPath);
+  const warnings = warningsOf(reader, config);
+  return { ok: true, config: freeze(config), sources: reader.sources, file: file?.name ?? null, warnings };
 }
 
 function randomSecret(): string {

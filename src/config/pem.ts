@@ -1,7 +1,8 @@
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Config } from "../config.ts";
-import { quoted, why } from "./file.ts";
+import { why } from "./file.ts";
+import { quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
 
 interface Named {
@@ -55,8 +56,7 @@ function read({ place, path }: Named): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : "";
-    throw new Refusal(1, `${place}: cannot read ${quoted(path)}: ${why(code)}`);
+    throw new Refusal(1, `${place}: cannot read ${quoted(path)}: ${why(error)}`);
   }
 }
 

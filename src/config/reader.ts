@@ -1,7 +1,9 @@
 import { resolve } from "node:path";
 import type { ChannelSettings, LoadInput, Origin } from "../config.ts";
 import { isSet } from "./environment.ts";
-import { type ConfigFile, quoted, type Written } from "./file.ts";
+import type { ConfigFile, Written } from "./file.ts";
+import type { Printed } from "./kinds.ts";
+import { inQuotes, quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
 import { CHANNEL, flagName, fullKey, type Setting, snake, type Table, variable } from "./settings.ts";
 
@@ -44,8 +46,10 @@ export class Reader {
       const settings = fill(CHANNEL, (name) => {
         const said = [{ values }, ...covering].find((one) => one.values.has(snake(name)));
         const value = said?.values.get(snake(name));
-        if (value === undefined) return CHANNEL[name].default;
-        return this.#fromFile(`channels.${JSON.stringify(pattern)}.${snake(name)}`, CHANNEL[name], value);
+        const key = `channels.${JSON.stringify(pattern)}.${snake(name)}`;
+        return value === undefined
+          ? this.#fromDefault(key, CHANNEL[name])
+          : this.#fromFile(key, CHANNEL[name], value);
       });
       return { pattern, ...settings };
     });
@@ -64,10 +68,15 @@ export class Reader {
       const text = env[name];
       if (isSet(name, text)) return this.#take(key, setting, text, cwd, "environment", name);
     }
-    if (fromFile !== undefined) return fromFile;
+    return fromFile ?? this.#fromDefault(key, setting);
+  }
+
+  #fromDefault<T>(key: string, setting: Setting<T>): T {
     const tangram = this.tangram && setting.tangram !== undefined;
-    this.sources.set(key, { source: "default", detail: tangram ? "as Tangram" : "", place: key });
-    return tangram && setting.tangram !== undefined ? setting.tangram : setting.default;
+    const value = this.tangram ? (setting.tangram ?? setting.default) : setting.default;
+    const printed = print(setting, value);
+    this.sources.set(key, { source: "default", detail: tangram ? "Tangram's" : "", place: key, printed });
+    return value;
   }
 
   #fromFile<T>(key: string, setting: Setting<T>, written: Written): T {
@@ -92,7 +101,7 @@ export class Reader {
       const got = setting.secret === undefined ? `, not ${shown(raw)}` : "";
       throw new Refusal(2, `${place} must be ${setting.kind.expects}${got}`);
     }
-    this.sources.set(key, { source, detail, place });
+    this.sources.set(key, { source, detail, place, printed: print(setting, value) });
     return value;
   }
 }
@@ -112,11 +121,18 @@ function resolved(kind: "path" | "path or PEM", folder: string, text: string): s
 }
 
 function shown(raw: unknown): string {
-  if (typeof raw === "string")
-    return JSON.stringify(raw) === `"${raw}"` ? `"${quoted(raw).replace(/^"|"$/g, "")}"` : quoted(raw);
+  if (typeof raw === "string") return inQuotes(raw);
   if (Array.isArray(raw))
-    return raw.every((one) => typeof one === "string") ? quoted(raw.join(",")) : "a list of other things";
+    return inQuotes(raw.map((one) => (typeof one === "object" ? "..." : String(one))).join(","));
   return typeof raw === "object" ? "a section" : String(raw);
+}
+
+function print<T>(setting: Setting<T>, value: T): Printed {
+  const printed = setting.kind.print(value);
+  if (setting.secret === undefined || typeof printed !== "string") return printed;
+  if (setting.secret === "all") return "********";
+  // Up to the last @ before a path, since a password may hold one; a query may name a password too.
+  return printed.replace(/(:\/\/[^:/@]*:)[^/]*@/, "$1********@").replace(/\?.*$/, "?********");
 }
 
 /** What a pattern's names begin with. */

@@ -16,6 +16,7 @@ import {
   seconds,
   size,
   text,
+  textOrPath,
   toggle,
   whole,
 } from "./kinds.ts";
@@ -122,7 +123,7 @@ export const TOP: Table<Top> = {
     doc: "Characters of the ids made here, of connections and of users without one.",
   },
   jwtPublicKey: {
-    kind: optional(text("a public key as PEM text, or the path of a file that holds one")),
+    kind: optional(textOrPath("a public key as PEM text, or the path of a file that holds one")),
     default: null,
     path: "path or PEM",
     doc: "Checks tokens made elsewhere (RS256, ES256, EdDSA): PEM text, or the path of a file that holds it.",
