@@ -1,0 +1,101 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { startWorld, type World } from "./world.ts";
+
+/** `idle_timeout`, and a little more than one sweep may take. */
+const IDLE = 2000;
+const LATE = IDLE + 2500;
+
+let world: World;
+beforeAll(async () => {
+  world = await startWorld("embedded", {
+    toml: `presence_window = "10ms"\n[limits]\nidle_timeout = "${IDLE}ms"\n`,
+  });
+});
+afterAll(() => world.stop());
+
+describe.concurrent("sign of life", () => {
+  test("a client that answers pings stays, though it says nothing", async () => {
+    const client = await world.connect();
+    await client.join("calm", { token: world.token("calm") });
+    const start = performance.now();
+    await client.socket.pings.next();
+    // A ping after half of idle_timeout, where that is less than 25 s.
+    expect(performance.now() - start).toBeWithin(IDLE / 2 - 200, IDLE + 500);
+    await Bun.sleep(LATE);
+    expect(client.socket.isClosed).toBe(false);
+    await client.fence();
+  }, 15_000);
+
+  test("one that answers nothing is closed, and its presence ends, however much it is sent", async () => {
+    const watcher = await world.connect();
+    await watcher.join("busy", { token: world.token("busy", { id: "watcher" }) });
+    const gone = await world.connect();
+    await gone.join("busy", { token: world.token("busy", { id: "gone" }) });
+    gone.socket.answerPings(false);
+    const start = performance.now();
+    const talk = setInterval(() => void world.backend.publish("to:busy:tick", "1"), 50);
+    try {
+      await gone.socket.closed;
+      expect(performance.now() - start).toBeWithin(IDLE - 100, LATE);
+      await watcher.frames.until(
+        (each) => /"leaves":\{"gone"/.test(each.text),
+        "the leave of the silent one",
+      );
+    } finally {
+      clearInterval(talk);
+    }
+    expect(gone.socket.pings.all.length).toBeGreaterThan(0);
+  }, 15_000);
+
+  test("a frame is a sign of life where pongs do not come", async () => {
+    const client = await world.connect();
+    await client.join("talks", { token: world.token("talks") });
+    client.socket.answerPings(false);
+    for (let waited = 0; waited < LATE; waited += IDLE / 4) {
+      await Bun.sleep(IDLE / 4);
+      await client.fence();
+    }
+    expect(client.socket.isClosed).toBe(false);
+  }, 15_000);
+
+  test("a socket that joined nothing is closed, though it answers and beats", async () => {
+    const client = await world.connect();
+    const start = performance.now();
+    const beat = setInterval(() => client.send({ topic: "phoenix", event: "heartbeat", ref: "b" }), 300);
+    try {
+      const { code } = await client.socket.closed;
+      expect(performance.now() - start).toBeWithin(IDLE - 100, LATE + 4000);
+      expect(code).not.toBe(1000);
+    } finally {
+      clearInterval(beat);
+    }
+  }, 15_000);
+
+  test("a client's own ping is answered", async () => {
+    const client = await world.connect();
+    client.socket.ping("are you there");
+    expect((await client.socket.pongs.next()).toString()).toBe("are you there");
+  });
+});
+
+test("at shutdown every socket is closed with 1012 and its leave is published", async () => {
+  const own = await startWorld("redis");
+  try {
+    const clients = await Promise.all(Array.from({ length: 20 }, () => own.connect()));
+    for (const [i, client] of clients.entries()) {
+      await client.join("room", { token: own.token("room", { id: `user ${i}` }) });
+    }
+    const heard = await own.backend.listen("to:room:presence_diff");
+    expect(await own.channel.stop()).toBe(0);
+    const codes = await Promise.all(clients.map((each) => each.socket.closed));
+    expect(new Set(codes.map((each) => each.code))).toEqual(new Set([1012]));
+    const left = new Set<string>();
+    while (left.size < 20) {
+      const diff: unknown = JSON.parse((await heard.next()).payload.toString());
+      if (typeof diff !== "object" || diff === null || !("leaves" in diff)) throw new Error("no diff");
+      for (const id of Object.keys(diff.leaves ?? {})) left.add(id);
+    }
+  } finally {
+    await own.stop();
+  }
+}, 15_000);

@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { VERSIONS } from "./phoenix-client.ts";
+import { BUSES, startWorld, type World } from "./world.ts";
+
+for (const bus of BUSES) {
+  describe(`on ${bus}`, () => {
+    let world: World;
+    beforeAll(async () => {
+      world = await startWorld(bus, { toml: `[channels."quiet*"]\npresence = false\n` });
+    });
+    afterAll(() => world.stop());
+
+    for (const vsn of VERSIONS) {
+      const v2 = vsn === "2.0.0";
+
+      describe(`leave, ${vsn}`, () => {
+        test("is answered, then closed, and then nothing more comes", async () => {
+          const client = await world.connect({ vsn });
+          const { joinRef } = await client.join("quiet", { token: world.token("quiet") });
+          client.send({ joinRef, ref: "bye", topic: "quiet", event: "phx_leave" });
+          const reply = await client.frames.next();
+          expect(reply).toMatchObject({ event: "phx_reply", ref: "bye", topic: "quiet" });
+          expect(reply.payload).toMatchObject({ status: "ok" });
+          const close = await client.frames.next();
+          expect(close).toMatchObject({ event: "phx_close", ref: joinRef, topic: "quiet", payload: {} });
+          if (v2) {
+            expect(reply.joinRef).toBe(joinRef);
+            expect(close.joinRef).toBe(joinRef);
+          }
+          const witness = await world.connect({ vsn });
+          await witness.join("quiet", { token: world.token("quiet") });
+          await world.backend.publish("to:quiet:late", "1");
+          await witness.event("late");
+          expect(await client.fence()).toEqual([]);
+        });
+
+        test("of what was not joined is answered ok", async () => {
+          const client = await world.connect({ vsn });
+          for (const topic of ["quiet", "", "phoenix", "admin"]) {
+            expect((await client.ask({ topic, event: "phx_leave" })).status).toBe("ok");
+          }
+          await client.fence();
+          expect(client.frames.all.map((each) => each.event)).toEqual(Array(5).fill("phx_reply"));
+        });
+
+        test("with a join_ref that is not the current one is ignored", async () => {
+          const client = await world.connect({ vsn });
+          const token = world.token("quiet");
+          const first = await client.join("quiet", { token });
+          await client.join("quiet", { token });
+          await client.fence();
+          client.send({ joinRef: first.joinRef, ref: "stale", topic: "quiet", event: "phx_leave" });
+          expect(await client.fence()).toEqual([]);
+          await world.backend.publish("to:quiet:still", "1");
+          await client.event("still");
+        });
+
+        test("with a null join_ref leaves the current membership", async () => {
+          const client = await world.connect({ vsn });
+          const token = world.token("quiet");
+          await client.join("quiet", { token });
+          const second = await client.join("quiet", { token });
+          client.send({ joinRef: null, ref: "bye", topic: "quiet", event: "phx_leave" });
+          expect((await client.reply("bye")).status).toBe("ok");
+          expect((await client.event("phx_close")).ref).toBe(second.joinRef);
+        });
+
+        test("frees the topic for a join", async () => {
+          const client = await world.connect({ vsn });
+          const token = world.token("quiet");
+          for (let i = 0; i < 3; i++) {
+            expect((await client.join("quiet", { token })).status).toBe("ok");
+            expect((await client.ask({ topic: "quiet", event: "phx_leave" })).status).toBe("ok");
+          }
+          await client.fence();
+          const events = client.frames.all.filter((each) => each.topic === "quiet").map((each) => each.event);
+          expect(events).toEqual([1, 2, 3].flatMap(() => ["phx_reply", "phx_reply", "phx_close"]));
+        });
+      });
+    }
+  });
+}

@@ -1,0 +1,50 @@
+/** As much of the npm package `phoenix`, which has no types, as the tests use. */
+declare module "phoenix" {
+  export interface Push {
+    receive(status: "ok" | "error" | "timeout", callback: (response: unknown) => void): Push;
+  }
+
+  export interface Channel {
+    readonly topic: string;
+    join(timeout?: number): Push;
+    leave(timeout?: number): Push;
+    push(event: string, payload: object, timeout?: number): Push;
+    on(event: string, callback: (payload: unknown) => void): number;
+    onClose(callback: () => void): void;
+    onError(callback: (reason: unknown) => void): number;
+  }
+
+  export interface SocketOptions {
+    readonly params?: object | (() => object);
+    readonly authToken?: string | (() => string);
+    readonly vsn?: string;
+    readonly timeout?: number;
+    readonly transport?: unknown;
+    readonly heartbeatIntervalMs?: number;
+    readonly reconnectAfterMs?: (tries: number) => number;
+    readonly rejoinAfterMs?: (tries: number) => number;
+  }
+
+  export class Socket {
+    constructor(endPoint: string, options?: SocketOptions);
+    /** What carries the frames now, a WebSocket here. */
+    readonly conn: WebSocket | null;
+    connect(): void;
+    disconnect(callback?: () => void): void;
+    isConnected(): boolean;
+    channel(topic: string, params?: object | (() => object)): Channel;
+    onOpen(callback: () => void): string;
+    onClose(callback: (event: unknown) => void): string;
+  }
+
+  export interface PresenceEntry {
+    readonly metas: readonly { readonly phx_ref: string; readonly online_at: string }[];
+  }
+
+  export class Presence {
+    constructor(channel: Channel);
+    readonly state: Readonly<Record<string, PresenceEntry>>;
+    onSync(callback: () => void): void;
+    list<T>(chooser: (key: string, entry: PresenceEntry) => T): T[];
+  }
+}

@@ -1,0 +1,242 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { eventually, type PhoenixClient, VERSIONS } from "./phoenix-client.ts";
+import { BUSES, startWorld, type World } from "./world.ts";
+
+/** Texts that change when a program parses and prints them. */
+const TELLTALES = [
+  "{}",
+  '{"b":1,"a":2,"b":3}',
+  '{"big":12345678901234567890,"precise":0.1000000000000000055511151231257827,"e":1E400,"minus":-0}',
+  '{ "spaced" :\t[ 1 ,2 ],\n"x":{ } }',
+  '{"escaped":"\\u00e9\\/\\ud83d\\ude00","plain":"é😀","lone":"\\ud800"}',
+  '{"__proto__":{"polluted":true},"constructor":null}',
+  '{"2":"two","1":"one"}',
+  '[1,[2,[3,"]"]],{"a":"}"}]',
+  '"a text, with \\"quotes\\" and ] and }"',
+  "3.0",
+  "true",
+  "null",
+];
+
+for (const bus of BUSES) {
+  describe(`on ${bus}`, () => {
+    let world: World;
+    beforeAll(async () => {
+      world = await startWorld(bus, { toml: `[channels."quiet*"]\npresence = false\n` });
+    });
+    afterAll(() => world.stop());
+
+    for (const vsn of VERSIONS) {
+      const v2 = vsn === "2.0.0";
+      const joinedTo = async (topic: string, claims = {}): Promise<PhoenixClient> => {
+        const client = await world.connect({ vsn });
+        await client.join(topic, { token: world.token(topic, claims) });
+        return client;
+      };
+
+      describe(`push, ${vsn}`, () => {
+        test("is published with the payload exactly as it was sent", async () => {
+          const topic = `quiet:${vsn}:exact`;
+          const client = await joinedTo(topic);
+          const heard = await world.backend.listen(`from:${topic}:*`);
+          for (const [i, payload] of TELLTALES.entries()) {
+            const reply = client.ask({ joinRef: "1", topic, event: `event ${i}`, payload });
+            const { name, payload: published } = await heard.next();
+            expect([name, published.toString()]).toEqual([`from:${topic}:event ${i}`, payload]);
+            expect(await reply).toMatchObject({ status: "ok", response: {} });
+            if (v2) expect((await reply).frame.joinRef).toBe("1");
+          }
+        });
+
+        test("may be written with white space anywhere, and in V1 with its keys in any order", async () => {
+          const topic = "quiet:spaced";
+          const client = await joinedTo(topic);
+          const heard = await world.backend.listen(`from:${topic}:*`);
+          const payload = '{ "a":1 , "a" : 2.50 }';
+          const texts = v2
+            ? [
+                ` [ "1" , "a1" ,\t"${topic}"\n, "news" , ${payload} ] `,
+                `["1","a2","\\u0071uiet:spaced","n\\u0065ws",${payload}]`,
+              ]
+            : [
+                ` { "payload" : ${payload} , "ref" : "a1" , "event" : "news" , "topic" : "${topic}" } `,
+                `{"join_ref":"1","topic":"\\u0071uiet:spaced","ref":"a2","ev\\u0065nt":"n\\u0065ws","payload":${payload}}`,
+              ];
+          for (const [i, text] of texts.entries()) {
+            client.sendText(text);
+            expect((await client.reply(`a${i + 1}`)).status).toBe("ok");
+            const { name, payload: published } = await heard.next();
+            expect([name, published.toString().trim()]).toEqual([`from:${topic}:news`, payload]);
+          }
+        });
+
+        test("of one megabyte arrives whole", async () => {
+          const topic = `quiet:${vsn}:large`;
+          const client = await joinedTo(topic);
+          const heard = await world.backend.listen(`from:${topic}:*`);
+          const payload = JSON.stringify({ text: "ä€😀x".repeat(90_000) });
+          expect((await client.ask({ topic, event: "news", payload })).status).toBe("ok");
+          expect((await heard.next()).payload.toString()).toBe(payload);
+        });
+
+        test("a thousand in a row arrive in their order, each answered once", async () => {
+          const topic = `quiet:${vsn}:row`;
+          const client = await joinedTo(topic);
+          const heard = await world.backend.listen(`from:${topic}:*`);
+          const refs = Array.from({ length: 1000 }, (_, i) => `n${i}`);
+          client.sendTogether(
+            refs.map((ref, i) => ({ joinRef: "1", ref, topic, event: "news", payload: String(i) })),
+          );
+          await client.reply("n999");
+          const answered = client.frames.all.filter((each) => each.event === "phx_reply").slice(1);
+          expect(answered.map((each) => each.ref)).toEqual(refs);
+          await heard.until((each) => each.payload.toString() === "999");
+          expect(heard.all.map((each) => each.payload.toString())).toEqual(refs.map((_, i) => String(i)));
+        });
+
+        test("with a null ref is published and not answered", async () => {
+          const topic = `quiet:${vsn}:null`;
+          const client = await joinedTo(topic);
+          const heard = await world.backend.listen(`from:${topic}:*`);
+          await client.fence();
+          client.send({ joinRef: "1", ref: null, topic, event: "news", payload: "[1]" });
+          expect((await heard.next()).payload.toString()).toBe("[1]");
+          expect(await client.fence()).toEqual([]);
+        });
+
+        test("with a stale join_ref is ignored, with a null one counts", async () => {
+          const topic = `quiet:${vsn}:stale`;
+          const client = await joinedTo(topic);
+          await client.join(topic, { token: world.token(topic) });
+          const heard = await world.backend.listen(`from:${topic}:*`);
+          await client.fence();
+          client.send({ joinRef: "1", ref: "a", topic, event: "stale" });
+          client.send({ joinRef: null, ref: "b", topic, event: "current" });
+          expect((await client.reply("b")).status).toBe("ok");
+          expect((await heard.next()).name).toBe(`from:${topic}:current`);
+          expect(client.frames.all.filter((each) => each.ref === "a")).toEqual([]);
+        });
+
+        test("on a topic that is not joined is refused and never published", async () => {
+          const client = await joinedTo("quiet:one");
+          const heard = await world.backend.listen("from:*");
+          for (const topic of ["quiet:two", "quiet", "quiet:one:", "system", "admin", ""]) {
+            const { status, response, frame } = await client.ask({ joinRef: "1", topic, event: "news" });
+            expect({ status, response }).toEqual({
+              status: "error",
+              response: { reason: "unmatched topic" },
+            });
+            if (v2) expect(frame.joinRef).toBeNull();
+            expect(frame.topic).toBe(topic);
+          }
+          await client.ask({ topic: "quiet:one", event: "last" });
+          await heard.until((each) => each.name === "from:quiet:one:last");
+          expect(heard.all.filter((each) => each.name.endsWith(":news"))).toEqual([]);
+        });
+
+        test("after a leave is refused", async () => {
+          const client = await joinedTo("quiet:left");
+          await client.ask({ topic: "quiet:left", event: "phx_leave" });
+          const { response } = await client.ask({ topic: "quiet:left", event: "news" });
+          expect(response).toEqual({ reason: "unmatched topic" });
+        });
+
+        test("of an event that may not be is refused and never published", async () => {
+          const topic = `quiet:${vsn}:events`;
+          const client = await joinedTo(topic);
+          const heard = await world.backend.listen(`from:*${topic}*`);
+          const bad = [
+            ...[
+              "",
+              "a".repeat(256),
+              "ä".repeat(128),
+              "a:b",
+              ":",
+              "a\nb",
+              "\u0000",
+              "a\u0085",
+              "\u007f",
+              "x\udfff",
+            ],
+            ...["phx_reply", "phx_close", "phx_error", "presence_state", "presence_diff"],
+          ];
+          for (const event of bad) {
+            const { status, response } = await client.ask({ topic, event });
+            expect({ event, status, response }).toEqual({
+              event,
+              status: "error",
+              response: { reason: "invalid event" },
+            });
+          }
+          for (const event of ["a".repeat(255), `${"ä".repeat(127)}x`, "a b", "__proto__", "*", "é"]) {
+            expect((await client.ask({ topic, event })).status).toBe("ok");
+            expect((await heard.next()).name).toBe(`from:${topic}:${event}`);
+          }
+        });
+
+        test("that the token's can does not hold is forbidden", async () => {
+          const topic = `quiet:${vsn}:can`;
+          const client = await joinedTo(topic, { can: ["join", "presence"] });
+          const heard = await world.backend.listen(`from:${topic}:*`);
+          const refused = await client.ask({ topic, event: "news" });
+          expect(refused).toMatchObject({ status: "error", response: { reason: "forbidden" } });
+          const able = await joinedTo(topic, { can: ["join", "push"] });
+          expect((await able.ask({ topic, event: "able" })).status).toBe("ok");
+          expect((await heard.next()).name).toBe(`from:${topic}:able`);
+        });
+
+        test("to join is forbidden where the token's can does not hold it", async () => {
+          const client = await world.connect({ vsn });
+          const { response } = await client.join("quiet", { token: world.token("quiet", { can: ["push"] }) });
+          expect(response).toEqual({ reason: "forbidden" });
+        });
+      });
+    }
+  });
+}
+
+describe("on a Redis that goes away", () => {
+  test("a push is refused, clients stay, and on return all works within 2 s without a rejoin", async () => {
+    const world = await startWorld("redis");
+    try {
+      const client = await world.connect();
+      await client.join("room", { token: world.token("room") });
+      expect((await client.ask({ topic: "room", event: "news" })).status).toBe("ok");
+
+      world.redis?.kill("SIGSTOP");
+      const frozen = performance.now();
+      const late = await client.ask({ topic: "room", event: "frozen" });
+      expect(late).toMatchObject({ status: "error", response: { reason: "backend unavailable" } });
+      // A command has 2 s to be answered.
+      expect(performance.now() - frozen).toBeWithin(1000, 4000);
+
+      await world.redis?.down();
+      await eventually(async () => (await fetch(`${world.channel.url}/ready`)).status === 503, "/ready 503");
+      const away = performance.now();
+      for (let i = 0; i < 5; i++) {
+        const { response } = await client.ask({ topic: "room", event: "away" });
+        expect(response).toEqual({ reason: "backend unavailable" });
+      }
+      expect(performance.now() - away).toBeLessThan(500);
+
+      await world.redis?.restart();
+      const back = performance.now();
+      await eventually(async () => (await fetch(`${world.channel.url}/ready`)).status === 200, "/ready 200");
+      // The subscription is there again within 2 s; the rest is for a busy machine.
+      expect(performance.now() - back).toBeLessThan(3000);
+      const heard = await world.backend.listen("from:room:*");
+      expect((await client.ask({ topic: "room", event: "again" })).status).toBe("ok");
+      const first = await heard.next();
+      // Nothing of what was refused is sent late.
+      expect(first.name).toBe("from:room:again");
+      await world.backend.publish("to:room:welcome", "1");
+      await client.event("welcome");
+      const joins = client.frames.all.filter(
+        (each) => each.event === "phx_close" || each.event === "phx_error",
+      );
+      expect(joins).toEqual([]);
+    } finally {
+      await world.stop();
+    }
+  }, 20_000);
+});

@@ -1,0 +1,241 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { encodeBinary, VERSIONS, type Version } from "./phoenix-client.ts";
+import { openWebSocket, type Refusal } from "./websocket.ts";
+import { startWorld, type World } from "./world.ts";
+
+/** Who comes through a trusted proxy comes from elsewhere, and has limits that loopback has not. */
+const ELSEWHERE = { "x-forwarded-for": "203.0.113.7" };
+
+let world: World;
+beforeAll(async () => {
+  world = await startWorld("embedded", {
+    toml: `
+trusted_proxies = ["127.0.0.1"]
+[channels."quiet*"]
+presence = false
+[limits]
+connects_per_second_per_ip = 1
+max_connections_per_ip = 4
+`,
+  });
+});
+afterAll(() => world.stop());
+
+async function refused(path: string, headers: Readonly<Record<string, string>> = {}): Promise<Refusal> {
+  const answer = await openWebSocket(world.channel.url + path, headers);
+  if (!("body" in answer)) {
+    answer.cut();
+    throw new Error(`${path} was accepted`);
+  }
+  return answer;
+}
+
+/** A refusal says why, in words. */
+function expectSentence(refusal: Refusal): void {
+  expect(refusal.body).toMatch(/[a-zA-Z]+ [a-zA-Z]+ [a-zA-Z]+/);
+}
+
+describe("addresses", () => {
+  for (const path of ["/websocket", "/websocket/websocket", "/socket/websocket", "/a/b/c/websocket"]) {
+    test(`${path} is a socket`, async () => {
+      const client = await world.connect({ path });
+      client.sendText('[null,"7","phoenix","heartbeat",{}]');
+      expect(JSON.parse((await client.frames.next()).text)).toEqual(
+        JSON.parse('[null,"7","phoenix","phx_reply",{"status":"ok","response":{}}]'),
+      );
+    });
+  }
+
+  test("a path that does not end in /websocket is none", async () => {
+    expect((await refused("/websockets?vsn=2.0.0")).status).toBe(404);
+    expect((await refused("/a-websocket?vsn=2.0.0")).status).toBe(404);
+  });
+
+  test("a request that is no upgrade is refused with 426 and a sentence", async () => {
+    const refusal = await refused("/websocket?vsn=2.0.0", { connection: "", upgrade: "" });
+    expect(refusal.status).toBe(426);
+    expectSentence(refusal);
+  });
+});
+
+describe("version", () => {
+  for (const vsn of ["1.0.0", "1.0.7", "2.0.0", "2.0.3"]) {
+    test(`${vsn} is spoken`, async () => {
+      const version: Version = vsn.startsWith("1") ? "1.0.0" : "2.0.0";
+      const client = await world.connect({ vsn: null, speaks: version, params: { vsn } });
+      client.send({ topic: "phoenix", event: "heartbeat", ref: "7" });
+      expect((await client.reply("7")).status).toBe("ok");
+    });
+  }
+
+  for (const vsn of ["3.0.0", "0.9.0", "1.1.0", "2.1.0", "two", "2", ""]) {
+    test(`"${vsn}" is refused with 403 and a sentence`, async () => {
+      const refusal = await refused(`/websocket?vsn=${vsn}`);
+      expect(refusal.status).toBe(403);
+      expectSentence(refusal);
+    });
+  }
+
+  for (const version of VERSIONS) {
+    test(`without vsn a first text frame of ${version} decides`, async () => {
+      const client = await world.connect({ vsn: null, speaks: version });
+      const joined = await client.join("quiet", { token: world.token("quiet") });
+      expect(joined.status).toBe("ok");
+      await world.backend.publish("to:quiet:news", '{"a":1}');
+      expect((await client.event("news")).payload).toEqual({ a: 1 });
+    });
+  }
+
+  test("without vsn a first binary frame means V2", async () => {
+    const client = await world.connect({ vsn: null });
+    client.sendBinary(encodeBinary({ ref: "1", topic: "quiet", event: "news", data: Buffer.from("x") }));
+    expect((await client.reply("1")).response).toEqual({ reason: "unmatched topic" });
+    expect((await client.join("quiet", { token: world.token("quiet") })).status).toBe("ok");
+  });
+
+  for (const version of VERSIONS) {
+    test(`a heartbeat is answered in ${version}`, async () => {
+      const client = await world.connect({ vsn: version });
+      client.sendText(client.encode({ topic: "phoenix", event: "heartbeat", ref: "7" }));
+      const frame = await client.frames.next();
+      expect(frame).toMatchObject({
+        ref: "7",
+        topic: "phoenix",
+        event: "phx_reply",
+        payload: { status: "ok", response: {} },
+      });
+      if (version === "2.0.0") expect(frame.joinRef).toBeNull();
+    });
+  }
+});
+
+describe("subprotocol", () => {
+  const bearer = (token: string): string =>
+    `base64url.bearer.phx.${Buffer.from(token).toString("base64").replaceAll("=", "")}`;
+  const selected = async (offered: string): Promise<string | undefined> => {
+    const answer = await openWebSocket(`${world.channel.url}/websocket?vsn=2.0.0`, {
+      "sec-websocket-protocol": offered,
+    });
+    if (!("messages" in answer)) throw new Error(`refused with ${answer.status}`);
+    await answer.close();
+    return answer.headers.get("sec-websocket-protocol");
+  };
+
+  test("phoenix is selected when it was offered", async () => {
+    expect(await selected("phoenix")).toBe("phoenix");
+    expect(await selected(`phoenix, ${bearer("a")}`)).toBe("phoenix");
+    expect(await selected(`${bearer("a")}, phoenix`)).toBe("phoenix");
+    expect(await selected("graphql-ws,phoenix")).toBe("phoenix");
+  });
+
+  test("nothing is selected when it was not, least of all a token", async () => {
+    expect(await selected(bearer(world.token("quiet")))).toBeUndefined();
+    expect(await selected("graphql-ws")).toBeUndefined();
+    expect(await selected("phoenixes")).toBeUndefined();
+  });
+
+  test("the token in it serves a join that brings none", async () => {
+    const client = await world.connect({ subprotocols: ["phoenix", bearer(world.token("quiet"))] });
+    expect((await client.join("quiet")).status).toBe("ok");
+    expect((await client.join("another")).response).toEqual({ reason: "unauthorized" });
+  });
+});
+
+describe("token of the socket", () => {
+  for (const name of ["userToken", "token"]) {
+    test(`?${name}= serves a join that brings none`, async () => {
+      const client = await world.connect({ params: { [name]: world.token("quiet") } });
+      expect((await client.join("quiet")).status).toBe("ok");
+    });
+  }
+
+  test("is never looked at before a join needs it", async () => {
+    const client = await world.connect({ params: { userToken: "[object Promise]" } });
+    expect((await client.join("quiet")).response).toEqual({ reason: "unauthorized" });
+    expect((await client.join("quiet", { token: world.token("quiet") })).status).toBe("ok");
+  });
+});
+
+describe("origin and host", () => {
+  const status = async (headers: Readonly<Record<string, string>>): Promise<number> => {
+    const answer = await openWebSocket(`${world.channel.url}/websocket?vsn=2.0.0`, headers);
+    if ("messages" in answer) await answer.close();
+    return answer.status;
+  };
+
+  test("any port of the host asked for is at home, and all loopback names are one host", async () => {
+    expect(await status({ origin: world.channel.url })).toBe(101);
+    expect(await status({ origin: "http://127.0.0.1:5173" })).toBe(101);
+    expect(await status({ origin: "http://localhost:5173" })).toBe(101);
+    expect(await status({ origin: "http://[::1]:5173" })).toBe(101);
+  });
+
+  for (const origin of [
+    "https://elsewhere.example",
+    "null",
+    "http://127.0.0.1.elsewhere.example",
+    "nonsense",
+  ]) {
+    test(`origin ${origin} is foreign: 403 and a sentence`, async () => {
+      const refusal = await refused("/websocket?vsn=2.0.0", { origin });
+      expect(refusal.status).toBe(403);
+      expectSentence(refusal);
+    });
+  }
+
+  test("a foreign name in Host is refused with 403 that names allowed_hosts", async () => {
+    const refusal = await refused("/websocket?vsn=2.0.0", { host: "rebound.example" });
+    expect(refusal.status).toBe(403);
+    expect(refusal.body).toContain("allowed_hosts");
+  });
+});
+
+describe("limits before the upgrade", () => {
+  test("an address that connects too fast is refused with 429 and a sentence", async () => {
+    const path = `${world.channel.url}/websocket?vsn=2.0.0`;
+    const from = { "x-forwarded-for": "203.0.113.99" };
+    let last: Refusal | null = null;
+    let accepted = 0;
+    for (let i = 0; i < 14 && last === null; i++) {
+      const answer = await openWebSocket(path, from);
+      if ("messages" in answer) {
+        accepted++;
+        await answer.close();
+      } else last = answer;
+    }
+    // One a second, a burst of ten times that.
+    expect(accepted).toBeWithin(10, 13);
+    expect(last?.status).toBe(429);
+    if (last !== null) expectSentence(last);
+    const other = await openWebSocket(path, { "x-forwarded-for": "203.0.113.98" });
+    expect(other.status).toBe(101);
+    if ("messages" in other) await other.close();
+  });
+
+  test("an address with too many connections is refused with 503, until one closes", async () => {
+    const path = "/websocket?vsn=2.0.0";
+    const open = await Promise.all([1, 2, 3, 4].map(() => world.connect({ headers: ELSEWHERE })));
+    const refusal = await refused(path, ELSEWHERE);
+    expect(refusal.status).toBe(503);
+    expectSentence(refusal);
+    await open[0]?.socket.close();
+    await (await world.connect({ headers: ELSEWHERE })).fence();
+  });
+
+  test("all connections together have a limit: 503 and a sentence, until one closes", async () => {
+    const small = await startWorld("embedded", { toml: "[limits]\nmax_connections = 3\n" });
+    try {
+      const open = await Promise.all([1, 2, 3].map(() => small.connect()));
+      const answer = await openWebSocket(`${small.channel.url}/websocket?vsn=2.0.0`);
+      if (!("body" in answer)) throw new Error("the fourth connection was accepted");
+      expect(answer.status).toBe(503);
+      expectSentence(answer);
+      open[0]?.socket.cut();
+      await open[0]?.socket.closed;
+      await open[1]?.fence();
+      await (await small.connect()).fence();
+    } finally {
+      await small.stop();
+    }
+  });
+});
