@@ -75,7 +75,7 @@ export class Reader {
     const tangram = this.tangram && setting.tangram !== undefined;
     const value = this.tangram ? (setting.tangram ?? setting.default) : setting.default;
     const printed = print(setting, value);
-    this.sources.set(key, { source: "default", detail: tangram ? "Tangram's" : "", place: key, printed });
+    this.sources.set(key, { source: "default", detail: tangram ? "Tangram" : "", place: key, printed });
     return value;
   }
 

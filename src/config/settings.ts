@@ -98,8 +98,8 @@ export const TOP: Table<Top> = {
   bus: {
     kind: oneOf("auto", "redis", "embedded"),
     default: "auto",
-    flag: "KIND",
-    doc: "Redis, the bus inside this process, or (auto) that bus where no Redis was named and none answers.",
+    flag: "auto|redis|embedded",
+    doc: "Redis, the bus inside this process, or auto: that bus where no Redis is named and none answers.",
   },
   jwtSecret: {
     kind: secret,
@@ -207,10 +207,10 @@ export const TOP: Table<Top> = {
   logLevel: {
     kind: oneOf("debug", "info", "warn", "error"),
     default: "info",
-    flag: "LEVEL",
+    flag: "debug|info|warn|error",
     doc: "The least that is logged.",
   },
-  logFormat: { kind: oneOf("text", "json"), default: "text", flag: "FORMAT", doc: "How log lines look." },
+  logFormat: { kind: oneOf("text", "json"), default: "text", flag: "text|json", doc: "How log lines look." },
 };
 
 export const CLAIMS: Table<Config["claims"]> = {

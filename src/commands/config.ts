@@ -1,0 +1,61 @@
+import type { Printed } from "../config/kinds.ts";
+import { type Loaded, loadConfig, type Origin } from "../config.ts";
+import type { Command } from "./command.ts";
+
+type Good = Extract<Loaded, { ok: true }>;
+
+/** `channel config`: every key, the value in force, and where it came from; secrets as stars. */
+export const config: Command = async ({ values, switches }, { env, cwd, print, complain }) => {
+  const loaded = loadConfig({ flags: values, env, cwd });
+  if (!loaded.ok) {
+    complain(loaded.message);
+    return loaded.exitCode;
+  }
+  if (switches.has("json")) print(asJson(loaded));
+  else {
+    print(asTable(loaded));
+    for (const warning of loaded.warnings) complain(`warning: ${warning}`);
+  }
+  return 0;
+};
+
+const MADE_PER_RUN = new Set(["jwt_secret", "admin_secret"]);
+
+/** Beyond this many characters a value pushes its row aside, instead of all of them. */
+const MAX_WIDTH = 48;
+
+function asTable({ sources, file }: Good): string {
+  const rows = [...sources].map(([key, origin]) => ({
+    key,
+    value: shown(key, origin.printed),
+    from: from(origin),
+  }));
+  rows.unshift({ key: "KEY", value: "VALUE", from: "FROM" });
+  const keyWidth = Math.max(...rows.map(({ key }) => key.length));
+  const valueWidth = Math.min(MAX_WIDTH, Math.max(...rows.map(({ value }) => value.length)));
+  const lines = rows.map(
+    ({ key, value, from }) => `${key.padEnd(keyWidth)}  ${value.padEnd(valueWidth)}  ${from}`,
+  );
+  return `file: ${file ?? "none"}\n\n${lines.join("\n")}`;
+}
+
+/** `{"file", "values": [{"key","value","source","detail"}], "warnings"}` */
+function asJson({ sources, file, warnings }: Good): string {
+  const values = [...sources].map(([key, { printed, source, detail }]) => ({
+    key,
+    value: printed,
+    source,
+    detail,
+  }));
+  return JSON.stringify({ file, values, warnings }, null, 2);
+}
+
+function shown(key: string, value: Printed): string {
+  if (value === null) return MADE_PER_RUN.has(key) ? "(random, for one run)" : "(none)";
+  return JSON.stringify(value);
+}
+
+function from({ source, detail }: Origin): string {
+  if (source === "default") return detail === "" ? "default" : `default of ${detail}`;
+  return source === "flag" ? detail : `${source} ${detail}`;
+}

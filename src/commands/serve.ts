@@ -1,0 +1,101 @@
+import { type Config, loadConfig } from "../config.ts";
+import { atMostOncePer, createLog, type Log, standardErrorHasColor } from "../log.ts";
+import { startServer } from "../server.ts";
+import type { Command } from "./command.ts";
+
+/** `channel serve`: runs the server until a signal ends it. */
+export const serve: Command = async ({ values }, { env, cwd, complain }) => {
+  const loaded = loadConfig({ flags: values, env, cwd });
+  if (!loaded.ok) {
+    complain(loaded.message);
+    return loaded.exitCode;
+  }
+  const { config, warnings } = loaded;
+  const { logLevel: level, logFormat: format } = config;
+  const log = createLog({ level, format, color: standardErrorHasColor(env) });
+  const stray = catchStray(config, log, complain);
+  const signals = catchSignals();
+  let server: Awaited<ReturnType<typeof startServer>>;
+  try {
+    server = await startServer(config, log);
+  } catch (error) {
+    complain(withoutSecrets(config, oneLine(error)));
+    return 1;
+  }
+  stray.started();
+  for (const warning of warnings) log.warn(warning);
+  log.info("stopping", { signal: await signals.first });
+  try {
+    await server.stop();
+  } catch (error) {
+    log.error("the server did not stop cleanly", { error: withoutSecrets(config, oneLine(error)) });
+    return 1;
+  }
+  log.info("stopped");
+  return 0;
+};
+
+const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+/** `first` resolves at the first signal; a second one, whatever it is, ends the process at once. */
+function catchSignals(): { readonly first: Promise<string> } {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let stopping = false;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      if (stopping) process.exit(SIGNAL_CODES[signal]);
+      stopping = true;
+      resolve(signal);
+    });
+  }
+  return { first: promise };
+}
+
+/**
+ * What nobody caught is an error of ours. Before the server listens it ends the process; afterwards it is logged and the
+ * server goes on, since to stop would cut off every client for what went wrong with one.
+ */
+function catchStray(config: Config, log: Log, complain: (line: string) => void): { started(): void } {
+  let running = false;
+  let latest: unknown;
+  const tell = atMostOncePer(1000, (times) => {
+    log.error("unexpected error", {
+      error: withoutSecrets(config, oneLine(latest)),
+      at: place(latest),
+      times,
+    });
+  });
+  const caught = (error: unknown) => {
+    latest = error;
+    if (running) return tell();
+    complain(withoutSecrets(config, oneLine(error)));
+    process.exit(1);
+  };
+  process.on("uncaughtException", caught);
+  process.on("unhandledRejection", caught);
+  return {
+    started() {
+      running = true;
+    },
+  };
+}
+
+function oneLine(error: unknown): string {
+  const text = error instanceof Error ? error.message || error.name : String(error);
+  return text.replace(/\s*[\r\n]+\s*/g, " ");
+}
+
+/** Where an error was thrown: the first line of its stack that has a place. */
+function place(error: unknown): string | null {
+  const stack = error instanceof Error ? (error.stack ?? "") : "";
+  return /^\s*at (.*)$/m.exec(stack)?.[1] ?? null;
+}
+
+/** The words of a library may hold what it was given. */
+function withoutSecrets(config: Config, text: string): string {
+  return text
+    .replaceAll(config.jwtSecret, "********")
+    .replaceAll(config.adminSecret, "********")
+    .replace(/(:\/\/[^\s:/@]*:)[^\s/]*@/g, "$1********@")
+    .replace(/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, "********");
+}
