@@ -1,0 +1,92 @@
+import { isIP } from "node:net";
+import { isSameOrigin } from "../auth/same-origin.ts";
+import { isLoopback } from "../config/loopback.ts";
+import type { Config } from "../config.ts";
+
+/** Why a request goes no further, before anything of it was done. */
+export interface Refusal {
+  readonly status: 400 | 403 | 429 | 503;
+  /** For whoever asked, and for the operator who looks for the key to change. */
+  readonly sentence: string;
+}
+
+/** The name in a `Host` header, in lower case, without its port, brackets and final dot; `null` where there is none. */
+function hostName(header: string): string | null {
+  if (!/^[^\s/?#@\\]+$/.test(header)) return null;
+  return bareName(URL.parse(`http://${header}`)?.hostname ?? null);
+}
+
+function bareName(name: string | null): string | null {
+  const bare = name?.replace(/^\[|\]$/g, "").replace(/\.$/, "") ?? "";
+  return bare === "" ? null : bare;
+}
+
+/** A name from outside as it may stand in a sentence. */
+function shown(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text);
+}
+
+/**
+ * Refuses names in `Host` that are not ours. A foreign name that resolves to this machine is how a web page reaches a
+ * server on loopback as if it were its own (DNS rebinding). No `Host` at all is no browser.
+ */
+export function checkHost(headers: Headers, config: Config): Refusal | null {
+  const header = headers.get("host");
+  if (header === null) return null;
+  const name = hostName(header);
+  if (name === null) return { status: 400, sentence: "The Host header holds no host name." };
+  if (config.allowedHosts === null && !isLoopback(config.host)) return null;
+  const own = config.publicUrl === null ? null : bareName(URL.parse(config.publicUrl)?.hostname ?? null);
+  if (isIP(name) !== 0 || isLoopback(name) || name === own || config.allowedHosts?.includes(name))
+    return null;
+  return {
+    status: 403,
+    sentence: `The host name ${shown(name)} is not allowed here: allowed_hosts does not list it.`,
+  };
+}
+
+/** Refuses web pages of other sites, as `allowed_origins` says. No `Origin` at all is no browser. */
+export function checkOrigin(headers: Headers, config: Config): Refusal | null {
+  const origin = headers.get("origin");
+  if (origin === null || isAllowedOrigin(origin, headers, config)) return null;
+  return { status: 403, sentence: `The origin ${shown(origin)} is not allowed here (allowed_origins).` };
+}
+
+function isAllowedOrigin(given: string, headers: Headers, config: Config): boolean {
+  const allowed = config.allowedOrigins;
+  if (allowed === "*") return true;
+  const origin = URL.parse(given);
+  if (origin === null || (origin.protocol !== "http:" && origin.protocol !== "https:")) return false;
+  // A list is of others: our own pages may always connect.
+  if (isSameOrigin(headers, config.publicUrl)) return true;
+  if (allowed !== "same-host") return allowed.includes(origin.origin);
+  const name = bareName(origin.hostname);
+  const host = hostName(headers.get("host") ?? "");
+  if (name === null) return false;
+  const own = config.publicUrl === null ? null : bareName(URL.parse(config.publicUrl)?.hostname ?? null);
+  return name === host || name === own || (host !== null && isLoopback(name) && isLoopback(host));
+}
+
+/** What lets a page of an allowed origin read an answer. Cookies are never allowed with it. */
+export function corsHeaders(headers: Headers, config: Config): Record<string, string> {
+  const origin = headers.get("origin");
+  if (config.allowedOrigins === "*") return { "access-control-allow-origin": "*" };
+  if (origin === null || !isAllowedOrigin(origin, headers, config)) return { vary: "Origin" };
+  return { "access-control-allow-origin": origin, vary: "Origin" };
+}
+
+/** The answer to a browser that asks beforehand (`OPTIONS`): the headers asked for are allowed as they are. */
+export function preflightHeaders(headers: Headers, config: Config, methods: string): Record<string, string> {
+  const asked = headers.get("access-control-request-headers");
+  const allowed = corsHeaders(headers, config);
+  const vary = [allowed.vary, "Access-Control-Request-Headers"]
+    .filter((name) => name !== undefined)
+    .join(", ");
+  return {
+    ...allowed,
+    vary,
+    "access-control-allow-methods": methods,
+    "access-control-max-age": "600",
+    ...(asked === null ? {} : { "access-control-allow-headers": asked }),
+  };
+}

@@ -1,0 +1,61 @@
+import { isIP } from "node:net";
+import { isLoopback } from "../config/loopback.ts";
+import type { Config } from "../config.ts";
+
+/** Who is at the other end, after the proxies that are trusted. */
+export interface Client {
+  /** IPv4, or IPv6 in its shortest form; `"unknown"` where the connection is gone already. */
+  readonly address: string;
+  /** Whether the client's own connection is encrypted. */
+  readonly https: boolean;
+  /** Whether the client is on this machine. */
+  readonly loopback: boolean;
+}
+
+/** An address as limits and lists compare it: IPv6 in its shortest form, IPv4 in IPv6 as IPv4; `null` for none. */
+export function plainAddress(text: string): string | null {
+  const kind = isIP(text);
+  if (kind === 0 || text.includes("%")) return null;
+  const name = URL.parse(kind === 6 ? `http://[${text}]` : `http://${text}`)?.hostname;
+  if (name === undefined) return null;
+  const mapped = /^\[::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/.exec(name);
+  if (mapped === null) return name.replace(/^\[|\]$/g, "");
+  const high = Number.parseInt(mapped[1] ?? "", 16);
+  const low = Number.parseInt(mapped[2] ?? "", 16);
+  return [high >> 8, high & 255, low >> 8, low & 255].join(".");
+}
+
+/**
+ * Makes the one way in which a client is known: `X-Forwarded-For` and `X-Forwarded-Proto` count when a trusted proxy
+ * sent them, and then from the right, since everything further left may be the client's own invention.
+ */
+export function createClientOf(config: Config): (headers: Headers, peer: string | null) => Client {
+  const trusted = new Set(config.trustedProxies.map((address) => plainAddress(address) ?? address));
+  const tls = config.tls !== null;
+
+  return (headers, peer) => {
+    const near = (peer === null ? null : plainAddress(peer.replace(/%.*$/, ""))) ?? "unknown";
+    if (!trusted.has(near)) return { address: near, https: tls, loopback: isLoopback(near) };
+    const address = forwardedFor(headers.get("x-forwarded-for"), near, trusted);
+    const scheme = headers.get("x-forwarded-proto")?.split(",").at(-1)?.trim().toLowerCase();
+    return { address, https: scheme === undefined ? tls : scheme === "https", loopback: isLoopback(address) };
+  };
+}
+
+/** The first address from the right that is no trusted proxy; one that can't be read hides all further left. */
+function forwardedFor(header: string | null, near: string, trusted: ReadonlySet<string>): string {
+  let address = near;
+  for (const entry of (header ?? "").split(",").toReversed()) {
+    const next = plainAddress(withoutPort(entry.trim()));
+    if (next === null) return address;
+    address = next;
+    if (!trusted.has(address)) return address;
+  }
+  return address;
+}
+
+/** Some proxies add the port: `192.0.2.1:4711`, `[2001:db8::1]:4711`. */
+function withoutPort(entry: string): string {
+  const match = /^(?:\[([^\]]*)\](?::\d+)?|([\d.]+):\d+)$/.exec(entry);
+  return match?.[1] ?? match?.[2] ?? entry;
+}

@@ -1,0 +1,77 @@
+import { expect, test } from "bun:test";
+import type { Client } from "../../../src/http/client.ts";
+import { ConnectLimiter } from "../../../src/http/connect-limiter.ts";
+import { testConfig } from "../auth/config.ts";
+
+const limits = testConfig().limits;
+const client = (address: string): Client => ({ address, https: false, loopback: address === "127.0.0.1" });
+
+function limiter(changes: Partial<typeof limits>) {
+  let time = 1_000;
+  const made = new ConnectLimiter({ ...limits, ...changes }, () => time);
+  const wait = (ms: number) => {
+    time += ms;
+  };
+  return { made, wait };
+}
+
+test("places run out for everybody, and come back", () => {
+  const { made } = limiter({ maxConnections: 2 });
+  expect(made.admit(client("127.0.0.1"))).toBeNull();
+  expect(made.admit(client("192.0.2.1"))).toBeNull();
+  expect(made.admit(client("127.0.0.1"))?.status).toBe(503);
+  made.release(client("192.0.2.1"));
+  expect(made.admit(client("127.0.0.1"))).toBeNull();
+  expect(made.open).toBe(2);
+});
+
+test("one address has a limit of its own, loopback has none", () => {
+  const { made } = limiter({ maxConnectionsPerIp: 2 });
+  for (let count = 0; count < 2; count++) expect(made.admit(client("192.0.2.1"))).toBeNull();
+  expect(made.admit(client("192.0.2.1"))?.status).toBe(503);
+  expect(made.admit(client("192.0.2.2"))).toBeNull();
+  for (let count = 0; count < 10; count++) expect(made.admit(client("127.0.0.1"))).toBeNull();
+  made.release(client("192.0.2.1"));
+  expect(made.admit(client("192.0.2.1"))).toBeNull();
+});
+
+test("addresses of one IPv6 network share their limit", () => {
+  const { made } = limiter({ maxConnectionsPerIp: 2 });
+  expect(made.admit(client("2001:db8::1"))).toBeNull();
+  expect(made.admit(client("2001:db8::2"))).toBeNull();
+  expect(made.admit(client("2001:db8::3"))?.status).toBe(503);
+  expect(made.admit(client("2001:db8:0:1::3"))).toBeNull();
+});
+
+test("ten seconds' worth may come at once, then so many a second; loopback is exempt", () => {
+  const { made, wait } = limiter({ connectsPerSecondPerIp: 5 });
+  for (let count = 0; count < 50; count++) expect(made.admit(client("192.0.2.1"))).toBeNull();
+  expect(made.admit(client("192.0.2.1"))?.status).toBe(429);
+  expect(made.admit(client("192.0.2.2"))).toBeNull();
+  wait(1_000);
+  for (let count = 0; count < 5; count++) expect(made.admit(client("192.0.2.1"))).toBeNull();
+  expect(made.admit(client("192.0.2.1"))?.status).toBe(429);
+  for (let count = 0; count < 100; count++) expect(made.admit(client("127.0.0.1"))).toBeNull();
+});
+
+test("those refused hold no place", () => {
+  const { made } = limiter({ connectsPerSecondPerIp: 1, maxConnectionsPerIp: 3 });
+  for (let count = 0; count < 100; count++) made.admit(client("192.0.2.1"));
+  expect(made.open).toBe(3);
+  for (let count = 0; count < 3; count++) made.release(client("192.0.2.1"));
+  made.release(client("192.0.2.1"));
+  expect(made.open).toBe(0);
+});
+
+test("memory is bounded, and what is full again is forgotten", () => {
+  const { made, wait } = limiter({});
+  for (let count = 0; count < 50_000; count++) {
+    const address = `10.${count >> 16}.${(count >> 8) & 255}.${count & 255}`;
+    made.admit(client(address));
+    made.release(client(address));
+  }
+  expect(made.remembered).toBeLessThanOrEqual(20_000);
+  wait(10_000);
+  made.admit(client("192.0.2.1"));
+  expect(made.remembered).toBe(1);
+});
