@@ -13,11 +13,10 @@ export interface ConnectionLimits {
   readonly maxBuffered: number;
 }
 
-/** All who are connected: found by id, counted by address, swept for those who vanished or do not read. */
+/** All who are connected: found by id, swept for those who vanished or do not read. */
 export class Connections {
   readonly #limits: ConnectionLimits;
   readonly #byId = new Map<string, Connection>();
-  readonly #byAddress = new Map<string, number>();
   readonly #pinged = new WeakSet<Connection>();
   readonly #sweeper: Timer;
   #watch: Timer | null = null;
@@ -44,21 +43,12 @@ export class Connections {
     return this.#byId.values();
   }
 
-  /** How many connections one address has. */
-  of(address: string): number {
-    return this.#byAddress.get(address) ?? 0;
-  }
-
   add(connection: Connection): void {
     this.#byId.set(connection.id, connection);
-    this.#byAddress.set(connection.address, this.of(connection.address) + 1);
   }
 
   remove(connection: Connection): void {
-    if (!this.#byId.delete(connection.id)) return;
-    const left = this.of(connection.address) - 1;
-    if (left > 0) this.#byAddress.set(connection.address, left);
-    else this.#byAddress.delete(connection.address);
+    this.#byId.delete(connection.id);
   }
 
   /** To be called whenever something waits because a client does not read; starts the watch over all buffers. */

@@ -8,7 +8,7 @@ import {
   printTo,
   type Receipt,
 } from "../bus/bus.ts";
-import type { Log } from "../log.ts";
+import { atMostOncePer, type Log } from "../log.ts";
 import { Administration } from "./administration.ts";
 import { Channel, type ChannelRules, type Member } from "./channel.ts";
 import { startClock } from "./clock.ts";
@@ -66,12 +66,19 @@ export class Hub implements BusListener {
   /** What we published on `to:` ourselves and the bus will bring back, by name. */
   readonly #echoes = new Map<string, number>();
   readonly #exported: Receipt;
-  #warnedAt = 0;
+  readonly #warnReserved: () => void;
+  #lastReserved = "";
   #stopClock: (() => void) | null = null;
 
   constructor(options: HubOptions) {
     this.#options = options;
     this.#exported = { settled: (taken) => void (taken || options.stats.unpublished++) };
+    this.#warnReserved = atMostOncePer(WARN_PAUSE, (times) => {
+      options.log.warn("refused events that only Channel itself may send", {
+        times,
+        last: this.#lastReserved,
+      });
+    });
     this.#administration = new Administration(this.#channels, (event, payload) => {
       this.broadcast("admin", jsonMessage(event, payload));
       this.#export("admin", event, payload);
@@ -231,10 +238,8 @@ export class Hub implements BusListener {
     else this.#echoes.delete(name);
     if (echoes > 0) return;
     this.stats.dropped.reserved++;
-    const now = Date.now();
-    if (now - this.#warnedAt < WARN_PAUSE) return;
-    this.#warnedAt = now;
-    this.#options.log.warn("refused an event that only Channel itself may send", { channel, event });
+    this.#lastReserved = name;
+    this.#warnReserved();
   }
 
   #deliver(channel: Channel, message: Message): number {

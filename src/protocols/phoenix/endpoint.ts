@@ -11,15 +11,6 @@ import { PhoenixSocket } from "./socket.ts";
 /** Memberships that may end for their tokens in one tick: many that run out at once are spread over some seconds. */
 const EXPIRIES_A_TICK = 200;
 
-/** What an administrator's cookie stands for. */
-export const ADMINISTRATOR: Claims = Object.freeze({
-  user: "administrator",
-  channels: ["admin"],
-  can: { join: true, push: true, presence: true },
-  expiresAt: Number.POSITIVE_INFINITY,
-  admin: true,
-});
-
 const SUBPROTOCOL = "phoenix";
 const BEARER = "base64url.bearer.phx.";
 
@@ -40,7 +31,8 @@ export interface PhoenixOptions {
 export interface Visitor {
   readonly id: string;
   readonly address: string;
-  readonly administrator: boolean;
+  /** What an administrator's cookie allows; `null` without one. */
+  readonly administrator: Claims | null;
 }
 
 /** A socket to open, and the subprotocol to select (`""`: none; Bun would echo the first one offered). */

@@ -1,4 +1,4 @@
-import { covers, type Verdict } from "../../auth/token.ts";
+import { type Claims, covers, type Verdict } from "../../auth/token.ts";
 import type { Receipt } from "../../bus/bus.ts";
 import { isChannelName, isEventName } from "../../bus/bus.ts";
 import { countRefusal, RESERVED_EVENTS } from "../../hub/hub.ts";
@@ -14,7 +14,7 @@ import {
   V1,
   V2,
 } from "./codec.ts";
-import { ADMINISTRATOR, type PhoenixEndpoint } from "./endpoint.ts";
+import type { PhoenixEndpoint } from "./endpoint.ts";
 import { withoutMember } from "./json.ts";
 import { Membership } from "./membership.ts";
 
@@ -28,8 +28,8 @@ export interface Opening {
   readonly binary: boolean;
   /** The socket's token, for joins that bring none. */
   readonly token: string | null;
-  /** Whether it came with an administrator's cookie from our own pages. */
-  readonly administrator: boolean;
+  /** What an administrator's cookie allows that came with it from our own pages. */
+  readonly administrator: Claims | null;
 }
 
 /** Bytes of frames that may wait behind a token that is being verified, besides one of the largest frames. */
@@ -148,8 +148,9 @@ export class PhoenixSocket extends ClientSocket {
     }
     if (!isChannelName(frame.topic)) return this.#refuse(frame, "invalid topic");
     const own = tokenIn(frame.payload);
-    if (own === null && this.#opening.administrator && frame.topic === "admin") {
-      return this.#admit(frame, { ok: true, claims: ADMINISTRATOR }, true);
+    const { administrator } = this.#opening;
+    if (own === null && administrator !== null && frame.topic === "admin") {
+      return this.#admit(frame, { ok: true, claims: administrator }, false);
     }
     const token = own ?? this.#opening.token;
     if (token === null) return this.#refuse(frame, "unauthorized");

@@ -1,0 +1,210 @@
+import type { Server } from "bun";
+import { createAdmin } from "./auth/admin.ts";
+import { nameCovers } from "./auth/claims.ts";
+import { createMint } from "./auth/mint.ts";
+import { createVerifier } from "./auth/token.ts";
+import { openBus } from "./bus/open.ts";
+import type { Config } from "./config.ts";
+import { checkHost, checkOrigin, type Refusal } from "./http/admission.ts";
+import { type Client, createClientOf } from "./http/client.ts";
+import { ConnectLimiter } from "./http/connect-limiter.ts";
+import { createHttp } from "./http/routes.ts";
+import type { ChannelRules } from "./hub/channel.ts";
+import { Connections } from "./hub/connections.ts";
+import { Hub } from "./hub/hub.ts";
+import { randomId } from "./hub/id.ts";
+import { count, createStats } from "./hub/stats.ts";
+import type { Log } from "./log.ts";
+import { PhoenixEndpoint } from "./protocols/phoenix/endpoint.ts";
+import { type ClientSocket, SocketHouse } from "./protocols/websocket.ts";
+
+/** Between two looks at what is due (expired tokens, farewells), in ms. */
+const TICK = 250;
+
+/** Between two batches of sockets closed at shutdown, in ms, and the least that a batch holds. */
+const BATCH_PAUSE = 100;
+const MIN_BATCH = 100;
+
+/** How much larger than ours Bun's own limit on bodies is: its 413 is empty, ours says why, and must come first. */
+const BODY_MARGIN = 16 * 1024 * 1024;
+
+export interface RunningServer {
+  /** Where it listens: `http://127.0.0.1:2025`. */
+  readonly url: string;
+  /** Takes leave of all clients, then ends. Resolves when nothing is left. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Puts the parts together and listens. Resolves when it listens, whether or not Redis is there.
+ * @throws Error with one sentence for an operator: a port that is taken, a certificate that is none.
+ */
+export async function startServer(config: Config, log: Log): Promise<RunningServer> {
+  const { limits } = config;
+  const stats = createStats();
+  const bus = await openBus(config, log);
+  const connections = new Connections(limits);
+  const hub = new Hub({ ...config, ...limits, bus, connections, stats, log, node: randomId(4), rulesFor });
+  const house = new SocketHouse({
+    ...limits,
+    connections,
+    stats,
+    log,
+    maxBuffered: limits.maxBufferedPerClient,
+  });
+  const admin = createAdmin(config);
+  const clientOf = createClientOf(config);
+  const limiter = new ConnectLimiter(limits);
+  const verify = createVerifier(config);
+  let draining = false;
+  let closing = false;
+  const http = createHttp({
+    config,
+    log,
+    admin,
+    mint: createMint(config),
+    verify,
+    busState: () => ({ kind: bus.kind, ...bus.state }),
+    draining: () => draining,
+  });
+  const phoenix = new PhoenixEndpoint({
+    ...limits,
+    hub,
+    house,
+    verify,
+    publisher: { publish: (topic, frame) => server.publish(topic, frame) },
+    closeOnExpiry: config.expiry === "close",
+  });
+
+  function rulesFor(channel: string): ChannelRules {
+    const settings = config.channels.find(({ pattern }) => nameCovers(pattern, channel));
+    return { presence: settings?.presence ?? true };
+  }
+
+  function newId(): string {
+    for (let length = config.idLength; ; length++) {
+      const id = randomId(length);
+      if (!connections.has(id)) return id;
+    }
+  }
+
+  /** Everything that is refused to a socket is refused before the upgrade: phoenix.js resets its back-off on open. */
+  function upgrade(request: Request, url: URL, client: Client): Response | undefined {
+    if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
+      return refuse(
+        { status: 426, sentence: "This address speaks WebSocket only." },
+        { upgrade: "websocket" },
+      );
+    }
+    const foreign = checkOrigin(request.headers, config);
+    if (foreign !== null) return refuse(foreign);
+    if (closing) return refuse({ status: 503, sentence: "The server is shutting down." });
+    const full = limiter.admit(client);
+    if (full !== null) return refuse(full);
+    const visitor = { id: newId(), address: client.address, administrator: admin.upgradeClaims(request) };
+    const welcome = phoenix.welcome(request, url.searchParams, visitor);
+    const refused =
+      "refusal" in welcome
+        ? refuse({ status: 403, sentence: welcome.refusal })
+        : server.upgrade(request, {
+              data: welcome.socket,
+              headers: { "sec-websocket-protocol": welcome.subprotocol },
+            })
+          ? undefined
+          : refuse({ status: 400, sentence: "This is no WebSocket handshake." });
+    if (refused !== undefined) limiter.release(client);
+    return refused;
+  }
+
+  function refuse(refusal: { readonly status: number; readonly sentence: string }, headers = {}): Response {
+    count(stats.refused, `http_${refusal.status}`);
+    return Response.json({ error: refusal.sentence }, { status: refusal.status, headers });
+  }
+
+  function answer(request: Request, bun: Server<ClientSocket>): Response | Promise<Response> | undefined {
+    const client = clientOf(request.headers, bun.requestIP(request)?.address ?? null);
+    const foreign: Refusal | null = checkHost(request.headers, config);
+    if (foreign !== null) return refuse(foreign);
+    const url = new URL(request.url);
+    if (!url.pathname.startsWith(config.basePath))
+      return refuse({ status: 404, sentence: "There is nothing here." });
+    const path = url.pathname.slice(config.basePath.length);
+    if (path.endsWith("/websocket")) return upgrade(request, url, client);
+    return http(request, path, client);
+  }
+
+  const server = Bun.serve<ClientSocket>({
+    hostname: config.host,
+    port: config.port,
+    development: false,
+    maxRequestBodySize: limits.maxBody + BODY_MARGIN,
+    ...(config.tls === null ? {} : { tls: config.tls }),
+    fetch(request, bun) {
+      return answer(request, bun);
+    },
+    error(error) {
+      log.error("a request failed", { error: error.message });
+      return refuse({ status: 500, sentence: "The server could not do this: its log says why." });
+    },
+    websocket: {
+      // Sign of life is ours: Bun's own time-out is reset by what is sent to a socket.
+      idleTimeout: 0,
+      sendPings: false,
+      perMessageDeflate: false,
+      maxPayloadLength: limits.maxFrame,
+      backpressureLimit: limits.maxBufferedPerClient,
+      closeOnBackpressureLimit: true,
+      open(ws) {
+        ws.data.opened(ws);
+      },
+      message(ws, frame) {
+        ws.data.message(frame);
+      },
+      pong(ws) {
+        ws.data.pong();
+      },
+      close(ws) {
+        ws.data.closed();
+        limiter.release(ws.data);
+      },
+    },
+  });
+  const ticker = setInterval(() => {
+    const now = Date.now();
+    house.tick(now);
+    phoenix.tick(now);
+  }, TICK);
+
+  async function stop(): Promise<void> {
+    draining = true;
+    if (config.drainDelay > 0) await Bun.sleep(config.drainDelay);
+    closing = true;
+    void server.stop();
+    const leaving = [...connections.all()];
+    const batches = Math.max(1, Math.floor(config.shutdownGrace / BATCH_PAUSE));
+    const size = Math.max(MIN_BATCH, Math.ceil(leaving.length / batches));
+    for (let at = 0; at < leaving.length; at += size) {
+      if (at > 0) await Bun.sleep(BATCH_PAUSE);
+      for (const connection of leaving.slice(at, at + size)) connection.close(1012, "server restarting");
+    }
+    clearInterval(ticker);
+    connections.stop();
+    hub.stop();
+    await bus.stop();
+    await server.stop(true);
+  }
+
+  try {
+    await hub.start();
+  } catch (error) {
+    clearInterval(ticker);
+    connections.stop();
+    hub.stop();
+    await server.stop(true);
+    throw error;
+  }
+  const scheme = config.tls === null ? "http" : "https";
+  const url = `${scheme}://${config.host.includes(":") ? `[${config.host}]` : config.host}:${server.port}${config.basePath}`;
+  log.info("listening", { url, bus: bus.kind });
+  return { url, stop };
+}
