@@ -1,0 +1,141 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { Inbox } from "./inbox.ts";
+import { VERSIONS } from "./phoenix-client.ts";
+import { BUSES, type Heard, SECRET, startWorld, type World } from "./world.ts";
+
+for (const bus of BUSES) {
+  describe(`upstream on ${bus}`, () => {
+    let world: World;
+    /** All that backends hear in this file. */
+    let everything: Inbox<Heard>;
+    const tokens: string[] = [];
+    const token = (channel: string, claims = {}): string => {
+      const made = world.token(channel, claims);
+      tokens.push(made);
+      return made;
+    };
+    const jsonOf = ({ payload }: Heard): unknown => JSON.parse(payload.toString());
+
+    beforeAll(async () => {
+      world = await startWorld(bus, { toml: `presence_window = "10ms"\n` });
+      everything = await world.backend.listen("*");
+    });
+    afterAll(() => world.stop());
+
+    for (const vsn of VERSIONS) {
+      test(`a join and a leave are published, ${vsn}, the token taken out`, async () => {
+        const heard = await world.backend.listen("from:room:*");
+        const client = await world.connect({ vsn });
+        const { joinRef } = await client.join("room", {
+          before: [1],
+          token: token("room"),
+          after: { token: "kept" },
+        });
+        const join = await heard.next();
+        expect(join.name).toBe("from:room:phx_join");
+        expect(jsonOf(join)).toEqual({ before: [1], after: { token: "kept" } });
+        client.send({ joinRef, ref: "x", topic: "room", event: "phx_leave" });
+        expect((await client.reply("x")).status).toBe("ok");
+        const leave = await heard.next();
+        expect(leave.name).toBe("from:room:phx_leave");
+        expect(jsonOf(leave)).toEqual({});
+      });
+
+      test(`a token does not slip through by the spelling of its key, ${vsn}`, async () => {
+        const heard = await world.backend.listen("from:room:*");
+        const client = await world.connect({ vsn });
+        const text = JSON.stringify(token("room"));
+        const spellings = [
+          `{"token":${text}}`,
+          `{"token":${text},"a":1,"token":${text}}`,
+          `{"\\u0074oken":${text},"a":1}`,
+          `{"a":1,"tok\\u0065n":${text},"token":${text}}`,
+          ` { "token" : ${text} , "a" : 1 } `,
+        ];
+        for (const [i, payload] of spellings.entries()) {
+          client.send({ joinRef: `j${i}`, ref: `j${i}`, topic: "room", event: "phx_join", payload });
+          expect((await client.reply(`j${i}`)).status).toBe("ok");
+          const join = await heard.until((each) => each.name === "from:room:phx_join");
+          expect(join.payload.toString()).not.toContain(JSON.parse(text));
+          const left = jsonOf(join);
+          expect(left).toEqual(payload.includes('"a"') ? { a: 1 } : {});
+        }
+      });
+
+      test(`a join that was refused is not published, ${vsn}`, async () => {
+        const heard = await world.backend.listen("from:*");
+        const client = await world.connect({ vsn });
+        await client.join("secret room", { token: token("room") });
+        await client.join("secret room");
+        await client.ask({ topic: "secret room", event: "phx_leave" });
+        await client.join("room", { token: token("room") });
+        await heard.until((each) => each.name === "from:room:phx_join");
+        expect(heard.all.filter((each) => each.name.startsWith("from:secret room"))).toEqual([]);
+      });
+
+      test(`an access_token push is answered and not published, ${vsn}`, async () => {
+        const heard = await world.backend.listen("from:renewed:*");
+        const client = await world.connect({ vsn });
+        await client.join("renewed", { token: token("renewed") });
+        const payload = JSON.stringify({ token: token("renewed", { jti: "next" }) });
+        const renewal = await client.ask({ topic: "renewed", event: "access_token", payload });
+        expect(renewal).toMatchObject({ status: "ok" });
+        const bad = JSON.stringify({ token: token("elsewhere") });
+        const refusal = await client.ask({ topic: "renewed", event: "access_token", payload: bad });
+        expect(refusal).toMatchObject({ status: "error", response: { reason: "unauthorized" } });
+        for (const odd of ["null", "{}", '{"token":7}', JSON.stringify(tokens.at(-1)), "[]"]) {
+          const { status } = await client.ask({ topic: "renewed", event: "access_token", payload: odd });
+          expect([odd, status]).toEqual([odd, "error"]);
+        }
+        await client.ask({ topic: "renewed", event: "last" });
+        await heard.until((each) => each.name === "from:renewed:last");
+        expect(heard.all.map((each) => each.name)).toEqual(["from:renewed:phx_join", "from:renewed:last"]);
+      });
+
+      test(`a heartbeat is published with the connection's id, ${vsn}`, async () => {
+        const client = await world.connect({ vsn });
+        const { response } = await client.join("room", { token: token("room") });
+        const [conn] = String(Object(response).id).split(":");
+        const heard = await world.backend.listen("from:phoenix:*");
+        client.send({ topic: "phoenix", event: "heartbeat", ref: "1", payload: '{"token":"x"}' });
+        const beat = await heard.next();
+        expect(beat.name).toBe("from:phoenix:heartbeat");
+        expect(jsonOf(beat)).toEqual({ conn_id: conn });
+      });
+    }
+
+    test("a presence_diff is published for backends, and only for channels that have presence", async () => {
+      const heard = await world.backend.listen("to:*:presence_diff");
+      const client = await world.connect();
+      await client.join("watched", { token: token("watched", { id: "bob" }) });
+      const joined = await heard.until((each) => each.name === "to:watched:presence_diff");
+      expect(jsonOf(joined)).toEqual({
+        joins: {
+          bob: { metas: [{ phx_ref: expect.any(String), online_at: expect.stringMatching(/^\d{13}$/) }] },
+        },
+        leaves: {},
+      });
+      client.socket.cut();
+      const left = await heard.until((each) => each.name === "to:watched:presence_diff");
+      expect(jsonOf(left)).toEqual({
+        joins: {},
+        leaves: {
+          bob: { metas: [{ phx_ref: expect.any(String), online_at: expect.stringMatching(/^\d{13}$/) }] },
+        },
+      });
+    });
+
+    test("no token travelled, and no secret is in the log", async () => {
+      await world.backend.publish("to:end:of", "1");
+      await everything.until((each) => each.name === "to:end:of");
+      const said = everything.all.map((each) => `${each.name} ${each.payload}`).join("\n");
+      const log = world.channel.output();
+      expect(tokens.length).toBeGreaterThan(10);
+      for (const secret of [...tokens, SECRET]) {
+        const signature = secret.split(".").at(-1) ?? secret;
+        expect(said).not.toContain(signature);
+        expect(log).not.toContain(signature);
+      }
+    });
+  });
+}
