@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 import type { ArgsDef } from "citty";
-import { nearest } from "../config/nearest.ts";
+import { hint } from "../config/nearest.ts";
 import { quoted } from "../config/quote.ts";
 
 /** What a command line asks for, or one line that says what is wrong with it. */
@@ -50,8 +50,9 @@ export function readArguments(
     if (flag.type === "boolean" && value !== undefined)
       return { ok: false, message: `${rawName} takes no value` };
     if (flag.type === "boolean" || (value !== undefined && (inlineValue || !value.startsWith("-")))) continue;
-    const hint = value === undefined ? "" : ` One that begins with a dash is written ${rawName}=VALUE.`;
-    return { ok: false, message: `${rawName} needs a value. ${flag.description ?? ""}${hint}` };
+    const hint = value === undefined ? "" : " One that begins with a dash goes behind the equals sign.";
+    const form = "valueHint" in flag ? `--${name}=<${flag.valueHint}>` : `--${name}=VALUE`;
+    return { ok: false, message: `${rawName} needs a value: ${form}. ${flag.description ?? ""}${hint}` };
   }
   const [command = fallback, ...extra] = positionals;
   const allowed = Object.hasOwn(commands, command) ? commands[command] : undefined;
@@ -80,7 +81,5 @@ function asFlags(flags: ArgsDef): string[] {
 }
 
 function wrong(what: string, word: string, known: readonly string[], kind: string): Arguments {
-  const meant = nearest(word, known);
-  const hint = meant === undefined ? `${kind}: ${known.join(", ")}` : `did you mean ${meant}?`;
-  return { ok: false, message: `${what}; ${hint}` };
+  return { ok: false, message: `${what}; ${hint(word, known, kind)}` };
 }

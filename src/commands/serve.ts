@@ -57,17 +57,26 @@ function catchSignals(): { readonly first: Promise<string> } {
  */
 function catchStray(config: Config, log: Log, complain: (line: string) => void): { started(): void } {
   let running = false;
-  let latest: unknown;
-  const tell = atMostOncePer(1000, (times) => {
-    log.error("unexpected error", {
-      error: withoutSecrets(config, oneLine(latest)),
-      at: place(latest),
-      times,
+  // By place, of which a program has a bounded number: one error in a hot path must not hide another, nor fill the disk.
+  const tellers = new Map<string, (error: unknown) => void>();
+  const tell = (error: unknown) => {
+    const at = place(error);
+    const told = tellers.get(at) ?? teller(at);
+    tellers.set(at, told);
+    told(error);
+  };
+  const teller = (at: string) => {
+    let latest: unknown;
+    const limited = atMostOncePer(1000, (times) => {
+      log.error("unexpected error", { error: withoutSecrets(config, oneLine(latest)), at, times });
     });
-  });
+    return (error: unknown) => {
+      latest = error;
+      limited();
+    };
+  };
   const caught = (error: unknown) => {
-    latest = error;
-    if (running) return tell();
+    if (running) return tell(error);
     complain(withoutSecrets(config, oneLine(error)));
     process.exit(1);
   };
@@ -86,9 +95,9 @@ function oneLine(error: unknown): string {
 }
 
 /** Where an error was thrown: the first line of its stack that has a place. */
-function place(error: unknown): string | null {
+function place(error: unknown): string {
   const stack = error instanceof Error ? (error.stack ?? "") : "";
-  return /^\s*at (.*)$/m.exec(stack)?.[1] ?? null;
+  return /^\s*at (.*)$/m.exec(stack)?.[1] ?? "unknown";
 }
 
 /** The words of a library may hold what it was given. */

@@ -1,8 +1,11 @@
 import type { LoadInput } from "../config.ts";
-import { nearest } from "./nearest.ts";
+import { hint } from "./nearest.ts";
 import { quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
 import { fullKey, SECTIONS, variable } from "./settings.ts";
+
+/** In front of a variable's name it wins over the name alone. */
+export const PREFIX = "CHANNEL_";
 
 /** An empty variable says nothing: that is what `JWT_SECRET=${SECRET}` leaves behind. */
 export function isSet(name: string, text: string | undefined): text is string {
@@ -21,15 +24,10 @@ function isForeign(name: string, text: string): boolean {
 /** Throws a `Refusal` for a variable that begins as ours do and is none: a mistyped one must not do nothing. */
 export function refuseUnknownVariables(env: LoadInput["env"]): void {
   const known = Object.entries(SECTIONS).flatMap(([section, table]) =>
-    Object.keys(table).map((name) => `CHANNEL_${variable(fullKey(section, name))}`),
+    Object.keys(table).map((name) => PREFIX + variable(fullKey(section, name))),
   );
   for (const [name, text] of Object.entries(env)) {
-    if (!name.startsWith("CHANNEL_") || known.includes(name) || !isSet(name, text)) continue;
-    const meant = nearest(
-      name.slice("CHANNEL_".length),
-      known.map((one) => one.slice("CHANNEL_".length)),
-    );
-    const hint = meant === undefined ? `known are ${known.join(", ")}` : `did you mean CHANNEL_${meant}?`;
-    throw new Refusal(2, `unknown variable ${quoted(name)} in the environment; ${hint}`);
+    if (!name.startsWith(PREFIX) || known.includes(name) || !isSet(name, text)) continue;
+    throw new Refusal(2, `unknown variable ${quoted(name)}; ${hint(name, known, "keys")}`);
   }
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { parse, TomlDate, TomlError } from "smol-toml";
-import { nearest } from "./nearest.ts";
+import { hint } from "./nearest.ts";
 import { quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
 import { CHANNEL, fullKey, SECTIONS, snake } from "./settings.ts";
@@ -148,9 +148,7 @@ class Found {
   }
 
   #unknown(key: string, name: string, known: Iterable<string>): Refusal {
-    const candidates = [...known];
-    const meant = nearest(name, candidates);
-    const hint = meant === undefined ? `known keys: ${candidates.join(", ")}` : `did you mean ${meant}?`;
-    return new Refusal(2, `${this.#place}: unknown key ${quoted(this.#prefix + key)}; ${hint}`);
+    const place = `${this.#place}: unknown key ${quoted(this.#prefix + key)}`;
+    return new Refusal(2, `${place}; ${hint(name, [...known], "keys")}`);
   }
 }

@@ -13,6 +13,18 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return least <= Math.max(1, Math.floor(word.length / 3)) ? best : undefined;
 }
 
+/** A list longer than this is no help in an error of one line. */
+const MAX_LISTED = 16;
+
+/** The end of a sentence about an unknown word: the one that was meant, or those that there are. */
+export function hint(word: string, known: readonly string[], kind: string): string {
+  const meant = nearest(word, known);
+  if (meant !== undefined) return `did you mean ${meant}?`;
+  return known.length <= MAX_LISTED
+    ? `known ${kind}: ${known.join(", ")}`
+    : `"channel config" lists the known ${kind}`;
+}
+
 /** How many letters must be put in, taken out, replaced, or swapped with their neighbour to turn `a` into `b`. */
 function distance(a: string, b: string): number {
   let before: number[] = [];

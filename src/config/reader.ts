@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import type { ChannelSettings, LoadInput, Origin } from "../config.ts";
-import { isSet } from "./environment.ts";
+import { isSet, PREFIX } from "./environment.ts";
 import type { ConfigFile, Written } from "./file.ts";
 import type { Printed } from "./kinds.ts";
 import { inQuotes, quoted } from "./quote.ts";
@@ -64,7 +64,7 @@ export class Reader {
       const flag = flags[flagName(key)];
       if (flag !== undefined) return this.#take(key, setting, flag, cwd, "flag", `--${flagName(key)}`);
     }
-    for (const name of [`CHANNEL_${variable(key)}`, variable(key)]) {
+    for (const name of [PREFIX + variable(key), variable(key)]) {
       const text = env[name];
       if (isSet(name, text)) return this.#take(key, setting, text, cwd, "environment", name);
     }
