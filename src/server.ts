@@ -15,8 +15,9 @@ import { Hub } from "./hub/hub.ts";
 import { randomId } from "./hub/id.ts";
 import { count, createStats } from "./hub/stats.ts";
 import type { Log } from "./log.ts";
+import { House } from "./protocols/client.ts";
 import { PhoenixEndpoint } from "./protocols/phoenix/endpoint.ts";
-import { type ClientSocket, SocketHouse } from "./protocols/websocket.ts";
+import type { WebSocketClient } from "./protocols/websocket.ts";
 
 /** Between two looks at what is due (expired tokens, farewells), in ms. */
 const TICK = 250;
@@ -45,7 +46,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const bus = await openBus(config, log);
   const connections = new Connections(limits);
   const hub = new Hub({ ...config, ...limits, bus, connections, stats, log, node: randomId(4), rulesFor });
-  const house = new SocketHouse({
+  const house = new House({
     ...limits,
     connections,
     stats,
@@ -107,7 +108,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       "refusal" in welcome
         ? refuse({ status: 403, sentence: welcome.refusal })
         : server.upgrade(request, {
-              data: welcome.socket,
+              data: welcome.client,
               headers: { "sec-websocket-protocol": welcome.subprotocol },
             })
           ? undefined
@@ -121,7 +122,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     return Response.json({ error: refusal.sentence }, { status: refusal.status, headers });
   }
 
-  function answer(request: Request, bun: Server<ClientSocket>): Response | Promise<Response> | undefined {
+  function answer(request: Request, bun: Server<WebSocketClient>): Response | Promise<Response> | undefined {
     const client = clientOf(request.headers, bun.requestIP(request)?.address ?? null);
     const foreign: Refusal | null = checkHost(request.headers, config);
     if (foreign !== null) return refuse(foreign);
@@ -133,7 +134,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     return http(request, path, client);
   }
 
-  const server = Bun.serve<ClientSocket>({
+  const server = Bun.serve<WebSocketClient>({
     hostname: config.host,
     port: config.port,
     development: false,
@@ -158,7 +159,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
         ws.data.opened(ws);
       },
       message(ws, frame) {
-        ws.data.message(frame);
+        ws.data.receive(frame);
       },
       pong(ws) {
         ws.data.pong();

@@ -1,7 +1,7 @@
 import type { Channel, Outlet } from "../../hub/channel.ts";
 import type { Connections } from "../../hub/connections.ts";
 import type { Message } from "../../hub/message.ts";
-import type { ClientSocket } from "../websocket.ts";
+import type { Client } from "../client.ts";
 import { binaryAsJson, type Codec, encodeBinary, V1, V2 } from "./codec.ts";
 
 /** A wire format: everybody of one channel who has the same one gets the very same frame. */
@@ -49,6 +49,8 @@ export class FormatOutlet implements Outlet {
   readonly #publisher: Publisher;
   readonly #connections: Connections;
   #sockets = 0;
+  /** Clients whose transport hears no Bun topic. */
+  readonly #others = new Set<Client>();
   #event = "";
   #quotedEvent = '""';
 
@@ -63,25 +65,30 @@ export class FormatOutlet implements Outlet {
 
   /** Whether nobody is left. */
   get empty(): boolean {
-    return this.#sockets === 0;
+    return this.#sockets === 0 && this.#others.size === 0;
   }
 
-  add(socket: ClientSocket): void {
-    this.#sockets++;
-    socket.subscribe(this.#topic);
+  add(client: Client): void {
+    if (client.subscribe(this.#topic)) this.#sockets++;
+    else this.#others.add(client);
   }
 
-  remove(socket: ClientSocket): void {
+  remove(client: Client): void {
+    if (this.#others.delete(client)) return;
     this.#sockets--;
-    socket.unsubscribe(this.#topic);
+    client.unsubscribe(this.#topic);
   }
 
   deliver(message: Message): number {
     if (message.presence && !this.format.presence) return 0;
-    const sent = this.#publisher.publish(this.#topic, this.#encode(message));
-    if (sent === -1) this.#connections.noticeBacklog();
-    else if (sent === 0) this.#cutOffSlow();
-    return this.#sockets;
+    const frame = this.#encode(message);
+    if (this.#sockets > 0) {
+      const sent = this.#publisher.publish(this.#topic, frame);
+      if (sent === -1) this.#connections.noticeBacklog();
+      else if (sent === 0) this.#cutOffSlow();
+    }
+    for (const client of this.#others) client.send(frame);
+    return this.#sockets + this.#others.size;
   }
 
   #encode(message: Message): string | Buffer {

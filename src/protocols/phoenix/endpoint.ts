@@ -2,11 +2,12 @@ import type { Claims, Verify } from "../../auth/token.ts";
 import type { Channel } from "../../hub/channel.ts";
 import { Deadlines } from "../../hub/deadlines.ts";
 import type { Hub } from "../../hub/hub.ts";
-import type { SocketHouse } from "../websocket.ts";
+import type { House } from "../client.ts";
+import { WebSocketClient } from "../websocket.ts";
 import { type Format, FormatOutlet, type Publisher } from "./broadcast.ts";
 import { type Codec, V1, V2 } from "./codec.ts";
 import type { Membership } from "./membership.ts";
-import { PhoenixSocket } from "./socket.ts";
+import { PhoenixSession } from "./session.ts";
 
 /** Memberships that may end for their tokens in one tick: many that run out at once are spread over some seconds. */
 const EXPIRIES_A_TICK = 200;
@@ -16,7 +17,7 @@ const BEARER = "base64url.bearer.phx.";
 
 export interface PhoenixOptions {
   readonly hub: Hub;
-  readonly house: SocketHouse;
+  readonly house: House;
   readonly publisher: Publisher;
   readonly verify: Verify;
   /** Bytes of a client's frame. */
@@ -37,14 +38,14 @@ export interface Visitor {
 
 /** A socket to open, and the subprotocol to select (`""`: none; Bun would echo the first one offered). */
 export interface Welcome {
-  readonly socket: PhoenixSocket;
+  readonly client: WebSocketClient;
   readonly subprotocol: string;
 }
 
 /** Everything that the Phoenix sockets of this server share. */
 export class PhoenixEndpoint {
   readonly hub: Hub;
-  readonly house: SocketHouse;
+  readonly house: House;
   readonly verify: Verify;
   readonly maxFrame: number;
   readonly maxChannels: number;
@@ -74,13 +75,14 @@ export class PhoenixEndpoint {
     const offered = (request.headers.get("sec-websocket-protocol") ?? "")
       .split(",")
       .map((name) => name.trim());
-    const socket = new PhoenixSocket(this, {
-      ...visitor,
+    const client = new WebSocketClient(this.house, visitor.id, visitor.address);
+    client.session = new PhoenixSession(this, client, {
       codec,
       binary: query.get("binary") !== "json",
       token: query.get("userToken") ?? query.get("token") ?? bearerIn(offered),
+      administrator: visitor.administrator,
     });
-    return { socket, subprotocol: offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : "" };
+    return { client, subprotocol: offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : "" };
   }
 
   /** The outlet of a channel for one format, made when its first member comes. */
@@ -104,7 +106,7 @@ export class PhoenixEndpoint {
 
   /** To be called several times a second. */
   tick(now: number): void {
-    this.#expiries.due(now, EXPIRIES_A_TICK, (member) => member.connection.expire(member));
+    this.#expiries.due(now, EXPIRIES_A_TICK, (member) => member.session.expire(member));
   }
 }
 

@@ -1,12 +1,13 @@
 import type { Claims } from "../../auth/token.ts";
 import type { Channel, Member } from "../../hub/channel.ts";
+import type { Client } from "../client.ts";
 import type { FormatOutlet } from "./broadcast.ts";
 import type { Ref } from "./codec.ts";
-import type { PhoenixSocket } from "./socket.ts";
+import type { PhoenixSession } from "./session.ts";
 
-/** One topic joined by one Phoenix socket. */
+/** One topic joined by one Phoenix client. */
 export class Membership implements Member {
-  readonly connection: PhoenixSocket;
+  readonly session: PhoenixSession;
   readonly outlet: FormatOutlet;
   readonly joinRef: Ref;
   readonly agent: string;
@@ -21,7 +22,7 @@ export class Membership implements Member {
   ownToken: boolean;
 
   constructor(
-    connection: PhoenixSocket,
+    session: PhoenixSession,
     outlet: FormatOutlet,
     joinRef: Ref,
     agent: string,
@@ -30,7 +31,7 @@ export class Membership implements Member {
     claims: Claims,
     ownToken: boolean,
   ) {
-    this.connection = connection;
+    this.session = session;
     this.outlet = outlet;
     this.joinRef = joinRef;
     this.agent = agent;
@@ -40,6 +41,10 @@ export class Membership implements Member {
     this.onlineAt = Date.now();
     this.canPush = claims.can.push;
     this.ownToken = ownToken;
+  }
+
+  get connection(): Client {
+    return this.session.client;
   }
 
   get channel(): Channel {

@@ -2,7 +2,7 @@ import { type Claims, covers, type Verdict } from "../../auth/token.ts";
 import type { Receipt } from "../../bus/bus.ts";
 import { isChannelName, isEventName } from "../../bus/bus.ts";
 import { countRefusal, RESERVED_EVENTS } from "../../hub/hub.ts";
-import { ClientSocket } from "../websocket.ts";
+import type { Client, Session } from "../client.ts";
 import { formatOf } from "./broadcast.ts";
 import {
   type Codec,
@@ -18,10 +18,8 @@ import type { PhoenixEndpoint } from "./endpoint.ts";
 import { withoutMember } from "./json.ts";
 import { Membership } from "./membership.ts";
 
-/** What a connection says of itself when it opens. */
+/** What a client says of itself when it connects. */
 export interface Opening {
-  readonly id: string;
-  readonly address: string;
   /** The version asked for, or `null`: the first frame decides. */
   readonly codec: Codec | null;
   /** Whether binary payloads may come as binary frames. */
@@ -40,9 +38,9 @@ interface Waiting {
   readonly allowed: boolean;
 }
 
-/** A WebSocket that speaks Phoenix Channels. */
-export class PhoenixSocket extends ClientSocket {
-  readonly protocol = "phoenix";
+/** A client that speaks Phoenix Channels, over whichever transport. */
+export class PhoenixSession implements Session {
+  readonly client: Client;
   readonly #endpoint: PhoenixEndpoint;
   readonly #opening: Opening;
   readonly #memberships = new Map<string, Membership>();
@@ -53,11 +51,15 @@ export class PhoenixSocket extends ClientSocket {
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
 
-  constructor(endpoint: PhoenixEndpoint, opening: Opening) {
-    super(endpoint.house, opening.id, opening.address);
+  constructor(endpoint: PhoenixEndpoint, client: Client, opening: Opening) {
     this.#endpoint = endpoint;
+    this.client = client;
     this.#opening = opening;
     this.#codec = opening.codec;
+  }
+
+  get protocol(): string {
+    return "phoenix";
   }
 
   get memberships(): ReadonlyMap<string, Membership> {
@@ -68,25 +70,25 @@ export class PhoenixSocket extends ClientSocket {
   reply(joinRef: Ref, ref: Ref, topic: string, status: Status, response: string): void {
     if (ref === null) return;
     const payload = `{"status":"${status}","response":${response}}`;
-    this.send((this.#codec ?? V2).push(joinRef, ref, topic, '"phx_reply"', payload));
+    this.client.send((this.#codec ?? V2).push(joinRef, ref, topic, '"phx_reply"', payload));
   }
 
   /** Ends a membership whose token ran out. phoenix.js rejoins, with a new token if that was the membership's own. */
   expire(member: Membership): void {
-    if (!member.ownToken) return this.dismiss(1001, "token expired");
+    if (!member.ownToken) return this.client.dismiss(1001, "token expired");
     member.end("phx_error", '{"reason":"token expired"}');
     this.#drop(member);
   }
 
-  protected override receive(frame: string | Buffer, allowed: boolean): void {
+  receive(frame: string | Buffer, allowed: boolean): void {
     if (!this.#verifying) return this.#handle(frame, allowed);
     this.#waiting.push({ frame, allowed });
     this.#waitingBytes += frame.length;
     if (this.#waitingBytes > this.#endpoint.maxFrame + MAX_WAITING)
-      this.dismiss(1008, "too much sent while joining");
+      this.client.dismiss(1008, "too much sent while joining");
   }
 
-  protected override leaveAll(): void {
+  leave(): void {
     for (const member of [...this.#memberships.values()]) this.#drop(member);
     this.#waiting = [];
   }
@@ -116,9 +118,9 @@ export class PhoenixSocket extends ClientSocket {
 
   #malformed(what: string): void {
     const reason = JSON.stringify({ reason: `malformed frame: ${what}` });
-    this.send((this.#codec ?? V2).push(null, null, '"phoenix"', '"phx_error"', reason));
-    countRefusal(this.house.stats, "malformed frame");
-    this.strike();
+    this.client.send((this.#codec ?? V2).push(null, null, '"phoenix"', '"phx_error"', reason));
+    countRefusal(this.#endpoint.house.stats, "malformed frame");
+    this.client.strike();
   }
 
   #overBudget(frame: Frame): void {
@@ -128,11 +130,11 @@ export class PhoenixSocket extends ClientSocket {
 
   #heartbeat(frame: Frame): void {
     this.reply(frame.joinRef, frame.ref, '"phoenix"', "ok", "{}");
-    this.#endpoint.hub.notify("phoenix", "heartbeat", `{"conn_id":"${this.id}"}`);
+    this.#endpoint.hub.notify("phoenix", "heartbeat", `{"conn_id":"${this.client.id}"}`);
   }
 
   #refuse(frame: Frame, reason: string, joinRef: Ref = frame.joinRef): void {
-    countRefusal(this.house.stats, reason);
+    countRefusal(this.#endpoint.house.stats, reason);
     this.reply(joinRef, frame.ref, JSON.stringify(frame.topic), "error", `{"reason":"${reason}"}`);
   }
 
@@ -164,14 +166,14 @@ export class PhoenixSocket extends ClientSocket {
     this.#verifying = true;
     void verdict.then((later) => {
       this.#verifying = false;
-      if (!this.open) return;
+      if (!this.client.open) return;
       then(later);
       this.#resume();
     });
   }
 
   #resume(): void {
-    while (!this.#verifying && this.open) {
+    while (!this.#verifying && this.client.open) {
       const next = this.#waiting.shift();
       if (next === undefined) return;
       this.#waitingBytes -= next.frame.length;
@@ -195,7 +197,7 @@ export class PhoenixSocket extends ClientSocket {
     const { hub } = this.#endpoint;
     const format = formatOf(this.#codec ?? V2, this.#opening.binary, claims.can.presence);
     const outlet = this.#endpoint.outlet(hub.open(frame.topic), format);
-    const ref = `${this.id}.${++this.#serial}`;
+    const ref = `${this.client.id}.${++this.#serial}`;
     const member = new Membership(
       this,
       outlet,
@@ -207,16 +209,16 @@ export class PhoenixSocket extends ClientSocket {
       ownToken,
     );
     this.#memberships.set(frame.topic, member);
-    this.idleSince = null;
+    this.client.idleSince = null;
     this.#endpoint.remember(member, claims);
     this.reply(frame.joinRef, frame.ref, outlet.quotedTopic, "ok", `{"id":${JSON.stringify(member.agent)}}`);
-    outlet.add(this);
+    outlet.add(this.client);
     hub.join(member);
     hub.notify(frame.topic, "phx_join", withoutToken(frame.payload));
   }
 
   #agent(frame: Frame): string {
-    return `${this.id}:${frame.topic}:${frame.joinRef ?? frame.ref ?? ""}`;
+    return `${this.client.id}:${frame.topic}:${frame.joinRef ?? frame.ref ?? ""}`;
   }
 
   #leave(frame: Frame): void {
@@ -233,9 +235,9 @@ export class PhoenixSocket extends ClientSocket {
   /** Takes a membership back wherever it is known. `rejoins`: its channel stays open for the next one. */
   #drop(member: Membership, rejoins = false): void {
     this.#memberships.delete(member.channel.name);
-    if (this.#memberships.size === 0) this.idleSince = Date.now();
+    if (this.#memberships.size === 0) this.client.idleSince = Date.now();
     this.#endpoint.forget(member);
-    member.outlet.remove(this);
+    member.outlet.remove(this.client);
     if (member.outlet.empty) member.channel.removeOutlet(member.outlet);
     this.#endpoint.hub.leave(member, rejoins);
   }
@@ -276,21 +278,21 @@ export class PhoenixSocket extends ClientSocket {
 
 /** Answers a push when the bus has said whether it took it. */
 class PushReceipt implements Receipt {
-  readonly #socket: PhoenixSocket;
+  readonly #session: PhoenixSession;
   readonly #member: Membership;
   readonly #ref: Ref;
 
-  constructor(socket: PhoenixSocket, member: Membership, ref: Ref) {
-    this.#socket = socket;
+  constructor(session: PhoenixSession, member: Membership, ref: Ref) {
+    this.#session = session;
     this.#member = member;
     this.#ref = ref;
   }
 
   settled(taken: boolean): void {
     const { joinRef, outlet } = this.#member;
-    if (taken) return this.#socket.reply(joinRef, this.#ref, outlet.quotedTopic, "ok", "{}");
-    countRefusal(this.#socket.house.stats, "backend unavailable");
-    this.#socket.reply(joinRef, this.#ref, outlet.quotedTopic, "error", '{"reason":"backend unavailable"}');
+    if (taken) return this.#session.reply(joinRef, this.#ref, outlet.quotedTopic, "ok", "{}");
+    countRefusal(this.#session.client.house.stats, "backend unavailable");
+    this.#session.reply(joinRef, this.#ref, outlet.quotedTopic, "error", '{"reason":"backend unavailable"}');
   }
 }
 

@@ -1,0 +1,203 @@
+import type { Connection } from "../hub/connection.ts";
+import type { Connections } from "../hub/connections.ts";
+import { Deadlines } from "../hub/deadlines.ts";
+import { count, type Stats } from "../hub/stats.ts";
+import type { Log } from "../log.ts";
+
+/** How long a dismissed client stays connected, so that it does not storm back: 2 to 5 s, in ms. */
+const LINGER = 2_000;
+const LINGER_JITTER = 2_700;
+
+/** Malformed frames within a minute; the last of them is the client's last. */
+const MAX_STRIKES = 10;
+const STRIKE_WINDOW = 60_000;
+
+/** How many times its frames a second a client may send at once. */
+const BURST = 10;
+
+interface Farewell {
+  readonly client: Client;
+  readonly code: number;
+  readonly reason: string;
+}
+
+export interface HouseOptions {
+  readonly connections: Connections;
+  readonly stats: Stats;
+  readonly log: Log;
+  /** Frames a second that one client may send. */
+  readonly framesPerSecond: number;
+  /** Bytes that may wait for one client. */
+  readonly maxBuffered: number;
+}
+
+/** What the clients of every protocol and transport share. */
+export class House {
+  readonly connections: Connections;
+  readonly stats: Stats;
+  readonly log: Log;
+  readonly framesPerSecond: number;
+  readonly maxBuffered: number;
+  readonly #farewells = new Deadlines<Farewell>(Date.now());
+
+  constructor(options: HouseOptions) {
+    this.connections = options.connections;
+    this.stats = options.stats;
+    this.log = options.log;
+    this.framesPerSecond = options.framesPerSecond;
+    this.maxBuffered = options.maxBuffered;
+  }
+
+  /** Ends a client's connection later: 2 to 5 s from now, each at a time of its own. */
+  endLater(client: Client, code: number, reason: string): void {
+    this.#farewells.add({ client, code, reason }, Date.now() + LINGER + Math.random() * LINGER_JITTER);
+  }
+
+  /** To be called several times a second. */
+  tick(now: number): void {
+    this.#farewells.due(now, Number.POSITIVE_INFINITY, ({ client, code, reason }) =>
+      client.end(code, reason),
+    );
+  }
+}
+
+/** A protocol, as one client's connection drives it. Must not throw. */
+export interface Session {
+  /** `"phoenix"`, ... */
+  readonly protocol: string;
+  /** A frame; `allowed` is false when the client sends more than its budget. */
+  receive(frame: string | Buffer, allowed: boolean): void;
+  /** The connection is over, or as good as: nobody may be left behind. Called once or more. */
+  leave(): void;
+}
+
+/** One client of any transport: budget of frames, sign of life, and the ways to end. */
+export abstract class Client implements Connection {
+  readonly id: string;
+  readonly address: string;
+  readonly openedAt: number;
+  readonly house: House;
+  lastSeen: number;
+  idleSince: number | null;
+  /** Set once, before the first frame. */
+  session: Session | null = null;
+  #dismissed = false;
+  #cutOff = false;
+  #frames: number;
+  #refilledAt: number;
+  #strikes = 0;
+  #strikesSince = 0;
+
+  constructor(house: House, id: string, address: string) {
+    const now = Date.now();
+    this.house = house;
+    this.id = id;
+    this.address = address;
+    this.openedAt = now;
+    this.lastSeen = now;
+    this.idleSince = now;
+    this.#frames = house.framesPerSecond * BURST;
+    this.#refilledAt = now;
+  }
+
+  /** Whether the transport is there. */
+  protected abstract readonly connected: boolean;
+
+  /** Sends at once and says what became of it: bytes, -1 when it waits for a slow client, 0 when it was dropped. */
+  protected abstract transmit(frame: string | Buffer): number;
+
+  /** Takes the transport down without a word and frees what waits for it. */
+  protected abstract terminate(): void;
+
+  abstract buffered(): number;
+  abstract ping(): void;
+
+  /** Hears a Bun topic; `false` where the transport cannot, and wants each frame sent to it. */
+  abstract subscribe(topic: string): boolean;
+  abstract unsubscribe(topic: string): void;
+
+  /** Ends the transport now, with a code that the client sees if the network lets it. */
+  abstract end(code: number, reason: string): void;
+
+  get protocol(): string {
+    return this.session?.protocol ?? "none";
+  }
+
+  /** Whether it still takes part: frames of a client that is being dismissed are ignored. */
+  get open(): boolean {
+    return this.connected && !this.#dismissed;
+  }
+
+  receive(frame: string | Buffer): void {
+    if (this.#dismissed) return;
+    const now = Date.now();
+    this.lastSeen = now;
+    this.session?.receive(frame, this.#takeFrame(now));
+  }
+
+  send(frame: string | Buffer): void {
+    if (!this.open) return;
+    const sent = this.transmit(frame);
+    if (sent === -1) this.house.connections.noticeBacklog();
+    else if (sent === 0) this.checkBacklog();
+  }
+
+  checkBacklog(): void {
+    if (this.buffered() >= this.house.maxBuffered) this.cutOff("slow");
+  }
+
+  close(code: number, reason: string): void {
+    this.#dismissed = true;
+    this.session?.leave();
+    this.end(code, reason);
+  }
+
+  dismiss(code: number, reason: string): void {
+    if (!this.open) return;
+    this.#dismissed = true;
+    count(this.house.stats.closed, reason.replaceAll(" ", "_"));
+    this.session?.leave();
+    this.house.endLater(this, code, reason);
+  }
+
+  cutOff(reason: string): void {
+    if (!this.connected || this.#cutOff) return;
+    this.#cutOff = true;
+    count(this.house.stats.closed, reason);
+    this.house.log.debug("cut off a client", { connection: this.id, address: this.address, reason });
+    this.terminate();
+  }
+
+  /** Counts a malformed frame. The tenth within a minute dismisses the client. */
+  strike(): void {
+    if (this.lastSeen - this.#strikesSince > STRIKE_WINDOW) {
+      this.#strikesSince = this.lastSeen;
+      this.#strikes = 0;
+    }
+    this.#strikes++;
+    if (this.#strikes >= MAX_STRIKES) this.dismiss(1008, "too many malformed frames");
+  }
+
+  /** To be called once, when the transport is up. */
+  protected arrive(): void {
+    this.house.stats.connections.opened++;
+    this.house.connections.add(this);
+  }
+
+  /** To be called once, when the transport is down. */
+  protected depart(): void {
+    this.house.stats.connections.closed++;
+    this.house.connections.remove(this);
+    this.session?.leave();
+  }
+
+  #takeFrame(now: number): boolean {
+    const { framesPerSecond } = this.house;
+    const refill = ((now - this.#refilledAt) * framesPerSecond) / 1000;
+    this.#refilledAt = now;
+    this.#frames = Math.min(this.#frames + refill, framesPerSecond * BURST);
+    if (this.#frames < 1) return false;
+    this.#frames--;
+    return true;
+  }
+}
