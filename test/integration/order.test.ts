@@ -1,0 +1,328 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { generateKeyPairSync, sign } from "node:crypto";
+import { eventually, type Frame, type PhoenixClient, VERSIONS, type Version } from "./phoenix-client.ts";
+import { type Random, randomFrom, SEED } from "./random.ts";
+import { frame } from "./websocket.ts";
+import { BUSES, startWorld, type World } from "./world.ts";
+
+/**
+ * A key that only asynchronous code verifies: frames that follow a join in one write have to wait for it. HS256 may be
+ * verified at once, so both are tried.
+ */
+const KEYS = generateKeyPairSync("ed25519");
+const PEM = KEYS.publicKey.export({ type: "spki", format: "pem" }).toString();
+
+function signed(claims: Readonly<Record<string, unknown>>): string {
+  const exp = Math.floor(Date.now() / 1000) + 3600;
+  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const text = `${part({ alg: "EdDSA", typ: "JWT" })}.${part({ exp, ...claims })}`;
+  return `${text}.${sign(null, Buffer.from(text), KEYS.privateKey).toString("base64url")}`;
+}
+
+const KINDS = ["HS256", "EdDSA"] as const;
+type Kind = (typeof KINDS)[number];
+
+/** How long the publisher runs in each test under load. */
+const LOAD_MS = 1500;
+const MEMBERS = 8;
+
+for (const bus of BUSES) {
+  describe(`order on ${bus}`, () => {
+    let world: World;
+    beforeAll(async () => {
+      world = await startWorld(bus, {
+        toml: `jwt_public_key = '''\n${PEM}'''\n[limits]\nframes_per_second = 10000\n`,
+      });
+    });
+    afterAll(() => world.stop());
+    const tokenOf = (kind: Kind, id: string, channel: string): string =>
+      kind === "HS256" ? world.token(channel, { id }) : signed({ id, channel });
+
+    for (const kind of KINDS) {
+      for (const vsn of VERSIONS) {
+        test(`under load nothing is missed and nothing early, ${kind}, ${vsn}`, async () => {
+          const topic = `load:${kind}:${vsn}`;
+          const publisher = publishNumbers(world, topic);
+          const random = randomFrom(SEED);
+          try {
+            const members = Array.from({ length: MEMBERS }, (_, i) =>
+              wander(world, { topic, vsn, random, token: tokenOf(kind, `user ${i}`, topic), publisher }),
+            );
+            const memberships = (await Promise.all(members)).reduce((sum, each) => sum + each, 0);
+            expect(memberships).toBeGreaterThan(MEMBERS);
+            expect(publisher.sent()).toBeGreaterThan(500);
+          } finally {
+            await publisher.stop();
+          }
+        }, 20_000);
+      }
+
+      test(`a join, a leave and a close in one write end with nobody present, ${kind}`, async () => {
+        const topic = `gone:${kind}`;
+        const watcher = await world.connect();
+        await watcher.join(topic, { token: tokenOf(kind, "watcher", topic) });
+        const payload = JSON.stringify({ token: tokenOf(kind, "ghost", topic) });
+        const join = { joinRef: "1", ref: "1", topic, event: "phx_join", payload };
+        const leave = { joinRef: "1", ref: "2", topic, event: "phx_leave" };
+        const again = { joinRef: "3", ref: "3", topic, event: "phx_join", payload };
+        const close = frame(8, Buffer.from([3, 232]));
+        const endings: ((client: PhoenixClient) => void)[] = [
+          (client) => client.sendTogether([join, leave], close),
+          (client) => client.sendTogether([join], close),
+          (client) => client.sendTogether([join, leave, again], close),
+          (client) => {
+            client.sendTogether([join, leave, again]);
+            client.socket.cut();
+          },
+          (client) => {
+            client.sendTogether([join]);
+            client.socket.cut();
+          },
+        ];
+        for (let i = 0; i < 60; i++) {
+          const client = await world.connect({ vsn: VERSIONS[i % 2] ?? "2.0.0" });
+          endings[i % endings.length]?.(client);
+          await client.socket.closed;
+        }
+        const ghostless = async (): Promise<boolean> => {
+          const { body } = await world.api(`/api/channels/${encodeURIComponent(topic)}`);
+          const text = JSON.stringify(body);
+          return text.includes("watcher") && !text.includes("ghost");
+        };
+        await eventually(ghostless, "a channel without ghosts");
+        // A verification that was under way when its socket closed has long ended by now.
+        await Bun.sleep(300);
+        expect(await ghostless()).toBe(true);
+        const late = await world.connect();
+        await late.join(topic, { token: tokenOf(kind, "late", topic) });
+        const state = await late.event("presence_state");
+        expect(Object.keys(Object(state.payload)).sort()).toEqual(["late", "watcher"]);
+
+        await watcher.frames.until((each) => each.text.includes('"late"'), "the diff of the late one");
+        const present = new Set<string>();
+        for (const { event, payload } of watcher.frames.all) {
+          if (event !== "presence_diff") continue;
+          const { joins, leaves } = Object(payload);
+          for (const { phx_ref } of Object(joins.ghost).metas ?? []) present.add(phx_ref);
+          for (const { phx_ref } of Object(leaves.ghost).metas ?? []) present.delete(phx_ref);
+        }
+        expect([...present]).toEqual([]);
+      }, 20_000);
+
+      test(`what is sent together with a join is handled after it, ${kind}`, async () => {
+        const topic = `together:${kind}`;
+        const heard = await world.backend.listen(`from:${topic}:*`);
+        for (const vsn of VERSIONS) {
+          const client = await world.connect({ vsn });
+          const payload = JSON.stringify({ token: tokenOf(kind, "alice", topic) });
+          client.sendTogether([
+            { joinRef: "1", ref: "1", topic, event: "phx_join", payload },
+            { joinRef: "1", ref: "2", topic, event: "first", payload: "1" },
+            { ref: "3", topic: "phoenix", event: "heartbeat" },
+            { joinRef: "1", ref: "4", topic, event: "phx_leave" },
+            { joinRef: "1", ref: "5", topic, event: "second", payload: "2" },
+            { joinRef: "6", ref: "6", topic, event: "phx_join", payload },
+            { joinRef: "6", ref: "7", topic, event: "third", payload: "3" },
+          ]);
+          await client.reply("7");
+          const answers = client.frames.all.filter((each) => each.event === "phx_reply");
+          expect(new Map(answers.map((each) => [each.ref, Object(each.payload).status]))).toEqual(
+            new Map([
+              ["1", "ok"],
+              ["2", "ok"],
+              ["3", "ok"],
+              ["4", "ok"],
+              ["5", "error"],
+              ["6", "ok"],
+              ["7", "ok"],
+            ]),
+          );
+          const names: string[] = [];
+          while (names.at(-1) !== `from:${topic}:third`) names.push((await heard.next()).name);
+          expect(names.map((name) => name.slice(`from:${topic}:`.length))).toEqual([
+            ...["phx_join", "first", "phx_leave", "phx_join", "third"],
+          ]);
+        }
+      });
+    }
+
+    test("a broadcast sent after the reply is never missed", async () => {
+      for (let i = 0; i < 100; i++) {
+        const vsn = VERSIONS[i % 2] ?? "2.0.0";
+        const client = await world.connect({ vsn });
+        const joined = client.join("prompt", {
+          token: tokenOf(KINDS[(i >> 1) % 2] ?? "HS256", "alice", "prompt"),
+        });
+        expect((await joined).status).toBe("ok");
+        await world.backend.publish("to:prompt:now", String(i));
+        expect((await client.event("now")).payload).toBe(i);
+        client.socket.cut();
+      }
+    }, 20_000);
+  });
+}
+
+interface Publisher {
+  /** The number of the last message that was handed to the bus; they begin with 1. */
+  sent(): number;
+  readonly done: boolean;
+  stop(): Promise<void>;
+}
+
+/** Publishes 1, 2, 3, ... as fast as the bus takes them, for LOAD_MS. */
+function publishNumbers(world: World, topic: string): Publisher {
+  let sent = 0;
+  let done = false;
+  let stopped = false;
+  const running = (async () => {
+    const end = performance.now() + LOAD_MS;
+    while (!stopped && performance.now() < end) {
+      const batch: Promise<number>[] = [];
+      for (let i = 0; i < 5; i++) batch.push(world.backend.publish(`to:${topic}:n`, String(++sent)));
+      await Promise.all(batch);
+    }
+    done = true;
+  })();
+  return {
+    sent: () => sent,
+    get done() {
+      return done;
+    },
+    stop: async () => {
+      stopped = true;
+      await running;
+    },
+  };
+}
+
+interface Walk {
+  readonly topic: string;
+  readonly vsn: Version;
+  readonly token: string;
+  readonly random: Random;
+  readonly publisher: Publisher;
+}
+
+/** One client that joins, rejoins, leaves and reconnects at random while numbers are published. How often it joined. */
+async function wander(world: World, walk: Walk): Promise<number> {
+  const { topic, vsn, random, publisher } = walk;
+  const payload = JSON.stringify({ token: walk.token });
+  let joins = 0;
+  let client = await world.connect({ vsn });
+  let watch = watchOrder(client, walk);
+  let ref = 0;
+  while (!publisher.done) {
+    const joinRef = `j${++ref}`;
+    watch.expectJoin(joinRef);
+    client.send({ joinRef, ref: joinRef, topic, event: "phx_join", payload });
+    await watch.joined(joinRef);
+    joins++;
+    await Bun.sleep(random.int(60));
+    const dice = random.int(4);
+    if (dice === 0) {
+      client.send({ joinRef, ref: `l${ref}`, topic, event: "phx_leave" });
+      if (random.chance(0.5)) await watch.left();
+    } else if (dice === 1) {
+      watch.end();
+      if (random.chance(0.5)) client.socket.cut();
+      else await client.socket.close();
+      client = await world.connect({ vsn });
+      watch = watchOrder(client, walk);
+    }
+    // Else joins again on the same socket.
+  }
+  client.send({ ref: "end", topic: "phoenix", event: "heartbeat" });
+  await watch.fenced();
+  watch.end();
+  expect(watch.faults()).toEqual([]);
+  return joins;
+}
+
+interface Watch {
+  expectJoin(joinRef: string): void;
+  joined(joinRef: string): Promise<void>;
+  left(): Promise<void>;
+  fenced(): Promise<void>;
+  end(): void;
+  faults(): string[];
+}
+
+/** Reads every frame as it comes, and notes what is against the rules. */
+function watchOrder(client: PhoenixClient, { topic, vsn, publisher }: Walk): Watch {
+  const faults: string[] = [];
+  /** Where the socket stands: not joined, replied but without state, joined. */
+  let phase: "out" | "replied" | "in" = "out";
+  let joinRef = "";
+  /** The last number, or `null` until the first; and what had been sent when the join was answered. */
+  let last: number | null = null;
+  let sentAtReply = 0;
+  let ended = false;
+  const asked = new Map<string, PromiseWithResolvers<void>>();
+  const fence = Promise.withResolvers<void>();
+  let leaving = Promise.withResolvers<void>();
+  const fault = (text: string, each: Frame): void => {
+    if (faults.length < 5) faults.push(`${text} (${phase}, ${joinRef}): ${each.text.slice(0, 150)}`);
+  };
+
+  const see = (each: Frame): void => {
+    if (each.event === "phx_reply") {
+      if (each.ref === "end") return fence.resolve();
+      const join = asked.get(String(each.ref));
+      if (join === undefined) return;
+      if (phase !== "out") fault("a join answered before the old membership was closed", each);
+      if (Object(each.payload).status !== "ok") fault("a join refused", each);
+      phase = "replied";
+      joinRef = String(each.ref);
+      last = null;
+      sentAtReply = publisher.sent();
+      leaving = Promise.withResolvers<void>();
+      join.resolve();
+    } else if (each.topic !== topic) {
+      fault("a frame of another topic", each);
+    } else if (each.event === "phx_close") {
+      if (phase === "out") fault("a close of what was closed", each);
+      if (each.ref !== joinRef) fault("a close of another membership", each);
+      phase = "out";
+      leaving.resolve();
+    } else if (phase === "out") {
+      fault("early or late", each);
+    } else if (each.event === "presence_state") {
+      if (phase === "in") fault("a second state", each);
+      if (vsn === "2.0.0" && each.joinRef !== joinRef) fault("a state for another join", each);
+      phase = "in";
+    } else if (phase === "replied") {
+      fault("before the state", each);
+    } else if (each.event === "n") {
+      const n = Number(each.payload);
+      if (last === null && n > sentAtReply + 1)
+        fault(`the first is ${n}, ${sentAtReply} were sent at the reply`, each);
+      if (last !== null && n !== last + 1) fault(`after ${last}`, each);
+      last = n;
+    } else if (each.event !== "presence_diff") fault("unknown", each);
+  };
+
+  void (async () => {
+    try {
+      for (;;) see(await client.frames.next(60_000));
+    } catch (error) {
+      if (!ended) faults.push(String(error));
+      const closed = new Error("the socket closed");
+      for (const each of asked.values()) each.reject(closed);
+      for (const each of asked.values()) each.promise.catch(() => {});
+      fence.promise.catch(() => {});
+      fence.reject(closed);
+    }
+  })();
+
+  return {
+    expectJoin: (ref) => void asked.set(ref, Promise.withResolvers<void>()),
+    joined: async (ref) => asked.get(ref)?.promise,
+    left: () => leaving.promise,
+    fenced: () => fence.promise,
+    end: () => {
+      ended = true;
+      if (faults.length > 0) throw new Error(faults.join("\n"));
+    },
+    faults: () => faults,
+  };
+}
