@@ -1,0 +1,303 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { type PhoenixClient, VERSIONS } from "./phoenix-client.ts";
+import { ADMIN_SECRET, startWorld, type World } from "./world.ts";
+
+const inSeconds = (seconds: number): number => Math.floor(Date.now() / 1000) + seconds;
+
+/** Leeway of `exp`, in seconds: a token that ran out less than so long ago is good. */
+const LEEWAY = 5;
+/** A token that is good for about two seconds from now. */
+const nearlyOver = (): number => inSeconds(2 - LEEWAY);
+/** By when everything that runs out then has run out, spread and swept. In ms. */
+const OVER_MS = 12_000;
+
+interface Answer {
+  readonly status: number;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+async function ask(
+  world: World,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
+  const answer = await fetch(`${world.channel.url}/token`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+  const value: unknown = await answer.json();
+  return { status: answer.status, body: Object(value) };
+}
+
+async function tokenFor(
+  world: World,
+  body: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const answer = await ask(world, body, headers);
+  if (answer.status !== 200 || typeof answer.body.token !== "string") {
+    throw new Error(`no token: ${JSON.stringify(answer)}`);
+  }
+  return answer.body.token;
+}
+
+const AS_ADMIN = { authorization: `Bearer ${ADMIN_SECRET}` };
+
+describe("POST /token", () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await startWorld("embedded", { toml: "id_length = 11\n" });
+  });
+  afterAll(() => world.stop());
+
+  for (const vsn of VERSIONS) {
+    test(`gives what a join takes, ${vsn}`, async () => {
+      const { status, body } = await ask(world, { channel: "system", id: "client1" });
+      expect(status).toBe(200);
+      expect(body).toEqual({ id: "client1", channel: "system", token: expect.any(String) });
+      const client = await world.connect({ vsn });
+      expect((await client.join("system", { token: body.token })).status).toBe("ok");
+      expect(Object.keys(Object((await client.event("presence_state")).payload))).toContain("client1");
+      expect((await client.join("other", { token: body.token })).response).toEqual({
+        reason: "unauthorized",
+      });
+    });
+  }
+
+  test("without an id or with a blank one makes one of id_length characters", async () => {
+    for (const body of [
+      { channel: "system" },
+      { channel: "system", id: "" },
+      { channel: "system", id: "  " },
+    ]) {
+      const { id } = (await ask(world, body)).body;
+      expect(id).toMatch(/^\S{11}$/);
+    }
+  });
+
+  test("of several channels is good for each of them and no other", async () => {
+    const { status, body } = await ask(world, { channels: ["a", "b:c"], id: "bob" });
+    expect(status).toBe(200);
+    expect(body).toEqual({ id: "bob", channels: ["a", "b:c"], token: expect.any(String) });
+    const client = await world.connect({ params: { userToken: String(body.token) } });
+    const tries: unknown[] = [];
+    for (const topic of ["a", "b:c", "b", "c", "a:b"]) tries.push((await client.join(topic)).status);
+    expect(tries).toEqual(["ok", "ok", "error", "error", "error"]);
+  });
+
+  test("for a pattern needs the administrator's secret, and never opens admin", async () => {
+    for (const channel of ["room:*", "*", "adm*"]) {
+      const { status, body } = await ask(world, { channel });
+      expect(status).toBeWithin(401, 404);
+      expect(body).toEqual({ error: expect.any(String) });
+    }
+    const room = await tokenFor(world, { channel: "room:*" }, AS_ADMIN);
+    const all = await tokenFor(world, { channel: "*" }, AS_ADMIN);
+    const client = await world.connect();
+    const tries: [string, string, string][] = [
+      [room, "room:1", "ok"],
+      [room, "room:", "ok"],
+      [room, "room", "error"],
+      [room, "rooms:1", "error"],
+      [all, "anything", "ok"],
+      [all, "admin", "error"],
+    ];
+    for (const [token, topic, status] of tries) {
+      expect([topic, (await client.join(topic, { token })).status]).toEqual([topic, status]);
+    }
+  });
+
+  test("for admin needs the administrator's secret; one of jwt_secret is never enough", async () => {
+    expect((await ask(world, { channel: "admin" })).status).toBeWithin(401, 404);
+    expect((await ask(world, { channels: ["system", "admin"] })).status).toBeWithin(401, 404);
+    const client = await world.connect();
+    for (const claims of [{ channel: "admin" }, { channels: ["admin", "*"] }]) {
+      const token = world.token("admin", claims);
+      expect((await client.join("admin", { token })).response).toEqual({ reason: "unauthorized" });
+    }
+    expect((await client.join("admin", { token: await world.adminToken("root") })).status).toBe("ok");
+  });
+
+  test("for phoenix is given to nobody", async () => {
+    expect((await ask(world, { channel: "phoenix" })).status).toBeWithin(400, 404);
+    expect((await ask(world, { channel: "phoenix" }, AS_ADMIN)).status).toBeWithin(400, 404);
+  });
+
+  test("what makes no sense is refused with a sentence", async () => {
+    for (const body of [
+      {},
+      { channel: 7 },
+      { channel: "a", channels: ["a"] },
+      { channels: [] },
+      { channel: "" },
+      [],
+      null,
+    ]) {
+      const { status, body: said } = await ask(world, body);
+      expect([body, status]).toEqual([body, status === 400 ? 400 : 422]);
+      expect(said).toEqual({ error: expect.stringMatching(/\w+ \w+/) });
+    }
+  });
+});
+
+describe("token_channels", () => {
+  test("with {id} gives everyone the stream of that id only", async () => {
+    const world = await startWorld("embedded", { toml: `token_channels = ["system", "streaming-{id}"]\n` });
+    try {
+      const token = await tokenFor(world, { channel: "streaming-bob", id: "bob" });
+      const client = await world.connect();
+      expect((await client.join("streaming-bob", { token })).status).toBe("ok");
+      await tokenFor(world, { channel: "system", id: "bob" });
+      for (const body of [
+        { channel: "streaming-alice", id: "bob" },
+        { channel: "streaming-bob" },
+        { channel: "other", id: "bob" },
+        { channels: ["system", "streaming-alice"], id: "bob" },
+        { channel: "streaming-*", id: "*" },
+        { channel: "streaming-{id}", id: "bob" },
+      ]) {
+        const answer = await ask(world, body);
+        expect([body, answer.status]).toEqual([body, 403]);
+      }
+    } finally {
+      await world.stop();
+    }
+  });
+});
+
+describe("expiry = close", () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await startWorld("embedded", { toml: `presence_window = "10ms"\n` });
+  });
+  afterAll(() => world.stop());
+
+  describe.concurrent("a token that runs out", () => {
+    for (const vsn of VERSIONS) {
+      test(`ends its memberships with phx_error and no others, ${vsn}`, async () => {
+        const watcher = await world.connect();
+        await watcher.join(`short ${vsn}`, { token: world.token(`short ${vsn}`, { id: "watcher" }) });
+        const client = await world.connect({ vsn });
+        const token = world.token(`short ${vsn}`, { id: "leaver", exp: nearlyOver() });
+        const { joinRef, status } = await client.join(`short ${vsn}`, { token });
+        expect(status).toBe("ok");
+        await client.join("long", { token: world.token("long", { exp: inSeconds(315_360_000) }) });
+        const started = performance.now();
+        const error = await client.frames.until((each) => each.event === "phx_error", "phx_error", OVER_MS);
+        expect(performance.now() - started).toBeGreaterThan(500);
+        expect(error).toMatchObject({
+          topic: `short ${vsn}`,
+          ref: joinRef,
+          payload: { reason: "token expired" },
+        });
+        if (vsn === "2.0.0") expect(error.joinRef).toBe(joinRef);
+        await watcher.frames.until((each) => /"leaves":\{"leaver"/.test(each.text), "its leave");
+        const { response } = await client.ask({ topic: `short ${vsn}`, event: "news" });
+        expect(response).toEqual({ reason: "unmatched topic" });
+        expect((await client.ask({ topic: "long", event: "news" })).status).toBe("ok");
+        expect(client.frames.all.filter((each) => each.event === "phx_close")).toEqual([]);
+      }, 20_000);
+    }
+
+    test("closes the socket with 1001 after a while where it was the socket's", async () => {
+      const watcher = await world.connect();
+      await watcher.join("socketed", { token: world.token("socketed", { id: "watcher" }) });
+      const token = world.token("socketed", { id: "leaver", exp: nearlyOver() });
+      const client = await world.connect({ params: { userToken: token } });
+      expect((await client.join("socketed")).status).toBe("ok");
+      await watcher.frames.until((each) => /"leaves":\{"leaver"/.test(each.text), "its leave", OVER_MS);
+      const left = performance.now();
+      expect(client.socket.isClosed).toBe(false);
+      // It reads nothing any more.
+      client.send({ topic: "phoenix", event: "heartbeat", ref: "late" });
+      const { code } = await client.socket.closed;
+      expect(code).toBe(1001);
+      expect(performance.now() - left).toBeWithin(1900, 6500);
+      expect(client.frames.all.filter((each) => each.ref === "late")).toEqual([]);
+    }, 25_000);
+
+    test("is replaced in time by access_token", async () => {
+      const client = await world.connect();
+      await client.join("renewed", { token: world.token("renewed", { exp: nearlyOver() }) });
+      const payload = JSON.stringify({ token: world.token("renewed") });
+      expect(await client.ask({ topic: "renewed", event: "access_token", payload })).toMatchObject({
+        status: "ok",
+      });
+      await Bun.sleep(OVER_MS);
+      expect((await client.ask({ topic: "renewed", event: "news" })).status).toBe("ok");
+      expect(client.frames.all.filter((each) => each.event === "phx_error")).toEqual([]);
+    }, 25_000);
+
+    test("runs out all the same where the renewal was refused", async () => {
+      const client = await world.connect();
+      await client.join("refused", { token: world.token("refused", { exp: nearlyOver() }) });
+      for (const token of [
+        world.token("refused", { id: "mallory" }),
+        world.token("elsewhere"),
+        `${world.token("refused")}x`,
+        "",
+      ]) {
+        const { status, response } = await client.ask({
+          topic: "refused",
+          event: "access_token",
+          payload: JSON.stringify({ token }),
+        });
+        expect({ status, response }).toEqual({ status: "error", response: { reason: "unauthorized" } });
+      }
+      const error = await client.frames.until((each) => each.event === "phx_error", "phx_error", OVER_MS);
+      expect(error.payload).toEqual({ reason: "token expired" });
+    }, 20_000);
+
+    test("shortens a membership when a renewal brings a shorter one", async () => {
+      const client = await world.connect();
+      await client.join("shortened", { token: world.token("shortened") });
+      const payload = JSON.stringify({ token: world.token("shortened", { exp: nearlyOver() }) });
+      expect((await client.ask({ topic: "shortened", event: "access_token", payload })).status).toBe("ok");
+      await client.frames.until((each) => each.event === "phx_error", "phx_error", OVER_MS);
+    }, 20_000);
+
+    test("leaves alone what was left or joined again with a longer one", async () => {
+      const client = await world.connect();
+      await client.join("left", { token: world.token("left", { exp: nearlyOver() }) });
+      await client.ask({ topic: "left", event: "phx_leave" });
+      await client.join("again", { token: world.token("again", { exp: nearlyOver() }) });
+      await client.join("again", { token: world.token("again") });
+      await Bun.sleep(OVER_MS);
+      expect((await client.ask({ topic: "again", event: "news" })).status).toBe("ok");
+      expect(client.frames.all.filter((each) => each.event === "phx_error")).toEqual([]);
+    }, 25_000);
+  });
+
+  test("exp has 5 s of leeway, and so has nbf", async () => {
+    const client: PhoenixClient = await world.connect();
+    const outcome = async (claims: object): Promise<unknown> => {
+      const { status, response } = await client.join("leeway", {
+        token: world.token("leeway", { ...claims }),
+      });
+      return status === "ok" ? "ok" : response;
+    };
+    expect(await outcome({ exp: inSeconds(-2) })).toBe("ok");
+    expect(await outcome({ exp: inSeconds(-8) })).toEqual({ reason: "token expired" });
+    expect(await outcome({ nbf: inSeconds(3) })).toBe("ok");
+    expect(await outcome({ nbf: inSeconds(30) })).toEqual({ reason: "unauthorized" });
+  });
+});
+
+describe("expiry = join", () => {
+  test("looks only when joining", async () => {
+    const world = await startWorld("embedded", { toml: `expiry = "join"\n` });
+    try {
+      const token = world.token("room", { exp: inSeconds(1 - LEEWAY) });
+      const client = await world.connect({ params: { userToken: token } });
+      expect((await client.join("room")).status).toBe("ok");
+      await Bun.sleep(6000);
+      expect((await client.ask({ topic: "room", event: "news" })).status).toBe("ok");
+      expect(client.socket.isClosed).toBe(false);
+      expect(client.frames.all.filter((each) => each.event === "phx_error")).toEqual([]);
+      expect((await client.join("room")).response).toEqual({ reason: "token expired" });
+    } finally {
+      await world.stop();
+    }
+  }, 20_000);
+});
