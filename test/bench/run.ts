@@ -7,14 +7,14 @@ import { startRedis } from "../integration/redis-process.ts";
 import { hottest } from "./profile.ts";
 import type { Figures, Scene } from "./scene.ts";
 import { scenes } from "./scenes.ts";
-import { type Contender, limit, ours, peer, SECRET } from "./servers.ts";
+import { type Contender, limit, ours, peer, SECRET, twin } from "./servers.ts";
 import { type Run, summarize, table } from "./table.ts";
 
 const USAGE = `bun run bench [options]
   --scenes a,b          only these: ${scenes.map(({ name }) => name).join(", ")}
   --rounds N            rounds for each scene (5; with --short 3)
   --short               seconds instead of minutes, small crowds: finds regressions, gives no figure to quote
-  --only a,b            only these servers: limit, ours, or the name of a --server
+  --only a,b            only these servers: limit, ours, limit-again, or the name of a --server
   --server name=ws://host:port[/path]   one more server that speaks Phoenix V2, already running on this machine
   --redis-url URL       use this Redis, as the servers of --server do, instead of starting one
   --jwt-secret TEXT     secret of the tokens that everyone joins with, where a --server checks them
@@ -42,7 +42,11 @@ if (values.help) {
 }
 
 const chosen = pick(scenes, values.scenes, "scene");
-const contenders = pick([limit, ours, ...values.server.map(parsePeer)], values.only, "server");
+const peers = values.server.map(parsePeer);
+const contenders =
+  values.only === undefined
+    ? [limit, ours, ...peers]
+    : pick([limit, twin, ours, ...peers], values.only, "server");
 const rounds = Number(values.rounds ?? (values.profile ? 1 : values.short ? 3 : 5));
 if (!Number.isInteger(rounds) || rounds < 1)
   fail(`--rounds ${values.rounds}: a whole number from 1 is needed`);

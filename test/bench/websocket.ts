@@ -48,8 +48,9 @@ export class Client {
     this.#outlet?.write(frame);
   }
 
-  static connect(index: number, url: URL): Promise<Client> {
+  static connect(index: number, url: URL, onMessage: OnMessage = ignore): Promise<Client> {
     const client = new Client(index);
+    client.onMessage = onMessage;
     const { promise, resolve, reject } = Promise.withResolvers<Client>();
     const request = Buffer.from(
       `GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\nUpgrade: websocket\r\n` +

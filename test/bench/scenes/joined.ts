@@ -9,14 +9,14 @@ export const joined: Scene = {
   name: "joined",
   title: "10,000 joined on 1,000 channels, each with a token (ours with presence)",
   unit: "join",
-  play: (stage) => playJoins(stage, stage.short ? 3000 : 10_000, (index) => `room-${index % 1000}`),
+  play: (stage) => playJoins(stage, 10_000, (index) => `room-${index % 1000}`),
 };
 
 export const presence: Scene = {
   name: "presence",
   title: "5,000 joined in one channel, each with a token (ours with presence)",
   unit: "join",
-  play: (stage) => playJoins(stage, stage.short ? 1500 : 5000, () => "hall"),
+  play: (stage) => playJoins(stage, 5000, () => "hall"),
 };
 
 /** A tenth joins first and stays: what a server allocates once, and compiles, is no cost of a connection. */

@@ -5,11 +5,11 @@ import type { Scene } from "../scene.ts";
 import { playMessages } from "./messages.ts";
 
 const CLIENTS = 1000;
-const PER_SECOND = 10_000;
+const PER_SECOND = 20_000;
 
 export const ownChannels: Scene = {
   name: "own-channels",
-  title: "1,000 clients, each its own channel, 100 B, 10 messages a second each",
+  title: "1,000 clients, each its own channel, 100 B, 20 messages a second each",
   unit: "delivery",
   play: (stage) => {
     const messages = Array.from({ length: CLIENTS }, (_, i) =>
