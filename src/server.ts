@@ -5,7 +5,7 @@ import { createMint } from "./auth/mint.ts";
 import { createVerifier } from "./auth/token.ts";
 import { openBus } from "./bus/open.ts";
 import type { Config } from "./config.ts";
-import { checkHost, checkOrigin, type Refusal } from "./http/admission.ts";
+import { checkHost, checkOrigin, corsHeaders, preflightHeaders } from "./http/admission.ts";
 import { type Client, createClientOf } from "./http/client.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
 import { createHttp } from "./http/routes.ts";
@@ -17,6 +17,7 @@ import { count, createStats } from "./hub/stats.ts";
 import type { Log } from "./log.ts";
 import { House } from "./protocols/client.ts";
 import { PhoenixEndpoint } from "./protocols/phoenix/endpoint.ts";
+import { LongPoll } from "./protocols/phoenix/longpoll.ts";
 import type { WebSocketClient } from "./protocols/websocket.ts";
 
 /** Between two looks at what is due (expired tokens, farewells), in ms. */
@@ -25,6 +26,9 @@ const TICK = 250;
 /** Between two batches of sockets closed at shutdown, in ms, and the least that a batch holds. */
 const BATCH_PAUSE = 100;
 const MIN_BATCH = 100;
+
+/** How long Bun lets a request wait, for polls: longer than a poll takes. */
+const POLL_TIMEOUT_SECS = 30;
 
 /** How much larger than ours Bun's own limit on bodies is: its 413 is empty, ours says why, and must come first. */
 const BODY_MARGIN = 16 * 1024 * 1024;
@@ -76,6 +80,11 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     publisher: { publish: (topic, frame) => server.publish(topic, frame) },
     closeOnExpiry: config.expiry === "close",
   });
+  const longPoll = new LongPoll(
+    phoenix,
+    { take: (client) => limiter.admit(client) === null, release: (client) => limiter.release(client) },
+    newId,
+  );
 
   function rulesFor(channel: string): ChannelRules {
     const settings = config.channels.find(({ pattern }) => nameCovers(pattern, channel));
@@ -117,6 +126,27 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     return refused;
   }
 
+  /** phoenix.js takes anything but a 200 for the end of all polling: what is wrong stands in the body. */
+  function poll(
+    request: Request,
+    url: URL,
+    client: Client,
+    bun: Server<WebSocketClient>,
+  ): Response | Promise<Response> {
+    const { headers } = request;
+    const cors = corsHeaders(headers, config);
+    if (checkHost(headers, config) !== null || checkOrigin(headers, config) !== null)
+      return longPoll.forbid(cors);
+    if (request.method === "OPTIONS") {
+      return new Response(null, {
+        status: 204,
+        headers: preflightHeaders(headers, config, "GET, POST, OPTIONS"),
+      });
+    }
+    bun.timeout(request, POLL_TIMEOUT_SECS);
+    return longPoll.handle(request, url.searchParams, client, cors);
+  }
+
   function refuse(refusal: { readonly status: number; readonly sentence: string }, headers = {}): Response {
     count(stats.refused, `http_${refusal.status}`);
     return Response.json({ error: refusal.sentence }, { status: refusal.status, headers });
@@ -124,12 +154,13 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
 
   function answer(request: Request, bun: Server<WebSocketClient>): Response | Promise<Response> | undefined {
     const client = clientOf(request.headers, bun.requestIP(request)?.address ?? null);
-    const foreign: Refusal | null = checkHost(request.headers, config);
-    if (foreign !== null) return refuse(foreign);
     const url = new URL(request.url);
     if (!url.pathname.startsWith(config.basePath))
       return refuse({ status: 404, sentence: "There is nothing here." });
     const path = url.pathname.slice(config.basePath.length);
+    if (path.endsWith("/longpoll")) return poll(request, url, client, bun);
+    const foreign = checkHost(request.headers, config);
+    if (foreign !== null) return refuse(foreign);
     if (path.endsWith("/websocket")) return upgrade(request, url, client);
     return http(request, path, client);
   }
@@ -174,6 +205,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const now = Date.now();
     house.tick(now);
     phoenix.tick(now);
+    longPoll.tick(now);
   }, TICK);
 
   async function stop(): Promise<void> {

@@ -69,8 +69,7 @@ export class PhoenixEndpoint {
     query: URLSearchParams,
     visitor: Visitor,
   ): Welcome | { readonly refusal: string } {
-    const vsn = query.get("vsn");
-    const codec = vsn === null ? null : codecOf(vsn);
+    const codec = vsnCodec(query);
     if (codec === undefined) return { refusal: "vsn must be 1.0.0 or 2.0.0" };
     const offered = (request.headers.get("sec-websocket-protocol") ?? "")
       .split(",")
@@ -110,8 +109,13 @@ export class PhoenixEndpoint {
   }
 }
 
-/** `undefined` for a version that does not exist. Phoenix accepts `~> 1.0.0` and `~> 2.0.0`. */
-function codecOf(vsn: string): Codec | undefined {
+/**
+ * The version that a client asks for; `null` when it asks for none, `undefined` for one that does not exist. Phoenix
+ * accepts `~> 1.0.0` and `~> 2.0.0`.
+ */
+export function vsnCodec(query: URLSearchParams): Codec | null | undefined {
+  const vsn = query.get("vsn");
+  if (vsn === null) return null;
   const version = /^([12])\.0\.\d+$/.exec(vsn)?.[1];
   if (version === undefined) return undefined;
   return version === "1" ? V1 : V2;

@@ -1,0 +1,52 @@
+import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+
+/** What a session is to start with. Sealed into its token, so that the server holds nothing before the first frame. */
+export interface Ticket {
+  readonly id: string;
+  /** Unix ms. */
+  readonly issuedAt: number;
+  /** The bearer token of the first request's `x-phoenix-authtoken`. */
+  readonly authToken: string | null;
+}
+
+const IV_BYTES = 12;
+const TAG_BYTES = 16;
+
+/**
+ * Seals and opens the tokens of long-poll sessions: encrypted and authenticated (AES-256-GCM) with a key of this run, so
+ * that none can be guessed, read or carried to another server.
+ */
+export class TicketSeal {
+  readonly #node: string;
+  readonly #key = randomBytes(32);
+
+  /** @param node this server's id; stands in front of the token, in the clear, for routing. */
+  constructor(node: string) {
+    this.#node = node;
+  }
+
+  seal(ticket: Ticket): string {
+    const iv = randomBytes(IV_BYTES);
+    const cipher = createCipheriv("aes-256-gcm", this.#key, iv);
+    const text = JSON.stringify([ticket.id, ticket.issuedAt, ticket.authToken]);
+    const sealed = Buffer.concat([iv, cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()]);
+    return `${this.#node}.${sealed.toString("base64url")}`;
+  }
+
+  /** `null` for whatever this server has not sealed in this run. */
+  open(token: string): Ticket | null {
+    const prefix = `${this.#node}.`;
+    if (!token.startsWith(prefix)) return null;
+    const sealed = Buffer.from(token.slice(prefix.length), "base64url");
+    if (sealed.length < IV_BYTES + TAG_BYTES) return null;
+    try {
+      const decipher = createDecipheriv("aes-256-gcm", this.#key, sealed.subarray(0, IV_BYTES));
+      decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
+      const text = Buffer.concat([decipher.update(sealed.subarray(IV_BYTES, -TAG_BYTES)), decipher.final()]);
+      const [id, issuedAt, authToken] = JSON.parse(text.toString("utf8"));
+      return { id, issuedAt, authToken };
+    } catch {
+      return null;
+    }
+  }
+}
