@@ -1,0 +1,116 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** What a test may need beyond npm packages. */
+export type Need = "redis" | "chromium" | "curl" | "python";
+
+/** What was found or fetched: variables for the tests, and what is still missing, with the way to get it. */
+export interface Provision {
+  readonly env: Readonly<Record<string, string>>;
+  readonly missing: ReadonlyMap<Need, string>;
+}
+
+interface Program {
+  /** Any one of each group does. */
+  readonly names: readonly (readonly string[])[];
+  readonly debian: readonly string[];
+  readonly how: string;
+}
+
+const CHROMIUMS = ["chromium", "chromium-browser", "google-chrome"];
+
+const PROGRAMS: Readonly<Record<Need, Program>> = {
+  redis: {
+    names: [["redis-server"], ["redis-cli"]],
+    debian: ["redis-server"],
+    how: "redis-server and redis-cli: apt-get install redis-server, brew install redis, or https://redis.io/download",
+  },
+  chromium: {
+    names: [CHROMIUMS],
+    debian: ["chromium"],
+    how: "Chromium: apt-get install chromium, or install Chrome and name it in CHANNEL_TEST_CHROMIUM",
+  },
+  curl: {
+    names: [["curl"]],
+    debian: ["curl"],
+    how: "curl: apt-get install curl, or https://curl.se/download.html",
+  },
+  python: {
+    names: [["python3"]],
+    debian: ["python3-venv"],
+    how: "Python 3.10 or newer with venv: apt-get install python3-venv, or https://www.python.org/downloads",
+  },
+};
+
+const ROOT = join(import.meta.dir, "..");
+const REQUIREMENTS = join(import.meta.dir, "requirements.txt");
+
+/** Looks for what the tests need, and fetches it where that is permitted: programs as root on Debian, Python packages into node_modules. */
+export function provide(needs: ReadonlySet<Need>): Provision {
+  let absent = [...needs].filter((need) => !isThere(need));
+  if (absent.length > 0 && mayInstall()) {
+    install(absent.flatMap((need) => PROGRAMS[need].debian));
+    absent = absent.filter((need) => !isThere(need));
+  }
+  const missing = new Map(absent.map((need) => [need, PROGRAMS[need].how]));
+  const env: Record<string, string> = {};
+  if (needs.has("python") && !missing.has("python")) {
+    const made = makePython();
+    if (made.ok) env.CHANNEL_TEST_PYTHON = made.path;
+    else missing.set("python", made.why);
+  }
+  return { env, missing };
+}
+
+function isThere(need: Need): boolean {
+  if (need === "chromium" && process.env.CHANNEL_TEST_CHROMIUM) return true;
+  if (need === "python" && !run(["python3", "-c", "import venv, ensurepip"]).ok) return false;
+  return PROGRAMS[need].names.every((group) => group.some((name) => Bun.which(name) !== null));
+}
+
+function mayInstall(): boolean {
+  return process.getuid?.() === 0 && Bun.which("apt-get") !== null;
+}
+
+function install(packages: readonly string[]): void {
+  console.log(`Installing ${packages.join(", ")}`);
+  // Tests start servers of their own: the package must not start one on the standard port (runlevel 1 starts none).
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
+  for (const command of [
+    ["apt-get", "update", "-qq"],
+    ["apt-get", "install", "-y", "-qq", "--no-install-recommends", ...packages],
+  ]) {
+    const done = run(command, env);
+    if (!done.ok) console.log(done.output);
+  }
+}
+
+type Made = { readonly ok: true; readonly path: string } | { readonly ok: false; readonly why: string };
+
+/** A Python of the tests' own, with the packages of `requirements.txt`, kept until that file changes. */
+function makePython(): Made {
+  const key = Bun.hash(readFileSync(REQUIREMENTS)).toString(36);
+  const folder = join(ROOT, "node_modules/.cache/channel", `python-${key}`);
+  const path = join(folder, "bin/python");
+  const complete = join(folder, "complete");
+  if (existsSync(complete)) return { ok: true, path };
+  console.log("Installing Python packages from PyPI");
+  for (const command of [
+    ["python3", "-m", "venv", "--clear", folder],
+    [path, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", REQUIREMENTS],
+    ["touch", complete],
+  ]) {
+    const done = run(command);
+    if (!done.ok) return { ok: false, why: `Python packages of ${REQUIREMENTS}: ${done.output.trim()}` };
+  }
+  return { ok: true, path };
+}
+
+function run(command: string[], env?: Record<string, string | undefined>): { ok: boolean; output: string } {
+  try {
+    const done = Bun.spawnSync(command, { stdout: "pipe", stderr: "pipe", ...(env && { env }) });
+    return { ok: done.exitCode === 0, output: `${done.stdout}${done.stderr}` };
+  } catch (error) {
+    return { ok: false, output: String(error) };
+  }
+}
