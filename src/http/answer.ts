@@ -1,0 +1,17 @@
+/** An answer in JSON, which no cache keeps. */
+export function json(value: unknown, status = 200, headers: Readonly<Record<string, string>> = {}): Response {
+  return Response.json(value, { status, headers: { "cache-control": "no-store", ...headers } });
+}
+
+/** Why something was not done, in the one form that all errors have: `{"error": sentence}`. */
+export function refuse(
+  refusal: { readonly status: number; readonly sentence: string; readonly retryAfterSecs?: number },
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  const { status, sentence, retryAfterSecs } = refusal;
+  return json({ error: sentence }, status, {
+    ...(status === 401 ? { "www-authenticate": "Bearer" } : {}),
+    ...(retryAfterSecs === undefined ? {} : { "retry-after": String(retryAfterSecs) }),
+    ...headers,
+  });
+}

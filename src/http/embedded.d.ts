@@ -1,0 +1,14 @@
+declare module "*.css" {
+  const text: string;
+  export default text;
+}
+
+declare module "*/phoenix.min.js" {
+  const text: string;
+  export default text;
+}
+
+declare module "*/LICENSE.md" {
+  const text: string;
+  export default text;
+}

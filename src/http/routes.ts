@@ -1,0 +1,215 @@
+import type { Admin } from "../auth/admin.ts";
+import { isJsonObject, ownValue } from "../auth/hs256.ts";
+import type { Mint } from "../auth/mint.ts";
+import { isSameOrigin } from "../auth/same-origin.ts";
+import type { Verify } from "../auth/token.ts";
+import type { BusKind, BusState } from "../bus/bus.ts";
+import type { Config } from "../config.ts";
+import type { Log } from "../log.ts";
+import { checkOrigin, corsHeaders, preflightHeaders } from "./admission.ts";
+import { json, refuse } from "./answer.ts";
+import { pages } from "./assets.ts";
+import { readJson } from "./body.ts";
+import type { Client } from "./client.ts";
+import { serveAsset } from "./page.ts";
+import { findStatic, serveFile } from "./static.ts";
+import { createTokenHandler } from "./token.ts";
+
+export interface HttpDeps {
+  readonly config: Config;
+  readonly log: Log;
+  readonly admin: Admin;
+  readonly mint: Mint;
+  readonly verify: Verify;
+  readonly busState: () => BusState & { readonly kind: BusKind };
+  /** Whether the server is about to stop, and wants no new clients. */
+  readonly draining: () => boolean;
+}
+
+/** Answers what is no socket and no long poll. `path` is below `base_path` and still encoded. Never rejects. */
+export type Http = (request: Request, path: string, client: Client) => Response | Promise<Response>;
+
+type Handler = (request: Request, client: Client) => Response | Promise<Response>;
+
+/** What one address does. `GET` answers `HEAD` too: Bun leaves the body out. */
+interface Route {
+  readonly GET?: Handler;
+  readonly POST?: Handler;
+  readonly DELETE?: Handler;
+  /** Open to pages of the allowed origins, which may read what it answers. */
+  readonly cors?: true;
+  /** A page of ours, in whose place a file of `static_path` stands. */
+  readonly page?: true;
+}
+
+const METHODS = ["GET", "POST", "DELETE"] as const;
+
+const NOT_FOUND = { status: 404, sentence: "There is nothing at this address." };
+
+/** Answers with what `table` says, with files of `static_path` in place of our pages. */
+export function createHttp(deps: HttpDeps): Http {
+  const { config, log } = deps;
+  const table = routes(deps);
+
+  async function answer(request: Request, path: string, client: Client): Promise<Response> {
+    const { search } = new URL(request.url);
+    if (path === "") return redirect(`${config.basePath}/${search}`, 308);
+    if (!path.startsWith("/")) return refuse(NOT_FOUND);
+    const route = table.get(path);
+    if (config.staticPath !== null && (route === undefined || route.page)) {
+      const file = await fromFolder(config.staticPath, request, path, config.basePath);
+      if (file !== null) return file;
+    }
+    if (route === undefined) return refuse(NOT_FOUND);
+    return route.cors ? crossOrigin(route, request, client) : sameOrigin(route, request, client);
+  }
+
+  async function crossOrigin(route: Route, request: Request, client: Client): Promise<Response> {
+    const foreign = checkOrigin(request.headers, config);
+    if (foreign !== null) return refuse(foreign, corsHeaders(request.headers, config));
+    if (request.method === "OPTIONS") {
+      const headers = preflightHeaders(request.headers, config, allowed(route).join(", "));
+      return new Response(null, { status: 204, headers });
+    }
+    const response = await dispatch(route, request, client);
+    for (const [name, value] of Object.entries(corsHeaders(request.headers, config))) {
+      response.headers.set(name, value);
+    }
+    return response;
+  }
+
+  function sameOrigin(route: Route, request: Request, client: Client): Response | Promise<Response> {
+    const reads = request.method === "GET" || request.method === "HEAD" || request.method === "OPTIONS";
+    if (!reads && request.headers.has("origin") && !isSameOrigin(request.headers, config.publicUrl)) {
+      return refuse({ status: 403, sentence: "Pages of other origins may not change anything here." });
+    }
+    return dispatch(route, request, client);
+  }
+
+  return async (request, path, client) => {
+    let response: Response;
+    try {
+      response = await answer(request, path, client);
+    } catch (error) {
+      log.error("a request failed", { path, error: error instanceof Error ? error.message : "unknown" });
+      response = refuse({ status: 500, sentence: "The server could not do this: its log says why." });
+    }
+    response.headers.set("x-content-type-options", "nosniff");
+    response.headers.set("referrer-policy", "no-referrer");
+    return response;
+  };
+}
+
+function allowed(route: Route): string[] {
+  const methods: string[] = METHODS.filter((method) => route[method] !== undefined);
+  if (route.GET !== undefined) methods.push("HEAD");
+  if (route.cors) methods.push("OPTIONS");
+  return methods;
+}
+
+function dispatch(route: Route, request: Request, client: Client): Response | Promise<Response> {
+  const method = request.method === "HEAD" ? "GET" : request.method;
+  const known = METHODS.find((name) => name === method);
+  const handler = known === undefined ? undefined : route[known];
+  if (handler !== undefined) return handler(request, client);
+  const allow = allowed(route).join(", ");
+  return refuse({ status: 405, sentence: `This address takes ${allow} only.` }, { allow });
+}
+
+async function fromFolder(
+  root: string,
+  request: Request,
+  path: string,
+  base: string,
+): Promise<Response | null> {
+  const found = await findStatic(root, path);
+  if (found === null) return null;
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return refuse({ status: 405, sentence: "This address takes GET, HEAD only." }, { allow: "GET, HEAD" });
+  }
+  return "folder" in found
+    ? redirect(`${base}${found.folder}${new URL(request.url).search}`, 308)
+    : serveFile(found, request);
+}
+
+function redirect(
+  location: string,
+  status: 303 | 308,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  return new Response(null, { status, headers: { ...headers, location, "cache-control": "no-store" } });
+}
+
+/** Every address that is no socket and no long poll. */
+function routes(deps: HttpDeps): ReadonlyMap<string, Route> {
+  const { config } = deps;
+  const page = (asset: (typeof pages)[keyof typeof pages]): Route => ({
+    page: true,
+    GET: (request) => serveAsset(asset, request),
+  });
+  const table: [string, Route][] = [
+    ["/admin.html", page(pages.admin)],
+    ["/admin.js", page(pages.adminScript)],
+    ["/style.css", page(pages.style)],
+    ["/phoenix.js", page(pages.phoenix)],
+    ["/token", { cors: true, POST: createTokenHandler(deps) }],
+    ["/health", { GET: () => health(deps) }],
+    ["/ready", { GET: () => ready(deps) }],
+    [
+      "/admin/sign_in",
+      { GET: (...asked) => signInByLink(deps, ...asked), POST: (...asked) => signIn(deps, ...asked) },
+    ],
+    ["/admin/sign_out", { POST: (...asked) => signOut(deps, ...asked) }],
+  ];
+  if (config.staticPath === null) {
+    table.push(
+      ["/", page(pages.index)],
+      ["/index.html", page(pages.index)],
+      ["/index.js", page(pages.indexScript)],
+    );
+  }
+  return new Map(table);
+}
+
+function health({ busState }: HttpDeps): Response {
+  const { kind } = busState();
+  const note = "The embedded bus is in use: it serves this machine only, and keeps nothing.";
+  return json({ status: "up", bus: kind, ...(kind === "embedded" ? { note } : {}) });
+}
+
+function ready({ busState, draining }: HttpDeps): Response {
+  if (draining()) return refuse({ status: 503, sentence: "The server is shutting down." });
+  const { live, detail, kind } = busState();
+  if (!live) return refuse({ status: 503, sentence: `The bus is away: ${detail}.` });
+  return json({ status: "ready", bus: kind });
+}
+
+/** The link of the start-up message: good once, and not for those who only look whether it is there. */
+function signInByLink({ admin, config }: HttpDeps, request: Request, client: Client): Response {
+  const page = `${config.basePath}/admin.html`;
+  const code = new URL(request.url).searchParams.get("code");
+  if (code === null || request.method === "HEAD") return redirect(page, 303);
+  const result = admin.signInByCode(code, client);
+  return result.ok ? redirect(page, 303, { "set-cookie": result.cookie }) : refuse(result);
+}
+
+async function signIn({ admin, config }: HttpDeps, request: Request, client: Client): Promise<Response> {
+  const body = await readJson(request, config.limits.maxBody);
+  if (!body.ok) return refuse(body.refusal);
+  const secret = isJsonObject(body.value) ? ownValue(body.value, "secret") : undefined;
+  if (typeof secret !== "string")
+    return refuse({ status: 422, sentence: 'Send {"secret": "<the admin secret>"}.' });
+  return cookieAnswer(admin.signIn(secret, client));
+}
+
+function signOut({ admin }: HttpDeps, request: Request, client: Client): Response {
+  return cookieAnswer(admin.signOut(request, client));
+}
+
+function cookieAnswer(result: ReturnType<Admin["signIn"]>): Response {
+  if (!result.ok) return refuse(result);
+  return new Response(null, {
+    status: 204,
+    headers: { "set-cookie": result.cookie, "cache-control": "no-store" },
+  });
+}

@@ -1,0 +1,70 @@
+import { realpath, stat } from "node:fs/promises";
+import { join, sep } from "node:path";
+
+/** A file of the folder, or the address (below the folder) where a folder's page is. */
+export type Found = { readonly file: string; readonly tag: string } | { readonly folder: string };
+
+/**
+ * Finds what a path names in a folder that is served whole. `null` where there is nothing, and for everything that
+ * leads out of it: `..` in any spelling, links to elsewhere, NUL, and what is neither file nor folder.
+ *
+ * @param path of a URL, still encoded, with a slash before
+ */
+export async function findStatic(root: string, path: string): Promise<Found | null> {
+  const segments = decodeSegments(path);
+  if (segments === null) return null;
+  try {
+    const top = await realpath(root);
+    const wanted = join(top, ...segments);
+    const found = await stat(wanted);
+    if (found.isDirectory() && !path.endsWith("/"))
+      return isWithin(top, await realpath(wanted)) ? { folder: `${path}/` } : null;
+    if (found.isFile() && path.endsWith("/")) return null;
+    const file = await realpath(found.isDirectory() ? join(wanted, "index.html") : wanted);
+    const { size, mtimeMs, isFile } = await fileStat(file);
+    if (!isFile || !isWithin(top, file)) return null;
+    return { file, tag: `W/"${size.toString(36)}-${Math.floor(mtimeMs).toString(36)}"` };
+  } catch {
+    return null;
+  }
+}
+
+/** The answer that holds a file; 304 for who has it already. */
+export function serveFile(
+  found: { readonly file: string; readonly tag: string },
+  request: Request,
+): Response {
+  const headers = { etag: found.tag, "cache-control": "no-cache" };
+  if (request.headers.get("if-none-match") === found.tag) return new Response(null, { status: 304, headers });
+  const file = Bun.file(found.file);
+  const type =
+    file.type.startsWith("text/") && !file.type.includes("charset")
+      ? `${file.type};charset=utf-8`
+      : file.type;
+  return new Response(file, { headers: { ...headers, "content-type": type } });
+}
+
+async function fileStat(file: string): Promise<{ size: number; mtimeMs: number; isFile: boolean }> {
+  const found = await stat(file);
+  return { size: found.size, mtimeMs: found.mtimeMs, isFile: found.isFile() };
+}
+
+function isWithin(top: string, file: string): boolean {
+  return file === top || file.startsWith(top.endsWith(sep) ? top : top + sep);
+}
+
+function decodeSegments(path: string): string[] | null {
+  const segments: string[] = [];
+  for (const part of path.slice(1).split("/")) {
+    let segment: string;
+    try {
+      segment = decodeURIComponent(part);
+    } catch {
+      return null;
+    }
+    if (segment === "." || segment === ".." || /[/\\\u0000]/.test(segment)) return null;
+    segments.push(segment);
+  }
+  if (segments.at(-1) === "") segments.pop();
+  return segments.includes("") ? null : segments;
+}

@@ -1,0 +1,268 @@
+import { describe, expect, test } from "bun:test";
+import { createAdmin } from "../../../src/auth/admin.ts";
+import { deriveKey } from "../../../src/auth/keys.ts";
+import { isSameOrigin } from "../../../src/auth/same-origin.ts";
+import { SESSION_MS, Sessions } from "../../../src/auth/session.ts";
+import { covers } from "../../../src/auth/token.ts";
+import { WrongSecrets } from "../../../src/auth/wrong-secrets.ts";
+import type { Config } from "../../../src/config.ts";
+import { testConfig } from "./config.ts";
+
+const SECRET = testConfig().adminSecret;
+const here = { address: "192.0.2.1", https: false };
+const OWN = { host: "127.0.0.1:2025", origin: "http://127.0.0.1:2025" };
+
+function clocked(changes: Partial<Config> = {}) {
+  let time = 1_800_000_000_000;
+  const now = () => time;
+  const config = testConfig(changes);
+  const wait = (ms: number) => {
+    time += ms;
+  };
+  return { admin: createAdmin(config, now, now), again: () => createAdmin(config, now, now), wait };
+}
+
+function request(headers: Record<string, string>, method = "GET"): Request {
+  return new Request("http://127.0.0.1:2025/x", { method, headers });
+}
+
+function cookieOf(answer: ReturnType<ReturnType<typeof createAdmin>["signIn"]>): string {
+  if (!answer.ok) throw new Error(answer.sentence);
+  return answer.cookie.split(";")[0] ?? "";
+}
+
+describe("the admin secret", () => {
+  test("opens as Bearer, also for what changes something and without an origin", () => {
+    const { admin } = clocked();
+    for (const method of ["GET", "POST", "DELETE"]) {
+      expect(admin.check(request({ authorization: `Bearer ${SECRET}` }, method), here)).toEqual({ ok: true });
+      expect(admin.check(request({ authorization: `bearer ${SECRET} ` }, method), here)).toEqual({
+        ok: true,
+      });
+    }
+  });
+
+  test("a wrong one, part of it, or none does not", () => {
+    const { admin } = clocked();
+    for (const wrong of [SECRET.slice(1), `${SECRET}x`, SECRET.toUpperCase(), "x", "\u00e9"]) {
+      expect(admin.check(request({ authorization: `Bearer ${wrong}` }), here)).toMatchObject({
+        ok: false,
+        status: 401,
+      });
+    }
+    for (const header of ["", "Bearer", "Bearer ", `Basic ${btoa(`admin:${SECRET}`)}`, SECRET]) {
+      expect(admin.check(request({ authorization: header }), here)).toMatchObject({ ok: false, status: 401 });
+    }
+    expect(admin.check(request({}), here)).toMatchObject({ ok: false, status: 401 });
+  });
+
+  test("refusals never hold the secret, the right or the wrong one", () => {
+    const { admin } = clocked();
+    const refusal = admin.check(request({ authorization: "Bearer guessed-it" }), here);
+    expect(JSON.stringify(refusal)).not.toContain("guessed-it");
+    expect(JSON.stringify(refusal)).not.toContain(SECRET);
+  });
+});
+
+describe("wrong secrets", () => {
+  test("after ten in a minute every door is shut, with the right one too, until the minute is over", () => {
+    const { admin, wait } = clocked({ adminSecretGenerated: true });
+    const bearer = (secret: string) => admin.check(request({ authorization: `Bearer ${secret}` }), here);
+    for (let round = 0; round < 4; round++) expect(bearer("wrong")).toMatchObject({ status: 401 });
+    for (let round = 0; round < 3; round++)
+      expect(admin.signIn("wrong", here)).toMatchObject({ status: 401 });
+    for (let round = 0; round < 3; round++)
+      expect(admin.signInByCode("wrong", here)).toMatchObject({ status: 401 });
+    wait(20_000);
+    expect(bearer(SECRET)).toMatchObject({ ok: false, status: 429, retryAfterSecs: 40 });
+    expect(admin.signIn(SECRET, here)).toMatchObject({ ok: false, status: 429 });
+    expect(admin.signInByCode(admin.signInCode ?? "", here)).toMatchObject({ ok: false, status: 429 });
+    wait(39_999);
+    expect(bearer(SECRET)).toMatchObject({ status: 429 });
+    wait(1);
+    expect(bearer(SECRET)).toEqual({ ok: true });
+  });
+
+  test("nine do not, and another address is not held to account", () => {
+    const { admin } = clocked();
+    for (let round = 0; round < 9; round++) admin.signIn("wrong", here);
+    expect(admin.signIn(SECRET, here).ok).toBe(true);
+    admin.signIn("wrong", here);
+    expect(admin.signIn(SECRET, here)).toMatchObject({ status: 429 });
+    expect(admin.signIn(SECRET, { address: "192.0.2.2", https: false }).ok).toBe(true);
+  });
+
+  test("a session goes on while its address is shut out", () => {
+    const { admin } = clocked();
+    const cookie = cookieOf(admin.signIn(SECRET, here));
+    for (let round = 0; round < 20; round++) admin.signIn("wrong", here);
+    expect(admin.check(request({ cookie }), here)).toEqual({ ok: true });
+  });
+
+  test("are counted in bounded memory", () => {
+    let time = 0;
+    const wrong = new WrongSecrets(() => time);
+    for (let count = 0; count < 30_000; count++)
+      wrong.count(`10.${count >> 16}.${(count >> 8) & 255}.${count & 255}`);
+    expect(wrong.size).toBe(10_000);
+    time = 60_000;
+    wrong.count("192.0.2.1");
+    expect(wrong.size).toBe(1);
+  });
+});
+
+describe("a session", () => {
+  test("comes as a cookie that scripts and other sites do not have", () => {
+    const cookie = (changes: Partial<Config>, https: boolean) => {
+      const answer = clocked(changes).admin.signIn(SECRET, { address: "192.0.2.1", https });
+      return answer.ok ? answer.cookie : "";
+    };
+    expect(cookie({}, false)).toMatch(
+      /^channel_session=[\w.-]+; Path=\/; Max-Age=43200; HttpOnly; SameSite=Strict$/,
+    );
+    expect(cookie({}, true)).toEndWith("; Secure");
+    expect(cookie({ basePath: "/hub" }, false)).toContain("; Path=/hub;");
+  });
+
+  test("reads, and changes something only from the same origin", () => {
+    const { admin } = clocked();
+    const cookie = cookieOf(admin.signIn(SECRET, here));
+    expect(admin.check(request({ cookie, host: OWN.host }), here)).toEqual({ ok: true });
+    expect(admin.check(request({ cookie, ...OWN }, "POST"), here)).toEqual({ ok: true });
+    for (const origin of [
+      undefined,
+      "null",
+      "http://evil.example",
+      "http://127.0.0.1:2026",
+      "http://localhost:2025",
+    ]) {
+      const headers: Record<string, string> = {
+        cookie,
+        host: OWN.host,
+        ...(origin === undefined ? {} : { origin }),
+      };
+      expect(admin.check(request(headers, "POST"), here)).toMatchObject({ ok: false, status: 403 });
+      expect(admin.check(request(headers, "DELETE"), here)).toMatchObject({ ok: false, status: 403 });
+      expect(admin.signOut(request(headers, "POST"), here)).toMatchObject({ ok: false, status: 403 });
+    }
+    expect(admin.check(request({ cookie }), here)).toEqual({ ok: true });
+  });
+
+  test("opens admin on an upgrade of the same origin, for as long as it lasts", () => {
+    const { admin } = clocked();
+    const cookie = cookieOf(admin.signIn(SECRET, here));
+    const claims = admin.upgradeClaims(request({ cookie, ...OWN }));
+    expect(claims).toMatchObject({ admin: true, expiresAt: 1_800_000_000_000 + SESSION_MS });
+    expect(claims !== null && covers(claims, "admin")).toBe(true);
+    expect(claims !== null && covers(claims, "system")).toBe(false);
+    expect(admin.upgradeClaims(request({ cookie, host: OWN.host }))).toBeNull();
+    expect(
+      admin.upgradeClaims(request({ cookie, host: OWN.host, origin: "http://localhost:3000" })),
+    ).toBeNull();
+    expect(admin.upgradeClaims(request({ ...OWN }))).toBeNull();
+  });
+
+  test("ends after twelve hours", () => {
+    const { admin, wait } = clocked();
+    const cookie = cookieOf(admin.signIn(SECRET, here));
+    wait(SESSION_MS - 1);
+    expect(admin.check(request({ cookie }), here).ok).toBe(true);
+    wait(1);
+    expect(admin.check(request({ cookie }), here).ok).toBe(false);
+  });
+
+  test("outlives a restart, and ends with a new secret", () => {
+    const { admin, again } = clocked();
+    const cookie = cookieOf(admin.signIn(SECRET, here));
+    expect(again().check(request({ cookie }), here).ok).toBe(true);
+    expect(clocked({ adminSecret: "a new secret" }).admin.check(request({ cookie }), here).ok).toBe(false);
+  });
+
+  test("ends by signing out, for a copy of its cookie too, and no other ends with it", () => {
+    const { admin } = clocked();
+    const one = cookieOf(admin.signIn(SECRET, here));
+    const two = cookieOf(admin.signIn(SECRET, here));
+    const answer = admin.signOut(request({ cookie: one, ...OWN }, "POST"), here);
+    expect(answer.ok && answer.cookie).toStartWith("channel_session=; Path=/; Max-Age=0;");
+    expect(admin.check(request({ cookie: one }), here).ok).toBe(false);
+    expect(admin.check(request({ cookie: two }), here).ok).toBe(true);
+  });
+
+  test("can't be made, changed or stretched", () => {
+    const { admin } = clocked();
+    const cookie = cookieOf(admin.signIn(SECRET, here));
+    const [id, expiry, signature] = cookie.slice("channel_session=".length).split(".");
+    const forged = [
+      "",
+      "x",
+      "..",
+      `${id}.${expiry}`,
+      `${id}.${expiry}.`,
+      `${id}.zzzzzzzzz.${signature}`,
+      `x${id}.${expiry}.${signature}`,
+      `${id}.${expiry}.${signature}.x`,
+      `${id}.${expiry}.${signature?.slice(0, -1)}`,
+      `${id}.${expiry}.${"é".repeat(43)}`,
+    ];
+    for (const value of forged) {
+      expect(admin.check(request({ cookie: `channel_session=${encodeURI(value)}` }), here).ok).toBe(false);
+    }
+    expect(admin.check(request({ cookie: `other=1; channel_session=forged; ${cookie}` }), here).ok).toBe(
+      true,
+    );
+  });
+
+  test("ended ones stay ended although memory for them is bounded", () => {
+    let time = 0;
+    const sessions = new Sessions(deriveKey("secret", "session"), () => time);
+    const proofs: string[] = [];
+    for (let count = 0; count < 10_500; count++) {
+      time += 10;
+      const proof = sessions.begin();
+      const session = sessions.read(proof);
+      if (session !== null) sessions.end(session);
+      proofs.push(proof);
+    }
+    expect(proofs.filter((proof) => sessions.read(proof) !== null)).toEqual([]);
+    time += 10;
+    expect(sessions.read(sessions.begin())).not.toBeNull();
+  });
+});
+
+describe("the sign-in link", () => {
+  test("is there only where no secret was configured, and good once", () => {
+    expect(clocked().admin.signInCode).toBeNull();
+    const { admin } = clocked({ adminSecretGenerated: true });
+    const code = admin.signInCode ?? "";
+    expect(code.length).toBeGreaterThanOrEqual(24);
+    const cookie = cookieOf(admin.signInByCode(code, here));
+    expect(admin.check(request({ cookie }), here).ok).toBe(true);
+    expect(admin.signInByCode(code, here)).toMatchObject({ ok: false, status: 401 });
+  });
+
+  test("without one, no code opens", () => {
+    const { admin } = clocked();
+    for (const code of ["", "null", "undefined"]) expect(admin.signInByCode(code, here).ok).toBe(false);
+  });
+});
+
+describe("the same origin", () => {
+  const same = (origin: string, host: string, publicUrl: string | null = null) =>
+    isSameOrigin(new Headers({ origin, host }), publicUrl);
+
+  test("is host and port, with the port that a scheme implies left out", () => {
+    expect(same("http://hub.example:2025", "hub.example:2025")).toBe(true);
+    expect(same("https://hub.example", "hub.example")).toBe(true);
+    expect(same("https://hub.example", "HUB.example:443")).toBe(true);
+    expect(same("https://hub.example", "hub.example:80")).toBe(false);
+    expect(same("http://hub.example:2026", "hub.example:2025")).toBe(false);
+    expect(same("http://hub.example", "hub.example@evil.example")).toBe(false);
+    for (const origin of ["null", "", "hub.example", "file://hub.example"])
+      expect(same(origin, "hub.example")).toBe(false);
+  });
+
+  test("is also public_url's, where a proxy asks for another host", () => {
+    expect(same("https://hub.example", "127.0.0.1:2025", "https://hub.example/base")).toBe(true);
+    expect(same("http://hub.example", "127.0.0.1:2025", "https://hub.example/base")).toBe(false);
+  });
+});

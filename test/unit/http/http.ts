@@ -1,0 +1,65 @@
+import { createAdmin } from "../../../src/auth/admin.ts";
+import { createMint } from "../../../src/auth/mint.ts";
+import { createVerifier } from "../../../src/auth/token.ts";
+import type { BusKind, BusState } from "../../../src/bus/bus.ts";
+import type { Config } from "../../../src/config.ts";
+import type { Client } from "../../../src/http/client.ts";
+import { createHttp } from "../../../src/http/routes.ts";
+import { testConfig } from "../auth/config.ts";
+
+export const SECRET = testConfig().adminSecret;
+export const BEARER = { authorization: `Bearer ${SECRET}` };
+export const ORIGIN = "http://127.0.0.1:2025";
+
+interface Asked {
+  readonly method?: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: string | ReadableStream;
+  readonly client?: Partial<Client>;
+}
+
+/** The routes as a server has them, without one: what was logged stands in `logged`. */
+export function testHttp(changes: Partial<Config> = {}) {
+  const config = testConfig(changes);
+  const bus = {
+    state: {
+      live: true,
+      detail: "connected to 127.0.0.1:6379",
+      gaps: 0,
+      since: 0,
+    } satisfies BusState as BusState,
+    kind: "redis" satisfies BusKind as BusKind,
+    draining: false,
+  };
+  const logged: string[] = [];
+  const write = (message: string, fields?: object) =>
+    void logged.push(`${message} ${JSON.stringify(fields ?? {})}`);
+  const admin = createAdmin(config);
+  const verify = createVerifier(config);
+  const http = createHttp({
+    config,
+    log: { debug: write, info: write, warn: write, error: write },
+    admin,
+    mint: createMint(config),
+    verify,
+    busState: () => ({ kind: bus.kind, ...bus.state }),
+    draining: () => bus.draining,
+  });
+  const ask = async (path: string, { method = "GET", headers = {}, body, client = {} }: Asked = {}) => {
+    const request = new Request(`${ORIGIN}${path}`, {
+      method,
+      headers: { host: "127.0.0.1:2025", ...headers },
+      ...(body === undefined ? {} : { body }),
+    });
+    const [pathname = ""] = path.split("?");
+    return http(request, pathname, { address: "127.0.0.1", https: false, loopback: true, ...client });
+  };
+  /** `POST /token` with a value, or a text as it is. */
+  const token = async (value: unknown, headers: Record<string, string> = {}) => {
+    const body = typeof value === "string" ? value : JSON.stringify(value);
+    const response = await ask("/token", { method: "POST", headers, body });
+    const answer: unknown = await response.json();
+    return { status: response.status, answer, response };
+  };
+  return { ask, token, verify, admin, bus, logged, config };
+}
