@@ -4,36 +4,56 @@ import { basename, join } from "node:path";
 interface Node {
   readonly id: number;
   readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
+  readonly children?: readonly number[];
 }
 
 interface CpuProfile {
   readonly nodes: readonly Node[];
   readonly samples: readonly number[];
+  /** us since the sample before, the first since `startTime`. */
   readonly timeDeltas: readonly number[];
+  /** Unix time in us. */
+  readonly startTime: number;
 }
 
 const SHOWN = 20;
 
-/** The functions of a `.cpuprofile` in which most time was spent themselves, as lines of text. */
-export function hottest(folder: string): string[] {
+/**
+ * The functions of a `.cpuprofile` that were running most often between two times (Unix, in ms), as lines of text. What
+ * the runtime does itself stands under the function of ours that asked for it. Samples are counted, and not the time
+ * between them, since an idle process is not sampled.
+ */
+export function hottest(folder: string, from: number, until: number): string[] {
   const file = readdirSync(folder).find((name) => name.endsWith(".cpuprofile"));
   if (file === undefined) return [`no profile was written into ${folder}`];
   const profile: CpuProfile = JSON.parse(readFileSync(join(folder, file), "utf8"));
-  const names = new Map<number, string>();
-  for (const { id, callFrame } of profile.nodes) {
-    const place = callFrame.url === "" ? "" : ` ${basename(callFrame.url)}:${callFrame.lineNumber + 1}`;
-    names.set(id, `${callFrame.functionName || "(anonymous)"}${place}`);
-  }
-  const spent = new Map<string, number>();
+  const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
+  const parents = new Map<number, number>();
+  for (const { id, children } of profile.nodes) for (const child of children ?? []) parents.set(child, id);
+
+  const nameOf = (id: number): string => {
+    const node = nodes.get(id);
+    if (node === undefined) return "?";
+    const { functionName, url, lineNumber } = node.callFrame;
+    const name = functionName || "(anonymous)";
+    if (url !== "") return `${name} ${basename(url)}:${lineNumber}`;
+    const parent = parents.get(id);
+    return parent === undefined ? name : `${name} < ${nameOf(parent)}`;
+  };
+
+  const samples = new Map<string, number>();
   let total = 0;
+  let at = profile.startTime;
   profile.samples.forEach((id, i) => {
-    const name = names.get(id) ?? "?";
-    const us = profile.timeDeltas[i] ?? 0;
-    spent.set(name, (spent.get(name) ?? 0) + us);
-    total += us;
+    at += profile.timeDeltas[i] ?? 0;
+    if (at / 1000 < from || at / 1000 > until) return;
+    const name = nameOf(id);
+    samples.set(name, (samples.get(name) ?? 0) + 1);
+    total++;
   });
-  return [...spent]
+  const lines = [...samples]
     .sort((a, b) => b[1] - a[1])
     .slice(0, SHOWN)
-    .map(([name, us]) => `${((us / total) * 100).toFixed(1).padStart(6)} %  ${name}`);
+    .map(([name, count]) => `${((count / total) * 100).toFixed(1).padStart(6)} %  ${name}`);
+  return [`${total} samples while it was measured`, ...lines];
 }

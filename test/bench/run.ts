@@ -84,6 +84,7 @@ if (values.json) {
 async function playOnce(scene: Scene, contender: Contender): Promise<Figures> {
   const profileInto = values.profile ? mkdtempSync(join(tmpdir(), "channel-profile-")) : null;
   const server = await contender.start({ redisUrl, env: scene.env ?? {}, profileInto });
+  let figures: Figures | null = null;
   try {
     const load = Bun.spawn(
       [
@@ -99,12 +100,14 @@ async function playOnce(scene: Scene, contender: Contender): Promise<Figures> {
       load.exited,
     ]);
     if (code !== 0) throw new Error(`${scene.name} against ${contender.name} failed:\n${errors}`);
-    const figures: Figures = JSON.parse(printed);
-    return figures;
+    const played: Figures = JSON.parse(printed);
+    figures = played;
+    return played;
   } finally {
     await server.stop();
-    if (profileInto !== null) {
-      profiles.push(`${scene.name}, ${contender.name} (${profileInto})\n${hottest(profileInto).join("\n")}`);
+    if (profileInto !== null && figures !== null) {
+      const lines = hottest(profileInto, figures.beganAt, figures.endedAt);
+      profiles.push([`${scene.name}, ${contender.name} (${profileInto})`, ...lines].join("\n"));
     }
   }
 }

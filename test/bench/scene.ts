@@ -19,6 +19,9 @@ export interface Figures {
   readonly arrived: number;
   readonly expected: number;
   readonly seconds: number;
+  /** When measuring began and ended, Unix time in ms: what a profile is cut to. */
+  readonly beganAt: number;
+  readonly endedAt: number;
   /** The server's user and system time, in ms. */
   readonly serverMs: number;
   /** The load generator's own, over the same time. */
@@ -44,6 +47,8 @@ export interface Scene {
 }
 
 export interface Spent {
+  readonly beganAt: number;
+  readonly endedAt: number;
   readonly serverMs: number;
   readonly loadMs: number;
 }
@@ -52,8 +57,10 @@ export interface Spent {
 export function spending(stage: Stage): () => Spent {
   const server = cpuMs(stage.pid);
   const load = process.cpuUsage();
+  const beganAt = Date.now();
   return () => {
     const used = process.cpuUsage(load);
-    return { serverMs: cpuMs(stage.pid) - server, loadMs: (used.user + used.system) / 1000 };
+    const loadMs = (used.user + used.system) / 1000;
+    return { serverMs: cpuMs(stage.pid) - server, loadMs, beganAt, endedAt: Date.now() };
   };
 }

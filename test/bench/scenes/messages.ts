@@ -33,14 +33,13 @@ export async function playMessages(stage: Stage, scene: MessageScene): Promise<F
   const began = performance.now();
   await scene.send(deliveries, publisher, scene.seconds);
   await deliveries.drained();
-  const { serverMs, loadMs } = spent();
+  const cost = spent();
   publisher.end();
   return {
     arrived: deliveries.received,
     expected: deliveries.expected,
     seconds: (deliveries.lastAt - began) / 1000,
-    serverMs,
-    loadMs,
+    ...cost,
     p50Ms: deliveries.latency.quantileMs(0.5),
     p99Ms: deliveries.latency.quantileMs(0.99),
     connectUs: null,

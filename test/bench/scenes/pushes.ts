@@ -32,15 +32,14 @@ async function measure(stage: Stage, clients: readonly Client[]): Promise<Figure
   const before = await redis.publishes();
   const spent = spending(stage);
   const { sent, latency, seconds } = await push(clients, stage.short ? 1.5 : 8);
-  const { serverMs, loadMs } = spent();
+  const cost = spent();
   const taken = (await redis.publishes()) - before;
   redis.end();
   return {
     arrived: Math.min(latency.total, taken),
     expected: sent,
     seconds,
-    serverMs,
-    loadMs,
+    ...cost,
     p50Ms: latency.quantileMs(0.5),
     p99Ms: latency.quantileMs(0.99),
     connectUs: null,
