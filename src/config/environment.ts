@@ -24,10 +24,11 @@ function isForeign(name: string, text: string): boolean {
 /** Throws a `Refusal` for a variable that begins as ours do and is none: a mistyped one must not do nothing. */
 export function refuseUnknownVariables(env: LoadInput["env"]): void {
   const known = Object.entries(SECTIONS).flatMap(([section, table]) =>
-    Object.keys(table).map((name) => PREFIX + variable(fullKey(section, name))),
+    Object.keys(table).map((name) => variable(fullKey(section, name))),
   );
   for (const [name, text] of Object.entries(env)) {
-    if (!name.startsWith(PREFIX) || known.includes(name) || !isSet(name, text)) continue;
-    throw new Refusal(2, `unknown variable ${quoted(name)}; ${hint(name, known, "keys")}`);
+    const rest = name.slice(PREFIX.length);
+    if (!name.startsWith(PREFIX) || known.includes(rest) || !isSet(name, text)) continue;
+    throw new Refusal(2, `unknown variable ${quoted(name)}; ${hint(rest, known, "keys", PREFIX)}`);
   }
 }

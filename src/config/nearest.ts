@@ -16,10 +16,13 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
 /** A list longer than this is no help in an error of one line. */
 const MAX_LISTED = 16;
 
-/** The end of a sentence about an unknown word: the one that was meant, or those that there are. */
-export function hint(word: string, known: readonly string[], kind: string): string {
+/**
+ * The end of a sentence about an unknown word: the one that was meant, or those that there are. `prefix` stands before
+ * all of them, and says nothing about how near they are.
+ */
+export function hint(word: string, known: readonly string[], kind: string, prefix = ""): string {
   const meant = nearest(word, known);
-  if (meant !== undefined) return `did you mean ${meant}?`;
+  if (meant !== undefined) return `did you mean ${prefix}${meant}?`;
   return known.length <= MAX_LISTED
     ? `known ${kind}: ${known.join(", ")}`
     : `"channel config" lists the known ${kind}`;
