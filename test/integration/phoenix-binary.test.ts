@@ -119,7 +119,8 @@ for (const bus of BUSES) {
         channel.on("bytes", (payload: unknown) => got.resolve(payload));
         await settled(channel.join());
         const pushed = settled(channel.push("up", new Uint8Array(BYTES).buffer));
-        expect((await heard.next()).payload.equals(BYTES)).toBe(true);
+        const up = await heard.until((each) => each.name === `from:${topic}:up`, "the push");
+        expect(up.payload.equals(BYTES)).toBe(true);
         await pushed;
         await world.backend.publish(`to:${topic}:bytes`, BYTES);
         const payload = await got.promise;

@@ -44,10 +44,10 @@ export interface World {
   /** A token of the server's secret for `channel`: `{id: "alice", channel}` and what `claims` says. */
   token(channel: string, claims?: TokenClaims): string;
   connect(options?: ConnectOptions): Promise<PhoenixClient>;
+  /** Cuts every connection made here, or every one but these. */
+  cutClients(...but: readonly PhoenixClient[]): void;
   /** Asks `POST /token` with the administrator's secret. */
   adminToken(id: string): Promise<string>;
-  /** Members of a channel by `GET /api/channels/:name`; status and body. */
-  api(path: string): Promise<{ status: number; body: unknown }>;
   stop(): Promise<void>;
 }
 
@@ -88,6 +88,9 @@ export async function startWorld(bus: BusName, options: WorldOptions = {}): Prom
       clients.push(client);
       return client;
     },
+    cutClients: (...but) => {
+      for (const client of clients) if (!but.includes(client)) client.socket.cut();
+    },
     adminToken: async (id) => {
       const answer = await fetch(`${channel.url}/token`, {
         method: "POST",
@@ -99,11 +102,6 @@ export async function startWorld(bus: BusName, options: WorldOptions = {}): Prom
         return body.token;
       }
       throw new Error(`no token for admin: ${answer.status} ${JSON.stringify(body)}`);
-    },
-    api: async (path) => {
-      const answer = await fetch(channel.url + path, { headers: asked });
-      const body: unknown = await answer.json();
-      return { status: answer.status, body };
     },
     stop: async () => {
       for (const client of clients) client.socket.cut();
