@@ -1,0 +1,342 @@
+import { timingSafeEqual } from "node:crypto";
+import type { RespConnection } from "./resp-connection.ts";
+import * as reply from "./resp-reply.ts";
+import { OK, type Reply } from "./resp-reply.ts";
+import { keyOf, type Subscriptions } from "./subscriptions.ts";
+
+/** What commands work on. */
+export interface RespContext {
+  readonly subscriptions: Subscriptions;
+  /** `null`: nobody has to sign in. */
+  readonly password: string | null;
+  readonly port: number;
+  readonly connections: () => number;
+  readonly startedAt: number;
+}
+
+type Run = (connection: RespConnection, args: readonly Buffer[], context: RespContext) => Reply | null;
+
+/** As in Redis: strings with the name included, `-n` is n and more; `subscribed`: allowed while subscribed in RESP2. */
+interface Command {
+  readonly arity: number;
+  readonly run: Run;
+  readonly subscribed?: boolean;
+  /** Allowed before signing in. */
+  readonly open?: boolean;
+}
+
+/** The Redis whose answers these are: commands, errors and their wording. */
+const REDIS_VERSION = "7.0.0";
+const DATABASES = 16;
+/** How many bytes of foreign text an error repeats, as in Redis. */
+const MAX_QUOTED = 128;
+const WRONG_PASSWORD = reply.error("WRONGPASS invalid username-password pair or user is disabled.");
+
+const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
+  ["ping", { arity: -1, run: ping, subscribed: true }],
+  ["echo", { arity: 2, run: (_connection, [text]) => bulkOf(text) }],
+  ["hello", { arity: -1, run: hello, open: true }],
+  ["auth", { arity: -2, run: auth, open: true }],
+  ["select", { arity: 2, run: select }],
+  ["client", { arity: -2, run: client }],
+  ["info", { arity: -1, run: info }],
+  ["command", { arity: -1, run: command }],
+  ["quit", { arity: -1, run: quit, subscribed: true, open: true }],
+  ["reset", { arity: 1, run: reset, subscribed: true, open: true }],
+  ["publish", { arity: 3, run: publish }],
+  ["subscribe", { arity: -2, run: subscriber("subscribe", false), subscribed: true }],
+  ["psubscribe", { arity: -2, run: subscriber("psubscribe", true), subscribed: true }],
+  ["unsubscribe", { arity: -1, run: unsubscriber("unsubscribe", false), subscribed: true }],
+  ["punsubscribe", { arity: -1, run: unsubscriber("punsubscribe", true), subscribed: true }],
+  ["pubsub", { arity: -2, run: pubsub }],
+]);
+
+/** Carries out one request (its name and arguments). Replies go to the connection; nothing is thrown. */
+export function runCommand(
+  connection: RespConnection,
+  strings: readonly Buffer[],
+  context: RespContext,
+): void {
+  const [first, ...args] = strings;
+  const name = textOf(first);
+  const lower = name.toLowerCase();
+  const found = COMMANDS.get(lower);
+  let answer: Reply | null;
+  if (found === undefined) answer = unknownCommand(name, args);
+  else if (!arityFits(found.arity, strings.length)) answer = wrongNumber(lower);
+  else if (!connection.authenticated && found.open !== true) {
+    answer = reply.error("NOAUTH Authentication required.");
+  } else if (connection.protocol === 2 && connection.subscribed > 0 && found.subscribed !== true) {
+    const allowed =
+      "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
+    answer = reply.error(`ERR Can't execute '${lower}': ${allowed}`);
+  } else answer = found.run(connection, args, context);
+  if (answer !== null) connection.send(answer);
+}
+
+function ping(connection: RespConnection, args: readonly Buffer[]): Reply {
+  if (args.length > 1) return wrongNumber("ping");
+  if (connection.protocol === 2 && connection.subscribed > 0) {
+    return reply.array([reply.bulk("pong"), bulkOf(args[0])]);
+  }
+  return args.length === 0 ? reply.simple("PONG") : bulkOf(args[0]);
+}
+
+function hello(connection: RespConnection, args: readonly Buffer[], context: RespContext): Reply {
+  let { protocol } = connection;
+  const [version, ...options] = args;
+  if (version !== undefined) {
+    const text = textOf(version);
+    if (!/^-?\d{1,18}$/.test(text))
+      return reply.error("ERR Protocol version is not an integer or out of range");
+    if (text !== "2" && text !== "3") return reply.error("NOPROTO unsupported protocol version");
+    protocol = text === "3" ? 3 : 2;
+  }
+  let name: string | null = null;
+  for (let i = 0; i < options.length; i++) {
+    const option = textOf(options[i]).toLowerCase();
+    const left = options.length - i - 1;
+    if (option === "auth" && left >= 2) {
+      if (!signIn(connection, textOf(options[i + 1]), options[i + 2], context)) return WRONG_PASSWORD;
+      i += 2;
+    } else if (option === "setname" && left >= 1) {
+      name = textOf(options[++i]);
+      if (!isClientName(name)) return BAD_NAME;
+    } else {
+      return reply.error(`ERR Syntax error in HELLO option '${quoted(textOf(options[i]))}'`);
+    }
+  }
+  if (!connection.authenticated) {
+    return reply.error(
+      "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+    );
+  }
+  if (name !== null) connection.name = name;
+  connection.protocol = protocol;
+  return reply.map(protocol, [
+    ...[reply.bulk("server"), reply.bulk("redis")],
+    ...[reply.bulk("version"), reply.bulk(REDIS_VERSION)],
+    ...[reply.bulk("proto"), reply.integer(protocol)],
+    ...[reply.bulk("id"), reply.integer(connection.id)],
+    ...[reply.bulk("mode"), reply.bulk("standalone")],
+    ...[reply.bulk("role"), reply.bulk("master")],
+    ...[reply.bulk("modules"), reply.array([])],
+  ]);
+}
+
+function auth(connection: RespConnection, args: readonly Buffer[], context: RespContext): Reply {
+  if (args.length > 2) return reply.error("ERR syntax error");
+  if (args.length === 1 && context.password === null) {
+    return reply.error(
+      "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+    );
+  }
+  const user = args.length === 2 ? textOf(args[0]) : "default";
+  return signIn(connection, user, args.at(-1), context) ? OK : WRONG_PASSWORD;
+}
+
+function signIn(connection: RespConnection, user: string, secret: Buffer | undefined, context: RespContext) {
+  if (user !== "default" || secret === undefined) return false;
+  if (context.password !== null) {
+    const expected = Buffer.from(context.password);
+    if (secret.length !== expected.length || !timingSafeEqual(secret, expected)) return false;
+  }
+  connection.authenticated = true;
+  return true;
+}
+
+function select(_connection: RespConnection, [index]: readonly Buffer[]): Reply {
+  const text = textOf(index);
+  if (!/^-?\d{1,9}$/.test(text)) return reply.error("ERR value is not an integer or out of range");
+  const number = Number(text);
+  return number >= 0 && number < DATABASES ? OK : reply.error("ERR DB index is out of range");
+}
+
+const BAD_NAME = reply.error("ERR Client names cannot contain spaces, newlines or special characters.");
+
+function client(connection: RespConnection, args: readonly Buffer[]): Reply {
+  const [first, ...rest] = args;
+  const name = textOf(first);
+  const sub = name.toLowerCase();
+  switch (sub) {
+    case "setname": {
+      if (rest.length !== 1) return wrongNumber("client|setname");
+      if (!isClientName(textOf(rest[0]))) return BAD_NAME;
+      connection.name = textOf(rest[0]);
+      return OK;
+    }
+    case "setinfo":
+      return rest.length === 2 ? OK : wrongNumber("client|setinfo");
+    case "id":
+      return rest.length === 0 ? reply.integer(connection.id) : wrongNumber("client|id");
+    case "getname":
+      if (rest.length > 0) return wrongNumber("client|getname");
+      return connection.name === "" ? reply.nil(connection.protocol) : reply.bulk(connection.name);
+    default:
+      return unknownSubcommand("CLIENT", name);
+  }
+}
+
+function info(connection: RespConnection, args: readonly Buffer[], context: RespContext): Reply {
+  const { subscriptions, port } = context;
+  const seconds = Math.floor((Date.now() - context.startedAt) / 1000);
+  const sections: Readonly<Record<string, readonly string[]>> = {
+    Server: [
+      `redis_version:${REDIS_VERSION}`,
+      "redis_mode:standalone",
+      "server_name:channel embedded bus",
+      `process_id:${process.pid}`,
+      `tcp_port:${port}`,
+      `uptime_in_seconds:${seconds}`,
+    ],
+    Clients: [`connected_clients:${context.connections()}`],
+    Persistence: ["loading:0"],
+    Stats: [
+      `pubsub_patterns:${subscriptions.patterns}`,
+      `pubsub_channels:${subscriptions.channels(null).length}`,
+    ],
+    Replication: ["role:master", "connected_slaves:0"],
+  };
+  const wanted = new Set(args.map((arg) => textOf(arg).toLowerCase()));
+  const all = wanted.size === 0 || wanted.has("default") || wanted.has("all") || wanted.has("everything");
+  const text = Object.entries(sections)
+    .filter(([title]) => all || wanted.has(title.toLowerCase()))
+    .map(([title, lines]) => `# ${title}\r\n${lines.join("\r\n")}\r\n`)
+    .join("\r\n");
+  return connection.protocol === 3 ? `=${text.length + 4}\r\ntxt:${text}\r\n` : reply.bulk(text);
+}
+
+/** For clients that ask what there is: names and arities. Documentation of them there is none. */
+function command(connection: RespConnection, args: readonly Buffer[]): Reply {
+  const [first, ...rest] = args;
+  const name = textOf(first);
+  switch (name.toLowerCase()) {
+    case "":
+      return reply.array([...COMMANDS.keys()].map(describe));
+    case "count":
+      return reply.integer(COMMANDS.size);
+    case "list":
+      return reply.array([...COMMANDS.keys()].map(reply.bulk));
+    case "info": {
+      const names = rest.length === 0 ? [...COMMANDS.keys()] : rest.map((arg) => textOf(arg).toLowerCase());
+      const none = connection.protocol === 3 ? "_\r\n" : "*-1\r\n";
+      return reply.array(names.map((each) => (COMMANDS.has(each) ? describe(each) : none)));
+    }
+    case "docs":
+      return reply.map(connection.protocol, []);
+    default:
+      return unknownSubcommand("COMMAND", name);
+  }
+}
+
+function describe(name: string): Reply {
+  const none = reply.integer(0);
+  const arity = reply.integer(COMMANDS.get(name)?.arity ?? 0);
+  return reply.array([reply.bulk(name), arity, reply.array([]), none, none, none]);
+}
+
+function quit(connection: RespConnection): Reply {
+  connection.closing = true;
+  return OK;
+}
+
+function reset(connection: RespConnection, _args: readonly Buffer[], context: RespContext): Reply {
+  connection.unsubscribeAll();
+  connection.protocol = 2;
+  connection.name = "";
+  connection.authenticated = context.password === null;
+  return reply.simple("RESET");
+}
+
+function publish(
+  _connection: RespConnection,
+  [name, payload]: readonly Buffer[],
+  context: RespContext,
+): Reply {
+  if (name === undefined || payload === undefined) return wrongNumber("publish");
+  return reply.integer(context.subscriptions.publish(name, payload));
+}
+
+function subscriber(kind: string, isPattern: boolean): Run {
+  return (connection, args) => {
+    for (const name of args) {
+      const count = connection.subscribe(name, isPattern);
+      connection.send(confirmation(connection, kind, reply.bulk(keyOf(name)), count));
+    }
+    return null;
+  };
+}
+
+function unsubscriber(kind: string, isPattern: boolean): Run {
+  return (connection, args) => {
+    const own = isPattern ? connection.patterns : connection.channels;
+    const names = args.length > 0 ? args : [...own.values()];
+    for (const name of names) {
+      const count = connection.unsubscribe(name, isPattern);
+      connection.send(confirmation(connection, kind, reply.bulk(keyOf(name)), count));
+    }
+    if (names.length > 0) return null;
+    return confirmation(connection, kind, reply.nil(connection.protocol), connection.subscribed);
+  };
+}
+
+function confirmation(connection: RespConnection, kind: string, name: Reply, count: number): Reply {
+  return reply.push(connection.protocol, [reply.bulk(kind), name, reply.integer(count)]);
+}
+
+function pubsub(_connection: RespConnection, args: readonly Buffer[], { subscriptions }: RespContext): Reply {
+  const [first, ...rest] = args;
+  const name = textOf(first);
+  switch (name.toLowerCase()) {
+    case "channels":
+      if (rest.length > 1) return wrongNumber("pubsub|channels");
+      return reply.array(subscriptions.channels(rest[0] ?? null).map((each) => reply.bulk(keyOf(each))));
+    case "numsub":
+      // A flat array in RESP3 as well, as Redis answers.
+      return reply.array(
+        rest.flatMap((each) => [reply.bulk(keyOf(each)), reply.integer(subscriptions.count(each))]),
+      );
+    case "numpat":
+      return rest.length === 0 ? reply.integer(subscriptions.patterns) : wrongNumber("pubsub|numpat");
+    default:
+      return unknownSubcommand("PUBSUB", name);
+  }
+}
+
+function arityFits(arity: number, length: number): boolean {
+  return arity < 0 ? length >= -arity : length === arity;
+}
+
+function wrongNumber(name: string): Reply {
+  return reply.error(`ERR wrong number of arguments for '${name}' command`);
+}
+
+function unknownCommand(name: string, args: readonly Buffer[]): Reply {
+  let shown = "";
+  for (const arg of args) {
+    if (shown.length >= MAX_QUOTED) break;
+    shown += `'${textOf(arg).slice(0, MAX_QUOTED - shown.length)}' `;
+  }
+  return reply.error(`ERR unknown command '${quoted(name)}', with args beginning with: ${shown}`);
+}
+
+function unknownSubcommand(name: string, sub: string): Reply {
+  return reply.error(`ERR unknown subcommand '${quoted(sub)}'. Try ${name} HELP.`);
+}
+
+function isClientName(text: string): boolean {
+  return /^[!-~]*$/.test(text);
+}
+
+function quoted(text: string): string {
+  return text.slice(0, MAX_QUOTED);
+}
+
+/** One character a byte, as replies are. */
+function textOf(bytes: Buffer | undefined): string {
+  return bytes === undefined ? "" : keyOf(bytes);
+}
+
+function bulkOf(bytes: Buffer | undefined): Reply {
+  return reply.bulk(textOf(bytes));
+}

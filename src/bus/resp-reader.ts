@@ -1,0 +1,144 @@
+/** What a client of the Redis protocol may send. */
+export interface ReaderLimits {
+  /** Bytes of one bulk string. */
+  readonly maxBulk: number;
+}
+
+/**
+ * Why a connection can't go on. With a `reply` it is told so first, as Redis does; without one it gets not a byte: what
+ * is no array of the protocol may come from a web page that was led here.
+ */
+export interface Fault {
+  readonly reply: string | null;
+}
+
+const ASTERISK = 42;
+const DOLLAR = 36;
+const CARRIAGE_RETURN = 13;
+const LINE_FEED = 10;
+const ZERO = 48;
+const NINE = 57;
+
+/** Digits of a length: more than any limit needs. */
+const MAX_DIGITS = 10;
+/** Strings of one command, as Redis limits them. */
+const MAX_STRINGS = 1024 * 1024;
+/** What a command may hold beyond one largest bulk: its name, a channel, many channels to subscribe to. */
+const COMMAND_MARGIN = 1024 * 1024;
+
+/**
+ * Takes the requests of one connection apart: arrays of bulk strings, in whatever pieces they arrive. No work is done
+ * twice for a request that arrives byte by byte, and nothing is allocated for a length before its bytes are there.
+ */
+export class RespReader {
+  readonly #maxBulk: number;
+  /** Bytes that make no whole line or bulk yet, and how many there must be before it is worth looking again. */
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  #needed = 0;
+  /** Strings still to come of the current array; 0 between two. */
+  #missing = 0;
+  /** Length of the bulk string to come next; -1 while its header is still to come. */
+  #bulk = -1;
+  #strings: Buffer[] = [];
+  /** How many of these are copies, and not part of the buffer that they arrived in. */
+  #owned = 0;
+  /** Bytes of the current request's strings, announced ones included. */
+  #size = 0;
+
+  constructor(limits: ReaderLimits) {
+    this.#maxBulk = limits.maxBulk;
+  }
+
+  /**
+   * Reads on; `command` is told each request that is complete (never an empty one), and says whether to go on. The
+   * strings are its own only until it returns.
+   */
+  read(chunk: Buffer, command: (strings: readonly Buffer[]) => boolean): Fault | null {
+    let data = chunk;
+    if (this.#waitingBytes > 0) {
+      this.#waiting.push(Buffer.from(chunk));
+      this.#waitingBytes += chunk.length;
+      if (this.#waitingBytes < this.#needed) return null;
+      data = Buffer.concat(this.#waiting, this.#waitingBytes);
+      this.#waiting = [];
+      this.#waitingBytes = 0;
+    }
+    let at = 0;
+    while (at < data.length) {
+      if (this.#bulk >= 0) {
+        const end = at + this.#bulk;
+        if (end + 2 > data.length) return this.#keep(data, at, this.#bulk + 2);
+        if (data[end] !== CARRIAGE_RETURN || data[end + 1] !== LINE_FEED) return fault("invalid bulk length");
+        this.#strings.push(data.subarray(at, end));
+        this.#bulk = -1;
+        at = end + 2;
+        if (--this.#missing === 0) {
+          const strings = this.#strings;
+          this.#strings = [];
+          this.#owned = 0;
+          this.#size = 0;
+          if (!command(strings)) return null;
+        }
+        continue;
+      }
+      const isHeader = data[at] === (this.#missing > 0 ? DOLLAR : ASTERISK);
+      if (!isHeader) return this.#missing > 0 ? fault("expected '$'") : { reply: null };
+      const length = readLength(data, at + 1);
+      if (length === "incomplete") return this.#keep(data, at, 0);
+      const name = this.#missing > 0 ? "bulk" : "multibulk";
+      if (length === "malformed") return fault(`invalid ${name} length`);
+      at = length.end;
+      if (this.#missing > 0) {
+        this.#size += length.value;
+        if (length.value > this.#maxBulk) return fault("invalid bulk length");
+        if (this.#size > this.#maxBulk + COMMAND_MARGIN) return fault("too big a request");
+        this.#bulk = length.value;
+      } else {
+        if (length.value > MAX_STRINGS) return fault("invalid multibulk length");
+        this.#missing = length.value;
+      }
+    }
+    this.#own();
+    return null;
+  }
+
+  #keep(data: Buffer, at: number, needed: number): null {
+    this.#waiting = [Buffer.from(data.subarray(at))];
+    this.#waitingBytes = data.length - at;
+    this.#needed = needed;
+    this.#own();
+    return null;
+  }
+
+  /** Strings of a request that is not complete must neither hold nor share the buffer that they arrived in. */
+  #own(): void {
+    for (; this.#owned < this.#strings.length; this.#owned++) {
+      const string = this.#strings[this.#owned];
+      if (string !== undefined) this.#strings[this.#owned] = Buffer.from(string);
+    }
+  }
+}
+
+/** Digits and an end of line. A sign, a space, a leading plus: malformed. */
+function readLength(
+  data: Buffer,
+  start: number,
+): { value: number; end: number } | "incomplete" | "malformed" {
+  let value = 0;
+  let at = start;
+  for (; at < data.length; at++) {
+    const byte = data[at] ?? 0;
+    if (byte < ZERO || byte > NINE) break;
+    if (at - start === MAX_DIGITS) return "malformed";
+    value = value * 10 + (byte - ZERO);
+  }
+  if (at === data.length) return "incomplete";
+  if (at === start || data[at] !== CARRIAGE_RETURN) return "malformed";
+  if (at + 1 === data.length) return "incomplete";
+  return data[at + 1] === LINE_FEED ? { value, end: at + 2 } : "malformed";
+}
+
+function fault(what: string): Fault {
+  return { reply: `-ERR Protocol error: ${what}\r\n` };
+}
