@@ -27,6 +27,9 @@ const TICK = 250;
 const BATCH_PAUSE = 100;
 const MIN_BATCH = 100;
 
+/** How long those that still read what was sent to them may hold up the end, in ms. */
+const LAST_WAIT = 1500;
+
 /** How long Bun lets a request wait, for polls: longer than a poll takes. */
 const POLL_TIMEOUT_SECS = 30;
 
@@ -155,9 +158,8 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   function answer(request: Request, bun: Server<WebSocketClient>): Response | Promise<Response> | undefined {
     const client = clientOf(request.headers, bun.requestIP(request)?.address ?? null);
     const url = new URL(request.url);
-    if (!url.pathname.startsWith(config.basePath))
-      return refuse({ status: 404, sentence: "There is nothing here." });
-    const path = url.pathname.slice(config.basePath.length);
+    const path = below(config.basePath, url.pathname);
+    if (path === null) return refuse({ status: 404, sentence: "There is nothing at this address." });
     if (path.endsWith("/longpoll")) return poll(request, url, client, bun);
     const foreign = checkHost(request.headers, config);
     if (foreign !== null) return refuse(foreign);
@@ -202,10 +204,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     },
   });
   const ticker = setInterval(() => {
-    const now = Date.now();
-    house.tick(now);
-    phoenix.tick(now);
-    longPoll.tick(now);
+    house.tick();
+    phoenix.tick();
+    longPoll.tick();
   }, TICK);
 
   async function stop(): Promise<void> {
@@ -219,6 +220,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     for (let at = 0; at < leaving.length; at += size) {
       if (at > 0) await Bun.sleep(BATCH_PAUSE);
       for (const connection of leaving.slice(at, at + size)) connection.close(1012, "server restarting");
+    }
+    for (let waited = 0; connections.size > 0 && waited < LAST_WAIT; waited += BATCH_PAUSE) {
+      await Bun.sleep(BATCH_PAUSE);
     }
     clearInterval(ticker);
     connections.stop();
@@ -240,4 +244,10 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const url = `${scheme}://${config.host.includes(":") ? `[${config.host}]` : config.host}:${server.port}${config.basePath}`;
   log.info("listening", { url, bus: bus.kind });
   return { url, stop };
+}
+
+/** The part of a path below `base_path`; `null` for one that is not. */
+function below(basePath: string, path: string): string | null {
+  if (path !== basePath && !path.startsWith(`${basePath}/`)) return null;
+  return path.slice(basePath.length);
 }

@@ -13,7 +13,7 @@ const MAX_NAMES = 1000;
 export type Announce = (event: string, payload: string) => void;
 
 interface Turn {
-  /** Unix ms at which the next event of the channel may go out. */
+  /** When the next event of the channel may go out (`performance.now()`). */
   due: number;
   joined: string | null;
   left: string | null;
@@ -26,6 +26,8 @@ export class Administration {
   readonly #turns = new Map<Channel, Turn>();
   #timer: Timer | null = null;
   #names: string | null = null;
+  /** The channels that `#names` names. */
+  #listed: ReadonlySet<string> = new Set();
 
   constructor(channels: ReadonlyMap<string, Channel>, announce: Announce) {
     this.#channels = channels;
@@ -33,14 +35,14 @@ export class Administration {
   }
 
   opened(channel: Channel): void {
-    if (this.#channels.size <= MAX_NAMES + 1) this.#names = null;
+    if (this.#channels.size <= MAX_NAMES) this.#names = null;
     this.#announce("channel.add", this.#withNames(channel));
   }
 
   closed(channel: Channel): void {
     this.#flush(channel);
     this.#turns.delete(channel);
-    this.#names = null;
+    if (this.#listed.has(channel.name)) this.#names = null;
     this.#announce("channel.remove", this.#withNames(channel));
   }
 
@@ -59,8 +61,11 @@ export class Administration {
     return `{"channel":${JSON.stringify(channel.name)},"agents":${agents(channel)}}`;
   }
 
+  /** Tells what still waits for its turn. */
   stop(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    for (const channel of this.#turns.keys()) this.#flush(channel);
   }
 
   #turn(channel: Channel): Turn {
@@ -71,13 +76,13 @@ export class Administration {
 
   /** Speaks now if the channel's last event is long enough ago, else when it is. */
   #take(channel: Channel): void {
-    if (this.#turn(channel).due <= Date.now()) this.#flush(channel);
+    if (this.#turn(channel).due <= performance.now()) this.#flush(channel);
     else this.#timer ??= setTimeout(() => this.#next(), PAUSE);
   }
 
   #next(): void {
     this.#timer = null;
-    const now = Date.now();
+    const now = performance.now();
     let waiting = false;
     for (const [channel, turn] of this.#turns) {
       const silent = turn.joined === null && turn.left === null;
@@ -96,15 +101,25 @@ export class Administration {
     turn.left = null;
     if (joined === null && left === null) return;
     const both = joined !== null && left !== null;
-    turn.due = Date.now() + (both ? 2 * PAUSE : PAUSE);
+    turn.due = performance.now() + (both ? 2 * PAUSE : PAUSE);
     const list = `"channel":${JSON.stringify(channel.name)},"agents":${agents(channel)}}`;
     if (joined !== null) this.#announce("channel.join", `{"agent":${JSON.stringify(joined)},${list}`);
     if (left !== null) this.#announce("channel.leave", `{"agent":${JSON.stringify(left)},${list}`);
   }
 
+  #listNames(): string {
+    const names: string[] = [];
+    for (const name of this.#channels.keys()) {
+      if (names.length === MAX_NAMES) break;
+      names.push(name);
+    }
+    this.#listed = new Set(names);
+    return JSON.stringify(names);
+  }
+
   #withNames(channel: Channel): string {
     const total = this.#channels.size;
-    this.#names ??= JSON.stringify([...this.#channels.keys()].slice(0, MAX_NAMES));
+    this.#names ??= this.#listNames();
     const cut = total > MAX_NAMES ? `,"total":${total}` : "";
     return `{"channel":${JSON.stringify(channel.name)},"channels":${this.#names}${cut}}`;
   }

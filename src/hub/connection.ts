@@ -7,9 +7,9 @@ export interface Connection {
   readonly address: string;
   /** Unix ms. */
   readonly openedAt: number;
-  /** Unix ms of the last frame or pong. */
+  /** When the last frame or pong came, in ms of the clock that never goes back (`performance.now()`). */
   readonly lastSeen: number;
-  /** Unix ms since when it is in no channel; `null` while it is in one. */
+  /** Since when it is in no channel, by the same clock; `null` while it is in one. */
   readonly idleSince: number | null;
   /** Bytes that wait for this client to read. */
   buffered(): number;

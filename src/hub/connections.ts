@@ -24,7 +24,7 @@ export class Connections {
   constructor(limits: ConnectionLimits) {
     this.#limits = limits;
     const pause = Math.min(Math.max(limits.idleTimeout / 10, 50), 5_000);
-    this.#sweeper = setInterval(() => this.#sweep(Date.now()), pause);
+    this.#sweeper = setInterval(() => this.#sweep(performance.now()), pause);
   }
 
   get size(): number {

@@ -10,7 +10,7 @@ export class Deadlines<T> {
     this.#done = Math.floor(now / SLOT);
   }
 
-  /** Remembers an item until `at` (Unix ms). Returns the slot that `delete` wants. */
+  /** Remembers an item until `at`, in ms of the clock that `due` is asked by. Returns the slot that `delete` wants. */
   add(item: T, at: number): number {
     const slot = Math.max(Math.ceil(at / SLOT), this.#done + 1);
     const items = this.#slots.get(slot);
@@ -29,14 +29,26 @@ export class Deadlines<T> {
   due(now: number, most: number, each: (item: T) => void): void {
     const last = Math.floor(now / SLOT);
     let left = most;
-    while (this.#done < last) {
-      const slot = this.#done + 1;
-      for (const item of this.#slots.get(slot) ?? []) {
-        if (left-- <= 0) return;
-        this.delete(item, slot);
-        each(item);
+    for (const slot of this.#slotsUpTo(last)) {
+      for (let items = this.#slots.get(slot); items !== undefined; items = this.#slots.get(slot)) {
+        for (const item of items) {
+          if (left-- <= 0) return;
+          this.delete(item, slot);
+          each(item);
+        }
       }
       this.#done = slot;
     }
+    this.#done = Math.max(this.#done, last);
+  }
+
+  /** The slots that hold something, oldest first; after a long pause far fewer than have gone by. */
+  #slotsUpTo(last: number): number[] {
+    if (last - this.#done > this.#slots.size) {
+      return [...this.#slots.keys()].filter((slot) => slot <= last).sort((a, b) => a - b);
+    }
+    const slots: number[] = [];
+    for (let slot = this.#done + 1; slot <= last; slot++) if (this.#slots.has(slot)) slots.push(slot);
+    return slots;
   }
 }

@@ -33,7 +33,7 @@ export const RESERVED_EVENTS: ReadonlySet<string> = new Set([
 ]);
 
 /** The most names of our own exports that are remembered; one that never comes back must not stay for ever. */
-const MAX_ECHOES = 10_000;
+const MAX_ECHOES = 100_000;
 
 /** Between two warnings about reserved events, in ms. */
 const WARN_PAUSE = 60_000;
@@ -74,10 +74,13 @@ export class Hub implements BusListener {
     this.#options = options;
     this.#exported = { settled: (taken) => void (taken || options.stats.unpublished++) };
     this.#warnReserved = atMostOncePer(WARN_PAUSE, (times) => {
-      options.log.warn("refused events that only Channel itself may send", {
-        times,
-        last: this.#lastReserved,
-      });
+      options.log.warn(
+        "ignored events that only a Channel server may send: another server's, or a backend's by mistake",
+        {
+          times,
+          last: this.#lastReserved,
+        },
+      );
     });
     this.#administration = new Administration(this.#channels, (event, payload) => {
       this.broadcast("admin", jsonMessage(event, payload));
@@ -155,7 +158,10 @@ export class Hub implements BusListener {
       }
     }
     this.#administration.joined(member);
-    if (channel.name === "admin") this.#listChannels(member);
+    if (channel.name === "admin") {
+      this.#closeWindow(channel);
+      this.#listChannels(member);
+    }
   }
 
   /** Lets a member go; its outlet no longer hears the channel. The last one closes it, unless it is about to rejoin. */
@@ -243,7 +249,9 @@ export class Hub implements BusListener {
   }
 
   #deliver(channel: Channel, message: Message): number {
-    if (channel.awaiting.length > 0) this.#closeWindow(channel);
+    // Who just joined gets the state, then the diff, then messages. Costs no more than the message itself does: all
+    // three go to, or speak of, every member once.
+    if (!message.presence && channel.presence?.joining) this.#closeWindow(channel);
     let deliveries = 0;
     for (const outlet of channel.outlets) deliveries += outlet.deliver(message);
     this.stats.deliveries += deliveries;
@@ -269,16 +277,16 @@ export class Hub implements BusListener {
   #openWindow(channel: Channel): void {
     if (this.#windows.has(channel)) return;
     const { presenceWindow } = this.#options;
-    this.#windows.set(channel, Date.now() + presenceWindow);
+    this.#windows.set(channel, performance.now() + presenceWindow);
     this.#windowTimer ??= setTimeout(() => this.#closeWindows(), presenceWindow);
   }
 
   #closeWindows(): void {
     this.#windowTimer = null;
-    const now = Date.now();
+    const now = performance.now();
     for (const [channel, due] of this.#windows) {
       if (due > now) {
-        this.#windowTimer = setTimeout(() => this.#closeWindows(), due - now);
+        this.#windowTimer = setTimeout(() => this.#closeWindows(), Math.ceil(due - now));
         return;
       }
       this.#closeWindow(channel);

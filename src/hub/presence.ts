@@ -28,6 +28,11 @@ export class Presence {
     return this.#joins.length > 0 || this.#leaves.length > 0;
   }
 
+  /** Whether somebody came since the last diff. */
+  get joining(): boolean {
+    return this.#joins.length > 0;
+  }
+
   join(meta: Meta): void {
     const metas = this.#users.get(meta.user);
     if (metas === undefined) this.#users.set(meta.user, [meta]);

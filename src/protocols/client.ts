@@ -38,7 +38,7 @@ export class House {
   readonly log: Log;
   readonly framesPerSecond: number;
   readonly maxBuffered: number;
-  readonly #farewells = new Deadlines<Farewell>(Date.now());
+  readonly #farewells = new Deadlines<Farewell>(performance.now());
 
   constructor(options: HouseOptions) {
     this.connections = options.connections;
@@ -50,12 +50,12 @@ export class House {
 
   /** Ends a client's connection later: 2 to 5 s from now, each at a time of its own. */
   endLater(client: Client, code: number, reason: string): void {
-    this.#farewells.add({ client, code, reason }, Date.now() + LINGER + Math.random() * LINGER_JITTER);
+    this.#farewells.add({ client, code, reason }, performance.now() + LINGER + Math.random() * LINGER_JITTER);
   }
 
   /** To be called several times a second. */
-  tick(now: number): void {
-    this.#farewells.due(now, Number.POSITIVE_INFINITY, ({ client, code, reason }) =>
+  tick(): void {
+    this.#farewells.due(performance.now(), Number.POSITIVE_INFINITY, ({ client, code, reason }) =>
       client.end(code, reason),
     );
   }
@@ -85,15 +85,15 @@ export abstract class Client implements Connection {
   #cutOff = false;
   #frames: number;
   #refilledAt: number;
-  #strikes = 0;
-  #strikesSince = 0;
+  /** When the last malformed frames came; `null` for the many who send none. */
+  #strikes: number[] | null = null;
 
   constructor(house: House, id: string, address: string) {
-    const now = Date.now();
+    const now = performance.now();
     this.house = house;
     this.id = id;
     this.address = address;
-    this.openedAt = now;
+    this.openedAt = Date.now();
     this.lastSeen = now;
     this.idleSince = now;
     this.#frames = house.framesPerSecond * BURST;
@@ -130,7 +130,7 @@ export abstract class Client implements Connection {
 
   receive(frame: string | Buffer): void {
     if (this.#dismissed) return;
-    const now = Date.now();
+    const now = performance.now();
     this.lastSeen = now;
     this.session?.receive(frame, this.#takeFrame(now));
   }
@@ -163,19 +163,20 @@ export abstract class Client implements Connection {
   cutOff(reason: string): void {
     if (!this.connected || this.#cutOff) return;
     this.#cutOff = true;
+    this.#dismissed = true;
     count(this.house.stats.closed, reason);
     this.house.log.debug("cut off a client", { connection: this.id, address: this.address, reason });
-    this.terminate();
+    // Terminating tells the session at once that it is over, and it may be in the middle of a frame.
+    setImmediate(() => this.terminate());
   }
 
   /** Counts a malformed frame. The tenth within a minute dismisses the client. */
   strike(): void {
-    if (this.lastSeen - this.#strikesSince > STRIKE_WINDOW) {
-      this.#strikesSince = this.lastSeen;
-      this.#strikes = 0;
-    }
-    this.#strikes++;
-    if (this.#strikes >= MAX_STRIKES) this.dismiss(1008, "too many malformed frames");
+    this.#strikes ??= [];
+    this.#strikes.push(this.lastSeen);
+    if (this.#strikes.length < MAX_STRIKES) return;
+    const first = this.#strikes.shift() ?? 0;
+    if (this.lastSeen - first <= STRIKE_WINDOW) this.dismiss(1008, "too many malformed frames");
   }
 
   /** To be called once, when the transport is up. */

@@ -1,6 +1,9 @@
 import type { ServerWebSocket } from "bun";
 import { Client } from "./client.ts";
 
+/** How long a socket that is to be closed may take to read what was sent to it before, in ms. */
+const PATIENCE = 1000;
+
 /** A client on a WebSocket; it is the socket's `data`. */
 export class WebSocketClient extends Client {
   #ws: ServerWebSocket<WebSocketClient> | null = null;
@@ -11,7 +14,7 @@ export class WebSocketClient extends Client {
   }
 
   pong(): void {
-    this.lastSeen = Date.now();
+    this.lastSeen = performance.now();
   }
 
   closed(): void {
@@ -36,10 +39,17 @@ export class WebSocketClient extends Client {
     this.#ws?.ping();
   }
 
-  /** `close` on a stalled socket would keep its backlog in memory: such a one is terminated. */
+  /**
+   * What is still on its way to the client may leave first. Where it does not, the socket is terminated: `close` on a
+   * stalled one would keep its backlog in memory.
+   */
   override end(code: number, reason: string): void {
-    if (this.buffered() > 0) this.#ws?.terminate();
-    else this.#ws?.close(code, reason);
+    if (this.buffered() === 0) this.#ws?.close(code, reason);
+    else
+      setTimeout(
+        () => (this.buffered() === 0 ? this.#ws?.close(code, reason) : this.#ws?.terminate()),
+        PATIENCE,
+      );
   }
 
   protected override get connected(): boolean {

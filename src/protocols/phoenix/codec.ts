@@ -43,7 +43,7 @@ function malformed(what: string): Malformed {
 }
 
 function isRef(value: unknown): value is Ref {
-  if (value === null || typeof value === "number") return true;
+  if (value === null || Number.isSafeInteger(value)) return true;
   return (
     typeof value === "string" && value.length <= MAX_REF_BYTES && Buffer.byteLength(value) <= MAX_REF_BYTES
   );
@@ -64,8 +64,8 @@ function frame(
   event: unknown,
   payload: string,
 ): Frame | Malformed {
-  if (!isRef(joinRef)) return malformed("join_ref is no string of at most 64 bytes, number or null");
-  if (!isRef(ref)) return malformed("ref is no string of at most 64 bytes, number or null");
+  if (!isRef(joinRef)) return malformed("join_ref is no string of at most 64 bytes, whole number or null");
+  if (!isRef(ref)) return malformed("ref is no string of at most 64 bytes, whole number or null");
   if (typeof topic !== "string") return malformed("topic is no string");
   if (typeof event !== "string") return malformed("event is no string");
   return { joinRef, ref, topic, event, payload };
@@ -126,18 +126,19 @@ export function decodeBinary(bytes: Uint8Array): Frame | Malformed {
   if (kind !== PUSH) return malformed(`binary frame of kind ${kind}`);
   const data = 5 + joinRefSize + refSize + topicSize + eventSize;
   if (bytes.length < data) return malformed("binary frame shorter than its header says");
-  if (!isUtf8(bytes.subarray(5, data))) return malformed("binary frame with a header that is not UTF-8");
-  const header = Buffer.from(bytes.buffer, bytes.byteOffset, data);
   let at = 5;
-  const field = (size: number): string => {
-    const text = header.toString("utf8", at, at + size);
+  const field = (size: number): string | null => {
+    const part = Buffer.from(bytes.buffer, bytes.byteOffset + at, size);
     at += size;
-    return text;
+    return isUtf8(part) ? part.toString("utf8") : null;
   };
   const joinRef = field(joinRefSize);
   const ref = field(refSize);
   const topic = field(topicSize);
   const event = field(eventSize);
+  if (joinRef === null || ref === null || topic === null || event === null) {
+    return malformed("binary frame with a header that is not UTF-8");
+  }
   if (!isRef(joinRef) || !isRef(ref)) return malformed("ref over 64 bytes");
   return { joinRef: joinRef || null, ref: ref || null, topic, event, payload: bytes.subarray(data) };
 }

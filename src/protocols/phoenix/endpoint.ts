@@ -78,7 +78,7 @@ export class PhoenixEndpoint {
     client.session = new PhoenixSession(this, client, {
       codec,
       binary: query.get("binary") !== "json",
-      token: query.get("userToken") ?? query.get("token") ?? bearerIn(offered),
+      token: query.get("userToken") || query.get("token") || bearerIn(offered),
       administrator: visitor.administrator,
     });
     return { client, subprotocol: offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : "" };
@@ -104,8 +104,8 @@ export class PhoenixEndpoint {
   }
 
   /** To be called several times a second. */
-  tick(now: number): void {
-    this.#expiries.due(now, EXPIRIES_A_TICK, (member) => member.session.expire(member));
+  tick(): void {
+    this.#expiries.due(Date.now(), EXPIRIES_A_TICK, (member) => member.session.expire(member));
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Finds the text of values inside JSON that `JSON.parse` has already accepted, so that a payload can travel on exactly
- * as it was written. On anything else the results are meaningless, but nothing throws and nothing runs on.
+ * Finds the text of values inside JSON, so that a payload can travel on exactly as it was written. All of it is for text
+ * that `JSON.parse` has accepted, and for no other.
  */
 
 const QUOTE = 0x22;

@@ -15,7 +15,7 @@ export class LongPollClient extends Client {
   #messages: string[] = [];
   #bytes = 0;
   #poll: Poll | null = null;
-  #polledAt = Date.now();
+  #polledAt = performance.now();
   #flushing = false;
   #over = false;
 
@@ -36,7 +36,7 @@ export class LongPollClient extends Client {
     this.arrive();
   }
 
-  /** Unix ms since when no poll waits; `null` while one does. */
+  /** Since when no poll waits (`performance.now()`); `null` while one does. */
   get unpolledSince(): number | null {
     return this.#poll === null ? this.#polledAt : null;
   }
@@ -125,7 +125,7 @@ export class LongPollClient extends Client {
   }
 
   #seen(): void {
-    this.#polledAt = Date.now();
+    this.#polledAt = performance.now();
     this.lastSeen = this.#polledAt;
   }
 }

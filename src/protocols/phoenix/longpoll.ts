@@ -44,7 +44,7 @@ export class LongPoll {
   readonly #newId: () => string;
   readonly #seal: TicketSeal;
   readonly #clients = new Map<string, LongPollClient>();
-  /** Sessions that ended while their token could still begin one, with the Unix ms until which it could. */
+  /** Sessions that ended while their token could still begin one, with the time until which it could. */
   readonly #ended = new Map<string, number>();
 
   constructor(endpoint: PhoenixEndpoint, places: Places, newId: () => string) {
@@ -75,7 +75,8 @@ export class LongPoll {
   }
 
   /** To be called several times a second: ends the sessions that nobody polls. */
-  tick(now: number): void {
+  tick(): void {
+    const now = performance.now();
     for (const client of this.#clients.values()) {
       const { unpolledSince } = client;
       if (unpolledSince !== null && now - unpolledSince > POLL_PAUSE) client.cutOff("silent");
@@ -124,7 +125,7 @@ export class LongPoll {
     if (!this.#places.take(peer)) return "full";
     const client = new LongPollClient(this.#endpoint.house, ticket.id, peer.address, POLL_WAIT, () => {
       this.#clients.delete(ticket.id);
-      this.#ended.set(ticket.id, Date.now() + POLL_PAUSE);
+      this.#ended.set(ticket.id, performance.now() + POLL_PAUSE);
       this.#places.release(peer);
     });
     const token = query.get("userToken") ?? ownToken(headers, query) ?? ticket.authToken;

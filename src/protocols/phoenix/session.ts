@@ -124,7 +124,7 @@ export class PhoenixSession implements Session {
   }
 
   #overBudget(frame: Frame): void {
-    if (frame.event === "phx_leave" || frame.topic === "phoenix") return;
+    if (frame.event === "phx_leave" || (frame.topic === "phoenix" && frame.event === "heartbeat")) return;
     this.#refuse(frame, "rate limited");
   }
 
@@ -139,15 +139,7 @@ export class PhoenixSession implements Session {
   }
 
   #join(frame: Frame): void {
-    if (frame.topic === "phoenix") {
-      return this.reply(
-        frame.joinRef,
-        frame.ref,
-        '"phoenix"',
-        "ok",
-        JSON.stringify({ id: this.#agent(frame) }),
-      );
-    }
+    if (frame.topic === "phoenix") return this.#joinPhoenix(frame);
     if (!isChannelName(frame.topic)) return this.#refuse(frame, "invalid topic");
     const own = tokenIn(frame.payload);
     const { administrator } = this.#opening;
@@ -155,7 +147,7 @@ export class PhoenixSession implements Session {
       return this.#admit(frame, { ok: true, claims: administrator }, false);
     }
     const token = own ?? this.#opening.token;
-    if (token === null) return this.#refuse(frame, "unauthorized");
+    if (token === null) return this.#admit(frame, { ok: false, reason: "unauthorized" }, false);
     this.#verify(token, (verdict) => this.#admit(frame, verdict, own !== null));
   }
 
@@ -181,33 +173,43 @@ export class PhoenixSession implements Session {
     }
   }
 
+  /** The channel for heartbeats: anybody may join it, nobody is in it. */
+  #joinPhoenix(frame: Frame): void {
+    this.reply(frame.joinRef, frame.ref, '"phoenix"', "ok", JSON.stringify({ id: this.#agent(frame) }));
+    this.#endpoint.hub.notify("phoenix", "phx_join", withoutToken(frame.payload));
+  }
+
+  /** Answers a join. Whoever joins again has left before, whatever the answer is. */
   #admit(frame: Frame, verdict: Verdict, ownToken: boolean): void {
-    if (!verdict.ok) return this.#refuse(frame, verdict.reason);
-    const { claims } = verdict;
-    if (!covers(claims, frame.topic)) return this.#refuse(frame, "unauthorized");
-    if (!claims.can.join) return this.#refuse(frame, "forbidden");
+    const { hub } = this.#endpoint;
     const old = this.#memberships.get(frame.topic);
-    if (old === undefined && this.#memberships.size >= this.#endpoint.maxChannels) {
-      return this.#refuse(frame, "too many channels joined");
-    }
     if (old !== undefined) {
       old.end("phx_close", "{}");
       this.#drop(old, true);
     }
+    const reason = this.#objection(frame, verdict);
+    if (reason === null && verdict.ok) this.#enter(frame, verdict.claims, ownToken);
+    else this.#refuse(frame, reason ?? "unauthorized");
+    if (old !== undefined) hub.release(old.channel);
+  }
+
+  /** Why a join is refused; `null` when it is not. */
+  #objection(frame: Frame, verdict: Verdict): string | null {
+    if (!verdict.ok) return verdict.reason;
+    if (!covers(verdict.claims, frame.topic)) return "unauthorized";
+    if (!verdict.claims.can.join) return "forbidden";
+    return this.#memberships.size >= this.#endpoint.maxChannels ? "too many channels joined" : null;
+  }
+
+  #enter(frame: Frame, claims: Claims, ownToken: boolean): void {
     const { hub } = this.#endpoint;
-    const format = formatOf(this.#codec ?? V2, this.#opening.binary, claims.can.presence);
+    const codec = this.#codec ?? V2;
+    const format = formatOf(codec, this.#opening.binary, claims.can.presence);
     const outlet = this.#endpoint.outlet(hub.open(frame.topic), format);
+    // V1 has no join_ref: there it is the ref of the join.
+    const joinRef = frame.joinRef ?? (codec === V1 ? frame.ref : null);
     const ref = `${this.client.id}.${++this.#serial}`;
-    const member = new Membership(
-      this,
-      outlet,
-      frame.joinRef,
-      this.#agent(frame),
-      ref,
-      hub.node,
-      claims,
-      ownToken,
-    );
+    const member = new Membership(this, outlet, joinRef, this.#agent(frame), ref, hub.node, claims, ownToken);
     this.#memberships.set(frame.topic, member);
     this.client.idleSince = null;
     this.#endpoint.remember(member, claims);
@@ -235,7 +237,7 @@ export class PhoenixSession implements Session {
   /** Takes a membership back wherever it is known. `rejoins`: its channel stays open for the next one. */
   #drop(member: Membership, rejoins = false): void {
     this.#memberships.delete(member.channel.name);
-    if (this.#memberships.size === 0) this.client.idleSince = Date.now();
+    if (this.#memberships.size === 0) this.client.idleSince = performance.now();
     this.#endpoint.forget(member);
     member.outlet.remove(this.client);
     if (member.outlet.empty) member.channel.removeOutlet(member.outlet);
@@ -265,6 +267,7 @@ export class PhoenixSession implements Session {
     this.#verify(token, (verdict) => {
       if (!verdict.ok) return this.#refuse(frame, verdict.reason);
       const { claims } = verdict;
+      if (this.#memberships.get(frame.topic) !== member) return this.#refuse(frame, "unmatched topic");
       if (claims.user !== member.user || !covers(claims, frame.topic))
         return this.#refuse(frame, "unauthorized");
       this.#endpoint.forget(member);
