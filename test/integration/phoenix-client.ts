@@ -259,17 +259,19 @@ export function mint(claims: TokenClaims, secret: string, header: TokenClaims = 
   return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
 }
 
-/** Waits until `done` no longer fails or gives something truthy: for what can only be asked, not awaited. */
+/** Asks until the answer is neither null, undefined nor false: for what can only be asked, not awaited. */
 export async function eventually<T>(
-  done: () => Promise<T> | T,
+  ask: () => Promise<T | Nothing> | T | Nothing,
   what: string,
   timeout = PATIENCE,
 ): Promise<T> {
   const deadline = performance.now() + timeout;
   for (;;) {
-    const value = await done();
-    if (value) return value;
+    const value = await ask();
+    if (value !== null && value !== undefined && value !== false) return value;
     if (performance.now() > deadline) throw new Error(`${what}: not within ${timeout} ms`);
     await Bun.sleep(10);
   }
 }
+
+type Nothing = null | undefined | false;
