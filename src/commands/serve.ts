@@ -19,7 +19,7 @@ export const serve: Command = async ({ values }, { env, cwd, complain }) => {
   try {
     server = await startServer(config, log);
   } catch (error) {
-    complain(withoutSecrets(config, oneLine(error)));
+    complain(withoutSecrets(config, listenProblem(config, error) ?? oneLine(error)));
     return 1;
   }
   stray.started();
@@ -87,6 +87,23 @@ function catchStray(config: Config, log: Log, complain: (line: string) => void):
       running = true;
     },
   };
+}
+
+const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
+  EADDRINUSE: "the port is in use",
+  EADDRNOTAVAIL: "this machine has no such address",
+  EACCES: "permission denied",
+  // What Bun makes of a host name that nobody knows.
+  EINVAL: "no such host",
+};
+
+/** Where it could not listen and why, in words of our own; `null` where that was not the problem. */
+function listenProblem({ host, port }: Config, error: unknown): string | null {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const problem = LISTEN_PROBLEMS[code];
+  return problem === undefined
+    ? null
+    : `cannot listen on ${host.includes(":") ? `[${host}]` : host}:${port}: ${problem}`;
 }
 
 function oneLine(error: unknown): string {
