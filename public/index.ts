@@ -52,7 +52,9 @@ function showClock(answer: unknown): void {
   const time = element("time", HTMLTimeElement);
   time.textContent = date.toLocaleTimeString();
   time.dateTime = date.toISOString();
-  element("date", HTMLSpanElement).textContent = date.toLocaleDateString(undefined, { dateStyle: "medium" });
+  element("date", HTMLParagraphElement).textContent = date.toLocaleDateString(undefined, {
+    dateStyle: "medium",
+  });
   element("counter", HTMLOutputElement).value = String(field(response, "counter"));
 }
 
@@ -67,11 +69,23 @@ function showUsers(presence: Presence): void {
   element("users", HTMLUListElement).replaceChildren(...users);
 }
 
-function asText(value: unknown): string {
-  if (value instanceof ArrayBuffer) {
-    const bytes = [...new Uint8Array(value.slice(0, 64))].map((byte) => byte.toString(16).padStart(2, "0"));
-    return `${value.byteLength} bytes: ${bytes.join(" ")}${value.byteLength > 64 ? " ..." : ""}`;
+/** The beginning of a binary payload: as text where it is some, else its bytes. */
+function startOf(value: ArrayBuffer): string {
+  const start = new Uint8Array(value, 0, Math.min(value.byteLength, 64));
+  const more = value.byteLength > 64 ? " ..." : "";
+  // A character cut in two at the end is waited for, not an error.
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  try {
+    const text = decoder.decode(start, { stream: true });
+    if (!/[\u0000-\u0008\u000e-\u001f\u007f-\u009f]/.test(text)) return text + more;
+  } catch {
+    // Not text.
   }
+  return [...start].map((byte) => byte.toString(16).padStart(2, "0")).join(" ") + more;
+}
+
+function asText(value: unknown): string {
+  if (value instanceof ArrayBuffer) return `${value.byteLength} bytes: ${startOf(value)}`;
   const text = JSON.stringify(value) ?? "";
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)} ... (${text.length} characters)` : text;
 }
@@ -91,7 +105,7 @@ function showMessage(event: string, value: unknown): void {
 }
 
 function start(): void {
-  const socket = new Socket(socketAddress(), { params: () => ({ userToken: token }) });
+  const socket = new Socket(socketAddress());
   const channel = socket.channel(CHANNEL, () => ({ token }));
   const presence = new Presence(channel);
 
