@@ -157,7 +157,8 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
 
   function answer(request: Request, bun: Server<WebSocketClient>): Response | Promise<Response> | undefined {
     const client = clientOf(request.headers, bun.requestIP(request)?.address ?? null);
-    const url = new URL(request.url);
+    const url = URL.parse(request.url);
+    if (url === null) return refuse({ status: 400, sentence: "The Host header holds no host name." });
     const path = below(config.basePath, url.pathname);
     if (path === null) return refuse({ status: 404, sentence: "There is nothing at this address." });
     if (path.endsWith("/longpoll")) return poll(request, url, client, bun);

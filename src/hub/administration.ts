@@ -1,7 +1,7 @@
 import type { Channel, Member } from "./channel.ts";
 
-/** Between two `channel.join` or `channel.leave` of one channel, in ms: at most four a second. */
-const PAUSE = 250;
+/** Between two `channel.join` or `channel.leave` of one channel, in ms: at most four a second, wherever it begins. */
+const PAUSE = 260;
 
 /**
  * The most channel names in one event. Each opening tells the whole list: beyond this, a list that grows with every
@@ -13,6 +13,7 @@ const MAX_NAMES = 1000;
 export type Announce = (event: string, payload: string) => void;
 
 interface Turn {
+  channel: Channel;
   /** When the next event of the channel may go out (`performance.now()`). */
   due: number;
   joined: string | null;
@@ -23,7 +24,8 @@ interface Turn {
 export class Administration {
   readonly #channels: ReadonlyMap<string, Channel>;
   readonly #announce: Announce;
-  readonly #turns = new Map<Channel, Turn>();
+  /** By name: a channel that closes and opens again is still the same to those who read. */
+  readonly #turns = new Map<string, Turn>();
   #timer: Timer | null = null;
   #names: string | null = null;
   /** The channels that `#names` names. */
@@ -39,21 +41,27 @@ export class Administration {
     this.#announce("channel.add", this.#withNames(channel));
   }
 
+  /** What waits for its turn is not told any more: that the channel is gone says it. */
   closed(channel: Channel): void {
-    this.#flush(channel);
-    this.#turns.delete(channel);
+    const turn = this.#turns.get(channel.name);
+    if (turn !== undefined) {
+      turn.joined = null;
+      turn.left = null;
+    }
     if (this.#listed.has(channel.name)) this.#names = null;
     this.#announce("channel.remove", this.#withNames(channel));
   }
 
   joined(member: Member): void {
-    this.#turn(member.channel).joined = member.agent;
-    this.#take(member.channel);
+    const turn = this.#turn(member.channel);
+    turn.joined = member.agent;
+    this.#take(turn);
   }
 
   left(member: Member): void {
-    this.#turn(member.channel).left = member.agent;
-    this.#take(member.channel);
+    const turn = this.#turn(member.channel);
+    turn.left = member.agent;
+    this.#take(turn);
   }
 
   /** The payload of `channel.list` for one channel. */
@@ -65,38 +73,35 @@ export class Administration {
   stop(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    for (const channel of this.#turns.keys()) this.#flush(channel);
+    for (const turn of this.#turns.values()) this.#flush(turn);
   }
 
   #turn(channel: Channel): Turn {
-    const turn = this.#turns.get(channel) ?? { due: 0, joined: null, left: null };
-    this.#turns.set(channel, turn);
+    const turn = this.#turns.get(channel.name) ?? { channel, due: 0, joined: null, left: null };
+    turn.channel = channel;
+    this.#turns.set(channel.name, turn);
     return turn;
   }
 
   /** Speaks now if the channel's last event is long enough ago, else when it is. */
-  #take(channel: Channel): void {
-    if (this.#turn(channel).due <= performance.now()) this.#flush(channel);
-    else this.#timer ??= setTimeout(() => this.#next(), PAUSE);
+  #take(turn: Turn): void {
+    if (turn.due <= performance.now()) this.#flush(turn);
+    this.#timer ??= setTimeout(() => this.#next(), PAUSE);
   }
 
   #next(): void {
     this.#timer = null;
     const now = performance.now();
-    let waiting = false;
-    for (const [channel, turn] of this.#turns) {
-      const silent = turn.joined === null && turn.left === null;
-      if (turn.due > now) waiting ||= !silent;
-      else if (silent) this.#turns.delete(channel);
-      else this.#flush(channel);
+    for (const [name, turn] of this.#turns) {
+      if (turn.due > now) continue;
+      if (turn.joined === null && turn.left === null) this.#turns.delete(name);
+      else this.#flush(turn);
     }
-    if (waiting) this.#timer = setTimeout(() => this.#next(), PAUSE);
+    if (this.#turns.size > 0) this.#timer = setTimeout(() => this.#next(), PAUSE);
   }
 
-  #flush(channel: Channel): void {
-    const turn = this.#turns.get(channel);
-    if (turn === undefined) return;
-    const { joined, left } = turn;
+  #flush(turn: Turn): void {
+    const { channel, joined, left } = turn;
     turn.joined = null;
     turn.left = null;
     if (joined === null && left === null) return;

@@ -42,15 +42,15 @@ export class I32 {
   }
   /** The byte in memory at this address. */
   byte(offset = 0): I32 {
-    return new I32([this.code, 0x2d, 0, ...unsigned(offset)]);
+    return new I32([this.code, 0x2d, 0, unsigned(offset)]);
   }
   /** Four bytes in memory from this address on, little endian. */
   word(offset = 0): I32 {
-    return new I32([this.code, 0x28, 0, ...unsigned(offset)]);
+    return new I32([this.code, 0x28, 0, unsigned(offset)]);
   }
   /** Sixteen bytes in memory from this address on. */
   vector(offset = 0): V128 {
-    return new V128([this.code, 0xfd, 0x00, 0, ...unsigned(offset)]);
+    return new V128([this.code, 0xfd, 0x00, 0, unsigned(offset)]);
   }
   #with(other: I32 | number, opcode: number): I32 {
     return new I32([this.code, (typeof other === "number" ? i32(other) : other).code, opcode]);
@@ -79,20 +79,20 @@ export class I64 {
     return this.#with(other, 0x85);
   }
   not(): I64 {
-    return this.xor(i64(-1n));
+    return this.xor(i64(-1));
   }
   without(other: I64): I64 {
     return this.and(other.not());
   }
   up(count: I64 | number): I64 {
-    return this.#with(typeof count === "number" ? i64(BigInt(count)) : count, 0x86);
+    return this.#with(typeof count === "number" ? i64(count) : count, 0x86);
   }
   down(count: I64 | number): I64 {
-    return this.#with(typeof count === "number" ? i64(BigInt(count)) : count, 0x88);
+    return this.#with(typeof count === "number" ? i64(count) : count, 0x88);
   }
   /** All ones if the highest bit is set, else all zeros. */
   sign(): I64 {
-    return this.#with(i64(63n), 0x87);
+    return this.#with(i64(63), 0x87);
   }
   lowestIndex(): I64 {
     return new I64([this.code, 0x7a]);
@@ -151,16 +151,17 @@ export class V128 {
 }
 
 export function i32(value: number): I32 {
-  return new I32([0x41, ...signed(BigInt(value))]);
+  return new I32([0x41, signed(value)]);
 }
 
-export function i64(value: bigint): I64 {
-  return new I64([0x42, ...signed(value)]);
+/** 64 bits from a number of 32, its sign extended. */
+export function i64(value: number): I64 {
+  return new I64([0x42, signed(value)]);
 }
 
 /** The same byte sixteen times. */
 function all(byte: number): V128 {
-  return new V128([0xfd, 0x0c, ...new Array<number>(16).fill(byte & 0xff)]);
+  return new V128([0xfd, 0x0c, new Array<number>(16).fill(byte & 0xff)]);
 }
 
 export type Variable<T> = T & { set(value: T): void };
@@ -184,7 +185,7 @@ export class Code {
   }
 
   parameter(index: number): I32 {
-    return new I32([0x20, ...unsigned(index)]);
+    return new I32([0x20, unsigned(index)]);
   }
 
   i32(value: I32): Variable<I32> {
@@ -202,8 +203,8 @@ export class Code {
   /** 64 bits that outlive the call, zero at first. */
   global(): Variable<I64> {
     const index = unsigned(this.#globals++);
-    const set = (value: I64): void => this.#push(value.code, [0x24, ...index]);
-    return Object.assign(new I64([0x23, ...index]), { set });
+    const set = (value: I64): void => this.#push(value.code, [0x24, index]);
+    return Object.assign(new I64([0x23, index]), { set });
   }
 
   if(condition: I32, then: () => void, otherwise?: () => void): void {
@@ -232,7 +233,7 @@ export class Code {
 
   /** Writes one byte sixteen times from `address` + `offset` on. */
   fill(address: I32, offset: number, byte: number): void {
-    this.#push(address.code, all(byte).code, [0xfd, 0x0b, 0, ...unsigned(offset)]);
+    this.#push(address.code, all(byte).code, [0xfd, 0x0b, 0, unsigned(offset)]);
   }
 
   #local<T extends { code: Bytes }>(
@@ -242,9 +243,9 @@ export class Code {
   ): Variable<T> {
     const index = unsigned(this.#parameters + this.locals.length);
     this.locals.push(TYPES[type]);
-    const set = (next: T): void => this.#push(next.code, [0x21, ...index]);
+    const set = (next: T): void => this.#push(next.code, [0x21, index]);
     set(value);
-    return Object.assign(wrap([0x20, ...index]), { set });
+    return Object.assign(wrap([0x20, index]), { set });
   }
 
   #push(...parts: Bytes[]): void {
@@ -263,26 +264,31 @@ export function assemble(
 ): Uint8Array<ArrayBuffer> {
   const code = new Code(parameters);
   write(code);
-  // The end of the function must be unreachable by then: every path has returned.
   const locals = list(code.locals.map((type) => [1, type]));
-  const body = flat([locals, code.bytes, 0x00, 0x0b]);
-  return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-    ...section(1, [[0x60, ...list(new Array<Bytes>(parameters).fill([TYPES.i32])), 1, TYPES.i32]]),
-    ...section(3, [[0]]),
-    ...section(5, [[1, pages, pages]]),
-    ...section(6, new Array<Bytes>(code.globals).fill([TYPES.i64, 1, 0x42, 0, 0x0b])),
-    ...section(7, [
-      [...name("run"), 0, 0],
-      [...name("memory"), 2, 0],
+  const unreachable = 0x00; // every path has returned before the end
+  return Uint8Array.from(
+    flat([
+      [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      section(1, [[0x60, list(new Array<Bytes>(parameters).fill([TYPES.i32])), 1, TYPES.i32]]),
+      section(3, [[0]]),
+      section(5, [[1, pages, pages]]),
+      section(6, new Array<Bytes>(code.globals).fill([TYPES.i64, 1, 0x42, 0, 0x0b])),
+      section(7, [
+        [name("run"), 0, 0],
+        [name("memory"), 2, 0],
+      ]),
+      section(10, [sized([locals, code.bytes, unreachable, 0x0b])]),
     ]),
-    ...section(10, [[unsigned(body.length), body]]),
-  ]);
+  );
 }
 
-function section(id: number, entries: readonly Bytes[]): number[] {
-  const content = flat(list(entries));
-  return flat([id, unsigned(content.length), content]);
+function section(id: number, entries: readonly Bytes[]): Bytes {
+  return [id, sized(list(entries))];
+}
+
+function sized(tree: Bytes): Bytes {
+  const content = flat(tree);
+  return [unsigned(content.length), content];
 }
 
 function flat(tree: Bytes, into: number[] = []): number[] {
@@ -294,21 +300,20 @@ function flat(tree: Bytes, into: number[] = []): number[] {
 }
 
 function list(entries: readonly Bytes[]): Bytes {
-  return [unsigned(entries.length), ...entries];
+  return [unsigned(entries.length), entries];
 }
 
 function name(text: string): Bytes {
-  return [text.length, ...new TextEncoder().encode(text)];
+  return [text.length, [...text].map((character) => character.charCodeAt(0))];
 }
 
 /** LEB128, as are all integers of the format. */
 function unsigned(value: number): Bytes {
-  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...unsigned(value >>> 7)];
+  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, unsigned(value >>> 7)];
 }
 
-function signed(value: bigint): Bytes {
-  const low = Number(value & 0x7fn);
-  const high = value >> 7n;
-  const done = high === (low & 0x40 ? -1n : 0n);
-  return done ? [low] : [low | 0x80, ...signed(high)];
+function signed(value: number): Bytes {
+  const low = value & 0x7f;
+  const high = value >> 7;
+  return high === (low & 0x40 ? -1 : 0) ? [low] : [low | 0x80, signed(high)];
 }

@@ -49,7 +49,7 @@ function writeScan(f: Code): void {
   const carried = (): Variable<I64> => {
     const global = f.global();
     const local = f.i64(global);
-    f.if(fresh, () => local.set(i64(0n)));
+    f.if(fresh, () => local.set(i64(0)));
     carries.push({ local, global });
     return local;
   };
@@ -77,7 +77,7 @@ function writeScan(f: Code): void {
   const textEnd = f.i32(available.plus(WINDOW_START));
   for (let offset = 0; offset < 2 * BLOCK; offset += 16) f.fill(textEnd, offset, code(" "));
 
-  const bad = f.i64(i64(0n));
+  const bad = f.i64(i64(0));
   const giveUpIf = (condition: I32): void => f.if(condition, () => f.return(i32(BROKEN)));
 
   f.while(position.below(end), () => {
@@ -86,7 +86,7 @@ function writeScan(f: Code): void {
       joined(block.map((bytes) => test(bytes).bits().wide()));
     const every = (character: string): I64 => mask((bytes) => bytes.equals(code(character)));
     const afterwards = (marks: I64, before: Variable<I64>): I64 => marks.up(1).or(before);
-    bad.set(i64(0n));
+    bad.set(i64(0));
     const refuse = (marks: I64): void => bad.set(bad.or(marks));
 
     // Strings: a quote that no backslash escapes begins or ends one.
@@ -95,13 +95,13 @@ function writeScan(f: Code): void {
     f.if(anyOf(backslashes).or(escaped.narrow()), () => {
       const marks = f.i64(joined(backslashes.map((bytes) => bytes.bits().wide())).without(escaped));
       const covered = f.i64(escaped);
-      escaped.set(i64(0n));
+      escaped.set(i64(0));
       f.while(marks.isSet(), () => {
         const index = f.i64(marks.lowestIndex());
         giveUpIf(isEscape(f, f.i32(position.plus(index.narrow()))).isZero());
-        covered.set(covered.or(i64(2n).up(index)));
-        escaped.set(escaped.or(i64(1n).up(index).down(63)));
-        marks.set(marks.without(i64(3n).up(index)));
+        covered.set(covered.or(i64(2).up(index)));
+        escaped.set(escaped.or(i64(1).up(index).down(63)));
+        marks.set(marks.without(i64(3).up(index)));
       });
       quotes.set(quotes.without(covered));
     });
@@ -115,18 +115,18 @@ function writeScan(f: Code): void {
     // Containers: push and pop, and note which bytes belong to an object and which to none.
     const isBracket = (bytes: V128): V128 => bytes.or(0x26).equals(0x7f); // []{} and a few that no token begins with
     const brackets = f.i64(mask(isBracket).and(outside));
-    const openers = f.i64(i64(0n));
-    const objects = f.i64(i64(0n));
-    const top = f.i64(i64(0n).minus(depth.isZero().wide()));
-    const unowned = f.i64(i64(-1n));
+    const openers = f.i64(i64(0));
+    const objects = f.i64(i64(0));
+    const top = f.i64(i64(0).minus(depth.isZero().wide()));
+    const unowned = f.i64(i64(-1));
     const left = f.i64(brackets);
     f.while(left.isSet(), () => {
-      const bit = f.i64(left.and(i64(0n).minus(left)));
-      const upTo = f.i64(bit.xor(bit.minus(i64(1n))));
+      const bit = f.i64(left.and(i64(0).minus(left)));
+      const upTo = f.i64(bit.xor(bit.minus(i64(1))));
       objects.set(objects.or(inObject.and(unowned).and(upTo)));
       unowned.set(unowned.without(upTo));
       const bracket = f.i32(position.plus(left.lowestIndex().narrow()).byte());
-      const isObject = (opener: I32): I64 => i64(0n).minus(opener.equals(code("{")).wide());
+      const isObject = (opener: I32): I64 => i64(0).minus(opener.equals(code("{")).wide());
       f.if(
         bracket.equals(code("{")).or(bracket.equals(code("["))),
         () => {
@@ -146,7 +146,7 @@ function writeScan(f: Code): void {
             depth.isZero(),
             () => {
               top.set(top.or(unowned));
-              inObject.set(i64(0n));
+              inObject.set(i64(0));
             },
             () => inObject.set(isObject(depth.minus(1).byte())),
           );
@@ -161,7 +161,7 @@ function writeScan(f: Code): void {
     const commas = f.i64(every(",").and(outside));
     const colons = f.i64(every(":").and(outside));
     const separators = f.i64(commas.or(colons).or(brackets));
-    const white = f.i64(i64(0n));
+    const white = f.i64(i64(0));
     const lowest = block.reduce((least, bytes) => least.least(bytes));
     f.if(lowest.atMost(code(" ")).any(), () => {
       const controls = f.i64(mask((bytes) => bytes.below(code(" "))));
@@ -202,7 +202,7 @@ function writeScan(f: Code): void {
     const dots = f.i64(every(".").and(outside));
     const known = f.i64(digits.or(minuses).or(dots).or(literalBefore));
     const words = f.i64(starts.without(digits.or(minuses)));
-    literalBefore.set(i64(0n));
+    literalBefore.set(i64(0));
     f.while(words.isSet(), () => {
       const index = f.i64(words.lowestIndex());
       const at = f.i32(position.plus(index.narrow()));
@@ -222,15 +222,15 @@ function writeScan(f: Code): void {
           .or(follower.atMost(code(" ")))
           .isZero(),
       );
-      const length = f.i64(i64(15n).or(isFalse.wide().up(4)));
-      known.set(known.or(length.up(index)));
-      literalBefore.set(literalBefore.or(length.down(1).down(i64(63n).minus(index))));
-      words.set(words.and(words.minus(i64(1n))));
+      const cover = f.i64(i64(15).or(isFalse.wide().up(4)));
+      known.set(known.or(cover.up(index)));
+      literalBefore.set(literalBefore.or(cover.down(1).down(i64(63).minus(index))));
+      words.set(words.and(words.minus(i64(1))));
     });
 
     // Numbers: what is left must be exponents, rarer still.
     const rest = f.i64(scalars.xor(known));
-    const exponents = f.i64(i64(0n));
+    const exponents = f.i64(i64(0));
     f.if(rest.or(exponentBefore).or(signBefore).isSet(), () => {
       exponents.set(mask((bytes) => bytes.or(0x20).equals(code("e"))).and(rest));
       const pluses = f.i64(rest.xor(exponents));
