@@ -64,7 +64,11 @@ export function provide(needs: ReadonlySet<Need>): Provision {
 
 function isThere(need: Need): boolean {
   if (need === "chromium" && process.env.CHANNEL_TEST_CHROMIUM) return true;
-  if (need === "python" && !run(["python3", "-c", "import venv, ensurepip"]).ok) return false;
+  if (
+    need === "python" &&
+    !run(["python3", "-c", "import sys, venv, ensurepip; assert sys.version_info >= (3, 10)"]).ok
+  )
+    return false;
   return PROGRAMS[need].names.every((group) => group.some((name) => Bun.which(name) !== null));
 }
 
