@@ -71,9 +71,13 @@ export class RedisLink {
       // A master that was demoted goes on answering, and what is published there reaches its own subscribers only.
       failoverDetector: address.kind === "sentinel",
     });
+    this.#redis.on("connecting", () => {
+      this.#reason = null;
+    });
     this.#redis.on("ready", () => this.#opened());
     this.#redis.on("error", (error: unknown) => {
-      this.#reason = this.#describe(error);
+      // The first error of a try is its cause: a refusal is followed by the end of the connection.
+      this.#reason ??= this.#describe(error);
       if (!this.#open) this.#lost(this.#reason);
     });
     this.#redis.on("close", () => this.#lost(this.#reason ?? "the connection was closed"));
@@ -129,7 +133,6 @@ export class RedisLink {
   #opened(): void {
     if (this.#stopped) return;
     this.#open = true;
-    this.#reason = null;
     if (this.#address.kind === "cluster") void this.#learnNodes();
     this.#owner.opened(this.#redis);
   }

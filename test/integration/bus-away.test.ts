@@ -1,0 +1,369 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import type { Bus } from "../../src/bus/bus.ts";
+import { createRedisBus } from "../../src/bus/redis.ts";
+import { Backend, Heard, type LogEntry, recordingLog, Settled } from "./bus-rig.ts";
+import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
+
+const MAX_PAYLOAD = 4 * 1024 * 1024;
+/** Within this the subscription is back after Redis is (bridge.md), and a push settled, in ms. */
+const PROMISED = 2000;
+
+const ends: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+async function redisProcess(args?: readonly string[]): Promise<RedisProcess> {
+  const redis = await startRedis(args);
+  ends.push(() => redis.stop());
+  return redis;
+}
+
+async function backendAt(port: number): Promise<Backend> {
+  const backend = await Backend.connect(port);
+  ends.push(() => backend.close());
+  return backend;
+}
+
+interface Started {
+  readonly bus: Bus;
+  readonly heard: Heard;
+  readonly entries: LogEntry[];
+  text(): string;
+}
+
+async function startBus(url: string): Promise<Started> {
+  const { log, entries, text } = recordingLog();
+  const heard = new Heard();
+  const bus = createRedisBus({ url, maxPayload: MAX_PAYLOAD, log });
+  ends.push(() => bus.stop());
+  await bus.start(heard);
+  return { bus, heard, entries, text };
+}
+
+async function startLive(url: string): Promise<Started> {
+  const started = await startBus(url);
+  await untilLive(started, true);
+  return started;
+}
+
+async function untilLive({ bus, heard }: Started, live: boolean): Promise<void> {
+  while (bus.state.live !== live) await heard.changes.next();
+}
+
+/** What an operator sees; debug is for us. */
+function told(entries: readonly LogEntry[]): string[] {
+  return entries.filter(({ level }) => level !== "debug").map(({ message }) => message);
+}
+
+const LOST = "Redis lost, trying until it is back";
+const NONE = "no Redis yet, trying until it is there";
+const CONNECTED = "Redis connected";
+
+describe("Redis is away", () => {
+  test("a start without it resolves, refuses at once, says so once, and goes on when it is there", async () => {
+    const redis = await redisProcess();
+    await redis.down();
+    const before = performance.now();
+    const started = await startBus(redis.url);
+    const { bus, heard, entries } = started;
+    expect(performance.now() - before).toBeLessThan(PROMISED);
+    expect(bus.state).toMatchObject({ live: false, gaps: 0 });
+    expect(bus.state.detail).toBe(`cannot reach 127.0.0.1:${redis.port}: connection refused`);
+    const receipt = new Settled();
+    bus.publish("from:a:b", "1", receipt);
+    expect(receipt.times).toBe(1);
+    expect(await receipt.promise).toBe(false);
+    // Several tries, none of which is told.
+    await Bun.sleep(600);
+    expect(told(entries)).toEqual([NONE]);
+    expect(heard.changes.all).toEqual([]);
+    await redis.restart();
+    const back = performance.now();
+    await untilLive(started, true);
+    expect(performance.now() - back).toBeLessThan(PROMISED);
+    expect(told(entries)).toEqual([NONE, CONNECTED]);
+    expect(heard.changes.all).toHaveLength(1);
+    expect(bus.state.gaps).toBe(0);
+    const backend = await backendAt(redis.port);
+    await backend.publish("to:after:start", "x");
+    expect((await heard.on("to:after:start")).toString()).toBe("x");
+  });
+
+  test("lost and back: told once each, one gap, subscribed again in time, nothing sent late", async () => {
+    const redis = await redisProcess();
+    const started = await startLive(redis.url);
+    const { bus, heard, entries } = started;
+    redis.kill("SIGKILL");
+    await untilLive(started, false);
+    expect(bus.state).toMatchObject({ live: false, gaps: 1 });
+    const late = new Settled();
+    bus.publish("from:late:one", "late", late);
+    expect(await late.promise).toBe(false);
+    await Bun.sleep(400);
+    await redis.restart();
+    const back = performance.now();
+    const backend = await backendAt(redis.port);
+    // By what Redis knows, not by what the bus says.
+    while ((await backend.publish("to:probe:event", "probe")) === 0) await Bun.sleep(5);
+    expect(performance.now() - back).toBeLessThan(PROMISED);
+    await untilLive(started, true);
+    expect(bus.state).toMatchObject({ live: true, gaps: 1 });
+    expect((await heard.on("to:probe:event")).toString()).toBe("probe");
+    const now = new Settled();
+    bus.publish("from:after:loss", "now", now);
+    expect(await now.promise).toBe(true);
+    expect((await backend.heard.next()).name.toString()).toBe("from:after:loss");
+    expect(heard.changes.all.map(({ live }) => live)).toEqual([true, false, true]);
+    expect(told(entries)).toEqual([CONNECTED, LOST, CONNECTED]);
+  });
+
+  test.each(["channel-hears", "channel-speaks"])(
+    "the connection %s killed alone is a gap, and heals",
+    async (name) => {
+      const redis = await redisProcess();
+      const started = await startLive(redis.url);
+      const { bus, heard } = started;
+      const backend = await backendAt(redis.port);
+      const clients = String(await backend.command("client", "list"));
+      const id = new RegExp(`id=(\\d+) .*name=${name} `).exec(clients)?.[1] ?? "";
+      expect(await backend.command("client", "kill", "id", id)).toBe(1);
+      await untilLive(started, false);
+      await untilLive(started, true);
+      expect(bus.state.gaps).toBe(1);
+      expect(heard.changes.all.map(({ live }) => live)).toEqual([true, false, true]);
+      expect(await backend.publish("to:healed:a", "1")).toBe(1);
+      await heard.on("to:healed:a");
+      const receipt = new Settled();
+      bus.publish("from:healed:b", "2", receipt);
+      expect(await receipt.promise).toBe(true);
+      await backend.on("from:healed:b");
+    },
+  );
+
+  test("frozen: open pushes fail in order within 2 s, later ones at once, and none arrives twice", async () => {
+    const redis = await redisProcess();
+    const started = await startLive(redis.url);
+    const { bus, entries } = started;
+    const backend = await backendAt(redis.port);
+    redis.kill("SIGSTOP");
+    const order: string[] = [];
+    const settled = Promise.withResolvers<void>();
+    const begin = performance.now();
+    for (let i = 0; i < 200; i++) {
+      bus.publish("from:frozen:push", String(i), {
+        settled: (taken) => {
+          order.push(`${i} ${taken}`);
+          if (order.length === 200) settled.resolve();
+        },
+      });
+    }
+    await settled.promise;
+    const waited = performance.now() - begin;
+    expect(waited).toBeGreaterThan(1000);
+    expect(waited).toBeLessThan(PROMISED + 100);
+    expect(order).toEqual(order.map((_, i) => `${i} false`));
+    expect(bus.state.live).toBe(false);
+    const later = new Settled();
+    bus.publish("from:frozen:later", "later", later);
+    expect(later.times).toBe(1);
+    redis.kill("SIGCONT");
+    const back = performance.now();
+    await untilLive(started, true);
+    expect(performance.now() - back).toBeLessThan(PROMISED + 500);
+    bus.publish("from:frozen:end", "end");
+    await backend.on("from:frozen:end");
+    const names = backend.heard.all.map(({ name, payload }) => `${name} ${payload}`);
+    // What Redis had been handed before it froze it may still pass on: once.
+    expect(new Set(names).size).toBe(names.length);
+    expect(names).not.toContain("from:frozen:later later");
+    expect(told(entries)).toEqual([CONNECTED, LOST, CONNECTED]);
+  }, 15_000);
+
+  test("frozen while nobody speaks is noticed too", async () => {
+    const redis = await redisProcess();
+    const started = await startLive(redis.url);
+    redis.kill("SIGSTOP");
+    const begin = performance.now();
+    await untilLive(started, false);
+    expect(performance.now() - begin).toBeLessThan(4000);
+    expect(started.bus.state.detail).toEndWith("no answer");
+  }, 10_000);
+
+  test("a subscription that falls silent alone is noticed: the other connection proves nothing", async () => {
+    const redis = await redisProcess();
+    const wire = silentWire(redis.port);
+    const started = await startLive(`redis://127.0.0.1:${wire.port}`);
+    wire.silence((sent) => sent.includes("PSUBSCRIBE") || sent.includes("psubscribe"));
+    const begin = performance.now();
+    await untilLive(started, false);
+    expect(performance.now() - begin).toBeLessThan(4000);
+    wire.heal();
+    await untilLive(started, true);
+    expect(started.bus.state.gaps).toBe(1);
+  }, 15_000);
+
+  test("a peer that accepts and says nothing, or talks another protocol, is never live and harms nothing", async () => {
+    for (const greeting of ["", "HTTP/1.1 400 Bad Request\r\n\r\n", "\0\0\0"]) {
+      const peer = Bun.listen({
+        hostname: "127.0.0.1",
+        port: 0,
+        socket: { open: (socket) => void (greeting !== "" && socket.write(greeting)), data: () => {} },
+      });
+      ends.push(() => peer.stop(true));
+      const { bus, entries } = await startBus(`redis://127.0.0.1:${peer.port}`);
+      await Bun.sleep(300);
+      expect(bus.state.live).toBe(false);
+      const receipt = new Settled();
+      bus.publish("from:no:body", "1", receipt);
+      expect(receipt.times).toBe(1);
+      expect(told(entries)).not.toContain(CONNECTED);
+      await bus.stop();
+    }
+  }, 20_000);
+
+  test("an unknown host is one sentence, and tried again", async () => {
+    const { bus, entries } = await startBus("redis://no-such-host.invalid:6379");
+    expect(bus.state.live).toBe(false);
+    expect(bus.state.detail).toStartWith("cannot reach no-such-host.invalid:6379: ");
+    expect(told(entries)).toEqual([NONE]);
+  });
+
+  test("stopping while it is away ends at once and stays ended", async () => {
+    const { bus, heard, entries } = await startBus(`redis://127.0.0.1:${freePort()}`);
+    const begin = performance.now();
+    await bus.stop();
+    expect(performance.now() - begin).toBeLessThan(1000);
+    const before = entries.length;
+    await Bun.sleep(300);
+    expect(entries.length).toBe(before);
+    expect(heard.changes.all).toEqual([]);
+  });
+});
+
+describe("Redis refuses", () => {
+  const SECRET = "p@ss:w/rd%41&é";
+  const USER = ["--user", "default", "on", `>${SECRET}`, "~*", "&*", "+@all"];
+
+  function urlWith(port: number, user: string, password: string): string {
+    return `redis://${encodeURIComponent(user)}:${encodeURIComponent(password)}@127.0.0.1:${port}`;
+  }
+
+  test("a password in the address signs in; it is in no message and no state", async () => {
+    const redis = await redisProcess(USER);
+    const started = await startLive(urlWith(redis.port, "", SECRET));
+    redis.kill("SIGKILL");
+    await untilLive(started, false);
+    await redis.restart();
+    await untilLive(started, true);
+    for (const secret of [SECRET, encodeURIComponent(SECRET)]) {
+      expect(started.text()).not.toContain(secret);
+      expect(JSON.stringify(started.heard.changes.all)).not.toContain(secret);
+    }
+  });
+
+  test("a wrong password, or none: not live, Redis' own words, no secret", async () => {
+    const redis = await redisProcess(USER);
+    const wrong = await startBus(urlWith(redis.port, "default", "wr0ng-s3cret"));
+    expect(wrong.bus.state.live).toBe(false);
+    expect(wrong.bus.state.detail).toContain("WRONGPASS");
+    expect(wrong.text() + wrong.bus.state.detail).not.toContain("wr0ng-s3cret");
+    const none = await startBus(redis.url);
+    await Bun.sleep(200);
+    expect(none.bus.state.live).toBe(false);
+    expect(none.bus.state.detail).toContain("NOAUTH");
+    expect(told(none.entries)).toEqual([NONE]);
+  });
+
+  test("who may not subscribe is never live, and says why once", async () => {
+    const redis = await redisProcess(["--user", "dumb", "on", ">x", "&from:*", "+@all"]);
+    const { bus, entries } = await startBus(urlWith(redis.port, "dumb", "x"));
+    await Bun.sleep(500);
+    expect(bus.state.live).toBe(false);
+    expect(bus.state.detail).toContain("NOPERM");
+    expect(told(entries)).toEqual([NONE]);
+  });
+
+  test("a message that Redis refuses fails alone; those around it are taken", async () => {
+    const redis = await redisProcess(["--user", "half", "on", ">x", "&to:*", "&from:good:*", "+@all"]);
+    const { bus, entries, heard } = await startLive(urlWith(redis.port, "half", "x"));
+    const backend = await backendAt(redis.port);
+    const receipts = Array.from({ length: 9 }, () => new Settled());
+    receipts.forEach((receipt, i) => {
+      bus.publish(i % 2 === 0 ? "from:good:a" : "from:bad:a", String(i), receipt);
+    });
+    const taken = await Promise.all(receipts.map(({ promise }) => promise));
+    expect(taken).toEqual(receipts.map((_, i) => i % 2 === 0));
+    expect(bus.state.live).toBe(true);
+    expect(heard.changes.all).toHaveLength(1);
+    expect(told(entries)).toEqual([CONNECTED, "Redis refused a message"]);
+    for (let i = 0; i < 9; i += 2) expect((await backend.heard.next()).payload.toString()).toBe(String(i));
+  });
+
+  test("no room for another client: tried again until there is", async () => {
+    const redis = await redisProcess(["--maxclients", "2"]);
+    const backend = await Backend.connect(redis.port);
+    const started = await startBus(redis.url);
+    await Bun.sleep(300);
+    expect(started.bus.state.live).toBe(false);
+    expect(told(started.entries)).toEqual([NONE]);
+    backend.close();
+    await untilLive(started, true);
+  });
+});
+
+/** A wire to a port that can fall silent: open, but nothing passes any more, as when a firewall forgets a connection. */
+function silentWire(port: number): {
+  readonly port: number;
+  silence(match: (sent: string) => boolean): void;
+  heal(): void;
+} {
+  interface Pair {
+    sent: string;
+    silent: boolean;
+    far: Bun.Socket | null;
+    waiting: Buffer[];
+  }
+  const pairs = new Set<Pair>();
+  const listener = Bun.listen<Pair>({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: {
+      async open(near) {
+        const pair: Pair = { sent: "", silent: false, far: null, waiting: [] };
+        near.data = pair;
+        pairs.add(pair);
+        pair.far = await Bun.connect({
+          hostname: "127.0.0.1",
+          port,
+          socket: {
+            data: (_far, chunk) => void (pair.silent || near.write(chunk)),
+            close: () => void near.end(),
+          },
+        });
+        for (const chunk of pair.waiting) pair.far.write(chunk);
+      },
+      data(near, chunk) {
+        const pair = near.data;
+        pair.sent += chunk.toString("latin1");
+        if (pair.silent) return;
+        if (pair.far === null) pair.waiting.push(Buffer.from(chunk));
+        else pair.far.write(chunk);
+      },
+      close(near) {
+        near.data.far?.end();
+        pairs.delete(near.data);
+      },
+    },
+  });
+  ends.push(() => listener.stop(true));
+  return {
+    port: listener.port,
+    silence: (match) => {
+      for (const pair of pairs) pair.silent = match(pair.sent);
+    },
+    heal: () => {
+      for (const pair of pairs) pair.silent = false;
+    },
+  };
+}

@@ -1,0 +1,119 @@
+import { Redis } from "ioredis";
+import type { BusListener, BusState, Receipt } from "../../src/bus/bus.ts";
+import type { Fields, Log } from "../../src/log.ts";
+import { Inbox, short } from "./inbox.ts";
+
+export interface Message {
+  readonly name: Buffer;
+  readonly payload: Buffer;
+}
+
+/** A listener that keeps copies of what it hears. */
+export class Heard implements BusListener {
+  readonly messages = new Inbox<Message>(
+    "bus",
+    ({ name, payload }) => `${name}: ${short(payload.toString())}`,
+  );
+  readonly changes = new Inbox<BusState>("state of the bus", (state) => JSON.stringify(state));
+
+  message(name: Buffer, payload: Buffer): void {
+    this.messages.put({ name: Buffer.from(name), payload: Buffer.from(payload) });
+  }
+
+  changed(state: BusState): void {
+    this.changes.put(state);
+  }
+
+  /** Waits for a message on a name and gives its payload. */
+  async on(name: string): Promise<Buffer> {
+    const message = await this.messages.until((each) => each.name.equals(Buffer.from(name)), name);
+    return message.payload;
+  }
+}
+
+/** A receipt that can be awaited. */
+export class Settled implements Receipt {
+  readonly #settled = Promise.withResolvers<boolean>();
+  readonly promise = this.#settled.promise;
+  /** How often it was settled: more than once is a fault. */
+  times = 0;
+
+  settled(taken: boolean): void {
+    this.times++;
+    this.#settled.resolve(taken);
+  }
+}
+
+export interface LogEntry {
+  readonly level: keyof Log;
+  readonly message: string;
+  readonly fields: Fields;
+}
+
+/** A log that a test reads. */
+export function recordingLog(): { readonly log: Log; readonly entries: LogEntry[]; text(): string } {
+  const entries: LogEntry[] = [];
+  const at =
+    (level: keyof Log) =>
+    (message: string, fields: Fields = {}) => {
+      entries.push({ level, message, fields });
+    };
+  return {
+    log: { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") },
+    entries,
+    text: () => JSON.stringify(entries),
+  };
+}
+
+/** A backend: a client of its own, with a real library. */
+export class Backend {
+  readonly #publisher: Redis;
+  readonly #subscriber: Redis;
+  readonly heard = new Inbox<Message>(
+    "backend",
+    ({ name, payload }) => `${name}: ${short(payload.toString())}`,
+  );
+
+  private constructor(publisher: Redis, subscriber: Redis) {
+    this.#publisher = publisher;
+    this.#subscriber = subscriber;
+    subscriber.on("pmessageBuffer", (_pattern: string, name: Buffer, payload: Buffer) =>
+      this.heard.put({ name: Buffer.from(name), payload: Buffer.from(payload) }),
+    );
+  }
+
+  static async connect(port: number, pattern = "from:*", password?: string): Promise<Backend> {
+    const options = {
+      host: "127.0.0.1",
+      port,
+      lazyConnect: true,
+      ...(password === undefined ? {} : { password }),
+    };
+    const publisher = new Redis(options);
+    const subscriber = new Redis(options);
+    for (const each of [publisher, subscriber]) each.on("error", () => {});
+    await Promise.all([publisher.connect(), subscriber.connect()]);
+    await subscriber.psubscribe(pattern);
+    return new Backend(publisher, subscriber);
+  }
+
+  /** How many heard it. */
+  publish(name: string | Buffer, payload: string | Buffer): Promise<number> {
+    return this.#publisher.publish(name, payload);
+  }
+
+  command(...words: [string, ...string[]]): Promise<unknown> {
+    const [name, ...args] = words;
+    return this.#publisher.call(name, ...args);
+  }
+
+  async on(name: string): Promise<Buffer> {
+    const message = await this.heard.until((each) => each.name.equals(Buffer.from(name)), name);
+    return message.payload;
+  }
+
+  close(): void {
+    this.#publisher.disconnect();
+    this.#subscriber.disconnect();
+  }
+}
