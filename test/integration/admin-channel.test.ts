@@ -138,7 +138,7 @@ for (const bus of BUSES) {
           const message = await heard.until(
             (each) => heardAs(each).channel === "crowd",
             "news of the crowd",
-            2000,
+            900,
           );
           times.push({ at: performance.now(), said: heardAs(message) });
         }
@@ -146,7 +146,7 @@ for (const bus of BUSES) {
       const members: { client: PhoenixClient; agent: string }[] = [];
       let came = 0;
       const start = performance.now();
-      while (performance.now() - start < 2500) {
+      while (performance.now() - start < 1600) {
         members.push(await joined("crowd"));
         if (++came % 3 === 0) {
           await members.shift()?.client.ask({ topic: "crowd", event: "phx_leave" });
@@ -170,7 +170,7 @@ for (const bus of BUSES) {
       let flips = 0;
       const watch = (async () => {
         for (;;) {
-          const message = await heard.until((each) => heardAs(each).channel === "flip", "flips", 800);
+          const message = await heard.until((each) => heardAs(each).channel === "flip", "flips", 700);
           if (/join|leave/.test(message.name)) times.push(performance.now());
         }
       })().catch(() => {});

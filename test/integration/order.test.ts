@@ -23,7 +23,7 @@ const KINDS = ["HS256", "EdDSA"] as const;
 type Kind = (typeof KINDS)[number];
 
 /** How long the publisher runs in each test under load. */
-const LOAD_MS = 1500;
+const LOAD_MS = 1000;
 const MEMBERS = 8;
 
 for (const bus of BUSES) {
@@ -50,7 +50,7 @@ for (const bus of BUSES) {
             );
             const memberships = (await Promise.all(members)).reduce((sum, each) => sum + each, 0);
             expect(memberships).toBeGreaterThan(MEMBERS);
-            expect(publisher.sent()).toBeGreaterThan(500);
+            expect(publisher.sent()).toBeGreaterThan(2000);
           } finally {
             await publisher.stop();
           }
@@ -176,7 +176,7 @@ function publishNumbers(world: World, topic: string): Publisher {
     const end = performance.now() + LOAD_MS;
     while (!stopped && performance.now() < end) {
       const batch: Promise<number>[] = [];
-      for (let i = 0; i < 5; i++) batch.push(world.backend.publish(`to:${topic}:n`, String(++sent)));
+      for (let i = 0; i < 40; i++) batch.push(world.backend.publish(`to:${topic}:n`, String(++sent)));
       await Promise.all(batch);
     }
     done = true;
@@ -215,7 +215,7 @@ async function wander(world: World, walk: Walk): Promise<number> {
     client.send({ joinRef, ref: joinRef, topic, event: "phx_join", payload });
     await watch.joined(joinRef);
     joins++;
-    await Bun.sleep(random.int(60));
+    await Bun.sleep(random.int(30));
     const dice = random.int(4);
     if (dice === 0) {
       client.send({ joinRef, ref: `l${ref}`, topic, event: "phx_leave" });

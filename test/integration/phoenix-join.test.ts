@@ -36,13 +36,23 @@ for (const bus of BUSES) {
           );
           const state = await client.frames.next();
           expect(state).toMatchObject({ topic, event: "presence_state", ref: null });
-          expect(Object.keys(state.payload ?? {})).toEqual(["alice"]);
+          const [conn] = String(Object(reply.payload).response.id).split(":");
+          expect(state.payload).toEqual({
+            alice: {
+              metas: [
+                {
+                  phx_ref: expect.stringMatching(new RegExp(`^${conn}\\.\\d+$`)),
+                  online_at: expect.stringMatching(/^\d{13}$/),
+                },
+              ],
+            },
+          });
           const diff = await client.frames.next();
           expect(diff).toMatchObject({
             topic,
             event: "presence_diff",
             ref: null,
-            payload: { joins: { alice: {} }, leaves: {} },
+            payload: { joins: Object(state.payload), leaves: {} },
           });
           if (v2) {
             expect(reply.joinRef).toBe("3");

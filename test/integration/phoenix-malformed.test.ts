@@ -95,7 +95,7 @@ async function expectMalformed<T>(
 }
 
 for (const vsn of VERSIONS) {
-  describe(`a frame that does not decode, ${vsn}`, () => {
+  describe.concurrent(`a frame that does not decode, ${vsn}`, () => {
     test("is answered with what is wrong, and the socket stays", async () => {
       await expectMalformed(
         [...TEXTS.both, ...TEXTS[vsn]],

@@ -51,6 +51,26 @@ describe("addresses", () => {
     expect((await refused("/a-websocket?vsn=2.0.0")).status).toBe(404);
   });
 
+  test("lie below base_path where there is one", async () => {
+    const based = await startWorld("embedded", { toml: `base_path = "/live"\n` });
+    try {
+      await (await based.connect({ path: "/live/websocket" })).fence();
+      await (await based.connect({ path: "/live/socket/websocket" })).fence();
+      const answer = await openWebSocket(`${based.channel.url}/websocket?vsn=2.0.0`);
+      expect(answer.status).toBe(404);
+    } finally {
+      await based.stop();
+    }
+  });
+
+  test("compress nothing, whatever is offered", async () => {
+    const client = await world.connect({
+      headers: { "sec-websocket-extensions": "permessage-deflate; client_max_window_bits" },
+    });
+    expect(client.socket.headers.get("sec-websocket-extensions")).toBeUndefined();
+    await client.fence();
+  });
+
   test("a request that is no upgrade is refused with 426 and a sentence", async () => {
     const refusal = await refused("/websocket?vsn=2.0.0", { connection: "", upgrade: "" });
     expect(refusal.status).toBe(426);

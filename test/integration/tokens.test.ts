@@ -259,6 +259,48 @@ describe("expiry = close", () => {
       await client.frames.until((each) => each.event === "phx_error", "phx_error", OVER_MS);
     }, 20_000);
 
+    test("together with many others ends them spread over some seconds", async () => {
+      const SOCKETS = 16;
+      const EACH = 100;
+      const clients = await Promise.all(Array.from({ length: SOCKETS }, () => world.connect()));
+      const token = world.token("many *", { exp: nearlyOver() + 1 });
+      const payload = JSON.stringify({ token });
+      for (const client of clients) {
+        const topics = Array.from({ length: EACH }, (_, i) => `many ${i}`);
+        client.sendTogether(
+          topics.map((topic) => ({ joinRef: topic, ref: topic, topic, event: "phx_join", payload })),
+        );
+        for (const topic of topics) expect((await client.reply(topic)).status).toBe("ok");
+      }
+      const times = await Promise.all(
+        clients.map(async (client) => {
+          const own: number[] = [];
+          while (own.length < EACH) {
+            await client.frames.until((each) => each.event === "phx_error", "phx_error", OVER_MS);
+            own.push(performance.now());
+          }
+          return own;
+        }),
+      );
+      expect(Math.max(...times.flat()) - Math.min(...times.flat())).toBeWithin(1000, OVER_MS);
+    }, 25_000);
+
+    test("is looked at only when joining where expiry = join", async () => {
+      const lenient = await startWorld("embedded", { toml: `expiry = "join"\n` });
+      try {
+        const token = lenient.token("room", { exp: inSeconds(1 - LEEWAY) });
+        const client = await lenient.connect({ params: { userToken: token } });
+        expect((await client.join("room")).status).toBe("ok");
+        await Bun.sleep(6000);
+        expect((await client.ask({ topic: "room", event: "news" })).status).toBe("ok");
+        expect(client.socket.isClosed).toBe(false);
+        expect(client.frames.all.filter((each) => each.event === "phx_error")).toEqual([]);
+        expect((await client.join("room")).response).toEqual({ reason: "token expired" });
+      } finally {
+        await lenient.stop();
+      }
+    }, 20_000);
+
     test("leaves alone what was left or joined again with a longer one", async () => {
       const client = await world.connect();
       await client.join("left", { token: world.token("left", { exp: nearlyOver() }) });
@@ -284,22 +326,4 @@ describe("expiry = close", () => {
     expect(await outcome({ nbf: inSeconds(3) })).toBe("ok");
     expect(await outcome({ nbf: inSeconds(30) })).toEqual({ reason: "unauthorized" });
   });
-});
-
-describe("expiry = join", () => {
-  test("looks only when joining", async () => {
-    const world = await startWorld("embedded", { toml: `expiry = "join"\n` });
-    try {
-      const token = world.token("room", { exp: inSeconds(1 - LEEWAY) });
-      const client = await world.connect({ params: { userToken: token } });
-      expect((await client.join("room")).status).toBe("ok");
-      await Bun.sleep(6000);
-      expect((await client.ask({ topic: "room", event: "news" })).status).toBe("ok");
-      expect(client.socket.isClosed).toBe(false);
-      expect(client.frames.all.filter((each) => each.event === "phx_error")).toEqual([]);
-      expect((await client.join("room")).response).toEqual({ reason: "token expired" });
-    } finally {
-      await world.stop();
-    }
-  }, 20_000);
 });

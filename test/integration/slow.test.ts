@@ -1,0 +1,62 @@
+import { describe, expect, test } from "bun:test";
+import { VERSIONS } from "./phoenix-client.ts";
+import { BUSES, startWorld } from "./world.ts";
+
+const SIZE = 60_000;
+/** Enough to fill what the kernel buffers for a connection on loopback, and the client's own budget behind it. */
+const COUNT = 400;
+
+describe.concurrent("a client too slow to read", () => {
+  for (const bus of BUSES) {
+    test(`is cut off, its presence ends, and others miss nothing, on ${bus}`, async () => {
+      const world = await startWorld(bus, {
+        toml: `presence_window = "10ms"\n[limits]\nmax_payload = "64KiB"\nmax_buffered_per_client = "256KiB"\n`,
+      });
+      try {
+        const quick = await world.connect();
+        await quick.join("busy", { token: world.token("busy", { id: "quick" }) });
+        const slow = await Promise.all(VERSIONS.map((vsn) => world.connect({ vsn })));
+        for (const client of slow) {
+          await client.join("busy", { token: world.token("busy", { id: "slow" }) });
+          await client.fence();
+          client.socket.pause();
+        }
+        const fill = "x".repeat(SIZE);
+        for (let i = 0; i < COUNT; i++) {
+          await world.backend.publish("to:busy:n", JSON.stringify({ i, fill }));
+        }
+        // Cut off while they still don't read.
+        let left = 0;
+        for (const { event, payload } of quick.frames.all.concat()) {
+          if (event === "presence_diff") left += (Object(Object(payload).leaves.slow).metas ?? []).length;
+        }
+        quick.frames.take();
+        while (left < slow.length) {
+          const { payload } = await quick.event("presence_diff");
+          left += (Object(Object(payload).leaves.slow).metas ?? []).length;
+        }
+
+        await world.backend.publish("to:busy:last", "1");
+        await quick.event("last");
+        const numbers = quick.frames.all
+          .filter((each) => each.event === "n")
+          .map((each) => Object(each.payload).i);
+        expect(numbers).toEqual(Array.from({ length: COUNT }, (_, i) => i));
+
+        // What the slow ones did get has no holes, and no close frame came behind it.
+        for (const client of slow) {
+          client.socket.resume();
+          expect((await client.socket.closed).code).toBe(1006);
+          const got = client.frames.all
+            .filter((each) => each.event === "n")
+            .map((each) => Object(each.payload).i);
+          expect(got).toEqual(Array.from({ length: got.length }, (_, i) => i));
+          expect(got.length).toBeLessThan(COUNT);
+        }
+        expect(world.channel.lines.filter((each) => each.level === "error")).toEqual([]);
+      } finally {
+        await world.stop();
+      }
+    }, 30_000);
+  }
+});
