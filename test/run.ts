@@ -138,10 +138,17 @@ async function main(args: readonly string[]): Promise<number> {
   for (const [suite, paths] of files) {
     const lacking = (SUITES[suite]?.needs ?? []).flatMap((need) => missing.get(need) ?? []);
     if (suite !== "unit" && !built) lacking.push("the executable");
+    // Without a name bun test would run whatever it finds.
+    if (paths.length === 0) lacking.push("test files");
     if (lacking.length === 0) await runSuite(suite, paths, env);
     else {
       const failures = lacking.map((what) => `not run for want of ${what}`);
-      await timed(suite, async () => ({ passed: 0, failed: paths.length, skipped: 0, failures }));
+      await timed(suite, async () => ({
+        passed: 0,
+        failed: Math.max(1, paths.length),
+        skipped: 0,
+        failures,
+      }));
     }
   }
   return summarize();
