@@ -244,6 +244,10 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const scheme = config.tls === null ? "http" : "https";
   const url = `${scheme}://${config.host.includes(":") ? `[${config.host}]` : config.host}:${server.port}${config.basePath}`;
   log.info("listening", { url, bus: bus.kind });
+  if (admin.signInCode !== null) {
+    const link = `${config.publicUrl ?? url}/admin/sign_in?code=${admin.signInCode}`;
+    log.info("no admin_secret is set: this link signs an administrator in, once", { link });
+  }
   return { url, stop };
 }
 

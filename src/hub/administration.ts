@@ -12,44 +12,60 @@ const MAX_NAMES = 1000;
 /** Where the events of the `admin` channel go: local members of `admin`, and backends. */
 export type Announce = (event: string, payload: string) => void;
 
+/** What is to be told of one channel's members, and from when on it may be. */
 interface Turn {
   channel: Channel;
-  /** When the next event of the channel may go out (`performance.now()`). */
+  /** `performance.now()`. */
   due: number;
   joined: string | null;
   left: string | null;
 }
 
-/** The events of the `admin` channel: which channels there are, and who is in them. */
+/**
+ * The events of the `admin` channel: which channels there are, and who is in them. They are told when the present turn
+ * of the event loop ends, in their order, each with its list as it is then.
+ */
 export class Administration {
-  readonly #channels: ReadonlyMap<string, Channel>;
+  /** The names of channels that have members, and of those that always exist. */
+  readonly #open: Set<string>;
+  readonly #permanent: readonly string[];
   readonly #announce: Announce;
+  /** `channel.add` and `channel.remove` not yet told. */
+  #changes: { readonly event: string; readonly channel: string }[] = [];
   /** By name: a channel that closes and opens again is still the same to those who read. */
   readonly #turns = new Map<string, Turn>();
+  /** Those among them that may be told now. */
+  readonly #ready = new Set<Turn>();
+  #telling: NodeJS.Immediate | null = null;
   #timer: Timer | null = null;
-  #names: string | null = null;
-  /** The channels that `#names` names. */
-  #listed: ReadonlySet<string> = new Set();
 
-  constructor(channels: ReadonlyMap<string, Channel>, announce: Announce) {
-    this.#channels = channels;
+  constructor(permanent: readonly string[], announce: Announce) {
+    this.#open = new Set(permanent);
+    this.#permanent = permanent;
     this.#announce = announce;
   }
 
-  opened(channel: Channel): void {
-    if (this.#channels.size <= MAX_NAMES) this.#names = null;
-    this.#announce("channel.add", this.#withNames(channel));
+  /** Whether a channel has members, or always exists. */
+  knows(channel: Channel): boolean {
+    return this.#open.has(channel.name);
   }
 
-  /** What waits for its turn is not told any more: that the channel is gone says it. */
+  /** A channel has a member. Told when it is the first. */
+  opened(channel: Channel): void {
+    if (this.#open.has(channel.name)) return;
+    this.#open.add(channel.name);
+    this.#change("channel.add", channel);
+  }
+
+  /** A channel has no member. What waits for its turn is not told any more: that the channel is gone says it. */
   closed(channel: Channel): void {
+    if (this.#permanent.includes(channel.name) || !this.#open.delete(channel.name)) return;
     const turn = this.#turns.get(channel.name);
     if (turn !== undefined) {
       turn.joined = null;
       turn.left = null;
     }
-    if (this.#listed.has(channel.name)) this.#names = null;
-    this.#announce("channel.remove", this.#withNames(channel));
+    this.#change("channel.remove", channel);
   }
 
   joined(member: Member): void {
@@ -69,11 +85,17 @@ export class Administration {
     return `{"channel":${JSON.stringify(channel.name)},"agents":${agents(channel)}}`;
   }
 
-  /** Tells what still waits for its turn. */
+  /** Tells all that is not yet told. */
   stop(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    for (const turn of this.#turns.values()) this.#flush(turn);
+    for (const turn of this.#turns.values()) this.#ready.add(turn);
+    this.#tell();
+  }
+
+  #change(event: string, channel: Channel): void {
+    this.#changes.push({ event, channel: channel.name });
+    this.#telling ??= setImmediate(() => this.#tell());
   }
 
   #turn(channel: Channel): Turn {
@@ -83,9 +105,12 @@ export class Administration {
     return turn;
   }
 
-  /** Speaks now if the channel's last event is long enough ago, else when it is. */
+  /** Lets a channel speak if its last event is long enough ago, else when it is. */
   #take(turn: Turn): void {
-    if (turn.due <= performance.now()) this.#flush(turn);
+    if (turn.due <= performance.now()) {
+      this.#ready.add(turn);
+      this.#telling ??= setImmediate(() => this.#tell());
+    }
     this.#timer ??= setTimeout(() => this.#next(), PAUSE);
   }
 
@@ -95,12 +120,28 @@ export class Administration {
     for (const [name, turn] of this.#turns) {
       if (turn.due > now) continue;
       if (turn.joined === null && turn.left === null) this.#turns.delete(name);
-      else this.#flush(turn);
+      else this.#ready.add(turn);
     }
+    this.#tell();
     if (this.#turns.size > 0) this.#timer = setTimeout(() => this.#next(), PAUSE);
   }
 
-  #flush(turn: Turn): void {
+  #tell(): void {
+    if (this.#telling !== null) clearImmediate(this.#telling);
+    this.#telling = null;
+    const changes = this.#changes;
+    this.#changes = [];
+    if (changes.length > 0) {
+      const names = this.#names();
+      for (const { event, channel } of changes) {
+        this.#announce(event, `{"channel":${JSON.stringify(channel)},${names}}`);
+      }
+    }
+    for (const turn of this.#ready) this.#tellMembers(turn);
+    this.#ready.clear();
+  }
+
+  #tellMembers(turn: Turn): void {
     const { channel, joined, left } = turn;
     turn.joined = null;
     turn.left = null;
@@ -112,21 +153,14 @@ export class Administration {
     if (left !== null) this.#announce("channel.leave", `{"agent":${JSON.stringify(left)},${list}`);
   }
 
-  #listNames(): string {
+  #names(): string {
     const names: string[] = [];
-    for (const name of this.#channels.keys()) {
+    for (const name of this.#open) {
       if (names.length === MAX_NAMES) break;
       names.push(name);
     }
-    this.#listed = new Set(names);
-    return JSON.stringify(names);
-  }
-
-  #withNames(channel: Channel): string {
-    const total = this.#channels.size;
-    this.#names ??= this.#listNames();
-    const cut = total > MAX_NAMES ? `,"total":${total}` : "";
-    return `{"channel":${JSON.stringify(channel.name)},"channels":${this.#names}${cut}}`;
+    const cut = this.#open.size > MAX_NAMES ? `,"total":${this.#open.size}` : "";
+    return `"channels":${JSON.stringify(names)}${cut}`;
   }
 }
 

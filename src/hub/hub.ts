@@ -82,7 +82,7 @@ export class Hub implements BusListener {
         },
       );
     });
-    this.#administration = new Administration(this.#channels, (event, payload) => {
+    this.#administration = new Administration(PERMANENT, (event, payload) => {
       this.broadcast("admin", jsonMessage(event, payload));
       this.#export("admin", event, payload);
     });
@@ -127,16 +127,16 @@ export class Hub implements BusListener {
     if (known !== undefined) return known;
     const channel = this.#create(name);
     this.#channels.set(name, channel);
-    this.#administration.opened(channel);
     return channel;
   }
 
-  /** Closes a channel in which nobody is left. */
+  /** Closes a channel in which nobody is left; backends are told when its last member left. */
   release(channel: Channel): void {
-    if (channel.members.size > 0 || channel.outlets.length > 0) return;
-    if (PERMANENT.some((name) => name === channel.name) || !this.#channels.delete(channel.name)) return;
+    if (channel.members.size > 0) return;
     this.#closeWindow(channel);
     this.#administration.closed(channel);
+    if (channel.outlets.length > 0 || PERMANENT.some((name) => name === channel.name)) return;
+    this.#channels.delete(channel.name);
   }
 
   /**
@@ -147,6 +147,7 @@ export class Hub implements BusListener {
     const { channel } = member;
     channel.members.add(member);
     this.stats.joins.accepted++;
+    this.#administration.opened(channel);
     const { presence } = channel;
     if (presence !== null) {
       presence.join(member);
@@ -268,6 +269,7 @@ export class Hub implements BusListener {
 
   #listChannels(member: Member): void {
     for (const channel of this.#channels.values()) {
+      if (!this.#administration.knows(channel)) continue;
       const list = this.#administration.list(channel);
       member.send("channel.list", list);
       this.#export("admin", "channel.list", list);

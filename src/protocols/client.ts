@@ -12,6 +12,9 @@ const LINGER_JITTER = 2_700;
 const MAX_STRIKES = 10;
 const STRIKE_WINDOW = 60_000;
 
+/** Bytes of frames that may wait behind something that is being verified, besides one of the largest frames. */
+const MAX_HELD = 64 * 1024;
+
 /** How many times its frames a second a client may send at once. */
 const BURST = 10;
 
@@ -27,8 +30,15 @@ export interface HouseOptions {
   readonly log: Log;
   /** Frames a second that one client may send. */
   readonly framesPerSecond: number;
+  /** Bytes of one client's frame. */
+  readonly maxFrame: number;
   /** Bytes that may wait for one client. */
   readonly maxBuffered: number;
+}
+
+interface Held {
+  readonly frame: string | Buffer;
+  readonly allowed: boolean;
 }
 
 /** What the clients of every protocol and transport share. */
@@ -37,6 +47,7 @@ export class House {
   readonly stats: Stats;
   readonly log: Log;
   readonly framesPerSecond: number;
+  readonly maxFrame: number;
   readonly maxBuffered: number;
   readonly #farewells = new Deadlines<Farewell>(performance.now());
 
@@ -45,6 +56,7 @@ export class House {
     this.stats = options.stats;
     this.log = options.log;
     this.framesPerSecond = options.framesPerSecond;
+    this.maxFrame = options.maxFrame;
     this.maxBuffered = options.maxBuffered;
   }
 
@@ -67,6 +79,8 @@ export interface Session {
   readonly protocol: string;
   /** A frame; `allowed` is false when the client sends more than its budget. */
   receive(frame: string | Buffer, allowed: boolean): void;
+  /** The connection is up. */
+  begin?(): void;
   /** The connection is over, or as good as: nobody may be left behind. Called once or more. */
   leave(): void;
 }
@@ -83,6 +97,10 @@ export abstract class Client implements Connection {
   session: Session | null = null;
   #dismissed = false;
   #cutOff = false;
+  #holding = false;
+  /** Frames that came while something was being verified: they are handled after it, in their order. */
+  #held: Held[] | null = null;
+  #heldBytes = 0;
   #frames: number;
   #refilledAt: number;
   /** When the last malformed frames came; `null` for the many who send none. */
@@ -132,7 +150,24 @@ export abstract class Client implements Connection {
     if (this.#dismissed) return;
     const now = performance.now();
     this.lastSeen = now;
-    this.session?.receive(frame, this.#takeFrame(now));
+    const allowed = this.#takeFrame(now);
+    if (!this.#holding) this.session?.receive(frame, allowed);
+    else this.#hold({ frame, allowed });
+  }
+
+  /**
+   * Goes on with a value, now or when it is there; what this client sends in between is held back, and no one else's.
+   * Nothing happens for a client that is gone by then.
+   */
+  after<T>(value: T | Promise<T>, then: (value: T) => void): void {
+    if (!(value instanceof Promise)) return then(value);
+    this.#holding = true;
+    void value.then((later) => {
+      this.#holding = false;
+      if (!this.open) return;
+      then(later);
+      this.#release();
+    });
   }
 
   send(frame: string | Buffer): void {
@@ -183,6 +218,7 @@ export abstract class Client implements Connection {
   protected arrive(): void {
     this.house.stats.connections.opened++;
     this.house.connections.add(this);
+    this.session?.begin?.();
   }
 
   /** To be called once, when the transport is down. */
@@ -190,6 +226,22 @@ export abstract class Client implements Connection {
     this.house.stats.connections.closed++;
     this.house.connections.remove(this);
     this.session?.leave();
+  }
+
+  #hold(held: Held): void {
+    this.#held ??= [];
+    this.#held.push(held);
+    this.#heldBytes += held.frame.length;
+    if (this.#heldBytes > this.house.maxFrame + MAX_HELD) this.dismiss(1008, "too much sent while joining");
+  }
+
+  #release(): void {
+    while (!this.#holding && this.open) {
+      const next = this.#held?.shift();
+      if (next === undefined) return;
+      this.#heldBytes -= next.frame.length;
+      this.session?.receive(next.frame, next.allowed);
+    }
   }
 
   #takeFrame(now: number): boolean {

@@ -2,6 +2,7 @@ import type { Channel, Outlet } from "../../hub/channel.ts";
 import type { Connections } from "../../hub/connections.ts";
 import type { Message } from "../../hub/message.ts";
 import type { Client } from "../client.ts";
+import type { Publisher } from "../publisher.ts";
 import { binaryAsJson, type Codec, encodeBinary, V1, V2 } from "./codec.ts";
 
 /** A wire format: everybody of one channel who has the same one gets the very same frame. */
@@ -32,11 +33,6 @@ export function formatOf(codec: Codec, binary: boolean, presence: boolean): Form
   const format = FORMATS.find((f) => f.codec === codec && f.binary === wanted && f.presence === presence);
   if (format === undefined) throw new Error("every combination has its format");
   return format;
-}
-
-/** Where frames for a topic go: Bun's server. Its result: bytes, -1 when somebody is slow, 0 when something was dropped. */
-export interface Publisher {
-  publish(topic: string, frame: string | Buffer): number;
 }
 
 /** The members of one channel who share a format: one Bun topic, one encoding for each message. */

@@ -3,8 +3,9 @@ import type { Channel } from "../../hub/channel.ts";
 import { Deadlines } from "../../hub/deadlines.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { House } from "../client.ts";
+import type { Publisher } from "../publisher.ts";
 import { WebSocketClient } from "../websocket.ts";
-import { type Format, FormatOutlet, type Publisher } from "./broadcast.ts";
+import { type Format, FormatOutlet } from "./broadcast.ts";
 import { type Codec, V1, V2 } from "./codec.ts";
 import type { Membership } from "./membership.ts";
 import { PhoenixSession } from "./session.ts";
@@ -20,8 +21,6 @@ export interface PhoenixOptions {
   readonly house: House;
   readonly publisher: Publisher;
   readonly verify: Verify;
-  /** Bytes of a client's frame. */
-  readonly maxFrame: number;
   /** Topics that one socket may join. */
   readonly maxChannels: number;
   /** Whether memberships end when their tokens do. */
@@ -47,7 +46,6 @@ export class PhoenixEndpoint {
   readonly hub: Hub;
   readonly house: House;
   readonly verify: Verify;
-  readonly maxFrame: number;
   readonly maxChannels: number;
   readonly #publisher: Publisher;
   readonly #closeOnExpiry: boolean;
@@ -57,7 +55,6 @@ export class PhoenixEndpoint {
     this.hub = options.hub;
     this.house = options.house;
     this.verify = options.verify;
-    this.maxFrame = options.maxFrame;
     this.maxChannels = options.maxChannels;
     this.#publisher = options.publisher;
     this.#closeOnExpiry = options.closeOnExpiry;

@@ -30,14 +30,6 @@ export interface Opening {
   readonly administrator: Claims | null;
 }
 
-/** Bytes of frames that may wait behind a token that is being verified, besides one of the largest frames. */
-const MAX_WAITING = 64 * 1024;
-
-interface Waiting {
-  readonly frame: string | Buffer;
-  readonly allowed: boolean;
-}
-
 /** A client that speaks Phoenix Channels, over whichever transport. */
 export class PhoenixSession implements Session {
   readonly client: Client;
@@ -46,10 +38,6 @@ export class PhoenixSession implements Session {
   readonly #memberships = new Map<string, Membership>();
   #codec: Codec | null;
   #serial = 0;
-  #verifying = false;
-  /** Frames that came while a token is being verified: they are handled after it, in their order. */
-  #waiting: Waiting[] = [];
-  #waitingBytes = 0;
 
   constructor(endpoint: PhoenixEndpoint, client: Client, opening: Opening) {
     this.#endpoint = endpoint;
@@ -80,20 +68,11 @@ export class PhoenixSession implements Session {
     this.#drop(member);
   }
 
-  receive(frame: string | Buffer, allowed: boolean): void {
-    if (!this.#verifying) return this.#handle(frame, allowed);
-    this.#waiting.push({ frame, allowed });
-    this.#waitingBytes += frame.length;
-    if (this.#waitingBytes > this.#endpoint.maxFrame + MAX_WAITING)
-      this.client.dismiss(1008, "too much sent while joining");
-  }
-
   leave(): void {
     for (const member of [...this.#memberships.values()]) this.#drop(member);
-    this.#waiting = [];
   }
 
-  #handle(data: string | Buffer, allowed: boolean): void {
+  receive(data: string | Buffer, allowed: boolean): void {
     const frame = this.#decode(data);
     if ("malformed" in frame) return this.#malformed(frame.malformed);
     if (!allowed) return this.#overBudget(frame);
@@ -148,29 +127,7 @@ export class PhoenixSession implements Session {
     }
     const token = own ?? this.#opening.token;
     if (token === null) return this.#admit(frame, { ok: false, reason: "unauthorized" }, false);
-    this.#verify(token, (verdict) => this.#admit(frame, verdict, own !== null));
-  }
-
-  /** Hands over the verdict, now or later; what this socket sends in between waits for it. */
-  #verify(token: string, then: (verdict: Verdict) => void): void {
-    const verdict = this.#endpoint.verify(token);
-    if (!(verdict instanceof Promise)) return then(verdict);
-    this.#verifying = true;
-    void verdict.then((later) => {
-      this.#verifying = false;
-      if (!this.client.open) return;
-      then(later);
-      this.#resume();
-    });
-  }
-
-  #resume(): void {
-    while (!this.#verifying && this.client.open) {
-      const next = this.#waiting.shift();
-      if (next === undefined) return;
-      this.#waitingBytes -= next.frame.length;
-      this.#handle(next.frame, next.allowed);
-    }
+    this.client.after(this.#endpoint.verify(token), (verdict) => this.#admit(frame, verdict, own !== null));
   }
 
   /** The channel for heartbeats: anybody may join it, nobody is in it. */
@@ -264,7 +221,7 @@ export class PhoenixSession implements Session {
   #renew(frame: Frame, member: Membership): void {
     const token = tokenIn(frame.payload);
     if (token === null) return this.#refuse(frame, "unauthorized");
-    this.#verify(token, (verdict) => {
+    this.client.after(this.#endpoint.verify(token), (verdict) => {
       if (!verdict.ok) return this.#refuse(frame, verdict.reason);
       const { claims } = verdict;
       if (this.#memberships.get(frame.topic) !== member) return this.#refuse(frame, "unmatched topic");
