@@ -289,7 +289,7 @@ function pubsub(_connection: RespConnection, args: readonly Buffer[], { subscrip
   const name = textOf(first);
   switch (name.toLowerCase()) {
     case "channels":
-      if (rest.length > 1) return wrongNumber("pubsub|channels");
+      if (rest.length > 1) return unknownOrWrong("PUBSUB", name);
       return reply.array(subscriptions.channels(rest[0] ?? null).map((each) => reply.bulk(keyOf(each))));
     case "numsub":
       // A flat array in RESP3 as well, as Redis answers.
@@ -322,6 +322,11 @@ function unknownCommand(name: string, args: readonly Buffer[]): Reply {
 
 function unknownSubcommand(name: string, sub: string): Reply {
   return reply.error(`ERR unknown subcommand '${quoted(sub)}'. Try ${name} HELP.`);
+}
+
+function unknownOrWrong(name: string, sub: string): Reply {
+  const what = `unknown subcommand or wrong number of arguments for '${quoted(sub)}'`;
+  return reply.error(`ERR ${what}. Try ${name} HELP.`);
 }
 
 function isClientName(text: string): boolean {

@@ -13,7 +13,7 @@ export class RespConnection implements Subscriber {
   readonly reader: RespReader;
   readonly #socket: Socket<RespConnection>;
   readonly #subscriptions: Subscriptions;
-  /** Called when something waits to be flushed that did not before. */
+  /** Called whenever more waits to be sent. */
   readonly #dirty: (connection: RespConnection) => void;
   protocol: Protocol = 2;
   name = "";
@@ -120,7 +120,7 @@ export class RespConnection implements Subscriber {
   }
 
   #queue(piece: Buffer): void {
-    if (this.#out.length === 0) this.#dirty(this);
+    this.#dirty(this);
     this.#out.push(piece);
     this.#waiting += piece.length;
   }

@@ -35,7 +35,7 @@ const FAREWELL_S = 5;
 export function listenResp(subscriptions: Subscriptions, options: RespOptions): RespListener {
   const { log } = options;
   const connections = new Set<RespConnection>();
-  /** Those with something to send that no drain will send. */
+  /** Those for which more waits than at the last flush. */
   const dirty = new Set<RespConnection>();
   let nextId = 1;
 

@@ -1,0 +1,90 @@
+import { connect, type Socket } from "node:net";
+import { PATIENCE, short } from "./inbox.ts";
+
+/** A socket that speaks bytes, to say what no client library would. Text is one character a byte. */
+export class RespClient {
+  readonly socket: Socket;
+  #received = "";
+  #closed = false;
+  #wake: (() => void)[] = [];
+
+  private constructor(socket: Socket) {
+    this.socket = socket;
+    socket.on("data", (chunk: Buffer) => {
+      this.#received += chunk.toString("latin1");
+      this.#stir();
+    });
+    // A connection cut off may end with a reset; that it ended is what counts.
+    socket.on("error", () => {});
+    socket.on("close", () => {
+      this.#closed = true;
+      this.#stir();
+    });
+  }
+
+  static async connect(port: number): Promise<RespClient> {
+    const socket = connect({ host: "127.0.0.1", port, noDelay: true });
+    await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
+    return new RespClient(socket);
+  }
+
+  send(bytes: string | Uint8Array): void {
+    this.socket.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes);
+  }
+
+  /** Waits for so many bytes and takes them. */
+  async read(length: number): Promise<string> {
+    await this.#until(() => this.#received.length >= length, `${length} bytes`);
+    const taken = this.#received.slice(0, length);
+    this.#received = this.#received.slice(length);
+    return taken;
+  }
+
+  /** Sends a request and waits for as many bytes as are expected; gives what came. */
+  async ask(request: string, expected: string): Promise<string> {
+    this.send(request);
+    return await this.read(expected.length);
+  }
+
+  /** Waits for the end of the connection; gives everything that came before it. */
+  async ended(): Promise<string> {
+    await this.#until(() => this.#closed, "the end");
+    return this.#received;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+
+  async #until(done: () => boolean, what: string): Promise<void> {
+    const deadline = performance.now() + PATIENCE;
+    while (!done()) {
+      const left = deadline - performance.now();
+      const over = this.#closed ? "the connection ended" : left <= 0 ? `not within ${PATIENCE} ms` : null;
+      if (over !== null)
+        throw new Error(`waited for ${what}: ${over}; came: ${JSON.stringify(short(this.#received))}`);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, left);
+        this.#wake.push(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+  }
+
+  #stir(): void {
+    const wake = this.#wake;
+    this.#wake = [];
+    for (const each of wake) each();
+  }
+}
+
+/** A request: an array of bulk strings. Words are one character a byte. */
+export function request(...words: readonly string[]): string {
+  return `*${words.length}\r\n${words.map((word) => `$${word.length}\r\n${word}\r\n`).join("")}`;
+}
