@@ -59,6 +59,7 @@ export interface Limits {
   readonly maxBuffered: number;
   readonly maxBufferedPerClient: number;
   readonly maxChannels: number;
+  readonly maxSubscriptions: number;
   readonly maxConnections: number;
   readonly maxConnectionsPerIp: number;
   readonly connectsPerSecondPerIp: number;
@@ -116,6 +117,7 @@ export interface Config {
   readonly tls: { readonly cert: string; readonly key: string } | null;
   /** An absolute path. */
   readonly staticPath: string | null;
+  readonly groups: boolean;
   readonly datetime: boolean;
   readonly presenceWindow: number;
   readonly shutdownGrace: number;

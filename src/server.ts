@@ -2,6 +2,7 @@ import type { Server } from "bun";
 import { createAdmin } from "./auth/admin.ts";
 import { nameCovers } from "./auth/claims.ts";
 import { createMint } from "./auth/mint.ts";
+import { isSameOrigin } from "./auth/same-origin.ts";
 import { createVerifier } from "./auth/token.ts";
 import { openBus } from "./bus/open.ts";
 import type { Config } from "./config.ts";
@@ -16,8 +17,11 @@ import { randomId } from "./hub/id.ts";
 import { count, createStats } from "./hub/stats.ts";
 import type { Log } from "./log.ts";
 import { House } from "./protocols/client.ts";
+import type { Endpoint, Welcome } from "./protocols/endpoint.ts";
+import { GroupsEndpoint, isGroupsPath } from "./protocols/groups/endpoint.ts";
 import { PhoenixEndpoint } from "./protocols/phoenix/endpoint.ts";
 import { LongPoll } from "./protocols/phoenix/longpoll.ts";
+import type { Publisher } from "./protocols/publisher.ts";
 import type { WebSocketClient } from "./protocols/websocket.ts";
 
 /** Between two looks at what is due (expired tokens, farewells), in ms. */
@@ -59,11 +63,13 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     stats,
     log,
     maxBuffered: limits.maxBufferedPerClient,
+    closeOnExpiry: config.expiry === "close",
   });
   const admin = createAdmin(config);
   const clientOf = createClientOf(config);
   const limiter = new ConnectLimiter(limits);
   const verify = createVerifier(config);
+  const publisher: Publisher = { publish: (topic, frame) => server.publish(topic, frame) };
   let draining = false;
   let closing = false;
   const http = createHttp({
@@ -80,9 +86,10 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     hub,
     house,
     verify,
-    publisher: { publish: (topic, frame) => server.publish(topic, frame) },
-    closeOnExpiry: config.expiry === "close",
+    publisher,
   });
+  const groups = new GroupsEndpoint({ ...limits, hub, house, verify, publisher });
+  const endpoints: readonly Endpoint[] = config.groups ? [phoenix, groups] : [phoenix];
   const longPoll = new LongPoll(
     phoenix,
     { take: (client) => limiter.admit(client) === null, release: (client) => limiter.release(client) },
@@ -102,7 +109,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   }
 
   /** Everything that is refused to a socket is refused before the upgrade: phoenix.js resets its back-off on open. */
-  function upgrade(request: Request, url: URL, client: Client): Response | undefined {
+  function upgrade(request: Request, url: URL, path: string, client: Client): Response | undefined {
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
       return refuse(
         { status: 426, sentence: "This address speaks WebSocket only." },
@@ -114,19 +121,29 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     if (closing) return refuse({ status: 503, sentence: "The server is shutting down." });
     const full = limiter.admit(client);
     if (full !== null) return refuse(full);
-    const visitor = { id: newId(), address: client.address, administrator: admin.upgradeClaims(request) };
-    const welcome = phoenix.welcome(request, url.searchParams, visitor);
+    const knock = {
+      path,
+      headers: request.headers,
+      query: url.searchParams,
+      id: newId(),
+      address: client.address,
+      sameOrigin: isSameOrigin(request.headers, config.publicUrl) || !request.headers.has("origin"),
+      administrator: admin.upgradeClaims(request),
+    };
+    // Whoever asks for no protocol in particular speaks Phoenix.
+    const welcome = (endpoints.find((endpoint) => endpoint.isMeant(knock)) ?? phoenix).welcome(knock);
     const refused =
-      "refusal" in welcome
-        ? refuse({ status: 403, sentence: welcome.refusal })
-        : server.upgrade(request, {
-              data: welcome.client,
-              headers: { "sec-websocket-protocol": welcome.subprotocol },
-            })
-          ? undefined
-          : refuse({ status: 400, sentence: "This is no WebSocket handshake." });
+      "refusal" in welcome ? refuse({ status: 403, sentence: welcome.refusal }) : open(request, welcome);
     if (refused !== undefined) limiter.release(client);
     return refused;
+  }
+
+  function open(request: Request, { client, subprotocol }: Welcome): Response | undefined {
+    const upgraded = server.upgrade(request, {
+      data: client,
+      headers: { "sec-websocket-protocol": subprotocol },
+    });
+    return upgraded ? undefined : refuse({ status: 400, sentence: "This is no WebSocket handshake." });
   }
 
   /** phoenix.js takes anything but a 200 for the end of all polling: what is wrong stands in the body. */
@@ -164,7 +181,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     if (path.endsWith("/longpoll")) return poll(request, url, client, bun);
     const foreign = checkHost(request.headers, config);
     if (foreign !== null) return refuse(foreign);
-    if (path.endsWith("/websocket")) return upgrade(request, url, client);
+    if (path.endsWith("/websocket") || (config.groups && isGroupsPath(path))) {
+      return upgrade(request, url, path, client);
+    }
     return http(request, path, client);
   }
 
@@ -206,7 +225,6 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   });
   const ticker = setInterval(() => {
     house.tick();
-    phoenix.tick();
     longPoll.tick();
   }, TICK);
 

@@ -188,6 +188,7 @@ export const TOP: Table<Top> = {
     path: "path",
     doc: "A folder that is served instead of the pages inside the executable.",
   },
+  groups: { kind: toggle, default: true, doc: "Whether event groups are served (AWX' protocol)." },
   datetime: { kind: toggle, default: true, doc: "Whether the channel system has its clock." },
   presenceWindow: {
     kind: duration(0, 10 * SECOND),
@@ -245,6 +246,11 @@ export const LIMITS: Table<Limits> = {
     doc: "What may wait for one slow client; at least twice max_payload.",
   },
   maxChannels: { kind: whole(1, 1_000_000), default: 100, doc: "Channels that one socket may join." },
+  maxSubscriptions: {
+    kind: whole(1, 1_000_000),
+    default: 1000,
+    doc: "Event groups that one socket may follow.",
+  },
   maxConnections: {
     kind: whole(1, 10_000_000),
     default: 100_000,

@@ -8,6 +8,8 @@ export interface Stats {
   deliveries: number;
   /** Messages of the bus that were not delivered, by reason. */
   readonly dropped: Record<DropReason, number>;
+  /** Binary messages that a client's protocol cannot carry, one for each client that did not get one. */
+  unsendable: number;
   /** Messages of clients handed to the bus; those that it did not take stand under `refused.backend_unavailable`. */
   readonly pushes: { messages: number; bytes: number };
   /** Our own notices to backends (presence, `admin`, joins, heartbeats) that the bus did not take. */
@@ -37,6 +39,7 @@ export function createStats(): Stats {
     received: { messages: 0, bytes: 0 },
     delivered: 0,
     deliveries: 0,
+    unsendable: 0,
     dropped: { malformed: 0, invalid_name: 0, empty: 0, too_large: 0, reserved: 0, unheard: 0 },
     pushes: { messages: 0, bytes: 0 },
     unpublished: 0,

@@ -18,6 +18,14 @@ const MAX_HELD = 64 * 1024;
 /** How many times its frames a second a client may send at once. */
 const BURST = 10;
 
+/** What may end for its token in one tick: many that run out at once are spread over some seconds. */
+const EXPIRIES_A_TICK = 200;
+
+/** What lasts as long as a token: a membership, a connection. */
+export interface Expiring {
+  expire(): void;
+}
+
 interface Farewell {
   readonly client: Client;
   readonly code: number;
@@ -34,6 +42,8 @@ export interface HouseOptions {
   readonly maxFrame: number;
   /** Bytes that may wait for one client. */
   readonly maxBuffered: number;
+  /** Whether what a token opened ends with it. */
+  readonly closeOnExpiry: boolean;
 }
 
 interface Held {
@@ -49,6 +59,8 @@ export class House {
   readonly framesPerSecond: number;
   readonly maxFrame: number;
   readonly maxBuffered: number;
+  readonly #closeOnExpiry: boolean;
+  readonly #expiries = new Deadlines<Expiring>(Date.now());
   readonly #farewells = new Deadlines<Farewell>(performance.now());
 
   constructor(options: HouseOptions) {
@@ -58,6 +70,16 @@ export class House {
     this.framesPerSecond = options.framesPerSecond;
     this.maxFrame = options.maxFrame;
     this.maxBuffered = options.maxBuffered;
+    this.#closeOnExpiry = options.closeOnExpiry;
+  }
+
+  /** Remembers when a token runs out (Unix ms). Returns the slot that `forgetExpiry` wants. */
+  expireAt(what: Expiring, time: number): number {
+    return this.#closeOnExpiry ? this.#expiries.add(what, time) : 0;
+  }
+
+  forgetExpiry(what: Expiring, slot: number): void {
+    this.#expiries.delete(what, slot);
   }
 
   /** Ends a client's connection later: 2 to 5 s from now, each at a time of its own. */
@@ -67,6 +89,7 @@ export class House {
 
   /** To be called several times a second. */
   tick(): void {
+    this.#expiries.due(Date.now(), EXPIRIES_A_TICK, (what) => what.expire());
     this.#farewells.due(performance.now(), Number.POSITIVE_INFINITY, ({ client, code, reason }) =>
       client.end(code, reason),
     );

@@ -64,6 +64,10 @@ export class Membership implements Member {
     this.sendWithRef(null, event, payload);
   }
 
+  expire(): void {
+    this.session.expire(this);
+  }
+
   /** Tells the client that this membership is over: `phx_close`, for good, or `phx_error`, after which it rejoins. */
   end(event: "phx_close" | "phx_error", payload: string): void {
     this.sendWithRef(this.joinRef, event, payload);

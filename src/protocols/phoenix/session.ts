@@ -169,7 +169,7 @@ export class PhoenixSession implements Session {
     const member = new Membership(this, outlet, joinRef, this.#agent(frame), ref, hub.node, claims, ownToken);
     this.#memberships.set(frame.topic, member);
     this.client.idleSince = null;
-    this.#endpoint.remember(member, claims);
+    member.expirySlot = this.#endpoint.house.expireAt(member, claims.expiresAt);
     this.reply(frame.joinRef, frame.ref, outlet.quotedTopic, "ok", `{"id":${JSON.stringify(member.agent)}}`);
     outlet.add(this.client);
     hub.join(member);
@@ -195,7 +195,7 @@ export class PhoenixSession implements Session {
   #drop(member: Membership, rejoins = false): void {
     this.#memberships.delete(member.channel.name);
     if (this.#memberships.size === 0) this.client.idleSince = performance.now();
-    this.#endpoint.forget(member);
+    this.#endpoint.house.forgetExpiry(member, member.expirySlot);
     member.outlet.remove(this.client);
     if (member.outlet.empty) member.channel.removeOutlet(member.outlet);
     this.#endpoint.hub.leave(member, rejoins);
@@ -227,10 +227,10 @@ export class PhoenixSession implements Session {
       if (this.#memberships.get(frame.topic) !== member) return this.#refuse(frame, "unmatched topic");
       if (claims.user !== member.user || !covers(claims, frame.topic))
         return this.#refuse(frame, "unauthorized");
-      this.#endpoint.forget(member);
+      this.#endpoint.house.forgetExpiry(member, member.expirySlot);
       member.ownToken = true;
       member.canPush = claims.can.push;
-      this.#endpoint.remember(member, claims);
+      member.expirySlot = this.#endpoint.house.expireAt(member, claims.expiresAt);
       this.reply(member.joinRef, frame.ref, member.outlet.quotedTopic, "ok", "{}");
     });
   }

@@ -1,0 +1,82 @@
+import type { Verify } from "../../auth/token.ts";
+import type { Channel } from "../../hub/channel.ts";
+import type { Hub } from "../../hub/hub.ts";
+import type { House } from "../client.ts";
+import type { Endpoint, Knock, Welcome } from "../endpoint.ts";
+import type { Publisher } from "../publisher.ts";
+import { WebSocketClient } from "../websocket.ts";
+import { GroupOutlet } from "./outlet.ts";
+import { type Credentials, type GroupsContext, GroupsSession } from "./session.ts";
+
+/** AWX' own address, with its slash, and ours: only on these may a token come by cookie or header. */
+const PATHS: ReadonlySet<string> = new Set(["/websocket/", "/groups"]);
+
+export interface GroupsOptions {
+  readonly hub: Hub;
+  readonly house: House;
+  readonly publisher: Publisher;
+  readonly verify: Verify;
+  readonly maxSubscriptions: number;
+}
+
+/** Whether a path is of this protocol alone. */
+export function isGroupsPath(path: string): boolean {
+  return PATHS.has(path);
+}
+
+/** Everything that the group sockets of this server share. */
+export class GroupsEndpoint implements Endpoint, GroupsContext {
+  readonly hub: Hub;
+  readonly house: House;
+  readonly verify: Verify;
+  readonly maxSubscriptions: number;
+  readonly #publisher: Publisher;
+
+  constructor(options: GroupsOptions) {
+    this.hub = options.hub;
+    this.house = options.house;
+    this.verify = options.verify;
+    this.maxSubscriptions = options.maxSubscriptions;
+    this.#publisher = options.publisher;
+  }
+
+  isMeant({ path, query }: Knock): boolean {
+    return isGroupsPath(path) || query.has("token");
+  }
+
+  /** Whether its token is good is said on the socket itself, as AWX does. */
+  welcome(knock: Knock): Welcome {
+    const client = new WebSocketClient(this.house, knock.id, knock.address);
+    client.session = new GroupsSession(this, client, credentialsOf(knock));
+    return { client, subprotocol: "" };
+  }
+
+  /** The outlet of a channel for this protocol, made when the first client follows an event of it. */
+  outlet(channel: Channel): GroupOutlet {
+    for (const outlet of channel.outlets) if (outlet instanceof GroupOutlet) return outlet;
+    const outlet = new GroupOutlet(channel, this.#publisher, this.house.connections, this.house.stats);
+    channel.addOutlet(outlet);
+    return outlet;
+  }
+}
+
+function credentialsOf({ path, headers, query, sameOrigin }: Knock): Credentials {
+  const inUrl = query.get("token");
+  if (inUrl || !isGroupsPath(path)) return { token: inUrl || null };
+  const inHeader = /^bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+  if (inHeader !== undefined) return { token: inHeader };
+  const cookies = headers.get("cookie");
+  const token = cookieOf(cookies, "token");
+  return sameOrigin ? { token } : { token, csrf: cookieOf(cookies, "csrftoken") };
+}
+
+/** A cookie's value without its quotes: awxkit sends `"..."`, older Tower pages `%22...%22`. */
+function cookieOf(header: string | null, name: string): string | null {
+  for (const pair of (header ?? "").split(";")) {
+    const [key, value] = pair.split("=", 2);
+    if (key?.trim() !== name || value === undefined) continue;
+    const bare = value.trim().replace(/^(?:"|%22)|(?:"|%22)$/gi, "");
+    if (bare !== "") return bare;
+  }
+  return null;
+}

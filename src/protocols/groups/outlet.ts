@@ -1,0 +1,65 @@
+import type { Channel, Outlet } from "../../hub/channel.ts";
+import type { Connections } from "../../hub/connections.ts";
+import type { Message } from "../../hub/message.ts";
+import type { Stats } from "../../hub/stats.ts";
+import type { Client } from "../client.ts";
+import type { Publisher } from "../publisher.ts";
+import { keyOf } from "./codec.ts";
+
+interface Entry {
+  /** The Bun topic of this one subscription. */
+  readonly topic: string;
+  readonly clients: Set<Client>;
+}
+
+/** Those who follow events of one group (channel): one Bun topic for each event, which carries bare payloads. */
+export class GroupOutlet implements Outlet {
+  readonly channel: Channel;
+  readonly #publisher: Publisher;
+  readonly #connections: Connections;
+  readonly #stats: Stats;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(channel: Channel, publisher: Publisher, connections: Connections, stats: Stats) {
+    this.channel = channel;
+    this.#publisher = publisher;
+    this.#connections = connections;
+    this.#stats = stats;
+  }
+
+  /** Whether nobody is left. */
+  get empty(): boolean {
+    return this.#entries.size === 0;
+  }
+
+  add(client: Client, event: string): void {
+    let entry = this.#entries.get(event);
+    if (entry === undefined) {
+      const key = keyOf({ group: this.channel.name, entry: event });
+      entry = { topic: `groups\u0000${key}`, clients: new Set() };
+      this.#entries.set(event, entry);
+    }
+    entry.clients.add(client);
+    client.subscribe(entry.topic);
+  }
+
+  remove(client: Client, event: string): void {
+    const entry = this.#entries.get(event);
+    if (entry === undefined || !entry.clients.delete(client)) return;
+    client.unsubscribe(entry.topic);
+    if (entry.clients.size === 0) this.#entries.delete(event);
+  }
+
+  deliver(message: Message): number {
+    const entry = this.#entries.get(message.event);
+    if (entry === undefined || message.presence) return 0;
+    if (message.json === null) {
+      this.#stats.unsendable += entry.clients.size;
+      return 0;
+    }
+    const sent = this.#publisher.publish(entry.topic, message.json);
+    if (sent === -1) this.#connections.noticeBacklog();
+    else if (sent === 0) for (const client of entry.clients) client.checkBacklog();
+    return entry.clients.size;
+  }
+}
