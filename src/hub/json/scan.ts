@@ -13,8 +13,8 @@ export const BLOCK = 64;
 const STACK = 65_536;
 export const WINDOW_START = STACK;
 /** Bytes of text to a call at most. What has to fit after them: one more block of the text, and white space over two. */
-export const WINDOW = 128 * 1024 - 4 * BLOCK;
-const PAGES = 3;
+export const WINDOW = 64 * 1024 - 4 * BLOCK;
+const PAGES = 2;
 
 const code = (character: string): number => character.charCodeAt(0);
 /** Four characters as one little endian number. */
@@ -112,19 +112,20 @@ function writeScan(f: Code): void {
     const outside = f.i64(inside.not());
     const closing = f.i64(quotes.and(outside));
 
-    // Containers: push and pop, and note which bytes belong to an object and which to none.
-    const isBracket = (bytes: V128): V128 => bytes.or(0x26).equals(0x7f); // []{} and a few that no token begins with
+    // Containers: push and pop, and note which bytes belong to an object and which, at the top, to no container.
+    // This takes "Y", "_", "y" and DEL for brackets too, which then match no opening one.
+    const isBracket = (bytes: V128): V128 => bytes.or(0x26).equals(0x7f);
     const brackets = f.i64(mask(isBracket).and(outside));
     const openers = f.i64(i64(0));
     const objects = f.i64(i64(0));
     const top = f.i64(i64(0).minus(depth.isZero().wide()));
-    const unowned = f.i64(i64(-1));
+    const ahead = f.i64(i64(-1));
     const left = f.i64(brackets);
     f.while(left.isSet(), () => {
       const bit = f.i64(left.and(i64(0).minus(left)));
       const upTo = f.i64(bit.xor(bit.minus(i64(1))));
-      objects.set(objects.or(inObject.and(unowned).and(upTo)));
-      unowned.set(unowned.without(upTo));
+      objects.set(objects.or(inObject.and(ahead).and(upTo)));
+      ahead.set(ahead.without(upTo));
       const bracket = f.i32(position.plus(left.lowestIndex().narrow()).byte());
       const isObject = (opener: I32): I64 => i64(0).minus(opener.equals(code("{")).wide());
       f.if(
@@ -145,7 +146,7 @@ function writeScan(f: Code): void {
           f.if(
             depth.isZero(),
             () => {
-              top.set(top.or(unowned));
+              top.set(top.or(ahead));
               inObject.set(i64(0));
             },
             () => inObject.set(isObject(depth.minus(1).byte())),
@@ -154,7 +155,7 @@ function writeScan(f: Code): void {
       );
       left.set(left.xor(bit));
     });
-    objects.set(objects.or(inObject.and(unowned)));
+    objects.set(objects.or(inObject.and(ahead)));
     const closers = f.i64(brackets.xor(openers));
 
     // Tokens: what is neither string, separator nor white space is part of a number or literal.
@@ -177,12 +178,21 @@ function writeScan(f: Code): void {
     scalarBefore.set(scalars.down(63));
 
     // What follows what. A byte is "after" a token if nothing but white space lies between.
-    const afterString = f.i64(afterwards(closing, stringBefore).plus(white));
-    const afterOther = f.i64(afterwards(closers, valueBefore).or(shifted.and(edges)).plus(white));
-    const afterOpener = f.i64(afterwards(openers, openerBefore).plus(white));
-    stringBefore.set(white.without(afterString).or(closing).down(63));
-    valueBefore.set(white.without(afterOther).or(closers).down(63));
-    openerBefore.set(white.without(afterOpener).or(openers).down(63));
+    const afterString = f.i64(afterwards(closing, stringBefore));
+    const afterOther = f.i64(afterwards(closers, valueBefore).or(shifted.and(edges)));
+    const afterOpener = f.i64(afterwards(openers, openerBefore));
+    stringBefore.set(closing.down(63));
+    valueBefore.set(closers.down(63));
+    openerBefore.set(openers.down(63));
+    const skipWhite = (after: Variable<I64>, before: Variable<I64>): void => {
+      after.set(after.plus(white));
+      before.set(before.or(white.without(after).down(63)));
+    };
+    f.if(white.isSet(), () => {
+      skipWhite(afterString, stringBefore);
+      skipWhite(afterOther, valueBefore);
+      skipWhite(afterOpener, openerBefore);
+    });
     const afterValue = f.i64(afterString.or(afterOther));
     const hollow = f.i64(closers.and(afterOpener));
     refuse(starts.or(openers).or(quotes.and(inside)).and(afterValue));
@@ -197,7 +207,9 @@ function writeScan(f: Code): void {
     refuse(commas.and(top));
 
     // Literals, one by one: they are rare beside numbers.
-    const digits = f.i64(mask((bytes) => bytes.plus(0x50).belowSigned(-0x76)).and(outside));
+    // Moved to the bottom of the signed bytes, the ten digits need one comparison.
+    const isDigit = (bytes: V128): V128 => bytes.plus(0x80 - code("0")).belowSigned(0x80 + 10);
+    const digits = f.i64(mask(isDigit).and(outside));
     const minuses = f.i64(every("-").and(outside));
     const dots = f.i64(every(".").and(outside));
     const known = f.i64(digits.or(minuses).or(dots).or(literalBefore));
