@@ -9,6 +9,7 @@ import type { Config } from "./config.ts";
 import { checkHost, checkOrigin, corsHeaders, preflightHeaders } from "./http/admission.ts";
 import { type Client, createClientOf } from "./http/client.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
+import { createMetrics } from "./http/metrics.ts";
 import { createHttp } from "./http/routes.ts";
 import type { ChannelRules } from "./hub/channel.ts";
 import { Connections } from "./hub/connections.ts";
@@ -23,6 +24,7 @@ import { PhoenixEndpoint } from "./protocols/phoenix/endpoint.ts";
 import { LongPoll } from "./protocols/phoenix/longpoll.ts";
 import type { Publisher } from "./protocols/publisher.ts";
 import type { WebSocketClient } from "./protocols/websocket.ts";
+import { VERSION } from "./version.ts";
 
 /** Between two looks at what is due (expired tokens, farewells), in ms. */
 const TICK = 250;
@@ -72,13 +74,26 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const publisher: Publisher = { publish: (topic, frame) => server.publish(topic, frame) };
   let draining = false;
   let closing = false;
+  const busState = () => ({ kind: bus.kind, ...bus.state });
+  let late = 0;
+  const registry = createMetrics({
+    hub,
+    version: VERSION,
+    busState,
+    loopDelay() {
+      const most = late;
+      late = 0;
+      return most;
+    },
+  });
   const http = createHttp({
     config,
     log,
     admin,
     mint: createMint(config),
     verify,
-    busState: () => ({ kind: bus.kind, ...bus.state }),
+    registry,
+    busState,
     draining: () => draining,
   });
   const phoenix = new PhoenixEndpoint({
@@ -223,7 +238,11 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       },
     },
   });
+  let tickDue = performance.now() + TICK;
   const ticker = setInterval(() => {
+    const now = performance.now();
+    late = Math.max(late, now - tickDue);
+    tickDue = now + TICK;
     house.tick();
     longPoll.tick();
   }, TICK);

@@ -1,3 +1,4 @@
+import type { Registry } from "prom-client";
 import type { Admin } from "../auth/admin.ts";
 import { isJsonObject, ownValue } from "../auth/hs256.ts";
 import type { Mint } from "../auth/mint.ts";
@@ -21,6 +22,7 @@ export interface HttpDeps {
   readonly admin: Admin;
   readonly mint: Mint;
   readonly verify: Verify;
+  readonly registry: Registry;
   readonly busState: () => BusState & { readonly kind: BusKind };
   /** Whether the server is about to stop, and wants no new clients. */
   readonly draining: () => boolean;
@@ -155,6 +157,7 @@ function routes(deps: HttpDeps): ReadonlyMap<string, Route> {
     ["/token", { cors: true, POST: createTokenHandler(deps) }],
     ["/health", { GET: () => health(deps) }],
     ["/ready", { GET: () => ready(deps) }],
+    ["/metrics", { GET: (...asked) => metrics(deps, ...asked) }],
     [
       "/admin/sign_in",
       { GET: (...asked) => signInByLink(deps, ...asked), POST: (...asked) => signIn(deps, ...asked) },
@@ -182,6 +185,15 @@ function ready({ busState, draining }: HttpDeps): Response {
   const { live, detail, kind } = busState();
   if (!live) return refuse({ status: 503, sentence: `The bus is away: ${detail}.` });
   return json({ status: "ready", bus: kind });
+}
+
+/** For whoever is on this machine, as Prometheus' agents are; from elsewhere for the administrator. */
+async function metrics({ admin, registry }: HttpDeps, request: Request, client: Client): Promise<Response> {
+  const allowed = client.loopback ? { ok: true as const } : admin.check(request, client);
+  if (!allowed.ok) return refuse(allowed);
+  return new Response(await registry.metrics(), {
+    headers: { "content-type": registry.contentType, "cache-control": "no-store" },
+  });
 }
 
 /** The link of the start-up message: good once, and not for those who only look whether it is there. */

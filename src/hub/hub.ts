@@ -256,6 +256,7 @@ export class Hub implements BusListener {
     let deliveries = 0;
     for (const outlet of channel.outlets) deliveries += outlet.deliver(message);
     this.stats.deliveries += deliveries;
+    this.stats.deliveredBytes += deliveries * message.size;
     return deliveries;
   }
 

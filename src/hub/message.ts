@@ -11,6 +11,8 @@ export interface Message {
   readonly json: string | null;
   /** The bytes of a binary payload; empty where the payload is JSON. */
   readonly bytes: Buffer;
+  /** Bytes of the payload. */
+  readonly size: number;
   /** `presence_state` and `presence_diff`: not for those whose token does not let them see who is there. */
   readonly presence: boolean;
 }
@@ -19,12 +21,13 @@ const NO_BYTES = Buffer.alloc(0);
 
 /** A message whose payload is JSON text. */
 export function jsonMessage(event: string, json: string, presence = false): Message {
-  return { event, json, bytes: NO_BYTES, presence };
+  return { event, json, bytes: NO_BYTES, size: Buffer.byteLength(json), presence };
 }
 
 /** A message as a backend published it: valid JSON text travels as text, everything else as bytes. */
 export function decodeMessage(event: string, payload: Buffer): Message {
-  if (!isJson(payload)) return { event, json: null, bytes: payload, presence: false };
-  const json = isAscii(payload) ? payload.toString("latin1") : payload.toString("utf8");
-  return { event, json, bytes: NO_BYTES, presence: false };
+  const size = payload.length;
+  if (!isJson(payload)) return { event, json: null, bytes: payload, size, presence: false };
+  const json = payload.toString(isAscii(payload) ? "latin1" : "utf8");
+  return { event, json, bytes: NO_BYTES, size, presence: false };
 }

@@ -6,6 +6,8 @@ export interface Stats {
   delivered: number;
   /** Frames handed to members of channels, one for each member that a message was sent to. */
   deliveries: number;
+  /** Bytes of the payloads of these. */
+  deliveredBytes: number;
   /** Messages of the bus that were not delivered, by reason. */
   readonly dropped: Record<DropReason, number>;
   /** Binary messages that a client's protocol cannot carry, one for each client that did not get one. */
@@ -39,6 +41,7 @@ export function createStats(): Stats {
     received: { messages: 0, bytes: 0 },
     delivered: 0,
     deliveries: 0,
+    deliveredBytes: 0,
     unsendable: 0,
     dropped: { malformed: 0, invalid_name: 0, empty: 0, too_large: 0, reserved: 0, unheard: 0 },
     pushes: { messages: 0, bytes: 0 },

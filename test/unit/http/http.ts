@@ -1,3 +1,4 @@
+import { Registry } from "prom-client";
 import { createAdmin } from "../../../src/auth/admin.ts";
 import { createMint } from "../../../src/auth/mint.ts";
 import { createVerifier } from "../../../src/auth/token.ts";
@@ -42,6 +43,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     admin,
     mint: createMint(config),
     verify,
+    registry: new Registry(),
     busState: () => ({ kind: bus.kind, ...bus.state }),
     draining: () => bus.draining,
   });

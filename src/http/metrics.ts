@@ -1,0 +1,136 @@
+import { Counter, Gauge, Registry } from "prom-client";
+import type { BusKind, BusState } from "../bus/bus.ts";
+import type { Hub } from "../hub/hub.ts";
+
+export interface MetricsDeps {
+  readonly hub: Hub;
+  readonly version: string;
+  readonly busState: () => BusState & { readonly kind: BusKind };
+  /** How late the event loop ran at the most since the last call, in ms. */
+  readonly loopDelay: () => number;
+}
+
+/**
+ * Everything counted, in Prometheus' text format. Counters are read from the hub when somebody asks, and no channel is a
+ * label: there may be a hundred thousand of them.
+ */
+export function createMetrics({ hub, version, busState, loopDelay }: MetricsDeps): Registry {
+  const registry = new Registry();
+  const { stats } = hub;
+
+  const counter = (name: string, help: string, value: () => number): void => {
+    new Counter({
+      name: `channel_${name}`,
+      help,
+      registers: [registry],
+      collect() {
+        this.reset();
+        this.inc(value());
+      },
+    });
+  };
+  const byReason = (name: string, help: string, values: () => Readonly<Record<string, number>>): void => {
+    new Counter({
+      name: `channel_${name}`,
+      help,
+      labelNames: ["reason"],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [reason, value] of Object.entries(values())) this.inc({ reason }, value);
+      },
+    });
+  };
+  const gauge = (name: string, help: string, value: () => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(value());
+      },
+    });
+  };
+
+  counter("bus_messages_received_total", "Messages that the bus brought.", () => stats.received.messages);
+  counter("bus_bytes_received_total", "Bytes of their payloads.", () => stats.received.bytes);
+  counter(
+    "bus_messages_delivered_total",
+    "Messages of the bus that somebody here listened to.",
+    () => stats.delivered,
+  );
+  byReason("bus_messages_dropped_total", "Messages of the bus that were not delivered.", () => stats.dropped);
+  counter(
+    "deliveries_total",
+    "Messages sent to a client: one for each client that listened.",
+    () => stats.deliveries,
+  );
+  counter("delivered_bytes_total", "Bytes of the payloads of these.", () => stats.deliveredBytes);
+  counter(
+    "unsendable_total",
+    "Deliveries left out: binary, to a client whose protocol has none.",
+    () => stats.unsendable,
+  );
+  counter("pushes_total", "Messages of clients handed to the bus.", () => stats.pushes.messages);
+  counter("push_bytes_total", "Bytes of their payloads.", () => stats.pushes.bytes);
+  counter(
+    "notices_lost_total",
+    "Notices to backends (presence, joins) that the bus did not take.",
+    () => stats.unpublished,
+  );
+  counter("joins_total", "Joins that were accepted.", () => stats.joins.accepted);
+  counter("leaves_total", "Memberships that ended, however.", () => stats.joins.left);
+  byReason("refused_total", "What clients asked for and were refused.", () => stats.refused);
+  counter("connections_opened_total", "Connections that were opened.", () => stats.connections.opened);
+  counter("connections_closed_total", "Connections that are closed.", () => stats.connections.closed);
+  byReason("disconnects_total", "Connections that the server ended, by reason.", () => stats.closed);
+  counter(
+    "bus_gaps_total",
+    "Times that a live bus was lost: what backends said meanwhile went by.",
+    () => busState().gaps,
+  );
+
+  new Gauge({
+    name: "channel_connections",
+    help: "Open connections, by protocol.",
+    labelNames: ["protocol"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      const counts: Record<string, number> = { phoenix: 0 };
+      for (const { protocol } of hub.connections.all()) counts[protocol] = (counts[protocol] ?? 0) + 1;
+      for (const [protocol, count] of Object.entries(counts)) this.set({ protocol }, count);
+    },
+  });
+  gauge("channel_channels", "Channels that are open.", () => hub.channels.size);
+  gauge("channel_bus_live", "1 while the bus is live.", () => (busState().live ? 1 : 0));
+  gauge("process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss());
+  gauge("process_start_time_seconds", "Unix time of the start.", () => performance.timeOrigin / 1000);
+  gauge(
+    "channel_event_loop_delay_max_seconds",
+    "How late the event loop ran at the most since this was last asked for.",
+    () => loopDelay() / 1000,
+  );
+  counterOfCpu(registry);
+  const info = new Gauge({
+    name: "channel_build_info",
+    help: "1, with what runs as labels.",
+    labelNames: ["version", "bun", "bus"],
+    registers: [registry],
+  });
+  info.set({ version, bun: Bun.version, bus: busState().kind }, 1);
+  return registry;
+}
+
+function counterOfCpu(registry: Registry): void {
+  new Counter({
+    name: "process_cpu_seconds_total",
+    help: "CPU time, user and system.",
+    registers: [registry],
+    collect() {
+      const { user, system } = process.cpuUsage();
+      this.reset();
+      this.inc((user + system) / 1e6);
+    },
+  });
+}
