@@ -1,0 +1,162 @@
+import { afterEach, beforeEach, expect, jest, test } from "bun:test";
+import { Connections } from "../../../src/hub/connections.ts";
+import { FakeConnection } from "./fake-connection.ts";
+
+let connections: Connections;
+
+beforeEach(() => {
+  jest.useFakeTimers();
+});
+
+afterEach(() => {
+  connections.stop();
+  jest.useRealTimers();
+});
+
+function start(idleTimeout = 60_000, maxBuffered = 1000): void {
+  connections = new Connections({ idleTimeout, maxBuffered });
+}
+
+function connect(id: string): FakeConnection {
+  const connection = new FakeConnection(id);
+  connections.add(connection);
+  return connection;
+}
+
+test("a connection is found by its id until it is removed", () => {
+  start();
+  const a = connect("a");
+  connect("b");
+  expect(connections.size).toBe(2);
+  expect(connections.get("a")).toBe(a);
+  expect([...connections.all()].map(({ id }) => id)).toEqual(["a", "b"]);
+  connections.remove(a);
+  connections.remove(a);
+  expect(connections.has("a")).toBe(false);
+  expect(connections.size).toBe(1);
+});
+
+test("who is silent for 25 s is asked once, and cut off after the idle timeout", () => {
+  start();
+  const silent = connect("silent");
+  jest.advanceTimersByTime(24_000);
+  expect(silent.done).toEqual([]);
+  jest.advanceTimersByTime(6_001);
+  expect(silent.done).toEqual(["ping"]);
+  jest.advanceTimersByTime(29_000);
+  expect(silent.done).toEqual(["ping"]);
+  jest.advanceTimersByTime(6_000);
+  expect(silent.done[1]).toBe("cutOff silent");
+});
+
+test("who answers is asked again after the next 25 s, and never cut off", () => {
+  start();
+  const alive = connect("alive");
+  for (let s = 0; s < 300; s++) {
+    jest.advanceTimersByTime(1000);
+    if (alive.done.length > 0 && alive.done.every((what) => what === "ping"))
+      alive.lastSeen = performance.now();
+  }
+  expect(alive.done.length).toBeGreaterThan(0);
+  expect(new Set(alive.done)).toEqual(new Set(["ping"]));
+  alive.done.length = 0;
+  alive.lastSeen = performance.now();
+  jest.advanceTimersByTime(31_000);
+  expect(alive.done).toEqual(["ping"]);
+});
+
+test("with a short idle timeout the question comes after half of it", () => {
+  start(2_000);
+  const silent = connect("silent");
+  jest.advanceTimersByTime(900);
+  expect(silent.done).toEqual([]);
+  jest.advanceTimersByTime(350);
+  expect(silent.done).toEqual(["ping"]);
+  jest.advanceTimersByTime(1_000);
+  expect(silent.done).toContain("cutOff silent");
+});
+
+test("who joins no channel for the idle timeout is dismissed, however lively; who is in one is not", () => {
+  start();
+  const idle = connect("idle");
+  const member = connect("member");
+  idle.idleSince = performance.now();
+  for (let s = 0; s < 66; s++) {
+    jest.advanceTimersByTime(1000);
+    idle.lastSeen = performance.now();
+    member.lastSeen = performance.now();
+  }
+  expect(idle.done[0]).toBe("dismiss 1001 no channel joined");
+  expect(member.done).toEqual([]);
+});
+
+test("over the budget of all, the largest backlogs go, and only as many as it takes", () => {
+  start(60_000, 1000);
+  const small = connect("small");
+  const large = connect("large");
+  const middle = connect("middle");
+  small.waiting = 100;
+  large.waiting = 700;
+  middle.waiting = 500;
+  connections.noticeBacklog();
+  jest.advanceTimersByTime(150);
+  expect(large.done).toEqual(["cutOff slow"]);
+  expect(middle.done).toEqual([]);
+  expect(small.done).toEqual([]);
+});
+
+test("within the budget nobody is cut off; who grows over it later is", () => {
+  start(60_000, 1000);
+  const slow = connect("slow");
+  slow.waiting = 1000;
+  connections.noticeBacklog();
+  jest.advanceTimersByTime(5_000);
+  expect(slow.done).toEqual([]);
+  slow.waiting = 1001;
+  jest.advanceTimersByTime(150);
+  expect(slow.done).toEqual(["cutOff slow"]);
+});
+
+test("the watch over buffers ends when nobody is slow, and begins again when it is told to", () => {
+  start(10_000_000, 1000);
+  const one = connect("one");
+  let looks = 0;
+  one.buffered = () => {
+    looks++;
+    return one.waiting;
+  };
+  one.waiting = 10;
+  connections.noticeBacklog();
+  connections.noticeBacklog();
+  jest.advanceTimersByTime(1000);
+  expect(looks).toBe(10);
+  one.waiting = 0;
+  jest.advanceTimersByTime(200);
+  looks = 0;
+  jest.advanceTimersByTime(10_000);
+  expect(looks).toBe(0);
+  one.waiting = 2000;
+  connections.noticeBacklog();
+  jest.advanceTimersByTime(150);
+  expect(one.done).toEqual(["cutOff slow"]);
+});
+
+test("a connection may go while all are swept or watched", () => {
+  start(2_000, 10);
+  const all = ["a", "b", "c", "d"].map(connect);
+  for (const each of all) {
+    each.waiting = 100;
+    each.cutOff = () => {
+      each.done.push("gone");
+      each.waiting = 0;
+      connections.remove(each);
+    };
+  }
+  connections.noticeBacklog();
+  jest.advanceTimersByTime(150);
+  expect(connections.size).toBe(0);
+  for (const each of all) expect(each.done).toEqual(["gone"]);
+  for (const each of all) connections.add(each);
+  jest.advanceTimersByTime(3_000);
+  expect(connections.size).toBe(0);
+});

@@ -1,0 +1,54 @@
+import type { Bus, BusListener, BusState, Receipt } from "../../../src/bus/bus.ts";
+
+export interface Published {
+  readonly name: string;
+  readonly payload: string | Uint8Array;
+}
+
+/** A bus without a wire: it keeps what was published, and brings what a test says. */
+export class FakeBus implements Bus {
+  readonly kind = "redis";
+  readonly published: Published[] = [];
+  state: BusState = { live: true, detail: "a fake", gaps: 0, since: 0 };
+  /** Whether payloads are kept; a test that publishes ten thousand long lists looks at their names only. */
+  keepsPayloads = true;
+  #listener: BusListener | null = null;
+  #echoed = 0;
+
+  async start(listener: BusListener): Promise<void> {
+    this.#listener = listener;
+  }
+
+  publish(name: string, payload: string | Uint8Array, receipt?: Receipt): void {
+    if (this.state.live) this.published.push({ name, payload: this.keepsPayloads ? payload : "" });
+    receipt?.settled(this.state.live);
+  }
+
+  async stop(): Promise<void> {
+    this.#listener = null;
+  }
+
+  /** A backend publishes. */
+  bring(name: string | Buffer, payload: string | Buffer): void {
+    this.#listener?.message(Buffer.from(name), Buffer.from(payload));
+  }
+
+  /** Brings back what was published on `to:` since the last call, as Redis does to whoever subscribed to it. */
+  echo(): void {
+    const fresh = this.published.slice(this.#echoed);
+    this.#echoed = this.published.length;
+    for (const { name, payload } of fresh) {
+      if (name.startsWith("to:")) this.#listener?.message(Buffer.from(name), Buffer.from(payload));
+    }
+  }
+
+  turn(live: boolean): void {
+    this.state = { ...this.state, live };
+    this.#listener?.changed(this.state);
+  }
+
+  /** What was published on one name, as text. */
+  on(name: string): string[] {
+    return this.published.filter((each) => each.name === name).map((each) => String(each.payload));
+  }
+}

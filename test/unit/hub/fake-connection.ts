@@ -1,0 +1,42 @@
+import type { Connection } from "../../../src/hub/connection.ts";
+
+/** A connection that writes down what is done to it. */
+export class FakeConnection implements Connection {
+  readonly id: string;
+  readonly protocol = "fake";
+  readonly address = "192.0.2.1";
+  readonly openedAt = Date.now();
+  lastSeen = performance.now();
+  idleSince: number | null = null;
+  waiting = 0;
+  readonly done: string[] = [];
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  buffered(): number {
+    return this.waiting;
+  }
+
+  checkBacklog(): void {
+    this.done.push("checkBacklog");
+  }
+
+  ping(): void {
+    this.done.push("ping");
+  }
+
+  close(code: number): void {
+    this.done.push(`close ${code}`);
+  }
+
+  dismiss(code: number, reason: string): void {
+    this.done.push(`dismiss ${code} ${reason}`);
+  }
+
+  cutOff(reason: string): void {
+    this.done.push(`cutOff ${reason}`);
+    this.waiting = 0;
+  }
+}

@@ -1,0 +1,58 @@
+import type { Channel, Member, Outlet } from "../../../src/hub/channel.ts";
+import type { Message } from "../../../src/hub/message.ts";
+import { FakeConnection } from "./fake-connection.ts";
+
+export interface Heard {
+  readonly event: string;
+  readonly payload: string;
+}
+
+/** A member that keeps what it was sent, in its order, whether to it alone or to the channel. */
+export class FakeMember implements Member {
+  readonly connection: FakeConnection;
+  readonly channel: Channel;
+  readonly agent: string;
+  readonly node = "n1";
+  readonly user: string;
+  readonly ref: string;
+  readonly onlineAt = 1_700_000_000_000;
+  readonly seesPresence: boolean;
+  readonly heard: Heard[] = [];
+
+  constructor(channel: Channel, ref: string, user = ref, seesPresence = true) {
+    this.channel = channel;
+    this.ref = ref;
+    this.user = user;
+    this.agent = `${ref}:${channel.name}:1`;
+    this.seesPresence = seesPresence;
+    this.connection = new FakeConnection(ref);
+  }
+
+  send(event: string, payload: string): void {
+    this.heard.push({ event, payload });
+  }
+
+  get events(): string[] {
+    return this.heard.map(({ event }) => event);
+  }
+
+  payloads(event: string): string[] {
+    return this.heard.filter((each) => each.event === event).map((each) => each.payload);
+  }
+}
+
+/** The way to a set of members, as a protocol makes one for each of its formats. */
+export class FakeOutlet implements Outlet {
+  readonly members = new Set<FakeMember>();
+  readonly messages: Message[] = [];
+
+  deliver(message: Message): number {
+    this.messages.push(message);
+    for (const member of this.members) {
+      if (!message.presence || member.seesPresence) {
+        member.send(message.event, message.json ?? message.bytes.toString("hex"));
+      }
+    }
+    return this.members.size;
+  }
+}

@@ -1,0 +1,453 @@
+import { afterEach, beforeEach, expect, jest, test } from "bun:test";
+import type { Channel } from "../../../src/hub/channel.ts";
+import { Connections } from "../../../src/hub/connections.ts";
+import { Hub } from "../../../src/hub/hub.ts";
+import { jsonMessage } from "../../../src/hub/message.ts";
+import { createStats } from "../../../src/hub/stats.ts";
+import type { Fields, Log } from "../../../src/log.ts";
+import { FakeBus } from "./fake-bus.ts";
+import { FakeMember, FakeOutlet } from "./fake-member.ts";
+import { turn } from "./turn.ts";
+
+const WINDOW = 50;
+
+let bus: FakeBus;
+let hub: Hub;
+let connections: Connections;
+let warnings: { message: string; fields: Fields }[];
+let serial = 0;
+
+beforeEach(async () => {
+  jest.useFakeTimers();
+  await start({});
+});
+
+afterEach(() => {
+  hub.stop();
+  connections.stop();
+  jest.useRealTimers();
+});
+
+async function start(changes: { datetime?: boolean; maxPayload?: number }): Promise<void> {
+  warnings = [];
+  const log: Log = {
+    debug() {},
+    info() {},
+    warn: (message, fields = {}) => warnings.push({ message, fields }),
+    error() {},
+  };
+  bus = new FakeBus();
+  connections = new Connections({ idleTimeout: 60_000, maxBuffered: 1 << 20 });
+  hub = new Hub({
+    bus,
+    connections,
+    stats: createStats(),
+    log,
+    node: "n1",
+    presenceWindow: WINDOW,
+    maxPayload: 1024,
+    datetime: false,
+    rulesFor: (name) => ({ presence: !name.startsWith("anonymous:") }),
+    ...changes,
+  });
+  await hub.start();
+}
+
+function outletOf(channel: Channel): FakeOutlet {
+  for (const outlet of channel.outlets) if (outlet instanceof FakeOutlet) return outlet;
+  const outlet = new FakeOutlet();
+  channel.addOutlet(outlet);
+  return outlet;
+}
+
+/** Joins as a protocol does: the answer, the outlet, then the hub. */
+function join(name: string, options: { user?: string; seesPresence?: boolean } = {}): FakeMember {
+  const ref = `c${++serial}`;
+  const member = new FakeMember(hub.open(name), ref, options.user ?? ref, options.seesPresence ?? true);
+  member.send("phx_reply", "{}");
+  outletOf(member.channel).members.add(member);
+  hub.join(member);
+  return member;
+}
+
+function leave(member: FakeMember, rejoins = false): void {
+  const outlet = outletOf(member.channel);
+  outlet.members.delete(member);
+  if (outlet.members.size === 0) member.channel.removeOutlet(outlet);
+  hub.leave(member, rejoins);
+}
+
+/** Closes presence windows, and lets administration speak. */
+async function settle(): Promise<void> {
+  await turn();
+  jest.advanceTimersByTime(WINDOW + 1);
+  await turn();
+}
+
+function usersIn(text: string | undefined): string[] {
+  return Object.keys(JSON.parse(text ?? "{}"));
+}
+
+test("a backend's JSON reaches every member as it was written, and the sender's bytes as bytes", async () => {
+  const [a, b] = [join("weather:wind"), join("weather:wind")];
+  const other = join("weather");
+  await settle();
+  bus.bring("to:weather:wind:update", '{"n":9007199254740993,"n":1}');
+  bus.bring("to:weather:wind:raw", Buffer.of(0xff, 0x00));
+  for (const member of [a, b]) {
+    expect(member.heard.slice(-2)).toEqual([
+      { event: "update", payload: '{"n":9007199254740993,"n":1}' },
+      { event: "raw", payload: "ff00" },
+    ]);
+  }
+  expect(other.events).not.toContain("update");
+  expect(hub.stats.delivered).toBe(2);
+});
+
+test.each([
+  ["to:nocolon", "{}", "malformed"],
+  ["to::event", "{}", "malformed"],
+  ["to:room:", "{}", "malformed"],
+  ["to:", "{}", "malformed"],
+  [Buffer.from("746f3aff3a65", "hex"), "{}", "malformed"],
+  ["to:room:news", "", "empty"],
+  ["to:room:news", "x".repeat(1025), "too_large"],
+  [`to:room:${"e".repeat(256)}`, "{}", "invalid_name"],
+  [`to:room:${"é".repeat(128)}`, "{}", "invalid_name"],
+  ["to:room:a\u0007b", "{}", "invalid_name"],
+  ["to:room:a\u0085b", "{}", "invalid_name"],
+  ["to:empty:news", "{}", "unheard"],
+  ["to:phoenix:news", "{}", "unheard"],
+  ["to:system:news", "{}", "unheard"],
+  ["to:room:phx_reply", "{}", "reserved"],
+  ["to:empty:phx_close", "{}", "reserved"],
+  ["to:admin:channel.add", "{}", "reserved"],
+] as const)("a message on %p with %p is dropped as %s", async (name, payload, reason) => {
+  const member = join("room");
+  await settle();
+  bus.echo();
+  const before = member.heard.length;
+  bus.bring(name, payload);
+  expect(member.heard).toHaveLength(before);
+  expect(hub.stats.dropped).toEqual({
+    ...createStats().dropped,
+    [reason]: 1,
+  });
+  expect(hub.stats.delivered).toBe(0);
+});
+
+test("a payload of exactly the limit, and an event of exactly 255 bytes, go through", async () => {
+  const member = join("room");
+  await settle();
+  bus.bring(`to:room:${"e".repeat(255)}`, `"${"x".repeat(1022)}"`);
+  expect(member.events.at(-1)).toBe("e".repeat(255));
+});
+
+test.each([
+  "phx_join",
+  "phx_leave",
+  "phx_reply",
+  "phx_close",
+  "phx_error",
+  "heartbeat",
+  "presence_state",
+  "presence_diff",
+])("a backend cannot forge %s", async (event) => {
+  const member = join("room");
+  await settle();
+  bus.echo();
+  const before = member.heard.length;
+  bus.bring(`to:room:${event}`, '{"joins":{},"leaves":{}}');
+  expect(member.heard).toHaveLength(before);
+  expect(hub.stats.dropped.reserved).toBe(1);
+  expect(warnings).toHaveLength(1);
+});
+
+test("events that only look reserved go through", async () => {
+  const member = join("room");
+  await settle();
+  for (const event of ["phx_joined", "PHX_JOIN", "channel.add", "presence", "datetime"]) {
+    bus.bring(`to:room:${event}`, "1");
+    expect(member.events.at(-1)).toBe(event);
+  }
+});
+
+test("what we exported ourselves comes back in silence, each once", async () => {
+  for (let i = 0; i < 5; i++) join("room");
+  await settle();
+  leave(join("short"));
+  await settle();
+  bus.echo();
+  expect(hub.stats.dropped.reserved).toBe(0);
+  expect(warnings).toEqual([]);
+  bus.bring("to:room:presence_diff", "{}");
+  bus.bring("to:admin:channel.add", "{}");
+  expect(hub.stats.dropped.reserved).toBe(2);
+});
+
+test("as many channels as pages may close at once: our own echoes accuse nobody", async () => {
+  bus.keepsPayloads = false;
+  const members = Array.from({ length: 11_000 }, (_, i) => join(`streaming-${i}`));
+  await settle();
+  bus.echo();
+  for (const member of members) leave(member);
+  await settle();
+  bus.echo();
+  expect(hub.stats.dropped.reserved).toBe(0);
+  expect(warnings).toEqual([]);
+});
+
+test("forged events are warned about once a minute", () => {
+  for (let i = 0; i < 100; i++) bus.bring("to:room:phx_close", "{}");
+  expect(warnings).toHaveLength(1);
+  jest.advanceTimersByTime(60_001);
+  bus.bring("to:room:phx_close", "{}");
+  expect(warnings).toHaveLength(2);
+  expect(hub.stats.dropped.reserved).toBe(101);
+});
+
+test("what was exported while the bus was away is not waited for afterwards", async () => {
+  bus.turn(false);
+  join("room");
+  await settle();
+  bus.turn(true);
+  expect(hub.stats.unpublished).toBeGreaterThan(0);
+  bus.bring("to:room:presence_diff", "{}");
+  expect(hub.stats.dropped.reserved).toBe(1);
+});
+
+test("presence works while the bus is away", async () => {
+  bus.turn(false);
+  const a = join("room", { user: "alice" });
+  const b = join("room", { user: "bob" });
+  await settle();
+  expect(usersIn(b.payloads("presence_state")[0]).toSorted()).toEqual(["alice", "bob"]);
+  expect(a.events).toContain("presence_diff");
+});
+
+test("a join is followed by the state, then the diff of its own", async () => {
+  const member = join("room", { user: "alice" });
+  await settle();
+  expect(member.events).toEqual(["phx_reply", "presence_state", "presence_diff"]);
+  expect(usersIn(member.payloads("presence_state")[0])).toEqual(["alice"]);
+  const diff = JSON.parse(member.payloads("presence_diff")[0] ?? "");
+  expect(Object.keys(diff.joins)).toEqual(["alice"]);
+  expect(diff.leaves).toEqual({});
+  expect(bus.on("to:room:presence_diff")).toEqual(member.payloads("presence_diff"));
+});
+
+test("a thousand joins within one window are one diff for each, and a state for each that has them all", async () => {
+  const first = join("room");
+  const rest = Array.from({ length: 999 }, () => join("room"));
+  await settle();
+  expect(first.events).toEqual(["phx_reply", "presence_state", "presence_diff"]);
+  for (const member of rest) {
+    expect(member.events).toEqual(["phx_reply", "presence_state", "presence_diff"]);
+    expect(usersIn(member.payloads("presence_state")[0])).toHaveLength(1000);
+  }
+  expect(bus.on("to:room:presence_diff")).toHaveLength(1);
+});
+
+test("who joins within a window has its state before the next broadcast", async () => {
+  join("room");
+  const second = join("room");
+  bus.bring("to:room:news", "1");
+  expect(second.events).toEqual(["phx_reply", "presence_state", "presence_diff", "news"]);
+  bus.bring("to:room:news", "2");
+  await settle();
+  expect(second.events).toEqual(["phx_reply", "presence_state", "presence_diff", "news", "news"]);
+});
+
+test("who joins first has state and diff before the next broadcast", async () => {
+  const member = join("room");
+  bus.bring("to:room:news", "1");
+  await settle();
+  expect(member.events).toEqual(["phx_reply", "presence_state", "presence_diff", "news"]);
+});
+
+test("who joins while a window is open and leaves again is sent nothing more", async () => {
+  const stays = join("room");
+  const goes = join("room");
+  leave(goes);
+  await settle();
+  expect(goes.events).toEqual(["phx_reply"]);
+  const diff = JSON.parse(stays.payloads("presence_diff")[0] ?? "");
+  expect(Object.keys(diff.leaves)).toEqual([goes.user]);
+});
+
+test("a member whose token may not see presence gets none of it, and is seen by others", async () => {
+  const blind = join("room", { user: "blind", seesPresence: false });
+  const sees = join("room", { user: "sees" });
+  await settle();
+  expect(blind.events).toEqual(["phx_reply"]);
+  expect(usersIn(sees.payloads("presence_state")[0]).toSorted()).toEqual(["blind", "sees"]);
+});
+
+test("where presence is turned off there is none, for members and backends", async () => {
+  const member = join("anonymous:chat");
+  await settle();
+  leave(join("anonymous:chat"));
+  await settle();
+  expect(member.events).toEqual(["phx_reply"]);
+  expect(bus.on("to:anonymous:chat:presence_diff")).toEqual([]);
+});
+
+test("channels have windows of their own", () => {
+  const a = join("a");
+  jest.advanceTimersByTime(WINDOW - 10);
+  const b = join("b");
+  jest.advanceTimersByTime(11);
+  expect(a.events).toContain("presence_diff");
+  expect(b.events).not.toContain("presence_diff");
+  jest.advanceTimersByTime(WINDOW);
+  expect(b.events).toContain("presence_diff");
+});
+
+test("the last who leaves closes the channel, its leave told first", async () => {
+  const member = join("room");
+  await settle();
+  bus.published.length = 0;
+  leave(member);
+  expect(hub.channels.has("room")).toBe(false);
+  await settle();
+  const names = bus.published.map(({ name }) => name);
+  expect(names).toContain("to:room:presence_diff");
+  expect(names.at(-1)).toBe("to:admin:channel.remove");
+  expect(Object.keys(JSON.parse(bus.on("to:room:presence_diff")[0] ?? "").leaves)).toEqual([member.user]);
+  await settle();
+  jest.advanceTimersByTime(2000);
+  expect(bus.published.map(({ name }) => name)).toEqual(names);
+});
+
+test("a channel whose last member is about to rejoin stays open", async () => {
+  const member = join("room");
+  const { channel } = member;
+  leave(member, true);
+  expect(hub.channels.get("room")).toBe(channel);
+  const again = join("room");
+  expect(again.channel).toBe(channel);
+  await settle();
+  expect(bus.on("to:admin:channel.remove")).toEqual([]);
+});
+
+test("a member that leaves twice leaves once", async () => {
+  join("room");
+  const member = join("room");
+  leave(member);
+  leave(member);
+  await settle();
+  expect(hub.stats.joins).toEqual({ accepted: 2, left: 1 });
+});
+
+test("a channel that somebody still listens to is not released", () => {
+  const channel = hub.open("watched");
+  const outlet = outletOf(channel);
+  hub.release(channel);
+  expect(hub.channels.has("watched")).toBe(true);
+  channel.removeOutlet(outlet);
+  hub.release(channel);
+  hub.release(channel);
+  expect(hub.channels.has("watched")).toBe(false);
+});
+
+test("backends are told of a channel with its first member and when its last has left, each once", async () => {
+  const outlet = outletOf(hub.open("room"));
+  const members = [join("room"), join("room")];
+  await settle();
+  for (const member of members) leave(member);
+  outlet.members.clear();
+  await settle();
+  expect(bus.on("to:admin:channel.add")).toHaveLength(1);
+  expect(bus.on("to:admin:channel.remove")).toHaveLength(1);
+});
+
+test.each(["phoenix", "admin", "system"])(
+  "the channel %s is there from the start and never removed",
+  async (name) => {
+    expect(hub.channels.has(name)).toBe(true);
+    leave(join(name));
+    hub.release(hub.open(name));
+    expect(hub.channels.has(name)).toBe(true);
+    for (const event of ["channel.add", "channel.remove"]) expect(bus.on(`to:admin:${event}`)).toEqual([]);
+    leave(join("room"));
+    await settle();
+    expect(JSON.parse(bus.on("to:admin:channel.remove")[0] ?? "").channels).toContain(name);
+  },
+);
+
+test("whoever joins admin gets a list of each channel, itself among its agents, and so do backends", () => {
+  const member = join("room");
+  const administrator = join("admin");
+  const lists = administrator.payloads("channel.list").map((text) => JSON.parse(text));
+  expect(lists.toSorted((a, b) => a.channel.localeCompare(b.channel))).toEqual([
+    { channel: "admin", agents: [administrator.agent] },
+    { channel: "phoenix", agents: [] },
+    { channel: "room", agents: [member.agent] },
+    { channel: "system", agents: [] },
+  ]);
+  expect(bus.on("to:admin:channel.list")).toEqual(administrator.payloads("channel.list"));
+});
+
+test("administrators see what backends see, while the bus is away too", async () => {
+  const administrator = join("admin");
+  bus.turn(false);
+  leave(join("room"));
+  await settle();
+  expect(administrator.events).toContain("channel.add");
+  expect(administrator.events).toContain("channel.remove");
+});
+
+test("each administrator has its state before any list, however many join at once", async () => {
+  join("admin");
+  const second = join("admin");
+  await settle();
+  expect(second.events.indexOf("presence_state")).toBeLessThan(second.events.indexOf("channel.list"));
+});
+
+test("the clock of system reaches local members only", async () => {
+  hub.stop();
+  connections.stop();
+  await start({ datetime: true });
+  const member = join("system");
+  jest.advanceTimersByTime(3001);
+  expect(member.events.filter((event) => event === "datetime")).toHaveLength(3);
+  expect(bus.published.some(({ name }) => name.endsWith(":datetime"))).toBe(false);
+  hub.stop();
+  jest.advanceTimersByTime(5000);
+  expect(member.events.filter((event) => event === "datetime")).toHaveLength(3);
+});
+
+test("a push goes to the bus as it came, and the receipt says whether it was taken", () => {
+  const receipts: boolean[] = [];
+  const receipt = { settled: (taken: boolean) => void receipts.push(taken) };
+  hub.push("weather:wind", "ask", '{ "a": 1 }', receipt);
+  bus.turn(false);
+  hub.push("weather:wind", "ask", "2", receipt);
+  expect(receipts).toEqual([true, false]);
+  expect(bus.published).toEqual([{ name: "from:weather:wind:ask", payload: '{ "a": 1 }' }]);
+});
+
+test("a broadcast says how many it reached", () => {
+  join("room");
+  join("room");
+  expect(hub.broadcast("room", jsonMessage("e", "1"))).toBe(2);
+  expect(hub.broadcast("nobody", jsonMessage("e", "1"))).toBe(0);
+});
+
+test("stopping sends what still waits in a window", () => {
+  join("room");
+  const member = join("room");
+  hub.stop();
+  expect(member.events).toEqual(["phx_reply", "presence_state", "presence_diff"]);
+});
+
+test("stopping tells backends who left last, though the turn of the event has not come", async () => {
+  const gone = join("system");
+  await settle();
+  jest.advanceTimersByTime(2000);
+  join("system");
+  leave(gone);
+  hub.stop();
+  const last = bus.published.filter(({ name }) => name.startsWith("to:admin:channel.")).at(-1);
+  expect(JSON.parse(String(last?.payload)).agents).not.toContain(gone.agent);
+});

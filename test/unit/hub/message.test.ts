@@ -1,0 +1,32 @@
+import { expect, test } from "bun:test";
+import { decodeMessage } from "../../../src/hub/message.ts";
+
+test.each([
+  '{"b":1,"a":2,"b":3}',
+  '"data"',
+  "9007199254740993",
+  "1.50e+00",
+  "null",
+  ' \t\r\n{ "a" : [ 1 , 2 ] } \n',
+  '"\\ud800"',
+  '"é😀\u2028"',
+  '"\ufeff"',
+])("valid JSON text %j travels as it was written", (text) => {
+  const message = decodeMessage("e", Buffer.from(text));
+  expect(message.json).toBe(text);
+  expect(message.presence).toBe(false);
+});
+
+test.each(["Hello from plugin", "{", "", '"\u0000"', "\ufeff{}", "NaN", "'a'"])(
+  "%j is no JSON and travels as bytes",
+  (text) => {
+    const message = decodeMessage("e", Buffer.from(text));
+    expect(message.json).toBeNull();
+    expect(message.bytes.toString()).toBe(text);
+  },
+);
+
+test("a string that is no valid UTF-8 travels as bytes", () => {
+  const bytes = Buffer.of(0x22, 0xc3, 0x28, 0x22);
+  expect(decodeMessage("e", bytes)).toMatchObject({ json: null, bytes });
+});

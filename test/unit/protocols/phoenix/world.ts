@@ -1,0 +1,183 @@
+import type { Claims, Verdict, Verify } from "../../../../src/auth/token.ts";
+import { Connections } from "../../../../src/hub/connections.ts";
+import { Hub } from "../../../../src/hub/hub.ts";
+import { createStats } from "../../../../src/hub/stats.ts";
+import type { Log } from "../../../../src/log.ts";
+import { Client, House } from "../../../../src/protocols/client.ts";
+import { V1, V2 } from "../../../../src/protocols/phoenix/codec.ts";
+import { PhoenixEndpoint } from "../../../../src/protocols/phoenix/endpoint.ts";
+import { PhoenixSession } from "../../../../src/protocols/phoenix/session.ts";
+import { FakeBus } from "../../hub/fake-bus.ts";
+
+const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/**
+ * A client whose network does as a test says. Like Bun's socket it drops what is sent to it while its buffer is full, and
+ * tells of its end from within `terminate`, not later.
+ */
+export class FakeClient extends Client {
+  readonly frames: string[] = [];
+  readonly topics = new Set<string>();
+  /** Reads nothing, with a full buffer. */
+  stalled = false;
+  ended: number | null = null;
+  #up = true;
+
+  connect(): this {
+    this.arrive();
+    return this;
+  }
+
+  hangUp(): void {
+    if (!this.#up) return;
+    this.#up = false;
+    this.topics.clear();
+    this.depart();
+  }
+
+  /** What it was sent since the last call, parsed. */
+  take(): unknown[] {
+    return this.frames.splice(0).map((frame) => JSON.parse(frame));
+  }
+
+  /** Nothing comes from a network that is gone. */
+  override receive(frame: string | Buffer): void {
+    if (this.#up) super.receive(frame);
+  }
+
+  override buffered(): number {
+    return this.#up && this.stalled ? this.house.maxBuffered : 0;
+  }
+
+  override ping(): void {}
+
+  override subscribe(topic: string): boolean {
+    if (this.#up) this.topics.add(topic);
+    return true;
+  }
+
+  override unsubscribe(topic: string): void {
+    this.topics.delete(topic);
+  }
+
+  override end(code: number): void {
+    this.ended = code;
+    this.hangUp();
+  }
+
+  hear(frame: string | Buffer): number {
+    return this.transmit(frame);
+  }
+
+  protected override get connected(): boolean {
+    return this.#up;
+  }
+
+  protected override transmit(frame: string | Buffer): number {
+    if (this.stalled || !this.#up) return 0;
+    this.frames.push(typeof frame === "string" ? frame : `"binary ${frame.toString("hex")}"`);
+    return frame.length;
+  }
+
+  protected override terminate(): void {
+    this.hangUp();
+  }
+}
+
+export interface WorldOptions {
+  readonly maxChannels?: number;
+  readonly framesPerSecond?: number;
+  readonly verify?: Verify;
+}
+
+/** Hub, house and endpoint as the server has them, with a bus and clients that need no network. */
+export interface World {
+  readonly bus: FakeBus;
+  readonly hub: Hub;
+  readonly endpoint: PhoenixEndpoint;
+  readonly house: House;
+  connect(options?: { version?: 1 | 2; token?: string }): { client: FakeClient; session: PhoenixSession };
+  /** What the server does several times a second. */
+  tick(): void;
+  stop(): void;
+}
+
+export function claims(user: string, changes: Partial<Claims> = {}): Claims {
+  const can = { join: true, push: true, presence: true };
+  return { user, channels: ["*"], can, expiresAt: Number.POSITIVE_INFINITY, admin: false, ...changes };
+}
+
+/** Tokens of a world: `bad`, `expired`, or the name of a user. */
+export function verdictOf(token: string): Verdict {
+  if (token === "bad") return { ok: false, reason: "unauthorized" };
+  if (token === "expired") return { ok: false, reason: "token expired" };
+  return { ok: true, claims: claims(token) };
+}
+
+export async function createWorld(options: WorldOptions = {}): Promise<World> {
+  const stats = createStats();
+  const bus = new FakeBus();
+  const connections = new Connections({ idleTimeout: 60_000, maxBuffered: 1 << 30 });
+  const hub = new Hub({
+    bus,
+    connections,
+    stats,
+    log: SILENT,
+    node: "n1",
+    presenceWindow: 50,
+    maxPayload: 1 << 20,
+    datetime: false,
+    rulesFor: () => ({ presence: true }),
+  });
+  const framesPerSecond = options.framesPerSecond ?? 1_000_000;
+  const maxFrame = 1 << 20;
+  const house = new House({
+    connections,
+    stats,
+    log: SILENT,
+    framesPerSecond,
+    maxFrame,
+    maxBuffered: 1024,
+    closeOnExpiry: true,
+  });
+  const clients = new Set<FakeClient>();
+  const publish = (topic: string, frame: string | Buffer): number => {
+    let worst = 1;
+    for (const client of clients) if (client.topics.has(topic)) worst = Math.min(worst, client.hear(frame));
+    return worst;
+  };
+  const endpoint = new PhoenixEndpoint({
+    hub,
+    house,
+    publisher: { publish },
+    verify: options.verify ?? verdictOf,
+    maxChannels: options.maxChannels ?? 100,
+  });
+  await hub.start();
+  let serial = 0;
+  return {
+    bus,
+    hub,
+    endpoint,
+    house,
+    connect({ version = 2, token } = {}) {
+      const client = new FakeClient(house, `c${++serial}`, "192.0.2.1");
+      const session = new PhoenixSession(endpoint, client, {
+        codec: version === 1 ? V1 : V2,
+        binary: true,
+        token: token ?? null,
+        administrator: null,
+      });
+      client.session = session;
+      clients.add(client);
+      return { client: client.connect(), session };
+    },
+    tick() {
+      house.tick();
+    },
+    stop() {
+      hub.stop();
+      connections.stop();
+    },
+  };
+}
