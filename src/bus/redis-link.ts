@@ -68,13 +68,15 @@ export class RedisLink {
       },
       sentinelRetryStrategy: pauseBefore,
       sentinelCommandTimeout: ANSWER_MS,
-      // A master that was demoted goes on answering, and what is published there reaches its own subscribers only.
-      failoverDetector: address.kind === "sentinel",
     });
     this.#redis.on("connecting", () => {
       this.#reason = null;
     });
-    this.#redis.on("ready", () => this.#opened());
+    this.#redis.on("ready", () => {
+      if (address.kind !== "cluster") this.#opened();
+      // First, since the owner may read the answers itself from then on.
+      else void this.#learnNodes().then(() => this.#opened());
+    });
     this.#redis.on("error", (error: unknown) => {
       // The first error of a try is its cause: a refusal is followed by the end of the connection.
       this.#reason ??= this.#describe(error);
@@ -131,9 +133,8 @@ export class RedisLink {
   }
 
   #opened(): void {
-    if (this.#stopped) return;
+    if (this.#stopped || this.#redis.status !== "ready") return;
     this.#open = true;
-    if (this.#address.kind === "cluster") void this.#learnNodes();
     this.#owner.opened(this.#redis);
   }
 

@@ -92,7 +92,12 @@ export class Backend {
     const publisher = new Redis(options);
     const subscriber = new Redis(options);
     for (const each of [publisher, subscriber]) each.on("error", () => {});
-    await Promise.all([publisher.connect(), subscriber.connect()]);
+    try {
+      await Promise.all([publisher.connect(), subscriber.connect()]);
+    } catch (error) {
+      for (const each of [publisher, subscriber]) each.disconnect();
+      throw error;
+    }
     await subscriber.psubscribe(pattern);
     return new Backend(publisher, subscriber);
   }

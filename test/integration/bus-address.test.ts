@@ -1,0 +1,263 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Bus } from "../../src/bus/bus.ts";
+import { BusError } from "../../src/bus/bus-error.ts";
+import { type BusConfig, openBus } from "../../src/bus/open.ts";
+import { createRedisBus } from "../../src/bus/redis.ts";
+import { Backend, Heard, recordingLog, Settled } from "./bus-rig.ts";
+import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
+
+const MIB = 1024 * 1024;
+
+const ends: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+async function redisProcess(...args: string[]): Promise<RedisProcess> {
+  const redis = await startRedis(args);
+  ends.push(() => redis.stop());
+  return redis;
+}
+
+function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), "channel-bus-"));
+  ends.push(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+interface Live {
+  readonly bus: Bus;
+  readonly heard: Heard;
+}
+
+async function startLive(url: string): Promise<Live> {
+  const heard = new Heard();
+  const bus = createRedisBus({ url, maxPayload: 4 * MIB, log: recordingLog().log });
+  ends.push(() => bus.stop());
+  await bus.start(heard);
+  await untilLive({ bus, heard });
+  return { bus, heard };
+}
+
+async function untilLive({ bus, heard }: Live, timeout?: number): Promise<void> {
+  while (!bus.state.live) await heard.changes.next(timeout);
+}
+
+/** Both directions, by a backend that connects elsewhere than the bus may have. */
+async function carries({ bus, heard }: Live, port: number): Promise<void> {
+  const backend = await Backend.connect(port);
+  try {
+    await backend.publish("to:there:and", "down");
+    expect((await heard.on("to:there:and")).toString()).toBe("down");
+    const receipt = new Settled();
+    bus.publish("from:back:again", "up", receipt);
+    expect(await receipt.promise).toBe(true);
+    expect((await backend.on("from:back:again")).toString()).toBe("up");
+  } finally {
+    backend.close();
+  }
+}
+
+describe("ways to a Redis", () => {
+  test("a socket file", async () => {
+    const path = join(folder(), "redis.sock");
+    const redis = await redisProcess("--unixsocket", path);
+    const live = await startLive(`unix:${path}`);
+    expect(live.bus.state.detail).toBe(`connected to ${path}`);
+    await carries(live, redis.port);
+  });
+
+  // A certificate is made for the test, since one in the repository would run out.
+  test.skipIf(Bun.which("openssl") === null)("TLS, whose certificate is checked", async () => {
+    const place = folder();
+    const [key, cert] = [join(place, "key.pem"), join(place, "cert.pem")];
+    const made = Bun.spawnSync([
+      ...["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+      ...["-subj", "/CN=localhost", "-days", "1", "-keyout", key, "-out", cert],
+    ]);
+    expect(made.exitCode).toBe(0);
+    const tlsPort = freePort();
+    const redis = await redisProcess(
+      ...["--tls-port", String(tlsPort), "--tls-cert-file", cert, "--tls-key-file", key],
+      ...["--tls-ca-cert-file", cert, "--tls-auth-clients", "no"],
+    );
+    await carries(await startLive(`rediss://localhost:${tlsPort}?ssl_cert_reqs=none`), redis.port);
+    const bus = createRedisBus({
+      url: `rediss://localhost:${tlsPort}`,
+      maxPayload: MIB,
+      log: recordingLog().log,
+    });
+    ends.push(() => bus.stop());
+    await bus.start(new Heard());
+    expect(bus.state.live).toBe(false);
+    expect(bus.state.detail).toMatch(/certificate|self.signed/i);
+  });
+
+  test("a Sentinel knows the master, and the next one when that fails", async () => {
+    const master = await redisProcess();
+    const replica = await redisProcess("--replicaof", `127.0.0.1 ${master.port}`);
+    const config = join(folder(), "sentinel.conf");
+    const port = freePort();
+    writeFileSync(
+      config,
+      [
+        `port ${port}`,
+        "bind 127.0.0.1",
+        `sentinel monitor main 127.0.0.1 ${master.port} 1`,
+        "sentinel down-after-milliseconds main 500",
+        "sentinel failover-timeout main 2000",
+      ].join("\n"),
+    );
+    const sentinel = Bun.spawn(["redis-server", config, "--sentinel"], {
+      stdout: "ignore",
+      stderr: "ignore",
+    });
+    ends.push(async () => {
+      sentinel.kill("SIGKILL");
+      await sentinel.exited;
+    });
+    const asker = await untilAnswers(port);
+    // A failover needs a replica that the Sentinel has found.
+    while (!String(await asker.command("sentinel", "replicas", "main")).includes(String(replica.port))) {
+      await Bun.sleep(50);
+    }
+    const live = await startLive(`redis+sentinel://127.0.0.1:${freePort()},127.0.0.1:${port}/main`);
+    await carries(live, master.port);
+    master.kill("SIGKILL");
+    await live.heard.changes.until((state) => !state.live, "the loss");
+    await untilLive(live, 25_000);
+    await carries(live, replica.port);
+    expect(live.bus.state.gaps).toBe(1);
+  }, 40_000);
+
+  test("a cluster: any node hears all, and another takes over when one is gone", async () => {
+    const nodes = await Promise.all(
+      [0, 1, 2].map(() => redisProcess("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")),
+    );
+    const [first, second, third] = nodes;
+    if (first === undefined || second === undefined || third === undefined) throw new Error("three nodes");
+    const cli = [
+      "redis-cli",
+      "--cluster",
+      "create",
+      ...nodes.map(({ port }) => `127.0.0.1:${port}`),
+      "--cluster-yes",
+    ];
+    expect(await Bun.spawn(cli, { stdout: "ignore" }).exited).toBe(0);
+    // Named is one node only; the others are learnt from it.
+    const live = await startLive(`redis+cluster://127.0.0.1:${first.port}`);
+    await carries(live, second.port);
+    await carries(live, third.port);
+    const gaps = live.bus.state.gaps;
+    first.kill("SIGKILL");
+    await live.heard.changes.until((state) => !state.live, "the loss");
+    await untilLive(live);
+    expect(live.bus.state.gaps).toBe(gaps + 1);
+    await carries(live, second.port);
+    await carries(live, third.port);
+  }, 30_000);
+});
+
+describe("the choice of a bus", () => {
+  function config(choice: Partial<BusConfig>): BusConfig {
+    const limits = { maxPayload: 4 * MIB, maxBuffered: 64 * MIB };
+    return { redisUrl: "redis://127.0.0.1:6379", redisUrlGiven: false, bus: "auto", limits, ...choice };
+  }
+
+  async function open(choice: Partial<BusConfig>): Promise<Bus> {
+    const bus = await openBus(config(choice), recordingLog().log);
+    ends.push(() => bus.stop());
+    return bus;
+  }
+
+  async function refusal(work: Promise<unknown>): Promise<BusError> {
+    const error = await work.then(
+      () => new Error("not refused"),
+      (reason: unknown) => reason,
+    );
+    if (!(error instanceof BusError)) throw error;
+    return error;
+  }
+
+  test("auto: Redis where one answers, else the embedded bus on its port", async () => {
+    const redis = await redisProcess();
+    expect((await open({ redisUrl: redis.url })).kind).toBe("redis");
+    const port = freePort();
+    const embedded = await open({ redisUrl: `redis://127.0.0.1:${port}` });
+    expect(embedded.kind).toBe("embedded");
+    const heard = new Heard();
+    await embedded.start(heard);
+    await carries({ bus: embedded, heard }, port);
+    // A second server on the machine finds the first one's bus there.
+    const second = await open({ redisUrl: `redis://127.0.0.1:${port}` });
+    expect(second.kind).toBe("redis");
+    const heardToo = new Heard();
+    await second.start(heardToo);
+    await untilLive({ bus: second, heard: heardToo });
+    await carries({ bus: second, heard: heardToo }, port);
+  });
+
+  test("auto with an address that was given is Redis, there or not; so is redis", async () => {
+    const redisUrl = `redis://127.0.0.1:${freePort()}`;
+    expect((await open({ redisUrl, redisUrlGiven: true })).kind).toBe("redis");
+    expect((await open({ redisUrl, bus: "redis" })).kind).toBe("redis");
+  });
+
+  test("embedded listens where the address says, with its password", async () => {
+    const port = freePort();
+    const bus = await open({
+      bus: "embedded",
+      redisUrlGiven: true,
+      redisUrl: `redis://:secret@localhost:${port}`,
+    });
+    const heard = new Heard();
+    await bus.start(heard);
+    expect(bus.state.detail).toBe(`embedded bus, with the Redis protocol on 127.0.0.1:${port}`);
+    const backend = await Backend.connect(port, "from:*", "secret");
+    await backend.publish("to:with:password", "x");
+    await heard.on("to:with:password");
+    backend.close();
+  });
+
+  test("embedded on a port that Redis has is an error", async () => {
+    const redis = await redisProcess();
+    const bus = await open({ bus: "embedded", redisUrl: redis.url, redisUrlGiven: true });
+    const error = await refusal(bus.start(new Heard()));
+    expect(error.code).toBe("port-taken");
+    expect(error.message).toContain(`port ${redis.port} of 127.0.0.1`);
+  });
+
+  test.each(["redis://example.com:6379", "unix:/run/redis.sock", "redis+cluster://127.0.0.1:1"])(
+    "embedded at %s is an error",
+    async (redisUrl) => {
+      const error = await refusal(
+        openBus(config({ bus: "embedded", redisUrl, redisUrlGiven: true }), recordingLog().log),
+      );
+      expect(error.code).toBe("bad-address");
+    },
+  );
+
+  test("an address that is none is an error without its password", async () => {
+    const error = await refusal(
+      openBus(config({ redisUrl: "redis://:hunter2@h:port", redisUrlGiven: true }), recordingLog().log),
+    );
+    expect(error.code).toBe("bad-address");
+    expect(error.message).not.toContain("hunter2");
+  });
+});
+
+/** A process that takes a moment until it listens. */
+async function untilAnswers(port: number): Promise<Backend> {
+  for (;;) {
+    try {
+      const backend = await Backend.connect(port);
+      ends.push(() => backend.close());
+      return backend;
+    } catch {
+      await Bun.sleep(20);
+    }
+  }
+}
