@@ -145,10 +145,7 @@ function writeScan(f: Code): void {
           giveUpIf(depth.byte().plus(2).equals(bracket).isZero());
           f.if(
             depth.isZero(),
-            () => {
-              top.set(top.or(ahead));
-              inObject.set(i64(0));
-            },
+            () => top.set(top.or(ahead)),
             () => inObject.set(isObject(depth.minus(1).byte())),
           );
         },

@@ -8,9 +8,9 @@ export type Scanner = (text: Uint8Array) => boolean | undefined;
  * needs AVX. `window` is a multiple of BLOCK; less than WINDOW is for tests.
  */
 export function openScanner(window = WINDOW): Scanner | undefined {
-  const module = scanModule();
-  if (!WebAssembly.validate(module)) return undefined;
-  const { run, memory } = new WebAssembly.Instance(new WebAssembly.Module(module)).exports;
+  const instance = instantiated(scanModule());
+  if (instance === undefined) return undefined;
+  const { run, memory } = instance.exports;
   if (typeof run !== "function" || !(memory instanceof WebAssembly.Memory)) return undefined;
   const room = new Uint8Array(memory.buffer);
 
@@ -27,4 +27,12 @@ export function openScanner(window = WINDOW): Scanner | undefined {
       if (length === left) return verdict === WHOLE;
     }
   };
+}
+
+function instantiated(module: BufferSource): WebAssembly.Instance | undefined {
+  try {
+    return new WebAssembly.Instance(new WebAssembly.Module(module));
+  } catch {
+    return undefined;
+  }
 }
