@@ -1,7 +1,10 @@
 import type { Channel, Member } from "./channel.ts";
 
-/** Between two `channel.join` or `channel.leave` of one channel, in ms: at most four a second, wherever it begins. */
-const PAUSE = 260;
+/**
+ * Between two times that a channel's members are told of, in ms. Each time there may be a `channel.join` and a
+ * `channel.leave`: at most four a second, wherever the second begins.
+ */
+const PAUSE = 520;
 
 /**
  * The most channel names in one event. Each opening tells the whole list: beyond this, a list that grows with every
@@ -19,6 +22,14 @@ interface Turn {
   due: number;
   joined: string | null;
   left: string | null;
+  /** Whether it stands among what is to be told at the end of this turn of the event loop. */
+  queued: boolean;
+}
+
+/** `channel.add` or `channel.remove`. */
+interface Change {
+  readonly event: string;
+  readonly name: string;
 }
 
 /**
@@ -30,12 +41,9 @@ export class Administration {
   readonly #open: Set<string>;
   readonly #permanent: readonly string[];
   readonly #announce: Announce;
-  /** `channel.add` and `channel.remove` not yet told. */
-  #changes: { readonly event: string; readonly channel: string }[] = [];
+  #queue: (Change | Turn)[] = [];
   /** By name: a channel that closes and opens again is still the same to those who read. */
   readonly #turns = new Map<string, Turn>();
-  /** Those among them that may be told now. */
-  readonly #ready = new Set<Turn>();
   #telling: NodeJS.Immediate | null = null;
   #timer: Timer | null = null;
 
@@ -57,14 +65,14 @@ export class Administration {
     this.#change("channel.add", channel);
   }
 
-  /** A channel has no member. What waits for its turn is not told any more: that the channel is gone says it. */
+  /**
+   * A channel has no member. Who left last is told first, if it is the channel's turn; else what waits is not told any
+   * more: that the channel is gone says it.
+   */
   closed(channel: Channel): void {
     if (this.#permanent.includes(channel.name) || !this.#open.delete(channel.name)) return;
-    const turn = this.#turns.get(channel.name);
-    if (turn !== undefined) {
-      turn.joined = null;
-      turn.left = null;
-    }
+    const due = performance.now() + PAUSE;
+    this.#turns.set(channel.name, { channel, due, joined: null, left: null, queued: false });
     this.#change("channel.remove", channel);
   }
 
@@ -89,17 +97,18 @@ export class Administration {
   stop(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    for (const turn of this.#turns.values()) this.#ready.add(turn);
+    for (const turn of this.#turns.values()) this.#enqueue(turn);
     this.#tell();
   }
 
   #change(event: string, channel: Channel): void {
-    this.#changes.push({ event, channel: channel.name });
+    this.#queue.push({ event, name: channel.name });
     this.#telling ??= setImmediate(() => this.#tell());
   }
 
   #turn(channel: Channel): Turn {
-    const turn = this.#turns.get(channel.name) ?? { channel, due: 0, joined: null, left: null };
+    const known = this.#turns.get(channel.name);
+    const turn = known ?? { channel, due: 0, joined: null, left: null, queued: false };
     turn.channel = channel;
     this.#turns.set(channel.name, turn);
     return turn;
@@ -107,11 +116,15 @@ export class Administration {
 
   /** Lets a channel speak if its last event is long enough ago, else when it is. */
   #take(turn: Turn): void {
-    if (turn.due <= performance.now()) {
-      this.#ready.add(turn);
-      this.#telling ??= setImmediate(() => this.#tell());
-    }
-    this.#timer ??= setTimeout(() => this.#next(), PAUSE);
+    if (turn.due <= performance.now()) this.#enqueue(turn);
+    this.#timer ??= setTimeout(() => this.#next(), PAUSE / 2);
+  }
+
+  #enqueue(turn: Turn): void {
+    if (turn.queued) return;
+    turn.queued = true;
+    this.#queue.push(turn);
+    this.#telling ??= setImmediate(() => this.#tell());
   }
 
   #next(): void {
@@ -120,34 +133,34 @@ export class Administration {
     for (const [name, turn] of this.#turns) {
       if (turn.due > now) continue;
       if (turn.joined === null && turn.left === null) this.#turns.delete(name);
-      else this.#ready.add(turn);
+      else this.#enqueue(turn);
     }
-    this.#tell();
-    if (this.#turns.size > 0) this.#timer = setTimeout(() => this.#next(), PAUSE);
+    if (this.#turns.size > 0) this.#timer = setTimeout(() => this.#next(), PAUSE / 2);
   }
 
   #tell(): void {
     if (this.#telling !== null) clearImmediate(this.#telling);
     this.#telling = null;
-    const changes = this.#changes;
-    this.#changes = [];
-    if (changes.length > 0) {
-      const names = this.#names();
-      for (const { event, channel } of changes) {
-        this.#announce(event, `{"channel":${JSON.stringify(channel)},${names}}`);
+    const queue = this.#queue;
+    this.#queue = [];
+    let names: string | null = null;
+    for (const item of queue) {
+      if ("queued" in item) {
+        this.#tellMembers(item);
+        continue;
       }
+      names ??= this.#names();
+      this.#announce(item.event, `{"channel":${JSON.stringify(item.name)},${names}}`);
     }
-    for (const turn of this.#ready) this.#tellMembers(turn);
-    this.#ready.clear();
   }
 
   #tellMembers(turn: Turn): void {
     const { channel, joined, left } = turn;
+    turn.queued = false;
     turn.joined = null;
     turn.left = null;
     if (joined === null && left === null) return;
-    const both = joined !== null && left !== null;
-    turn.due = performance.now() + (both ? 2 * PAUSE : PAUSE);
+    turn.due = performance.now() + PAUSE;
     const list = `"channel":${JSON.stringify(channel.name)},"agents":${agents(channel)}}`;
     if (joined !== null) this.#announce("channel.join", `{"agent":${JSON.stringify(joined)},${list}`);
     if (left !== null) this.#announce("channel.leave", `{"agent":${JSON.stringify(left)},${list}`);

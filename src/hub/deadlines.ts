@@ -30,6 +30,7 @@ export class Deadlines<T> {
     const last = Math.floor(now / SLOT);
     let left = most;
     for (const slot of this.#slotsUpTo(last)) {
+      this.#done = slot - 1;
       for (let items = this.#slots.get(slot); items !== undefined; items = this.#slots.get(slot)) {
         for (const item of items) {
           if (left-- <= 0) return;

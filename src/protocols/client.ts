@@ -170,7 +170,7 @@ export abstract class Client implements Connection {
   }
 
   receive(frame: string | Buffer): void {
-    if (this.#dismissed) return;
+    if (!this.open) return;
     const now = performance.now();
     this.lastSeen = now;
     const allowed = this.#takeFrame(now);

@@ -79,7 +79,7 @@ test("no opening and no closing is dropped in a burst, and each pair keeps its o
   const channel = channelOf("burst");
   for (let i = 0; i < 500; i++) leave(join(channel));
   await turn();
-  const told = announced.map(({ event }) => event).filter((event) => !event.endsWith("e.join"));
+  const told = announced.map(({ event }) => event).filter((event) => /add|remove/.test(event));
   expect(events("channel.add")).toHaveLength(500);
   expect(events("channel.remove")).toHaveLength(500);
   expect(told.slice(0, 4)).toEqual(["channel.add", "channel.remove", "channel.add", "channel.remove"]);
@@ -103,8 +103,7 @@ test("a join is told when the turn of the event loop ends, with the agent and al
   });
 });
 
-// Not so yet: one event alone, then two, then two come to five within 0.8 s.
-test.failing("a burst of joins and leaves is at most four events a second, and the last has the newest list", async () => {
+test("a burst of joins and leaves is at most four events a second, and the last has the newest list", async () => {
   const channel = channelOf("always");
   const start = Date.now();
   const members: FakeMember[] = [];
