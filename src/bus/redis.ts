@@ -1,10 +1,11 @@
 import type { Redis } from "ioredis";
 import type { Log } from "../log.ts";
 import type { Bus, BusListener, BusState, Receipt } from "./bus.ts";
-import { parseRedisAddress } from "./redis-address.ts";
+import { parseRedisAddress, type RedisAddress } from "./redis-address.ts";
 import { subscribe, takeIn } from "./redis-intake.ts";
 import { RedisLink } from "./redis-link.ts";
 import { RedisOutlet } from "./redis-outlet.ts";
+import { watchSentinels } from "./redis-sentinels.ts";
 
 export interface RedisBusOptions {
   /** `redis_url`; the forms are those of `parseRedisAddress`. */
@@ -36,6 +37,7 @@ export function createRedisBus(options: RedisBusOptions): Bus {
 class RedisBus implements Bus {
   readonly kind = "redis";
   readonly #log: Log;
+  readonly #address: RedisAddress;
   readonly #shown: string;
   readonly #hearing: RedisLink;
   readonly #speaking: RedisLink;
@@ -48,6 +50,7 @@ class RedisBus implements Bus {
   #state: BusState;
   #told = false;
   #ticker: Timer | null = null;
+  #unwatch: (() => void) | null = null;
   #ticks = 0;
   #heard = 0;
   #silent = 0;
@@ -57,6 +60,7 @@ class RedisBus implements Bus {
   constructor({ url, maxPayload, log }: RedisBusOptions) {
     const address = parseRedisAddress(url);
     this.#log = log;
+    this.#address = address;
     this.#shown = address.shown;
     this.#state = { live: false, detail: `not yet connected to ${this.#shown}`, gaps: 0, since: Date.now() };
     const hearing = { opened: (redis: Redis) => this.#hear(redis), lost: (why: string) => this.#deaf(why) };
@@ -81,6 +85,12 @@ class RedisBus implements Bus {
     this.#ticker = setInterval(() => this.#tick(), TICK);
     this.#hearing.start();
     this.#speaking.start();
+    if (this.#address.kind === "sentinel") {
+      this.#unwatch = watchSentinels(this.#address, () => {
+        this.#hearing.drop("another master was chosen");
+        this.#speaking.drop("another master was chosen");
+      });
+    }
     return this.#tried.promise;
   }
 
@@ -93,6 +103,7 @@ class RedisBus implements Bus {
     this.#listener = null;
     if (this.#ticker !== null) clearInterval(this.#ticker);
     this.#ticker = null;
+    this.#unwatch?.();
     this.#outlet.flush();
     const ended = Promise.all([this.#hearing.stop(), this.#speaking.stop()]);
     this.#usable = false;

@@ -96,42 +96,49 @@ describe("ways to a Redis", () => {
     expect(bus.state.detail).toMatch(/certificate|self.signed/i);
   });
 
-  test("a Sentinel knows the master, and the next one when that fails", async () => {
-    const master = await redisProcess();
-    const replica = await redisProcess("--replicaof", `127.0.0.1 ${master.port}`);
-    const config = join(folder(), "sentinel.conf");
-    const port = freePort();
-    writeFileSync(
-      config,
-      [
-        `port ${port}`,
-        "bind 127.0.0.1",
-        `sentinel monitor main 127.0.0.1 ${master.port} 1`,
-        "sentinel down-after-milliseconds main 500",
-        "sentinel failover-timeout main 2000",
-      ].join("\n"),
-    );
-    const sentinel = Bun.spawn(["redis-server", config, "--sentinel"], {
-      stdout: "ignore",
-      stderr: "ignore",
-    });
-    ends.push(async () => {
-      sentinel.kill("SIGKILL");
-      await sentinel.exited;
-    });
-    const asker = await untilAnswers(port);
-    // A failover needs a replica that the Sentinel has found.
-    while (!String(await asker.command("sentinel", "replicas", "main")).includes(String(replica.port))) {
-      await Bun.sleep(50);
-    }
-    const live = await startLive(`redis+sentinel://127.0.0.1:${freePort()},127.0.0.1:${port}/main`);
-    await carries(live, master.port);
-    master.kill("SIGKILL");
-    await live.heard.changes.until((state) => !state.live, "the loss");
-    await untilLive(live, 25_000);
-    await carries(live, replica.port);
-    expect(live.bus.state.gaps).toBe(1);
-  }, 40_000);
+  test.each(["fails", "is replaced"])(
+    "a Sentinel knows the master, and the next one when that %s",
+    async (how) => {
+      const master = await redisProcess();
+      const replica = await redisProcess("--replicaof", `127.0.0.1 ${master.port}`);
+      const config = join(folder(), "sentinel.conf");
+      const port = freePort();
+      writeFileSync(
+        config,
+        [
+          `port ${port}`,
+          "bind 127.0.0.1",
+          `sentinel monitor main 127.0.0.1 ${master.port} 1`,
+          "sentinel down-after-milliseconds main 500",
+          "sentinel failover-timeout main 2000",
+        ].join("\n"),
+      );
+      const sentinel = Bun.spawn(["redis-server", config, "--sentinel"], {
+        stdout: "ignore",
+        stderr: "ignore",
+      });
+      ends.push(async () => {
+        sentinel.kill("SIGKILL");
+        await sentinel.exited;
+      });
+      const asker = await untilAnswers(port);
+      // A failover needs a replica that the Sentinel has found.
+      while (!String(await asker.command("sentinel", "replicas", "main")).includes(String(replica.port))) {
+        await Bun.sleep(50);
+      }
+      const live = await startLive(`redis+sentinel://127.0.0.1:${freePort()},127.0.0.1:${port}/main`);
+      await carries(live, master.port);
+      if (how === "fails") master.kill("SIGKILL");
+      else
+        while ((await asker.command("sentinel", "failover", "main").catch(() => null)) === null)
+          await Bun.sleep(100);
+      await live.heard.changes.until((state) => !state.live, "the loss");
+      await untilLive(live, 25_000);
+      await carries(live, replica.port);
+      expect(live.bus.state.gaps).toBe(1);
+    },
+    40_000,
+  );
 
   test("a cluster: any node hears all, and another takes over when one is gone", async () => {
     const nodes = await Promise.all(
