@@ -68,6 +68,8 @@ for (const bus of BUSES) {
 
       await one.client.ask({ topic: "room:1", event: "phx_leave" });
       expect(await about("room:1", "channel.leave")).toMatchObject({ agent: one.agent, agents: [two.agent] });
+      // Long enough ago that nothing is coalesced.
+      await Bun.sleep(1100);
       two.client.socket.cut();
       expect(await about("room:1", "channel.leave")).toMatchObject({ agent: two.agent, agents: [] });
       const remove = await about("room:1", "channel.remove");

@@ -1,5 +1,8 @@
-/** How long a test waits for what must come, in ms: far beyond what it takes, so that only a fault reaches it. */
-export const PATIENCE = 8000;
+/**
+ * How long a test waits for what must come, in ms: far beyond what it takes, and less than a test may take, so that what
+ * fails says what it waited for.
+ */
+export const PATIENCE = 4000;
 
 /**
  * What came in, in order, with a reading position. Nothing is thrown away: `all` holds every item since the start.
