@@ -3,7 +3,7 @@ import type { Config } from "../config.ts";
 import { deriveKey, sameSecret } from "./keys.ts";
 import { isSameOrigin } from "./same-origin.ts";
 import { SESSION_MS, type Session, Sessions } from "./session.ts";
-import type { Claims } from "./token.ts";
+import type { Claims } from "./verdict.ts";
 import { WrongSecrets } from "./wrong-secrets.ts";
 
 /** Who asks, after trusted proxies. */

@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify } from "jose";
 import { isJsonObject, type JsonObject, LEEWAY_SECS, type TokenRules } from "./hs256.ts";
-import type { TokenRefusal } from "./token.ts";
+import type { TokenRefusal } from "./verdict.ts";
 
 /** Longest wait for a key set, in ms: a join never hangs longer. */
 const KEY_SET_TIMEOUT = 5_000;

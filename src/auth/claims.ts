@@ -1,6 +1,6 @@
 import type { Config } from "../config.ts";
 import { type JsonObject, LEEWAY_SECS, ownValue } from "./hs256.ts";
-import type { Abilities, Claims } from "./token.ts";
+import type { Abilities, Claims } from "./verdict.ts";
 
 /** The longest user id, in bytes of UTF-8. */
 export const MAX_USER_BYTES = 256;

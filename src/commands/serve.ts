@@ -1,3 +1,4 @@
+import { BusError } from "../bus/bus-error.ts";
 import { type Config, loadConfig } from "../config.ts";
 import { atMostOncePer, createLog, type Log, standardErrorHasColor } from "../log.ts";
 import { startServer } from "../server.ts";
@@ -20,7 +21,7 @@ export const serve: Command = async ({ values }, { env, cwd, complain }) => {
     server = await startServer(config, log);
   } catch (error) {
     complain(withoutSecrets(config, listenProblem(config, error) ?? oneLine(error)));
-    return 1;
+    return error instanceof BusError && error.code === "bad-address" ? 2 : 1;
   }
   stray.started();
   for (const warning of warnings) log.warn(warning);

@@ -1,5 +1,4 @@
 import { statSync } from "node:fs";
-import type { Config } from "../config.ts";
 import { why } from "./file.ts";
 import { isLoopback } from "./loopback.ts";
 import { readTls } from "./pem.ts";
@@ -7,6 +6,7 @@ import { quoted } from "./quote.ts";
 import type { Reader } from "./reader.ts";
 import { Refusal } from "./refusal.ts";
 import { LIMITS } from "./settings.ts";
+import type { Config } from "./shape.ts";
 
 /** What serves HTTPS, of two paths. */
 export function bothOrNeither(reader: Reader, cert: string | null, key: string | null): Config["tls"] {

@@ -1,8 +1,8 @@
-import type { LoadInput } from "../config.ts";
 import { hint } from "./nearest.ts";
 import { quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
 import { fullKey, SECTIONS, variable } from "./settings.ts";
+import type { LoadInput } from "./shape.ts";
 
 /** In front of a variable's name it wins over the name alone. */
 export const PREFIX = "CHANNEL_";

@@ -1,4 +1,3 @@
-import type { Config, Loaded, LoadInput } from "../config.ts";
 import { bothOrNeither, checkBuffers, checkFolder, refuseKnownSecrets, warningsOf } from "./checks.ts";
 import { refuseUnknownVariables } from "./environment.ts";
 import { readConfigFile } from "./file.ts";
@@ -6,6 +5,7 @@ import { readPublicKey } from "./pem.ts";
 import { Reader } from "./reader.ts";
 import { Refusal } from "./refusal.ts";
 import { CLAIMS, LIMITS, TOP } from "./settings.ts";
+import type { Config, Loaded, LoadInput } from "./shape.ts";
 
 const SYSTEM_FILE = "/etc/channel/channel.toml";
 

@@ -1,9 +1,9 @@
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { Config } from "../config.ts";
 import { why } from "./file.ts";
 import { quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
+import type { Config } from "./shape.ts";
 
 interface Named {
   /** Where the path was set, for messages. */

@@ -1,11 +1,11 @@
 import { resolve } from "node:path";
-import type { ChannelSettings, LoadInput, Origin } from "../config.ts";
 import { isSet, PREFIX } from "./environment.ts";
 import type { ConfigFile, Written } from "./file.ts";
 import type { Printed } from "./kinds.ts";
 import { inQuotes, quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
 import { CHANNEL, flagName, fullKey, type Setting, snake, type Table, variable } from "./settings.ts";
+import type { ChannelSettings, LoadInput, Origin } from "./shape.ts";
 
 /** Finds the winning value of each key, and remembers where it came from. */
 export class Reader {

@@ -1,4 +1,3 @@
-import type { ChannelSettings, Config, Limits } from "../config.ts";
 import {
   address,
   basePath,
@@ -20,6 +19,7 @@ import {
   toggle,
   whole,
 } from "./kinds.ts";
+import type { ChannelSettings, Config, Limits } from "./shape.ts";
 
 /**
  * One thing that can be set. Its name in the table is the one in `Config`; from it come the TOML key (`max_frame`), the

@@ -7,7 +7,7 @@ import type { Publisher } from "../publisher.ts";
 import { WebSocketClient } from "../websocket.ts";
 import { type Format, FormatOutlet } from "./broadcast.ts";
 import { type Codec, V1, V2 } from "./codec.ts";
-import { PhoenixSession } from "./session.ts";
+import { type PhoenixContext, PhoenixSession } from "./session.ts";
 
 const SUBPROTOCOL = "phoenix";
 const BEARER = "base64url.bearer.phx.";
@@ -22,7 +22,7 @@ export interface PhoenixOptions {
 }
 
 /** Everything that the Phoenix sockets of this server share. */
-export class PhoenixEndpoint implements Endpoint {
+export class PhoenixEndpoint implements Endpoint, PhoenixContext {
   readonly hub: Hub;
   readonly house: House;
   readonly verify: Verify;
@@ -55,7 +55,6 @@ export class PhoenixEndpoint implements Endpoint {
     return { client, subprotocol: protocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : "" };
   }
 
-  /** The outlet of a channel for one format, made when its first member comes. */
   outlet(channel: Channel, format: Format): FormatOutlet {
     for (const outlet of channel.outlets) {
       if (outlet instanceof FormatOutlet && outlet.format === format) return outlet;

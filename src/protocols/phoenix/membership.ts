@@ -3,11 +3,17 @@ import type { Channel, Member } from "../../hub/channel.ts";
 import type { Client } from "../client.ts";
 import type { FormatOutlet } from "./broadcast.ts";
 import type { Ref } from "./codec.ts";
-import type { PhoenixSession } from "./session.ts";
+
+/** Whose membership it is. */
+export interface Owner {
+  readonly client: Client;
+  /** The membership's token ran out. */
+  expire(member: Membership): void;
+}
 
 /** One topic joined by one Phoenix client. */
 export class Membership implements Member {
-  readonly session: PhoenixSession;
+  readonly owner: Owner;
   readonly outlet: FormatOutlet;
   readonly joinRef: Ref;
   readonly agent: string;
@@ -22,7 +28,7 @@ export class Membership implements Member {
   ownToken: boolean;
 
   constructor(
-    session: PhoenixSession,
+    owner: Owner,
     outlet: FormatOutlet,
     joinRef: Ref,
     agent: string,
@@ -31,7 +37,7 @@ export class Membership implements Member {
     claims: Claims,
     ownToken: boolean,
   ) {
-    this.session = session;
+    this.owner = owner;
     this.outlet = outlet;
     this.joinRef = joinRef;
     this.agent = agent;
@@ -44,7 +50,7 @@ export class Membership implements Member {
   }
 
   get connection(): Client {
-    return this.session.client;
+    return this.owner.client;
   }
 
   get channel(): Channel {
@@ -65,7 +71,7 @@ export class Membership implements Member {
   }
 
   expire(): void {
-    this.session.expire(this);
+    this.owner.expire(this);
   }
 
   /** Tells the client that this membership is over: `phx_close`, for good, or `phx_error`, after which it rejoins. */

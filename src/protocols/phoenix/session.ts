@@ -1,9 +1,10 @@
-import { type Claims, covers, type Verdict } from "../../auth/token.ts";
+import { type Claims, covers, type Verdict, type Verify } from "../../auth/token.ts";
 import type { Receipt } from "../../bus/bus.ts";
 import { isChannelName, isEventName } from "../../bus/bus.ts";
-import { countRefusal, RESERVED_EVENTS } from "../../hub/hub.ts";
-import type { Client, Session } from "../client.ts";
-import { formatOf } from "./broadcast.ts";
+import type { Channel } from "../../hub/channel.ts";
+import { countRefusal, type Hub, RESERVED_EVENTS } from "../../hub/hub.ts";
+import type { Client, House, Session } from "../client.ts";
+import { type Format, type FormatOutlet, formatOf } from "./broadcast.ts";
 import {
   type Codec,
   decodeBinary,
@@ -14,9 +15,19 @@ import {
   V1,
   V2,
 } from "./codec.ts";
-import type { PhoenixEndpoint } from "./endpoint.ts";
 import { withoutMember } from "./json.ts";
-import { Membership } from "./membership.ts";
+import { Membership, type Owner } from "./membership.ts";
+
+/** What the sessions of this protocol share. */
+export interface PhoenixContext {
+  readonly hub: Hub;
+  readonly house: House;
+  readonly verify: Verify;
+  /** Topics that one client may join. */
+  readonly maxChannels: number;
+  /** The outlet of a channel for one format, made when its first member comes. */
+  outlet(channel: Channel, format: Format): FormatOutlet;
+}
 
 /** What a client says of itself when it connects. */
 export interface Opening {
@@ -31,16 +42,16 @@ export interface Opening {
 }
 
 /** A client that speaks Phoenix Channels, over whichever transport. */
-export class PhoenixSession implements Session {
+export class PhoenixSession implements Session, Owner {
   readonly client: Client;
-  readonly #endpoint: PhoenixEndpoint;
+  readonly #context: PhoenixContext;
   readonly #opening: Opening;
   readonly #memberships = new Map<string, Membership>();
   #codec: Codec | null;
   #serial = 0;
 
-  constructor(endpoint: PhoenixEndpoint, client: Client, opening: Opening) {
-    this.#endpoint = endpoint;
+  constructor(context: PhoenixContext, client: Client, opening: Opening) {
+    this.#context = context;
     this.client = client;
     this.#opening = opening;
     this.#codec = opening.codec;
@@ -98,7 +109,7 @@ export class PhoenixSession implements Session {
   #malformed(what: string): void {
     const reason = JSON.stringify({ reason: `malformed frame: ${what}` });
     this.client.send((this.#codec ?? V2).push(null, null, '"phoenix"', '"phx_error"', reason));
-    countRefusal(this.#endpoint.house.stats, "malformed frame");
+    countRefusal(this.#context.house.stats, "malformed frame");
     this.client.strike();
   }
 
@@ -109,11 +120,11 @@ export class PhoenixSession implements Session {
 
   #heartbeat(frame: Frame): void {
     this.reply(frame.joinRef, frame.ref, '"phoenix"', "ok", "{}");
-    this.#endpoint.hub.notify("phoenix", "heartbeat", `{"conn_id":"${this.client.id}"}`);
+    this.#context.hub.notify("phoenix", "heartbeat", `{"conn_id":"${this.client.id}"}`);
   }
 
   #refuse(frame: Frame, reason: string, joinRef: Ref = frame.joinRef): void {
-    countRefusal(this.#endpoint.house.stats, reason);
+    countRefusal(this.#context.house.stats, reason);
     this.reply(joinRef, frame.ref, JSON.stringify(frame.topic), "error", `{"reason":"${reason}"}`);
   }
 
@@ -127,18 +138,18 @@ export class PhoenixSession implements Session {
     }
     const token = own ?? this.#opening.token;
     if (token === null) return this.#admit(frame, { ok: false, reason: "unauthorized" }, false);
-    this.client.after(this.#endpoint.verify(token), (verdict) => this.#admit(frame, verdict, own !== null));
+    this.client.after(this.#context.verify(token), (verdict) => this.#admit(frame, verdict, own !== null));
   }
 
   /** The channel for heartbeats: anybody may join it, nobody is in it. */
   #joinPhoenix(frame: Frame): void {
     this.reply(frame.joinRef, frame.ref, '"phoenix"', "ok", JSON.stringify({ id: this.#agent(frame) }));
-    this.#endpoint.hub.notify("phoenix", "phx_join", withoutToken(frame.payload));
+    this.#context.hub.notify("phoenix", "phx_join", withoutToken(frame.payload));
   }
 
   /** Answers a join. Whoever joins again has left before, whatever the answer is. */
   #admit(frame: Frame, verdict: Verdict, ownToken: boolean): void {
-    const { hub } = this.#endpoint;
+    const { hub } = this.#context;
     const old = this.#memberships.get(frame.topic);
     if (old !== undefined) {
       old.end("phx_close", "{}");
@@ -155,21 +166,21 @@ export class PhoenixSession implements Session {
     if (!verdict.ok) return verdict.reason;
     if (!covers(verdict.claims, frame.topic)) return "unauthorized";
     if (!verdict.claims.can.join) return "forbidden";
-    return this.#memberships.size >= this.#endpoint.maxChannels ? "too many channels joined" : null;
+    return this.#memberships.size >= this.#context.maxChannels ? "too many channels joined" : null;
   }
 
   #enter(frame: Frame, claims: Claims, ownToken: boolean): void {
-    const { hub } = this.#endpoint;
+    const { hub } = this.#context;
     const codec = this.#codec ?? V2;
     const format = formatOf(codec, this.#opening.binary, claims.can.presence);
-    const outlet = this.#endpoint.outlet(hub.open(frame.topic), format);
+    const outlet = this.#context.outlet(hub.open(frame.topic), format);
     // V1 has no join_ref: there it is the ref of the join.
     const joinRef = frame.joinRef ?? (codec === V1 ? frame.ref : null);
     const ref = `${this.client.id}.${++this.#serial}`;
     const member = new Membership(this, outlet, joinRef, this.#agent(frame), ref, hub.node, claims, ownToken);
     this.#memberships.set(frame.topic, member);
     this.client.idleSince = null;
-    member.expirySlot = this.#endpoint.house.expireAt(member, claims.expiresAt);
+    member.expirySlot = this.#context.house.expireAt(member, claims.expiresAt);
     this.reply(frame.joinRef, frame.ref, outlet.quotedTopic, "ok", `{"id":${JSON.stringify(member.agent)}}`);
     outlet.add(this.client);
     hub.join(member);
@@ -188,17 +199,17 @@ export class PhoenixSession implements Session {
     this.#drop(member);
     this.reply(member.joinRef, frame.ref, topic, "ok", "{}");
     member.end("phx_close", "{}");
-    this.#endpoint.hub.notify(frame.topic, "phx_leave", withoutToken(frame.payload));
+    this.#context.hub.notify(frame.topic, "phx_leave", withoutToken(frame.payload));
   }
 
   /** Takes a membership back wherever it is known. `rejoins`: its channel stays open for the next one. */
   #drop(member: Membership, rejoins = false): void {
     this.#memberships.delete(member.channel.name);
     if (this.#memberships.size === 0) this.client.idleSince = performance.now();
-    this.#endpoint.house.forgetExpiry(member, member.expirySlot);
+    this.#context.house.forgetExpiry(member, member.expirySlot);
     member.outlet.remove(this.client);
     if (member.outlet.empty) member.channel.removeOutlet(member.outlet);
-    this.#endpoint.hub.leave(member, rejoins);
+    this.#context.hub.leave(member, rejoins);
   }
 
   #push(frame: Frame): void {
@@ -209,28 +220,23 @@ export class PhoenixSession implements Session {
     if (!isEventName(frame.event) || RESERVED_EVENTS.has(frame.event))
       return this.#refuse(frame, "invalid event");
     if (!member.canPush) return this.#refuse(frame, "forbidden");
-    this.#endpoint.hub.push(
-      frame.topic,
-      frame.event,
-      frame.payload,
-      new PushReceipt(this, member, frame.ref),
-    );
+    this.#context.hub.push(frame.topic, frame.event, frame.payload, new PushReceipt(this, member, frame.ref));
   }
 
   /** A newer token for a membership, of the same user and for the same topic. It goes no further than here. */
   #renew(frame: Frame, member: Membership): void {
     const token = tokenIn(frame.payload);
     if (token === null) return this.#refuse(frame, "unauthorized");
-    this.client.after(this.#endpoint.verify(token), (verdict) => {
+    this.client.after(this.#context.verify(token), (verdict) => {
       if (!verdict.ok) return this.#refuse(frame, verdict.reason);
       const { claims } = verdict;
       if (this.#memberships.get(frame.topic) !== member) return this.#refuse(frame, "unmatched topic");
       if (claims.user !== member.user || !covers(claims, frame.topic))
         return this.#refuse(frame, "unauthorized");
-      this.#endpoint.house.forgetExpiry(member, member.expirySlot);
+      this.#context.house.forgetExpiry(member, member.expirySlot);
       member.ownToken = true;
       member.canPush = claims.can.push;
-      member.expirySlot = this.#endpoint.house.expireAt(member, claims.expiresAt);
+      member.expirySlot = this.#context.house.expireAt(member, claims.expiresAt);
       this.reply(member.joinRef, frame.ref, member.outlet.quotedTopic, "ok", "{}");
     });
   }

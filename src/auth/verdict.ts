@@ -1,0 +1,30 @@
+/** What the holder of a token may do in the channels that it covers. */
+export interface Abilities {
+  readonly join: boolean;
+  readonly push: boolean;
+  /** See who is there: presence_state and presence_diff. */
+  readonly presence: boolean;
+}
+
+/** What a verified token says. */
+export interface Claims {
+  /** The user: claim `id` (or `sub`), at most 256 bytes. */
+  readonly user: string;
+  /** Names and patterns (`room:*`). */
+  readonly channels: readonly string[];
+  readonly can: Abilities;
+  /** Unix time in ms from which on the token is refused: its `exp` and the leeway. */
+  readonly expiresAt: number;
+  /** Signed with the key derived from the admin secret: the only kind of token that opens `admin`. */
+  readonly admin: boolean;
+}
+
+/** Why a token is refused, as clients are told. */
+export type TokenRefusal = "unauthorized" | "token expired";
+
+export type Verdict =
+  | { readonly ok: true; readonly claims: Claims }
+  | { readonly ok: false; readonly reason: TokenRefusal };
+
+/** At once for HS256, later for keys that must be fetched or verified by jose. Never rejects, never throws. */
+export type Verify = (token: string) => Verdict | Promise<Verdict>;
