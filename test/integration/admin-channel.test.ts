@@ -132,7 +132,7 @@ for (const bus of BUSES) {
       expect(seen.filter((each) => each.channel === "forged")).toEqual([]);
     });
 
-    test("coalesces joins and leaves of one channel to four a second, each with the newest agents", async () => {
+    test.concurrent("coalesces joins and leaves of one channel to four a second, each with the newest agents", async () => {
       const heard = await world.backend.listen("to:admin:channel.*");
       const times: { at: number; said: Said }[] = [];
       const watch = (async () => {
@@ -163,7 +163,7 @@ for (const bus of BUSES) {
       expect(new Set(news.at(-1)?.said.agents)).toEqual(new Set(members.map((each) => each.agent)));
     }, 20_000);
 
-    test("coalesces them for a channel that opens and closes all the time, too", async () => {
+    test.concurrent("coalesces them for a channel that opens and closes all the time, too", async () => {
       const heard = await world.backend.listen("to:admin:channel.*");
       const times: number[] = [];
       const client = await world.connect();

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Inbox } from "./inbox.ts";
-import { VERSIONS } from "./phoenix-client.ts";
+import { encodeBinary, VERSIONS } from "./phoenix-client.ts";
 import { BUSES, type Heard, SECRET, startWorld, type World } from "./world.ts";
 
 for (const bus of BUSES) {
@@ -62,6 +62,37 @@ for (const bus of BUSES) {
         }
       });
 
+      test(`the rest of a payload stays as it was written, ${vsn}`, async () => {
+        const heard = await world.backend.listen("from:room:*");
+        const client = await world.connect({ vsn });
+        const text = JSON.stringify(token("room"));
+        const around = [
+          '{ "n":12345678901234567890',
+          '"e":1.0e0, "e":2 , "text":"\\u00e9, \\"token\\":1"}',
+        ] as const;
+        for (const [event, ref] of [
+          ["phx_join", "1"],
+          ["phx_leave", "2"],
+        ] as const) {
+          const payload = `${around[0]}, "token": ${text}, ${around[1]}`;
+          client.send({ joinRef: "1", ref, topic: "room", event, payload });
+          expect((await client.reply(ref)).status).toBe("ok");
+          const published = await heard.next();
+          expect(published.name).toBe(`from:room:${event}`);
+          const said = published.payload.toString();
+          expect(said).not.toContain(text);
+          for (const part of [
+            '"n":12345678901234567890',
+            '"e":1.0e0',
+            '"e":2',
+            '"text":"\\u00e9, \\"token\\":1"',
+          ]) {
+            expect(said).toContain(part);
+          }
+          expect(JSON.parse(said)).toEqual(JSON.parse(around.join(",")));
+        }
+      });
+
       test(`a join that was refused is not published, ${vsn}`, async () => {
         const heard = await world.backend.listen("from:*");
         const client = await world.connect({ vsn });
@@ -86,6 +117,13 @@ for (const bus of BUSES) {
         for (const odd of ["null", "{}", '{"token":7}', JSON.stringify(tokens.at(-1)), "[]"]) {
           const { status } = await client.ask({ topic: "renewed", event: "access_token", payload: odd });
           expect([odd, status]).toEqual([odd, "error"]);
+        }
+        const unjoined = await client.ask({ topic: "never joined", event: "access_token", payload });
+        expect(unjoined.response).toEqual({ reason: "unmatched topic" });
+        if (vsn === "2.0.0") {
+          const data = Buffer.from(payload);
+          client.sendBinary(encodeBinary({ ref: "bytes", topic: "renewed", event: "access_token", data }));
+          await client.reply("bytes");
         }
         await client.ask({ topic: "renewed", event: "last" });
         await heard.until((each) => each.name === "from:renewed:last");

@@ -17,6 +17,8 @@ export interface ChannelOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Text of a `channel.toml` in the working folder. */
   readonly toml?: string;
+  /** Where it listens; without it a free port. */
+  readonly port?: number;
   /** Working folder; without it an empty temporary one, removed at the end. */
   readonly cwd?: string;
 }
@@ -53,7 +55,7 @@ export function channelBinary(): string {
 }
 
 /**
- * Starts the compiled executable on a free port and waits until it listens. Its environment is bare, its folder empty,
+ * Starts the compiled executable and waits until it listens. Its environment is bare, its folder empty,
  * so that nothing of the machine it runs on leaks into a test. Rejects with its output when it does not come up.
  */
 export async function startChannel(options: ChannelOptions = {}): Promise<ChannelProcess> {
@@ -61,13 +63,16 @@ export async function startChannel(options: ChannelOptions = {}): Promise<Channe
   const cwd = options.cwd ?? made ?? ".";
   if (options.toml !== undefined) await writeFile(join(cwd, "channel.toml"), options.toml);
 
-  const child = Bun.spawn([channelBinary(), "--port", "0", "--log-format", "json", ...(options.args ?? [])], {
-    cwd,
-    env: { PATH: process.env.PATH ?? "", HOME: cwd, TZ: process.env.TZ ?? "UTC", ...options.env },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
+  const child = Bun.spawn(
+    [channelBinary(), "--port", String(options.port ?? 0), "--log-format", "json", ...(options.args ?? [])],
+    {
+      cwd,
+      env: { PATH: process.env.PATH ?? "", HOME: cwd, TZ: process.env.TZ ?? "UTC", ...options.env },
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    },
+  );
   running.add(child);
   const log = new Inbox<LogLine>("log", (line) => short(JSON.stringify(line)));
   const output: string[] = [];

@@ -65,6 +65,21 @@ for (const bus of BUSES) {
       expect(frame.text).toBe(Buffer.concat(expected).toString("hex"));
     });
 
+    test("names as long as may be fit into the frame", async () => {
+      const topic = `quiet${"t".repeat(250)}`;
+      const event = `${"é".repeat(127)}e`;
+      const client = await world.connect();
+      await client.join(topic, { token: world.token(topic) });
+      await world.backend.publish(`to:${topic}:${event}`, BYTES);
+      const frame = await client.frames.next();
+      expect([frame.kind, frame.topic, frame.event]).toEqual(["binary push", topic, event]);
+      expect(frame.payload).toEqual(BYTES);
+      const heard = await world.backend.listen(`from:${topic}:*`);
+      client.sendBinary(encodeBinary({ joinRef: "1", ref: "r".repeat(64), topic, event, data: BYTES }));
+      expect((await client.reply("r".repeat(64))).status).toBe("ok");
+      expect((await heard.next()).name).toBe(`from:${topic}:${event}`);
+    });
+
     test("plain text that is no JSON is binary too", async () => {
       const client = await world.connect();
       await client.join("quiet", { token: world.token("quiet") });

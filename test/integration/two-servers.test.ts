@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { type ChannelProcess, startChannel } from "./channel-process.ts";
+import { connectPhoenix, mint, type PhoenixClient } from "./phoenix-client.ts";
+import { type RedisProcess, startRedis } from "./redis-process.ts";
+import { type Backend, backendOn, SECRET } from "./world.ts";
+
+let redis: RedisProcess;
+let servers: ChannelProcess[];
+let backend: Backend;
+beforeAll(async () => {
+  redis = await startRedis();
+  const args = ["--redis-url", redis.url, "--jwt-secret", SECRET];
+  servers = await Promise.all([startChannel({ args }), startChannel({ args })]);
+  backend = backendOn(redis.port);
+});
+afterAll(async () => {
+  backend.stop();
+  await Promise.all(servers.map((each) => each.stop()));
+  await redis.stop();
+});
+
+/** A member of a channel on each server: the first is user 0, and so on. */
+async function members(topic: string): Promise<{ client: PhoenixClient; agent: string }[]> {
+  return Promise.all(
+    servers.map(async ({ url }, i) => {
+      const client = await connectPhoenix(url);
+      const token = mint({ id: `user ${i}`, channel: topic }, SECRET);
+      const { response } = await client.join(topic, { token });
+      return { client, agent: String(Object(response).id) };
+    }),
+  );
+}
+
+test("two servers on one Redis both carry a broadcast, and each push is published once", async () => {
+  const heard = await backend.listen("from:room:*");
+  const [one, two] = await members("room");
+  if (one === undefined || two === undefined) throw new Error("two servers");
+  expect(one.agent.split(":")[0]).not.toBe(two.agent.split(":")[0]);
+  for (let i = 0; i < 100; i++) await backend.publish("to:room:news", String(i));
+  for (const { client } of [one, two]) {
+    for (let i = 0; i < 100; i++) expect((await client.event("news")).payload).toBe(i);
+  }
+  await one.client.ask({ topic: "room", event: "one", payload: "1" });
+  await two.client.ask({ topic: "room", event: "two", payload: "2" });
+  await heard.until((each) => each.name === "from:room:two");
+  const pushed = heard.all.filter((each) => !each.name.endsWith("phx_join"));
+  expect(pushed.map((each) => each.name)).toEqual(["from:room:one", "from:room:two"]);
+});
+
+test("presence is that of a server's own clients: no diff crosses without its state", async () => {
+  const clients = await members("lobby");
+  for (const [i, { client }] of clients.entries()) {
+    await client.event("presence_diff");
+    await backend.publish("to:lobby:mark", "1");
+    await client.event("mark");
+    for (const frame of client.frames.all.filter((each) => each.event.startsWith("presence_"))) {
+      expect(frame.text).not.toContain(`user ${1 - i}`);
+    }
+  }
+});
+
+test("what each exports for backends is no fault in the other's log", () => {
+  for (const { lines } of servers) {
+    expect(lines.filter((each) => each.level === "error" || each.level === "unparsed")).toEqual([]);
+  }
+});
