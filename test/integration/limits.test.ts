@@ -25,7 +25,7 @@ for (const vsn of VERSIONS) {
       const client = await world.connect({ vsn });
       const topic = `quiet:${vsn}`;
       await client.join(topic, { token: world.token(topic) });
-      const heard = await world.backend.listen(`from:${topic}:*`);
+      const heard = await world.backend.listenToPushes(topic);
       const pushes = Array.from({ length: 2 * BURST }, (_, i) => ({ ref: `p${i}`, topic, event: "news" }));
       client.sendTogether([
         ...pushes,

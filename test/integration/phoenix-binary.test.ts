@@ -18,7 +18,7 @@ for (const bus of BUSES) {
       const topic = "quiet:up";
       const client = await world.connect();
       await client.join(topic, { token: world.token(topic) });
-      const heard = await world.backend.listen(`from:${topic}:*`);
+      const heard = await world.backend.listenToPushes(topic);
       for (const data of [BYTES, Buffer.alloc(0), Buffer.from("{}"), Buffer.alloc(500_000, 7)]) {
         client.sendBinary(encodeBinary({ joinRef: "1", ref: "b", topic, event: "bytes", data }));
         const message = await heard.next();
@@ -35,7 +35,7 @@ for (const bus of BUSES) {
       const client = await world.connect();
       await client.join(topic, { token: world.token(topic) });
       await client.join(topic, { token: world.token(topic) });
-      const heard = await world.backend.listen(`from:${topic}:*`);
+      const heard = await world.backend.listenToPushes(topic);
       const data = Buffer.from("x");
       client.sendBinary(encodeBinary({ joinRef: "1", ref: "a", topic, event: "stale", data }));
       client.sendBinary(encodeBinary({ joinRef: "", ref: "b", topic, event: "current", data }));
@@ -74,7 +74,7 @@ for (const bus of BUSES) {
       const frame = await client.frames.next();
       expect([frame.kind, frame.topic, frame.event]).toEqual(["binary push", topic, event]);
       expect(frame.payload).toEqual(BYTES);
-      const heard = await world.backend.listen(`from:${topic}:*`);
+      const heard = await world.backend.listenToPushes(topic);
       client.sendBinary(encodeBinary({ joinRef: "1", ref: "r".repeat(64), topic, event, data: BYTES }));
       expect((await client.reply("r".repeat(64))).status).toBe("ok");
       expect((await heard.next()).name).toBe(`from:${topic}:${event}`);
@@ -125,7 +125,7 @@ for (const bus of BUSES) {
 
     test("phoenix.js pushes and gets an ArrayBuffer", async () => {
       const topic = "quiet:js";
-      const heard = await world.backend.listen(`from:${topic}:*`);
+      const heard = await world.backend.listenToPushes(topic);
       const socket = new Socket(`${world.channel.url.replace("http", "ws")}/socket`, {});
       try {
         socket.connect();

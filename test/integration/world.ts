@@ -30,6 +30,8 @@ export interface Backend {
   publish(name: string | Buffer, payload: string | Buffer): Promise<number>;
   /** Hears a pattern from now on. */
   listen(pattern: string): Promise<Inbox<Heard>>;
+  /** Hears what clients push on a channel; a join or leave, which may still be on its way, is left out. */
+  listenToPushes(channel: string): Promise<Inbox<Heard>>;
   readonly redis: Redis;
   stop(): void;
 }
@@ -123,18 +125,21 @@ export function backendOn(port: number): Backend {
     return redis;
   };
   const redis = client();
+  const listen = async (pattern: string, wanted: (name: string) => boolean): Promise<Inbox<Heard>> => {
+    const subscriber = client();
+    const heard = new Inbox<Heard>(`backend ${pattern}`, (each) => short(`${each.name} ${each.payload}`));
+    subscriber.on("pmessageBuffer", (_pattern: Buffer, bytes: Buffer, payload: Buffer) => {
+      const name = bytes.toString();
+      if (wanted(name)) heard.put({ name, payload });
+    });
+    await subscriber.psubscribe(pattern);
+    return heard;
+  };
   return {
     redis,
     publish: (name, payload) => redis.publish(name, payload),
-    listen: async (pattern) => {
-      const subscriber = client();
-      const heard = new Inbox<Heard>(`backend ${pattern}`, (each) => short(`${each.name} ${each.payload}`));
-      subscriber.on("pmessageBuffer", (_pattern: Buffer, name: Buffer, payload: Buffer) => {
-        heard.put({ name: name.toString(), payload });
-      });
-      await subscriber.psubscribe(pattern);
-      return heard;
-    },
+    listen: (pattern) => listen(pattern, () => true),
+    listenToPushes: (channel) => listen(`from:${channel}:*`, (name) => !/:phx_(join|leave)$/.test(name)),
     stop: () => {
       for (const each of open) each.disconnect();
     },
