@@ -64,9 +64,10 @@ function writeScan(f: Code): void {
   const minusBefore = carried();
   const zeroBefore = carried();
   const integerBefore = carried();
-  const fractionBefore = carried();
   const exponentBefore = carried();
   const signBefore = carried();
+  const powerBefore = carried();
+  const inExponent = carried();
   const literalBefore = carried();
   const inObject = carried();
   const openContainers = carried();
@@ -79,6 +80,8 @@ function writeScan(f: Code): void {
 
   const bad = f.i64(i64(0));
   const giveUpIf = (condition: I32): void => f.if(condition, () => f.return(i32(BROKEN)));
+  const giveUpUnless = (...conditions: [I32, ...I32[]]): void =>
+    giveUpIf(conditions.reduce((sum, condition) => sum.or(condition)).isZero());
 
   f.while(position.below(end), () => {
     const block = [0, 16, 32, 48].map((offset): V128 => f.v128(position.vector(offset)));
@@ -90,12 +93,11 @@ function writeScan(f: Code): void {
     const refuse = (marks: I64): void => bad.set(bad.or(marks));
 
     // Strings: a quote that no backslash escapes begins or ends one.
-    const quotes = f.i64(every('"'));
+    const covered = f.i64(escaped);
+    escaped.set(i64(0));
     const backslashes = block.map((bytes) => f.v128(bytes.equals(code("\\"))));
-    f.if(anyOf(backslashes).or(escaped.narrow()), () => {
-      const marks = f.i64(joined(backslashes.map((bytes) => bytes.bits().wide())).without(escaped));
-      const covered = f.i64(escaped);
-      escaped.set(i64(0));
+    f.if(anyOf(backslashes), () => {
+      const marks = f.i64(joined(backslashes.map((bytes) => bytes.bits().wide())).without(covered));
       f.while(marks.isSet(), () => {
         const index = f.i64(marks.lowestIndex());
         giveUpIf(isEscape(f, f.i32(position.plus(index.narrow()))).isZero());
@@ -103,8 +105,8 @@ function writeScan(f: Code): void {
         escaped.set(escaped.or(i64(1).up(index).down(63)));
         marks.set(marks.without(i64(3).up(index)));
       });
-      quotes.set(quotes.without(covered));
     });
+    const quotes = f.i64(every('"').without(covered));
     const inside = f.i64(quotes);
     for (const distance of [1, 2, 4, 8, 16, 32]) inside.set(inside.xor(inside.up(distance)));
     inside.set(inside.xor(inString));
@@ -203,71 +205,65 @@ function writeScan(f: Code): void {
     refuse(objects.and(next).and(separators.xor(colons.or(hollow))));
     refuse(commas.and(top));
 
-    // Literals, one by one: they are rare beside numbers.
     // Moved to the bottom of the signed bytes, the ten digits need one comparison.
     const isDigit = (bytes: V128): V128 => bytes.plus(0x80 - code("0")).belowSigned(0x80 + 10);
     const digits = f.i64(mask(isDigit).and(outside));
     const minuses = f.i64(every("-").and(outside));
     const dots = f.i64(every(".").and(outside));
-    const known = f.i64(digits.or(minuses).or(dots).or(literalBefore));
-    const words = f.i64(starts.without(digits.or(minuses)));
-    literalBefore.set(i64(0));
-    f.while(words.isSet(), () => {
-      const index = f.i64(words.lowestIndex());
-      const at = f.i32(position.plus(index.narrow()));
-      const letters = f.i32(at.word());
-      const isFalse = f.i32(letters.equals(word("fals")).and(at.byte(4).equals(code("e"))));
-      giveUpIf(
-        isFalse
-          .or(letters.equals(word("null")))
-          .or(letters.equals(word("true")))
-          .isZero(),
-      );
-      const follower = f.i32(at.plus(isFalse).byte(4));
-      const closes = follower.equals(code("}")).or(follower.equals(code("]")));
-      giveUpIf(
-        closes
-          .or(follower.equals(code(",")))
-          .or(follower.atMost(code(" ")))
-          .isZero(),
-      );
-      const cover = f.i64(i64(15).or(isFalse.wide().up(4)));
-      known.set(known.or(cover.up(index)));
-      literalBefore.set(literalBefore.or(cover.down(1).down(i64(63).minus(index))));
-      words.set(words.and(words.minus(i64(1))));
-    });
 
-    // Numbers: what is left must be exponents, rarer still.
-    const rest = f.i64(scalars.xor(known));
-    const exponents = f.i64(i64(0));
-    f.if(rest.or(exponentBefore).or(signBefore).isSet(), () => {
-      exponents.set(mask((bytes) => bytes.or(0x20).equals(code("e"))).and(rest));
-      const pluses = f.i64(rest.xor(exponents));
-      refuse(pluses.without(every("+")));
+    // Literals, one by one, and exponents: both are rare beside plain numbers.
+    const others = f.i64(scalars.xor(digits.or(minuses).or(dots)));
+    f.if(others.or(inExponent).isSet(), () => {
+      const words = f.i64(starts.and(others));
+      others.set(others.without(literalBefore));
+      literalBefore.set(i64(0));
+      f.while(words.isSet(), () => {
+        const index = f.i64(words.lowestIndex());
+        const at = f.i32(position.plus(index.narrow()));
+        const letters = f.i32(at.word());
+        const isFalse = f.i32(letters.equals(word("fals")).and(at.byte(4).equals(code("e"))));
+        giveUpUnless(isFalse, letters.equals(word("null")), letters.equals(word("true")));
+        const follower = f.i32(at.plus(isFalse).byte(4));
+        const closes = follower.equals(code("}")).or(follower.equals(code("]")));
+        giveUpUnless(closes, follower.equals(code(",")), follower.atMost(code(" ")));
+        const cover = f.i64(i64(15).or(isFalse.wide().up(4)));
+        others.set(others.without(cover.up(index)));
+        literalBefore.set(literalBefore.or(cover.down(1).down(i64(63).minus(index))));
+        words.set(words.and(words.minus(i64(1))));
+      });
+
+      // An exponent follows a digit: at a start it was no word, elsewhere what comes before it wants a digit itself.
+      const exponents = f.i64(mask((bytes) => bytes.or(0x20).equals(code("e"))).and(others));
+      const pluses = f.i64(others.xor(exponents));
       const afterExponent = f.i64(afterwards(exponents, exponentBefore));
       const signs = f.i64(minuses.or(pluses).and(afterExponent));
-      refuse(pluses.without(afterExponent));
-      refuse(afterExponent.xor(signs).or(afterwards(signs, signBefore)).without(digits));
+      const afterSign = f.i64(afterwards(signs, signBefore));
+      const powers = f.i64(afterExponent.or(afterSign).and(digits));
+      const afterPower = f.i64(powers.or(powerBefore).plus(digits));
+      refuse(pluses.without(every("+").and(afterExponent)));
+      refuse(afterExponent.xor(signs).or(afterSign).without(digits));
+      refuse(exponents.and(afterPower));
       minuses.set(minuses.without(afterExponent));
       exponentBefore.set(exponents.down(63));
       signBefore.set(signs.down(63));
+      powerBefore.set(digits.without(afterPower).down(63));
+      inExponent.set(exponentBefore.or(signBefore).or(powerBefore));
     });
+
+    // Numbers. A dot may follow the integer part alone, and what follows a sign or dot is a digit.
     const afterMinus = f.i64(afterwards(minuses, minusBefore));
     const afterDot = f.i64(afterwards(dots, dotBefore));
-    refuse(minuses.without(starts));
-    refuse(afterMinus.or(afterDot).without(digits));
     const integers = f.i64(starts.or(afterMinus).and(digits));
     const leadingZeros = f.i64(integers.and(every("0")));
-    refuse(afterwards(leadingZeros, zeroBefore).and(digits));
     const afterInteger = f.i64(integers.or(integerBefore).plus(digits));
-    const afterFraction = f.i64(afterDot.or(fractionBefore).plus(digits));
+    refuse(minuses.without(starts));
+    refuse(afterMinus.or(afterDot).without(digits));
+    refuse(afterwards(leadingZeros, zeroBefore).and(digits));
     refuse(dots.without(afterInteger));
-    refuse(exponents.without(afterInteger.or(afterFraction)));
     minusBefore.set(minuses.down(63));
     dotBefore.set(dots.down(63));
     zeroBefore.set(leadingZeros.down(63));
     integerBefore.set(digits.without(afterInteger).down(63));
-    fractionBefore.set(digits.without(afterFraction).down(63));
 
     giveUpIf(bad.isSet());
     position.set(position.plus(BLOCK));
