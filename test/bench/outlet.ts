@@ -18,6 +18,10 @@ export class Outlet<T> {
     if (taken < bytes.length) this.#waiting.push(Buffer.from(bytes.subarray(taken)));
   }
 
+  end(): void {
+    this.#socket.end();
+  }
+
   /** To be called when the socket says that it takes more. */
   drain(): void {
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {

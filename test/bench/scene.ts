@@ -30,6 +30,8 @@ export interface Figures {
   readonly p99Ms: number | null;
   /** The server's CPU for each connection made and upgraded, in us; where connecting is measured. */
   readonly connectUs: number | null;
+  /** The server's CPU for each join of a second crowd of the same size, in us: when it has compiled what it runs. */
+  readonly againUs: number | null;
   /** The server's memory (PSS) for each connection that has joined. */
   readonly bytesEach: number | null;
   /** Connections that the server has closed. */

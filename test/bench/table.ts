@@ -22,6 +22,7 @@ export interface Summary {
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
   readonly connectUs: number | null;
+  readonly againUs: number | null;
   readonly bytesEach: number | null;
   /** The generator's CPU, in cores: near 1 it is what is measured. */
   readonly loadCores: number;
@@ -49,6 +50,7 @@ export function summarize(runs: readonly Run[], reference: string): Summary[] {
         p50Ms: median(present(mine.map((each) => each.p50Ms))),
         p99Ms: median(present(mine.map((each) => each.p99Ms))),
         connectUs: median(present(mine.map((each) => each.connectUs))),
+        againUs: median(present(mine.map((each) => each.againUs))),
         bytesEach: median(present(mine.map((each) => each.bytesEach))),
         loadCores: median(mine.map((each) => each.loadMs / 1000 / each.seconds)) ?? 0,
         arrived: Math.min(...mine.map((each) => each.arrived / each.expected)),
@@ -75,7 +77,19 @@ function median(values: readonly number[]): number | null {
   return (lower + upper) / 2;
 }
 
-const HEAD = ["", "CPU us", "ratio", "per s", "p50 ms", "p99 ms", "came", "load", "connect us", "KB each"];
+const HEAD = [
+  "",
+  "CPU us",
+  "ratio",
+  "per s",
+  "p50 ms",
+  "p99 ms",
+  "came",
+  "load",
+  "connect us",
+  "again us",
+  "KB each",
+];
 
 /** A table for people, one block for each scene. */
 export function table(summaries: readonly Summary[], scenes: readonly Scene[]): string {
@@ -111,6 +125,7 @@ function row(summary: Summary): string[] {
     `${(Math.floor(summary.arrived * 10_000) / 100).toFixed(summary.arrived === 1 ? 0 : 2)} %`,
     summary.loadCores.toFixed(2),
     number(summary.connectUs),
+    number(summary.againUs),
     number(summary.bytesEach === null ? null : summary.bytesEach / 1024),
   ];
 }

@@ -48,6 +48,11 @@ export class Client {
     this.#outlet?.write(frame);
   }
 
+  /** Closes the connection without a close frame, as one does that goes out of reach. */
+  end(): void {
+    this.#outlet?.end();
+  }
+
   static connect(index: number, url: URL, onMessage: OnMessage = ignore): Promise<Client> {
     const client = new Client(index);
     client.onMessage = onMessage;

@@ -18,7 +18,7 @@ export const fanOut: Scene = {
       clients: 1000,
       topic: () => "bench",
       stampEvery: 16,
-      warmUpSeconds: stage.short ? 0.5 : 2,
+      warmUpSeconds: stage.short ? 1 : 2,
       seconds: stage.short ? 1.5 : 8,
       send: (deliveries, publisher, seconds) => flood(deliveries, publisher, batch, IN_FLIGHT, seconds),
     });

@@ -46,6 +46,17 @@ async function playJoins(stage: Stage, count: number, topic: (index: number) => 
   await quiet(all);
   const spent = joining();
 
+  const bytesEach = ((await settled(stage)) - before) / late.length;
+  const closed = closedOnes(all);
+
+  for (const client of late) client.end();
+  await quiet(early);
+  const others = await connectAll(url, late.length, early.length);
+  const rejoining = spending(stage);
+  await joinAll(others, membership);
+  await quiet([...early, ...others]);
+  const againUs = (rejoining().serverMs * 1000) / others.length;
+
   return {
     arrived: latency.total,
     expected: late.length,
@@ -54,8 +65,9 @@ async function playJoins(stage: Stage, count: number, topic: (index: number) => 
     p50Ms: latency.quantileMs(0.5),
     p99Ms: latency.quantileMs(0.99),
     connectUs: (connected.serverMs * 1000) / late.length,
-    bytesEach: ((await settled(stage)) - before) / late.length,
-    closed: closedOnes(all),
+    againUs,
+    bytesEach,
+    closed,
   };
 }
 

@@ -43,6 +43,7 @@ export async function playMessages(stage: Stage, scene: MessageScene): Promise<F
     p50Ms: deliveries.latency.quantileMs(0.5),
     p99Ms: deliveries.latency.quantileMs(0.99),
     connectUs: null,
+    againUs: null,
     bytesEach: null,
     closed: closedOnes(clients),
   };

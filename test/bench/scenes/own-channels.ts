@@ -19,7 +19,7 @@ export const ownChannels: Scene = {
       clients: CLIENTS,
       topic: (index) => `own-${index}`,
       stampEvery: 1,
-      warmUpSeconds: stage.short ? 0.5 : 2,
+      warmUpSeconds: stage.short ? 1 : 3,
       seconds: stage.short ? 2 : 8,
       send: (deliveries, publisher, seconds) => pace(deliveries, publisher, messages, PER_SECOND, 1, seconds),
     });

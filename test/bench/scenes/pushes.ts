@@ -22,7 +22,7 @@ export const pushes: Scene = {
       return { topic: topicOf(index), token: mint(stage.secret, `user-${index}`, topicOf(index)) };
     });
     await quiet(clients);
-    await push(clients, stage.short ? 0.5 : 2);
+    await push(clients, stage.short ? 1 : 2);
     return measure(stage, clients);
   },
 };
@@ -43,6 +43,7 @@ async function measure(stage: Stage, clients: readonly Client[]): Promise<Figure
     p50Ms: latency.quantileMs(0.5),
     p99Ms: latency.quantileMs(0.99),
     connectUs: null,
+    againUs: null,
     bytesEach: null,
     closed: closedOnes(clients),
   };
