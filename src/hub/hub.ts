@@ -243,7 +243,7 @@ export class Hub implements BusListener {
     const echoes = this.#echoes.get(name) ?? 0;
     if (echoes > 1) this.#echoes.set(name, echoes - 1);
     else this.#echoes.delete(name);
-    if (echoes > 0) return;
+    if (echoes > 0) return void this.stats.dropped.own++;
     this.stats.dropped.reserved++;
     this.#lastReserved = name;
     this.#warnReserved();

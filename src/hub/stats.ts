@@ -34,6 +34,8 @@ export type DropReason =
   | "too_large"
   /** An event of the protocol's own, or `admin` events of somebody else's. */
   | "reserved"
+  /** Our own export (presence, `admin`), which the bus brought back. */
+  | "own"
   | "unheard";
 
 export function createStats(): Stats {
@@ -43,7 +45,7 @@ export function createStats(): Stats {
     deliveries: 0,
     deliveredBytes: 0,
     unsendable: 0,
-    dropped: { malformed: 0, invalid_name: 0, empty: 0, too_large: 0, reserved: 0, unheard: 0 },
+    dropped: { malformed: 0, invalid_name: 0, empty: 0, too_large: 0, reserved: 0, own: 0, unheard: 0 },
     pushes: { messages: 0, bytes: 0 },
     unpublished: 0,
     joins: { accepted: 0, left: 0 },
