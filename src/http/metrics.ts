@@ -97,8 +97,22 @@ export function createMetrics({ hub, version, busState, loopDelay }: MetricsDeps
     registers: [registry],
     collect() {
       this.reset();
-      const counts: Record<string, number> = { phoenix: 0 };
+      const counts: Record<string, number> = { phoenix: 0, groups: 0 };
       for (const { protocol } of hub.connections.all()) counts[protocol] = (counts[protocol] ?? 0) + 1;
+      for (const [protocol, count] of Object.entries(counts)) this.set({ protocol }, count);
+    },
+  });
+  new Gauge({
+    name: "channel_listeners",
+    help: "Memberships and subscriptions in channels, by protocol.",
+    labelNames: ["protocol"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      const counts: Record<string, number> = { phoenix: 0, groups: 0 };
+      for (const { outlets } of hub.channels.values()) {
+        for (const { protocol, listeners } of outlets) counts[protocol] = (counts[protocol] ?? 0) + listeners;
+      }
       for (const [protocol, count] of Object.entries(counts)) this.set({ protocol }, count);
     },
   });

@@ -15,6 +15,10 @@ export interface Member extends Meta {
 
 /** A way from a channel to those of its listeners who share one wire format. */
 export interface Outlet {
+  /** `"phoenix"`, ... */
+  readonly protocol: string;
+  /** How many memberships or subscriptions it serves. */
+  readonly listeners: number;
   /** Encodes the message once and sends it to all; returns to how many. */
   deliver(message: Message): number;
 }

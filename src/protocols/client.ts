@@ -4,9 +4,12 @@ import { Deadlines } from "../hub/deadlines.ts";
 import { count, type Stats } from "../hub/stats.ts";
 import type { Log } from "../log.ts";
 
-/** How long a dismissed client stays connected, so that it does not storm back: 2 to 5 s, in ms. */
+/**
+ * How long a dismissed client stays connected, so that it does not storm back, in ms: with the slots of deadlines, and the
+ * time between two looks at them, 2 to 5 s.
+ */
 const LINGER = 2_000;
-const LINGER_JITTER = 2_700;
+const LINGER_JITTER = 2_400;
 
 /** Malformed frames within a minute; the last of them is the client's last. */
 const MAX_STRIKES = 10;

@@ -10,10 +10,13 @@ export interface Subscription {
   readonly entry: string;
 }
 
+/** Entries by group, each once, in the order in which they were named first. */
+export type Subscriptions = ReadonlyMap<string, ReadonlySet<string>>;
+
 /** What a client wants to hear from now on. */
 export interface Wanted {
-  readonly wanted: readonly Subscription[];
-  /** Pairs that can't be: nothing of that name could ever be heard. */
+  readonly wanted: Subscriptions;
+  /** Pairs that can't be: nothing of that name could ever be heard. Cut to a length that may be shown. */
   readonly impossible: readonly Subscription[];
   /** What the client repeats of its `csrftoken` cookie. */
   readonly xrftoken: string | null;
@@ -29,56 +32,73 @@ export const DENIED = "access denied to channel";
 /** An entry has 1 to 255 characters, no control character, and no colon: no event has one. */
 const ENTRY = /^[^\u0000-\u001f\u007f-\u009f:]{1,255}$/u;
 
+/** The longest part of a name that could be none, as it is shown to its sender. */
+const SHOWN = 255;
+
 /** The name that people see. Two different pairs may have the same. */
-export function dashed({ group, entry }: Subscription): string {
+export function dashed(group: string, entry: string): string {
   return `${group}-${entry}`;
 }
 
-/** A key that two different pairs never share: no name holds the separator. */
-export function keyOf({ group, entry }: Subscription): string {
-  return `${group}\u0000${entry}`;
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Reads a client's message. Each pair comes once, in the order in which it was named first. */
+/** Reads a client's message; more than `most` different pairs are refused whole. */
 export function decode(text: string, most: number): Wanted | Refused {
   const value = parse(text);
   if (value === undefined) return { error: "not JSON" };
   if (typeof value !== "object" || value === null || !("groups" in value)) return { error: "no groups" };
   const { groups } = value;
-  if (typeof groups !== "object" || groups === null || Array.isArray(groups))
+  if (typeof groups !== "object" || groups === null || Array.isArray(groups)) {
     return { error: "groups is no object" };
-  const wanted = new Map<string, Subscription>();
+  }
+  const wanted = new Map<string, Set<string>>();
   const impossible: Subscription[] = [];
-  for (const [group, entries] of Object.entries(groups)) {
-    if (!Array.isArray(entries)) return { error: DENIED };
-    for (const given of entries) {
-      const subscription = { group, entry: shown(given) };
-      if (!isChannelName(group) || !isEntry(given)) impossible.push(subscription);
-      else wanted.set(keyOf(subscription), subscription);
-      if (wanted.size + impossible.length > most) return { error: `more than ${most} subscriptions` };
+  let count = 0;
+  for (const [group, given] of Object.entries(groups)) {
+    if (!Array.isArray(given)) return { error: DENIED };
+    const named = isChannelName(group);
+    const entries = new Set<string>();
+    for (const each of given) {
+      const entry = named ? entryOf(each) : null;
+      if (entry === null) impossible.push({ group: group.slice(0, SHOWN), entry: shown(each) });
+      else entries.add(entry);
+      if (count + entries.size + impossible.length > most)
+        return { error: `more than ${most} subscriptions` };
     }
+    count += entries.size;
+    if (entries.size > 0) wanted.set(group, entries);
   }
   const xrftoken = "xrftoken" in value && typeof value.xrftoken === "string" ? value.xrftoken : null;
-  return { wanted: [...wanted.values()], impossible, xrftoken };
+  return { wanted, impossible, xrftoken };
 }
 
-function isEntry(given: unknown): boolean {
-  if (typeof given === "string") return ENTRY.test(given) && given.isWellFormed();
-  return Number.isSafeInteger(given);
+function parse(text: string): unknown {
+  try {
+    return LONG_INTEGER.test(text) && text.length <= EXACT ? JSON.parse(text, exactly) : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
-/** An entry as it stands in names and errors; what could be no entry is cut short. */
+/** Integers of so many digits may come out as others than were written. */
+const LONG_INTEGER = /\d{16}/;
+
+/** UTF-16 units up to which they are read exactly, which takes ten times as long; in a longer text they are refused. */
+const EXACT = 64 * 1024;
+
+/** A reviver: an integer too long for a number stays the text that it was. */
+function exactly(_key: string, value: unknown, { source = "" }: { source?: string } = {}): unknown {
+  return typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? source : value;
+}
+
+/** An entry as text; `null` for what can be none. */
+function entryOf(given: unknown): string | null {
+  if (typeof given === "string") return ENTRY.test(given) && given.isWellFormed() ? given : null;
+  return Number.isSafeInteger(given) ? String(given) : null;
+}
+
+/** What could be no entry, as it stands in an error. What is nested is not printed: it may be nested without end. */
 function shown(given: unknown): string {
-  if (typeof given === "string") return given.slice(0, 255);
-  return (JSON.stringify(given) ?? "").slice(0, 80);
+  if (typeof given === "object" && given !== null) return Array.isArray(given) ? "[...]" : "{...}";
+  return String(given).slice(0, SHOWN);
 }
 
 export function accepted(user: string): string {
@@ -91,21 +111,17 @@ export function refused(error: string): string {
   return JSON.stringify({ error });
 }
 
-export function denied({ group, entry }: Subscription): string {
+export function denied(group: string, entry: string): string {
   return refused(`${DENIED} ${group} for resource id ${entry}`);
 }
 
-/** What a message changed. */
+/** What a message changed, in dashed names. */
 export interface Changed {
-  readonly current: readonly Subscription[];
-  readonly left: readonly Subscription[];
-  readonly joined: readonly Subscription[];
+  readonly current: readonly string[];
+  readonly left: readonly string[];
+  readonly joined: readonly string[];
 }
 
 export function changed({ current, left, joined }: Changed): string {
-  return JSON.stringify({
-    groups_current: current.map(dashed),
-    groups_left: left.map(dashed),
-    groups_joined: joined.map(dashed),
-  });
+  return JSON.stringify({ groups_current: current, groups_left: left, groups_joined: joined });
 }

@@ -1,5 +1,4 @@
 import type { Verify } from "../../auth/token.ts";
-import type { Channel } from "../../hub/channel.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { House } from "../client.ts";
 import type { Endpoint, Knock, Welcome } from "../endpoint.ts";
@@ -51,12 +50,17 @@ export class GroupsEndpoint implements Endpoint, GroupsContext {
     return { client, subprotocol: "" };
   }
 
-  /** The outlet of a channel for this protocol, made when the first client follows an event of it. */
-  outlet(channel: Channel): GroupOutlet {
+  outlet(group: string): GroupOutlet {
+    const channel = this.hub.open(group);
     for (const outlet of channel.outlets) if (outlet instanceof GroupOutlet) return outlet;
     const outlet = new GroupOutlet(channel, this.#publisher, this.house.connections, this.house.stats);
     channel.addOutlet(outlet);
     return outlet;
+  }
+
+  close(outlet: GroupOutlet): void {
+    outlet.channel.removeOutlet(outlet);
+    this.hub.release(outlet.channel);
   }
 }
 
@@ -73,9 +77,12 @@ function credentialsOf({ path, headers, query, sameOrigin }: Knock): Credentials
 /** A cookie's value without its quotes: awxkit sends `"..."`, older Tower pages `%22...%22`. */
 function cookieOf(header: string | null, name: string): string | null {
   for (const pair of (header ?? "").split(";")) {
-    const [key, value] = pair.split("=", 2);
-    if (key?.trim() !== name || value === undefined) continue;
-    const bare = value.trim().replace(/^(?:"|%22)|(?:"|%22)$/gi, "");
+    const equals = pair.indexOf("=");
+    if (equals < 0 || pair.slice(0, equals).trim() !== name) continue;
+    const bare = pair
+      .slice(equals + 1)
+      .trim()
+      .replace(/^(?:"|%22)|(?:"|%22)$/g, "");
     if (bare !== "") return bare;
   }
   return null;

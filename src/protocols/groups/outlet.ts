@@ -4,7 +4,6 @@ import type { Message } from "../../hub/message.ts";
 import type { Stats } from "../../hub/stats.ts";
 import type { Client } from "../client.ts";
 import type { Publisher } from "../publisher.ts";
-import { keyOf } from "./codec.ts";
 
 interface Entry {
   /** The Bun topic of this one subscription. */
@@ -14,6 +13,7 @@ interface Entry {
 
 /** Those who follow events of one group (channel): one Bun topic for each event, which carries bare payloads. */
 export class GroupOutlet implements Outlet {
+  readonly protocol = "groups";
   readonly channel: Channel;
   readonly #publisher: Publisher;
   readonly #connections: Connections;
@@ -32,11 +32,17 @@ export class GroupOutlet implements Outlet {
     return this.#entries.size === 0;
   }
 
+  get listeners(): number {
+    let listeners = 0;
+    for (const { clients } of this.#entries.values()) listeners += clients.size;
+    return listeners;
+  }
+
   add(client: Client, event: string): void {
     let entry = this.#entries.get(event);
     if (entry === undefined) {
-      const key = keyOf({ group: this.channel.name, entry: event });
-      entry = { topic: `groups\u0000${key}`, clients: new Set() };
+      // No name holds the separator: two different pairs never share a topic, nor one of another protocol.
+      entry = { topic: `groups\u0000${this.channel.name}\u0000${event}`, clients: new Set() };
       this.#entries.set(event, entry);
     }
     entry.clients.add(client);

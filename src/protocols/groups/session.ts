@@ -1,17 +1,17 @@
 import { type Claims, covers, type Verify } from "../../auth/token.ts";
-import type { Channel } from "../../hub/channel.ts";
-import { countRefusal, type Hub } from "../../hub/hub.ts";
+import { countRefusal } from "../../hub/hub.ts";
 import type { Client, House, Session } from "../client.ts";
 import {
   accepted,
+  type Changed,
   CLOSED,
   changed,
   DENIED,
+  dashed,
   decode,
   denied,
-  keyOf,
   refused,
-  type Subscription,
+  type Subscriptions,
 } from "./codec.ts";
 import type { GroupOutlet } from "./outlet.ts";
 
@@ -20,12 +20,14 @@ const UNAUTHORIZED = 4401;
 
 /** What the sessions of this protocol share. */
 export interface GroupsContext {
-  readonly hub: Hub;
   readonly house: House;
   readonly verify: Verify;
   /** Subscriptions that one client may have. */
   readonly maxSubscriptions: number;
-  outlet(channel: Channel): GroupOutlet;
+  /** The outlet of a group, which is opened if it was not. */
+  outlet(group: string): GroupOutlet;
+  /** Closes the outlet of a group that nobody follows any more. */
+  close(outlet: GroupOutlet): void;
 }
 
 /** How a client came by its token, and what that asks of its messages. */
@@ -38,17 +40,21 @@ export interface Credentials {
   readonly csrf?: string | null;
 }
 
+/** One group that a client follows, and the entries of it. */
 interface Followed {
-  readonly subscription: Subscription;
   readonly outlet: GroupOutlet;
+  readonly entries: ReadonlySet<string>;
 }
+
+/** A binary frame is no JSON text. */
+const NO_TEXT = { error: "not JSON" } as const;
 
 /** A client that follows events of groups. */
 export class GroupsSession implements Session {
   readonly #client: Client;
   readonly #context: GroupsContext;
   readonly #credentials: Credentials;
-  readonly #followed = new Map<string, Followed>();
+  #followed = new Map<string, Followed>();
   #claims: Claims | null = null;
   #expirySlot = 0;
 
@@ -75,14 +81,17 @@ export class GroupsSession implements Session {
 
   receive(frame: string | Buffer, allowed: boolean): void {
     if (this.#claims === null) return;
-    if (!allowed) return this.#refuse("rate limited");
-    if (typeof frame !== "string") return this.#refuse("not JSON");
-    const message = decode(frame, this.#context.maxSubscriptions);
-    if ("error" in message) return this.#refuse(message.error);
+    if (!allowed) return this.#refuse("rate limited", "rate limited");
+    const message = typeof frame === "string" ? decode(frame, this.#context.maxSubscriptions) : NO_TEXT;
+    if ("error" in message) return this.#refuse(message.error, "invalid groups message");
     const { csrf } = this.#credentials;
-    if (csrf !== undefined && (csrf === null || message.xrftoken !== csrf)) return this.#refuse(DENIED);
-    for (const subscription of message.impossible) this.#deny(subscription);
-    this.#replace(this.#claims, message.wanted);
+    if (csrf !== undefined && (csrf === null || message.xrftoken !== csrf)) {
+      return this.#refuse(DENIED, "no xrftoken");
+    }
+    for (const { group, entry } of message.impossible) this.#deny(group, entry);
+    const covered = this.#covered(this.#claims, message.wanted);
+    // A client that does not read may be gone by what it was sent just now: nobody would ever take it out again.
+    if (this.#client.open) this.#client.send(changed(this.#follow(covered)));
   }
 
   /** Its token ran out. */
@@ -92,7 +101,7 @@ export class GroupsSession implements Session {
 
   leave(): void {
     this.#context.house.forgetExpiry(this, this.#expirySlot);
-    for (const key of [...this.#followed.keys()]) this.#unfollow(key);
+    this.#follow(new Map());
   }
 
   #turnAway(reason: string): void {
@@ -101,55 +110,58 @@ export class GroupsSession implements Session {
     this.#client.dismiss(UNAUTHORIZED, "unauthorized");
   }
 
-  #refuse(error: string): void {
-    countRefusal(this.#context.house.stats, "invalid groups message");
+  /** Refuses a message whole. `reason` is what it is counted under. */
+  #refuse(error: string, reason: string): void {
+    countRefusal(this.#context.house.stats, reason);
     this.#client.send(refused(error));
   }
 
-  #deny(subscription: Subscription): void {
+  #deny(group: string, entry: string): void {
     countRefusal(this.#context.house.stats, "unauthorized");
-    this.#client.send(denied(subscription));
+    this.#client.send(denied(group, entry));
   }
 
-  /** Makes `wanted` the whole set, but for those that the token does not cover; the rest is left. */
-  #replace(claims: Claims, wanted: readonly Subscription[]): void {
-    const current = new Map<string, Subscription>();
-    const joined: Subscription[] = [];
-    for (const subscription of wanted) {
-      if (!claims.can.join || !covers(claims, subscription.group)) {
-        this.#deny(subscription);
-        continue;
+  /** What of `wanted` the token covers; the rest is denied. */
+  #covered(claims: Claims, wanted: Subscriptions): Subscriptions {
+    const covered = new Map<string, ReadonlySet<string>>();
+    for (const [group, entries] of wanted) {
+      if (claims.can.join && covers(claims, group)) covered.set(group, entries);
+      else for (const entry of entries) this.#deny(group, entry);
+    }
+    return covered;
+  }
+
+  /** Makes `wanted` the whole set: what is not in it is left. */
+  #follow(wanted: Subscriptions): Changed {
+    const before = this.#followed;
+    const after = new Map<string, Followed>();
+    const current: string[] = [];
+    const left: string[] = [];
+    const joined: string[] = [];
+    for (const [group, entries] of wanted) {
+      const old = before.get(group);
+      const outlet = old?.outlet ?? this.#context.outlet(group);
+      after.set(group, { outlet, entries });
+      for (const entry of entries) {
+        const name = dashed(group, entry);
+        current.push(name);
+        if (old?.entries.has(entry)) continue;
+        outlet.add(this.#client, entry);
+        joined.push(name);
       }
-      const key = keyOf(subscription);
-      current.set(key, subscription);
-      if (this.#followed.has(key)) continue;
-      this.#follow(key, subscription);
-      joined.push(subscription);
     }
-    const left: Subscription[] = [];
-    for (const [key, { subscription }] of this.#followed) {
-      if (current.has(key)) continue;
-      this.#unfollow(key);
-      left.push(subscription);
+    this.#followed = after;
+    for (const [group, { outlet, entries }] of before) {
+      const kept = after.get(group)?.entries;
+      for (const entry of entries) {
+        if (kept?.has(entry)) continue;
+        outlet.remove(this.#client, entry);
+        left.push(dashed(group, entry));
+      }
+      if (outlet.empty) this.#context.close(outlet);
     }
-    this.#client.idleSince = this.#followed.size === 0 ? performance.now() : null;
-    this.#client.send(changed({ current: [...current.values()], left, joined }));
-  }
-
-  #follow(key: string, subscription: Subscription): void {
-    const outlet = this.#context.outlet(this.#context.hub.open(subscription.group));
-    outlet.add(this.#client, subscription.entry);
-    this.#followed.set(key, { subscription, outlet });
-  }
-
-  #unfollow(key: string): void {
-    const followed = this.#followed.get(key);
-    if (followed === undefined) return;
-    const { subscription, outlet } = followed;
-    this.#followed.delete(key);
-    outlet.remove(this.#client, subscription.entry);
-    if (!outlet.empty) return;
-    outlet.channel.removeOutlet(outlet);
-    this.#context.hub.release(outlet.channel);
+    if (after.size > 0) this.#client.idleSince = null;
+    else this.#client.idleSince ??= performance.now();
+    return { current, left, joined };
   }
 }

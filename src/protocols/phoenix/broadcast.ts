@@ -37,6 +37,7 @@ export function formatOf(codec: Codec, binary: boolean, presence: boolean): Form
 
 /** The members of one channel who share a format: one Bun topic, one encoding for each message. */
 export class FormatOutlet implements Outlet {
+  readonly protocol = "phoenix";
   readonly format: Format;
   readonly channel: Channel;
   /** The channel's name as JSON text. */
@@ -61,7 +62,11 @@ export class FormatOutlet implements Outlet {
 
   /** Whether nobody is left. */
   get empty(): boolean {
-    return this.#sockets === 0 && this.#others.size === 0;
+    return this.listeners === 0;
+  }
+
+  get listeners(): number {
+    return this.#sockets + this.#others.size;
   }
 
   add(client: Client): void {
@@ -84,7 +89,7 @@ export class FormatOutlet implements Outlet {
       else if (sent === 0) this.#cutOffSlow();
     }
     for (const client of this.#others) client.send(frame);
-    return this.#sockets + this.#others.size;
+    return this.listeners;
   }
 
   #encode(message: Message): string | Buffer {

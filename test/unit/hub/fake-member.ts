@@ -43,8 +43,13 @@ export class FakeMember implements Member {
 
 /** The way to a set of members, as a protocol makes one for each of its formats. */
 export class FakeOutlet implements Outlet {
+  readonly protocol = "fake";
   readonly members = new Set<FakeMember>();
   readonly messages: Message[] = [];
+
+  get listeners(): number {
+    return this.members.size;
+  }
 
   deliver(message: Message): number {
     this.messages.push(message);
