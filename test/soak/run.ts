@@ -1,0 +1,265 @@
+import { type ChannelProcess, startChannel } from "../integration/channel-process.ts";
+import { type RedisProcess, startRedis } from "../integration/redis-process.ts";
+import { type Farewell, phoenixSocket, type Stage, type Visitor } from "./clients.ts";
+import { follower } from "./following.ts";
+import { Ledger } from "./ledger.ts";
+import { phoenixPoll } from "./polling.ts";
+import { Backends } from "./publishing.ts";
+import { readMetrics, type Sample, takeSample } from "./samples.ts";
+
+export interface SoakOptions {
+  readonly seconds: number;
+  /** That are there at a time. */
+  readonly clients: number;
+  /** Seconds from one outage to the next. */
+  readonly pauseBetweenOutages: number;
+  /** Seconds between two samples. */
+  readonly sampleEvery: number;
+  progress?(samples: readonly Sample[]): void;
+}
+
+export interface Soak {
+  readonly ledger: Ledger;
+  readonly samples: readonly Sample[];
+  /** Before the first client, and after the last. */
+  readonly first: Sample;
+  readonly last: Sample;
+  /** The counters when all was said and everybody was still there, and the bus is live. */
+  readonly settled: ReadonlyMap<string, number>;
+  readonly exitCode: number;
+  readonly log: string;
+  readonly report: Readonly<Record<string, unknown>>;
+}
+
+const SECRET = "the-secret-of-the-soak-that-is-long-enough";
+const ROOMS = Array.from({ length: 20 }, (_, i) => `room-${i}`);
+/** Between two steps of the traffic, in ms. */
+const STEP = 50;
+/** Messages a second. */
+const RATE = 40;
+/** How long a client stays at the most, in s. */
+const STAY = 40;
+const FAREWELLS: readonly Farewell[] = ["leave", "close", "cut"];
+
+interface Guest {
+  readonly visitor: Visitor;
+  readonly until: number;
+  nextPush: number;
+  nextBeat: number;
+}
+
+/** Runs the soak; what it saw is for `judge` to judge. */
+export async function runSoak(options: SoakOptions): Promise<Soak> {
+  const redis = await startRedis();
+  const channel = await startChannel({
+    args: ["--redis-url", redis.url, "--jwt-secret", SECRET],
+    env: { ADMIN_SECRET: "the-administrator-of-the-soak-and-nobody-else" },
+  });
+  const ledger = new Ledger();
+  const stage: Stage = { url: channel.url, secret: SECRET, rooms: ROOMS, ledger };
+  const backends = new Backends(redis.port, ROOMS, ledger);
+  const began = performance.now();
+  const elapsed = (): number => (performance.now() - began) / 1000;
+  const sample = (): Promise<Sample> => takeSample(channel.pid, channel.url, elapsed());
+  const samples: Sample[] = [];
+  const guests = new Set<Guest>();
+  let exitCode = -2;
+  try {
+    await untilLive(channel.url);
+    await backends.start();
+    const first = await sample();
+    const observer = await phoenixSocket(stage, "observer", 2, ROOMS, true);
+    const end = began + options.seconds * 1000;
+    const outages = makeOutages(redis, channel, ledger, options.pauseBetweenOutages * 1000, end);
+    let arriving = 0;
+    let published = 0;
+    let sampleDue = 0;
+    let number = 0;
+    while (performance.now() < end) {
+      const now = performance.now();
+      // In one step at most three arrive, so that the start is no storm.
+      for (let i = 0; i < 3 && guests.size + arriving < options.clients; i++) {
+        arriving++;
+        arrive(stage, ++number)
+          .then((visitor) => guests.add(guestOf(visitor)))
+          .catch((error: unknown) => {
+            ledger.clients.failed++;
+            ledger.fault(`a client could not connect: ${error}`);
+          })
+          .finally(() => arriving--);
+      }
+      for (; published < ((now - began) / 1000) * RATE; published++) backends.publish();
+      for (const guest of guests) step(guest, now, guests);
+      if (elapsed() >= sampleDue) {
+        sampleDue += options.sampleEvery;
+        observer.heartbeat();
+        samples.push(await sample());
+        options.progress?.(samples);
+      }
+      await Bun.sleep(STEP);
+    }
+    await outages;
+    await untilLive(channel.url);
+    // What is still on its way arrives.
+    await Bun.sleep(3000);
+    const settled = await readMetrics(channel.url);
+    await Promise.all([...guests].map(({ visitor }, i) => visitor.go(FAREWELLS[i % 3] ?? "leave")));
+    await observer.go("leave");
+    const last = await untilEmpty(sample);
+    exitCode = await channel.stop();
+    const report = reportOf(options, ledger, samples, first, last, channel);
+    return { ledger, samples, first, last, settled, exitCode, log: channel.output(), report };
+  } finally {
+    backends.stop();
+    await channel.stop();
+    await redis.stop();
+  }
+}
+
+function guestOf(visitor: Visitor): Guest {
+  const now = performance.now();
+  const until = now + 1000 + Math.random() ** 2 * STAY * 1000;
+  return { visitor, until, nextPush: now + Math.random() * 4000, nextBeat: now + 10_000 };
+}
+
+/** Of twelve that come, six speak V2, three V1, two follow groups and one polls. */
+function arrive(stage: Stage, number: number): Promise<Visitor> {
+  const name = `guest-${number}`;
+  const from = Math.floor(Math.random() * ROOMS.length);
+  const rooms = Array.from({ length: 1 + (number % 3) }, (_, i) => ROOMS[(from + i) % ROOMS.length] ?? "");
+  const kind = number % 12;
+  if (kind === 0) return phoenixPoll(stage, name, rooms);
+  if (kind < 3) return follower(stage, name, rooms);
+  return phoenixSocket(stage, name, kind < 6 ? 1 : 2, rooms);
+}
+
+function step(guest: Guest, now: number, guests: Set<Guest>): void {
+  const { visitor } = guest;
+  if (now >= guest.until) {
+    guests.delete(guest);
+    void visitor.go(FAREWELLS[Math.floor(Math.random() * 3)] ?? "leave");
+    return;
+  }
+  if (now >= guest.nextPush) {
+    guest.nextPush = now + 2000 + Math.random() * 4000;
+    visitor.push();
+  }
+  if (now >= guest.nextBeat) {
+    guest.nextBeat = now + 10_000;
+    visitor.heartbeat();
+  }
+}
+
+/** Redis killed and started again, frozen, and the server's connections cut, in turn until `end`. */
+async function makeOutages(
+  redis: RedisProcess,
+  channel: ChannelProcess,
+  ledger: Ledger,
+  pause: number,
+  end: number,
+): Promise<void> {
+  const cut = async (): Promise<void> => {
+    const client = Bun.spawn(["redis-cli", "-p", String(redis.port), "CLIENT", "KILL", "TYPE", "pubsub"], {
+      stdout: "ignore",
+    });
+    await client.exited;
+  };
+  const restart = async (): Promise<void> => {
+    await redis.down();
+    await Bun.sleep(500 + Math.random() * 5000);
+    await redis.restart();
+  };
+  const freeze = async (): Promise<void> => {
+    redis.kill("SIGSTOP");
+    await Bun.sleep(4000);
+    redis.kill("SIGCONT");
+  };
+  const kinds = [
+    { how: "restarted", act: restart },
+    { how: "connections cut", act: cut },
+    { how: "restarted", act: restart },
+    { how: "frozen for 4 s", act: freeze },
+  ];
+  for (let i = 0; performance.now() + pause < end - 2000; i++) {
+    await Bun.sleep(pause);
+    const kind = kinds[i % kinds.length];
+    if (kind === undefined) return;
+    const outage = { how: kind.how, from: performance.now(), to: Number.POSITIVE_INFINITY };
+    ledger.outages.push(outage);
+    await kind.act();
+    const back = performance.now();
+    // The loss must have been noticed before the return can be seen.
+    await Bun.sleep(300);
+    await untilLive(channel.url);
+    outage.to = performance.now();
+    const took = outage.to - back;
+    if (took > 2300) ledger.fault(`${kind.how}: live again only ${Math.round(took)} ms after Redis`);
+  }
+}
+
+async function untilLive(url: string): Promise<void> {
+  for (;;) {
+    const { status } = await fetch(`${url}/ready`);
+    if (status === 200) return;
+    await Bun.sleep(20);
+  }
+}
+
+/** Polling sessions end 15 s after their last poll. */
+async function untilEmpty(sample: () => Promise<Sample>): Promise<Sample> {
+  for (let tries = 0; ; tries++) {
+    const one = await sample();
+    const open = [...one.metrics].filter(([name]) => name.startsWith("channel_connections{"));
+    if (tries === 250 || open.every(([, value]) => value === 0)) return sample();
+    await Bun.sleep(100);
+  }
+}
+
+function reportOf(
+  options: SoakOptions,
+  ledger: Ledger,
+  samples: readonly Sample[],
+  first: Sample,
+  last: Sample,
+  channel: ChannelProcess,
+): Readonly<Record<string, unknown>> {
+  const { published, observed, outages, odd, pushes, joins, clients, heard, backend } = ledger;
+  const heardBy = [...published.values()].map((message) => message.heardBy);
+  const warnings = channel.lines.filter(({ level }) => level === "warn" || level === "error");
+  return {
+    seconds: options.seconds,
+    samples: samples.length,
+    clients,
+    joins,
+    messages: {
+      published: published.size,
+      givenToTheServer: heardBy.filter((n) => n === 1).length,
+      whileItWasDeaf: heardBy.filter((n) => n === 0).length,
+      notAnsweredByRedis: heardBy.filter((n) => n === null).length,
+      observed: observed.size,
+      heardByClients: heard,
+      odd,
+    },
+    pushes: { ...pushes, heardByBackend: backend.size },
+    outages: outages.map(({ how, from, to }) => ({ how, seconds: Number(((to - from) / 1000).toFixed(2)) })),
+    memory: {
+      firstMB: mb(first.rss),
+      lastMB: mb(last.rss),
+      mostMB: mb(Math.max(...samples.map((s) => s.rss))),
+    },
+    descriptors: { first: first.descriptors, last: last.descriptors },
+    cpuSeconds: last.metrics.get("process_cpu_seconds_total"),
+    counters: Object.fromEntries([...last.metrics].filter(([name]) => name.startsWith("channel_"))),
+    warnings: warnings.map(({ level, message }) => `${level} ${message}`).reduce(tally, {}),
+    faults: ledger.faults,
+  };
+}
+
+function tally(counts: Record<string, number>, line: string): Record<string, number> {
+  counts[line] = (counts[line] ?? 0) + 1;
+  return counts;
+}
+
+function mb(bytes: number): number {
+  return Math.round(bytes / 1e5) / 10;
+}
