@@ -71,10 +71,16 @@ for (const bus of BUSES) {
       return { id, socket, channel: null, presence: null, joined: false };
     };
 
+    /**
+     * Joins, and waits for the state. Until it came, phoenix.js keeps diffs that were meant for an earlier membership of
+     * the same topic, and folds them into the state of a later connection if the line breaks in between.
+     */
     const join = async (person: Person): Promise<void> => {
       const channel = person.socket.channel(TOPIC, {});
+      const presence = new Presence(channel);
       person.channel = channel;
-      person.presence = new Presence(channel);
+      person.presence = presence;
+      const stated = new Promise<void>((resolve) => presence.onSync(() => resolve()));
       await new Promise<void>((resolve, reject) => {
         channel
           .join()
@@ -84,6 +90,7 @@ for (const bus of BUSES) {
           )
           .receive("timeout", () => reject(new Error(`join of ${person.id} timed out`)));
       });
+      await stated;
       person.joined = true;
     };
 
