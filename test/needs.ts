@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** What a test may need beyond npm packages. */
-export type Need = "redis" | "chromium" | "curl" | "python";
+export type Need = "redis" | "chromium" | "curl" | "python" | "nginx";
 
 /** What was found or fetched: variables for the tests, and what is still missing, with the way to get it. */
 export interface Provision {
@@ -16,6 +16,9 @@ interface Program {
   readonly debian: readonly string[];
   readonly how: string;
 }
+
+/** Where programs are, those included that Debian keeps from people who are not root. */
+const PATH = `${process.env.PATH ?? ""}:/usr/local/sbin:/usr/sbin`;
 
 const CHROMIUMS = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -39,6 +42,11 @@ const PROGRAMS: Readonly<Record<Need, Program>> = {
     names: [["python3"]],
     debian: ["python3-venv"],
     how: "Python 3.10 or newer with venv: apt-get install python3-venv, or https://www.python.org/downloads",
+  },
+  nginx: {
+    names: [["nginx"]],
+    debian: ["nginx-light"],
+    how: "nginx: apt-get install nginx-light, brew install nginx, or https://nginx.org/en/download.html",
   },
 };
 
@@ -69,7 +77,7 @@ function isThere(need: Need): boolean {
     !run(["python3", "-c", "import sys, venv, ensurepip; assert sys.version_info >= (3, 10)"]).ok
   )
     return false;
-  return PROGRAMS[need].names.every((group) => group.some((name) => Bun.which(name) !== null));
+  return PROGRAMS[need].names.every((group) => group.some((name) => Bun.which(name, { PATH }) !== null));
 }
 
 function mayInstall(): boolean {
