@@ -6,7 +6,7 @@ import { isSameOrigin } from "./auth/same-origin.ts";
 import { createVerifier } from "./auth/token.ts";
 import { openBus } from "./bus/open.ts";
 import type { Config } from "./config.ts";
-import { checkHost, checkOrigin, corsHeaders, preflightHeaders } from "./http/admission.ts";
+import { checkHost, checkOrigin, corsHeaders, preflightHeaders, type Refusal } from "./http/admission.ts";
 import { type Client, createClientOf } from "./http/client.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
 import { createMetrics } from "./http/metrics.ts";
@@ -107,9 +107,20 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const endpoints: readonly Endpoint[] = config.groups ? [phoenix, groups] : [phoenix];
   const longPoll = new LongPoll(
     phoenix,
-    { take: (client) => limiter.admit(client) === null, release: (client) => limiter.release(client) },
+    {
+      welcome: (client) => may(limiter.welcome(client)),
+      take: (client) => may(limiter.take(client)),
+      release: (client) => limiter.release(client),
+    },
     newId,
   );
+
+  /** Whether there is a place; counts the refusal where there is none. */
+  function may(refusal: Refusal | null): boolean {
+    if (closing) return false;
+    if (refusal !== null) count(stats.refused, `http_${refusal.status}`);
+    return refusal === null;
+  }
 
   function rulesFor(channel: string): ChannelRules {
     const settings = config.channels.find(({ pattern }) => nameCovers(pattern, channel));
@@ -170,13 +181,12 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   ): Response | Promise<Response> {
     const { headers } = request;
     const cors = corsHeaders(headers, config);
-    if (checkHost(headers, config) !== null || checkOrigin(headers, config) !== null)
+    if (checkHost(headers, config) !== null || checkOrigin(headers, config) !== null) {
+      count(stats.refused, "http_403");
       return longPoll.forbid(cors);
+    }
     if (request.method === "OPTIONS") {
-      return new Response(null, {
-        status: 204,
-        headers: preflightHeaders(headers, config, "GET, POST, OPTIONS"),
-      });
+      return new Response(null, { headers: preflightHeaders(headers, config, "GET, POST, OPTIONS") });
     }
     bun.timeout(request, POLL_TIMEOUT_SECS);
     return longPoll.handle(request, url.searchParams, client, cors);

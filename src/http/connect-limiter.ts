@@ -45,22 +45,21 @@ export class ConnectLimiter {
 
   /** Takes a place, or says why there is none. Each `null` needs one `release` of the same client. */
   admit(client: Client): Refusal | null {
+    return this.#tooFast(client) ?? this.take(client);
+  }
+
+  /** For who will take a place later: as `admit`, without taking it. */
+  welcome(client: Client): Refusal | null {
+    return this.#tooFast(client) ?? this.#full(client);
+  }
+
+  /** Takes the place of one who was welcome before. Each `null` needs one `release` of the same client. */
+  take(client: Client): Refusal | null {
+    const full = this.#full(client);
+    if (full !== null) return full;
     const block = addressBlock(client.address);
-    if (!client.loopback && !this.#takeToken(block)) {
-      return {
-        status: 429,
-        sentence: "Too many connections at once from this address: try again in a moment.",
-      };
-    }
-    if (this.#total >= this.#limits.maxConnections) {
-      return { status: 503, sentence: "The server holds as many connections as it may: try again later." };
-    }
-    const held = this.#open.get(block) ?? 0;
-    if (!client.loopback && held >= this.#limits.maxConnectionsPerIp) {
-      return { status: 503, sentence: "This address holds as many connections as it may." };
-    }
     this.#total++;
-    this.#open.set(block, held + 1);
+    this.#open.set(block, (this.#open.get(block) ?? 0) + 1);
     return null;
   }
 
@@ -71,6 +70,23 @@ export class ConnectLimiter {
     this.#total--;
     if (held > 1) this.#open.set(block, held - 1);
     else this.#open.delete(block);
+  }
+
+  #tooFast(client: Client): Refusal | null {
+    if (client.loopback || this.#takeToken(addressBlock(client.address))) return null;
+    return {
+      status: 429,
+      sentence: "Too many connections at once from this address: try again in a moment.",
+    };
+  }
+
+  #full(client: Client): Refusal | null {
+    if (this.#total >= this.#limits.maxConnections) {
+      return { status: 503, sentence: "The server holds as many connections as it may: try again later." };
+    }
+    const held = this.#open.get(addressBlock(client.address)) ?? 0;
+    if (client.loopback || held < this.#limits.maxConnectionsPerIp) return null;
+    return { status: 503, sentence: "This address holds as many connections as it may." };
   }
 
   #takeToken(block: string): boolean {

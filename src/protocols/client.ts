@@ -123,7 +123,7 @@ export abstract class Client implements Connection {
   session: Session | null = null;
   #dismissed = false;
   #cutOff = false;
-  #holding = false;
+  #settling: Promise<void> | null = null;
   /** Frames that came while something was being verified: they are handled after it, in their order. */
   #held: Held[] | null = null;
   #heldBytes = 0;
@@ -177,7 +177,7 @@ export abstract class Client implements Connection {
     const now = performance.now();
     this.lastSeen = now;
     const allowed = this.#takeFrame(now);
-    if (!this.#holding) this.session?.receive(frame, allowed);
+    if (this.#settling === null) this.session?.receive(frame, allowed);
     else this.#hold({ frame, allowed });
   }
 
@@ -187,13 +187,17 @@ export abstract class Client implements Connection {
    */
   after<T>(value: T | Promise<T>, then: (value: T) => void): void {
     if (!(value instanceof Promise)) return then(value);
-    this.#holding = true;
-    void value.then((later) => {
-      this.#holding = false;
+    this.#settling = value.then((later) => {
+      this.#settling = null;
       if (!this.open) return;
       then(later);
       this.#release();
     });
+  }
+
+  /** Resolves when what holds back this client's frames is verified; `null` when nothing does. */
+  get settling(): Promise<void> | null {
+    return this.#settling;
   }
 
   send(frame: string | Buffer): void {
@@ -262,7 +266,7 @@ export abstract class Client implements Connection {
   }
 
   #release(): void {
-    while (!this.#holding && this.open) {
+    while (this.#settling === null && this.open) {
       const next = this.#held?.shift();
       if (next === undefined) return;
       this.#heldBytes -= next.frame.length;

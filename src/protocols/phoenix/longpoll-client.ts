@@ -1,11 +1,38 @@
 import { Client, type House } from "../client.ts";
 
 /** How a poll ends: with messages, with none (204), or because the session is over (410). */
-export type Polled = readonly string[] | "gone";
+export type Polled = Delivery | "none" | "gone";
+
+/** How long a session that is to be closed may take to fetch what was sent to it before, in ms. */
+const PATIENCE = 1000;
 
 interface Poll {
   readonly answer: (polled: Polled) => void;
   readonly timer: Timer;
+}
+
+/** The messages of one answer. They count as waiting until it is known what became of them. */
+export class Delivery {
+  messages: readonly string[];
+  /** Called when the session ends while this is on its way: the answer stays incomplete. */
+  onEnd: (() => void) | null = null;
+  readonly #settled: (delivery: Delivery, delivered: boolean) => void;
+
+  constructor(messages: readonly string[], settled: (delivery: Delivery, delivered: boolean) => void) {
+    this.messages = messages;
+    this.#settled = settled;
+  }
+
+  /** To be called once: with `false` when the connection broke half-way, so that the next poll brings them all. */
+  settle(delivered: boolean): void {
+    this.#settled(this, delivered);
+  }
+
+  /** Frees the messages, wherever the answer is. */
+  drop(): void {
+    this.messages = [];
+    this.onEnd?.();
+  }
 }
 
 /** A client that fetches its messages: they wait here between its polls. */
@@ -13,11 +40,15 @@ export class LongPollClient extends Client {
   readonly #wait: number;
   readonly #ended: (client: LongPollClient) => void;
   #messages: string[] = [];
+  /** Of all messages that wait or are on their way. */
   #bytes = 0;
   #poll: Poll | null = null;
+  #delivery: Delivery | null = null;
   #polledAt = performance.now();
   #flushing = false;
+  #ending = false;
   #over = false;
+  #posts: Promise<void> = Promise.resolve();
 
   /**
    * @param wait ms that a poll waits for a message
@@ -36,23 +67,41 @@ export class LongPollClient extends Client {
     this.arrive();
   }
 
-  /** Since when no poll waits (`performance.now()`); `null` while one does. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Since when nothing waits for it or travels to it (`performance.now()`); `null` while something does. */
   get unpolledSince(): number | null {
-    return this.#poll === null ? this.#polledAt : null;
+    return this.#poll === null && this.#delivery === null ? this.#polledAt : null;
   }
 
   /** Resolves with the next messages, at the latest after the wait. A second poll releases the first with none. */
   poll(signal: AbortSignal): Promise<Polled> {
     this.#seen();
-    this.#answer([]);
+    this.#answer("none");
     if (this.#over) return Promise.resolve("gone");
-    if (this.#messages.length > 0) return Promise.resolve(this.#take());
+    if (signal.aborted) return Promise.resolve("none");
     return new Promise((resolve) => {
-      const poll = { answer: resolve, timer: setTimeout(() => this.#answer([]), this.#wait) };
+      const poll = { answer: resolve, timer: setTimeout(() => this.#answer("none"), this.#wait) };
       this.#poll = poll;
       // Whoever hangs up must not be flushed to: what comes then waits for the next poll.
-      signal.addEventListener("abort", () => this.#poll === poll && this.#answer([]), { once: true });
+      signal.addEventListener("abort", () => this.#poll === poll && this.#answer("none"), { once: true });
+      this.#flush();
     });
+  }
+
+  /**
+   * Takes the frames of one POST, in their order and behind those of the POST before it, which may wait for a token to
+   * be verified. A client that is being dismissed may send what it likes. Resolves with whether all were taken.
+   */
+  post(frames: readonly (string | Buffer)[]): Promise<boolean> {
+    const taken = this.#posts.then(() => this.#takeAll(frames));
+    this.#posts = taken.then(
+      () => {},
+      () => {},
+    );
+    return taken;
   }
 
   override subscribe(): boolean {
@@ -66,10 +115,16 @@ export class LongPollClient extends Client {
   }
 
   /** Its polls are its sign of life; it can be asked for no other. */
-  override ping(): void {}
+  override ping(): void {
+    if (this.unpolledSince === null) this.lastSeen = performance.now();
+  }
 
+  /** What waits for it goes with the poll that waits, if there is one; then it is over. */
   override end(): void {
-    this.terminate();
+    this.#flush();
+    this.#ending = true;
+    if (this.#delivery === null) this.terminate();
+    else setTimeout(() => this.terminate(), PATIENCE);
   }
 
   protected override get connected(): boolean {
@@ -86,6 +141,7 @@ export class LongPollClient extends Client {
     this.#bytes += frame.length;
     if (this.#poll !== null && !this.#flushing) {
       this.#flushing = true;
+      // What one turn of the event loop brought travels in one answer.
       setTimeout(() => this.#flush(), 0);
     }
     return this.#poll === null ? -1 : frame.length;
@@ -96,23 +152,42 @@ export class LongPollClient extends Client {
     this.#over = true;
     this.#messages = [];
     this.#bytes = 0;
-    this.#poll?.answer("gone");
-    this.#answer([]);
+    this.#delivery?.drop();
+    this.#delivery = null;
+    this.#answer("gone");
     this.depart();
     this.#ended(this);
   }
 
-  /** What one turn of the event loop brought travels in one answer. */
-  #flush(): void {
-    this.#flushing = false;
-    if (this.#poll !== null && this.#messages.length > 0) this.#answer(this.#take());
+  async #takeAll(frames: readonly (string | Buffer)[]): Promise<boolean> {
+    for (const frame of frames) {
+      while (this.settling !== null) await this.settling;
+      if (this.#over) return false;
+      this.receive(frame);
+    }
+    return !this.#over;
   }
 
-  #take(): readonly string[] {
-    const messages = this.#messages;
+  #flush(): void {
+    this.#flushing = false;
+    if (this.#poll === null || this.#delivery !== null || this.#messages.length === 0) return;
+    const delivery = new Delivery(this.#messages, (which, delivered) => this.#settled(which, delivered));
     this.#messages = [];
-    this.#bytes = 0;
-    return messages;
+    this.#delivery = delivery;
+    this.#answer(delivery);
+  }
+
+  #settled(delivery: Delivery, delivered: boolean): void {
+    if (this.#delivery !== delivery) return;
+    this.#delivery = null;
+    this.#seen();
+    if (delivered) {
+      for (const message of delivery.messages) this.#bytes -= message.length;
+    } else {
+      this.#messages = [...delivery.messages, ...this.#messages];
+    }
+    if (this.#ending) this.terminate();
+    else this.#flush();
   }
 
   #answer(polled: Polled): void {

@@ -3,7 +3,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 /** What a session is to start with. Sealed into its token, so that the server holds nothing before the first frame. */
 export interface Ticket {
   readonly id: string;
-  /** Unix ms. */
+  /** By `performance.now()`. */
   readonly issuedAt: number;
   /** The bearer token of the first request's `x-phoenix-authtoken`. */
   readonly authToken: string | null;

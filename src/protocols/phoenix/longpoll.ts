@@ -1,5 +1,5 @@
 import { type PhoenixEndpoint, vsnCodec } from "./endpoint.ts";
-import { LongPollClient } from "./longpoll-client.ts";
+import { type Delivery, LongPollClient } from "./longpoll-client.ts";
 import { type Ticket, TicketSeal } from "./longpoll-token.ts";
 import { PhoenixSession } from "./session.ts";
 
@@ -13,8 +13,14 @@ const MAX_FRAMES = 100;
 /** Bytes of one POST: phoenix.js sends its whole backlog at once. */
 export const MAX_LONGPOLL_BODY = 8 * 1024 * 1024;
 
-/** The longest bearer token that a session can begin with: the session's own token, part of each URL, holds it. */
-const MAX_AUTH_TOKEN = 8 * 1024;
+/**
+ * Bytes of a poll's URL and headers. Bun answers a bare 431 to more than 16 KiB, after which phoenix.js would begin a new
+ * session 10 ms later, for ever: a session whose polls could not be read is refused from the start.
+ */
+const MAX_HEAD = 15_000;
+
+/** Above so many characters of messages an answer is written as fast as it is read. */
+const MAX_AT_ONCE = 64 * 1024;
 
 /** What the body of an answer says. HTTP's own status is always 200: phoenix.js takes any other body for the end. */
 interface Answer {
@@ -30,9 +36,14 @@ export interface Peer {
   readonly loopback: boolean;
 }
 
-/** Places for sessions, as for sockets: each one taken is given back once. */
+/** Places for sessions, as for sockets. */
 export interface Places {
-  /** Whether there is one for this client. */
+  /**
+   * Whether a session may begin. To be asked before its token is given out: phoenix.js takes that for an open connection,
+   * and comes back 10 ms after the end of one.
+   */
+  welcome(peer: Peer): boolean;
+  /** Takes a place for a session that is used for the first time; `false` where there is none. Each one is given back once. */
   take(peer: Peer): boolean;
   release(peer: Peer): void;
 }
@@ -62,7 +73,7 @@ export class LongPoll {
     headers: Readonly<Record<string, string>>,
   ): Promise<Response> {
     try {
-      return respond(await this.#answer(request, query, peer), headers);
+      return await this.#answer(request, query, peer, headers);
     } catch (error) {
       this.#endpoint.house.log.debug("a long poll failed", { error: String(error) });
       return respond({ status: 500 }, headers);
@@ -87,27 +98,44 @@ export class LongPoll {
     }
   }
 
-  async #answer(request: Request, query: URLSearchParams, peer: Peer): Promise<Answer> {
+  async #answer(
+    request: Request,
+    query: URLSearchParams,
+    peer: Peer,
+    cors: Readonly<Record<string, string>>,
+  ): Promise<Response> {
     const polls = request.method === "GET";
-    if (!polls && request.method !== "POST") return { status: 500 };
+    if (!polls && request.method !== "POST") return respond({ status: 500 }, cors);
     const { headers } = request;
     const named = headers.get("x-phoenix-longpoll-token") ?? query.getAll("token").at(-1) ?? "";
     const ticket = this.#seal.open(named);
     const client = ticket === null ? null : this.#client(ticket, headers, query, peer);
-    if (client === "full") return { status: 500 };
-    if (client === null || ticket === null) return polls ? this.#begin(headers, query) : { status: 410 };
-    if (!polls) return receive(client, request);
-    const messages = await client.poll(request.signal);
-    if (messages === "gone") return this.#begin(headers, query);
-    return { status: messages.length === 0 ? 204 : 200, token: named, messages };
+    if (client === "full") return respond({ status: 500 }, cors);
+    if (client === null || client.over) {
+      return respond(polls ? this.#begin(request, query, peer) : { status: 410 }, cors);
+    }
+    if (!polls) return respond(await receive(client, request), cors);
+    const polled = await client.poll(request.signal);
+    if (polled === "gone") return respond({ status: 410, token: this.#ticket(headers), messages: [] }, cors);
+    if (polled === "none") return respond({ status: 204, token: named, messages: [] }, cors);
+    return deliver(polled, named, request.signal, cors);
   }
 
   /** A new session's token. Nothing is held for it before it is used. */
-  #begin(headers: Headers, query: URLSearchParams): Answer {
+  #begin(request: Request, query: URLSearchParams, peer: Peer): Answer {
+    const { headers, url } = request;
+    if (vsnCodec(query) === undefined) return { status: 403 };
+    const token = this.#ticket(headers);
+    let head = url.length + token.length;
+    for (const [name, value] of headers) head += name.length + value.length + 4;
+    if (head > MAX_HEAD) return { status: 403 };
+    if (!this.#places.welcome(peer)) return { status: 500 };
+    return { status: 410, token, messages: [] };
+  }
+
+  #ticket(headers: Headers): string {
     const authToken = headers.get("x-phoenix-authtoken");
-    if (vsnCodec(query) === undefined || (authToken?.length ?? 0) > MAX_AUTH_TOKEN) return { status: 403 };
-    const ticket = { id: this.#newId(), issuedAt: Date.now(), authToken };
-    return { status: 410, token: this.#seal.seal(ticket), messages: [] };
+    return this.#seal.seal({ id: this.#newId(), issuedAt: performance.now(), authToken });
   }
 
   /** The session of a ticket, begun by its first use; `null` when it is over. */
@@ -120,7 +148,7 @@ export class LongPoll {
     const known = this.#clients.get(ticket.id);
     if (known !== undefined) return known;
     const codec = vsnCodec(query);
-    const late = Date.now() - ticket.issuedAt > POLL_PAUSE;
+    const late = performance.now() - ticket.issuedAt > POLL_PAUSE;
     if (late || codec === undefined || this.#ended.has(ticket.id)) return null;
     if (!this.#places.take(peer)) return "full";
     const client = new LongPollClient(this.#endpoint.house, ticket.id, peer.address, POLL_WAIT, () => {
@@ -128,7 +156,7 @@ export class LongPoll {
       this.#ended.set(ticket.id, performance.now() + POLL_PAUSE);
       this.#places.release(peer);
     });
-    const token = query.get("userToken") ?? ownToken(headers, query) ?? ticket.authToken;
+    const token = query.get("userToken") || ownToken(headers, query) || ticket.authToken;
     client.session = new PhoenixSession(this.#endpoint, client, {
       codec,
       binary: false,
@@ -151,16 +179,86 @@ async function receive(client: LongPollClient, request: Request): Promise<Answer
   if (body.length > MAX_LONGPOLL_BODY) return { status: 500 };
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
   const type = request.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase();
-  const frames = type === "application/x-ndjson" ? text.split("\n").filter((line) => line !== "") : [text];
+  const frames = type === "application/x-ndjson" ? framesIn(text) : [text];
   if (frames.length > MAX_FRAMES) return { status: 500 };
-  for (const frame of frames) {
-    if (!client.open) return { status: 410 };
-    const isText = type !== "application/x-ndjson" || frame.startsWith("[") || frame.startsWith("{");
-    client.receive(isText ? frame : Buffer.from(frame, "base64"));
+  if (frames.some((frame) => isOver(frame, client.house.maxFrame))) {
+    client.cutOff("frame_too_large");
+    return { status: 500 };
   }
-  return { status: 200 };
+  return { status: (await client.post(frames)) ? 200 : 410 };
+}
+
+/** The frames of an `application/x-ndjson` body, or the first ones of too many. */
+function framesIn(text: string): (string | Buffer)[] {
+  const frames: (string | Buffer)[] = [];
+  for (let start = 0, end = 0; start < text.length && frames.length <= MAX_FRAMES; start = end + 1) {
+    end = text.indexOf("\n", start);
+    if (end < 0) end = text.length;
+    if (end === start) continue;
+    const line = text.slice(start, end);
+    frames.push(line.startsWith("[") || line.startsWith("{") ? line : Buffer.from(line, "base64"));
+  }
+  return frames;
+}
+
+/** Whether a frame has more bytes than it may. A character has at most three. */
+function isOver(frame: string | Buffer, most: number): boolean {
+  return frame.length * 3 > most && Buffer.byteLength(frame) > most;
 }
 
 function respond(answer: Answer, headers: Readonly<Record<string, string>>): Response {
   return Response.json(answer, { headers: { ...headers, "cache-control": "no-store" } });
+}
+
+/**
+ * Messages for a poll. What fits the network's own buffers is written at once. Of more, no more is handed over than the
+ * client reads, so that what it has not read counts as waiting; where it hangs up half-way, its next poll gets all of it.
+ */
+function deliver(
+  delivery: Delivery,
+  token: string,
+  signal: AbortSignal,
+  cors: Readonly<Record<string, string>>,
+): Response {
+  let size = 0;
+  for (const message of delivery.messages) size += message.length;
+  if (size <= MAX_AT_ONCE || signal.aborted) {
+    const { messages } = delivery;
+    delivery.settle(!signal.aborted);
+    return respond({ status: 200, token, messages }, cors);
+  }
+  let next = 0;
+  let over = false;
+  const hangUp = () => {
+    if (!over) delivery.settle(false);
+    over = true;
+  };
+  signal.addEventListener("abort", hangUp, { once: true });
+  const body = new ReadableStream<Uint8Array>(
+    {
+      start(controller) {
+        delivery.onEnd = () => {
+          over = true;
+          controller.close();
+        };
+      },
+      pull(controller) {
+        const { messages } = delivery;
+        let part = next === 0 ? `{"status":200,"token":${JSON.stringify(token)},"messages":[` : "";
+        while (next < messages.length && part.length < MAX_AT_ONCE) {
+          part += `${next === 0 ? "" : ","}${JSON.stringify(messages[next++])}`;
+        }
+        if (part !== "") return controller.enqueue(Buffer.from(part));
+        over = true;
+        controller.enqueue(Buffer.from("]}"));
+        controller.close();
+        delivery.settle(true);
+      },
+      cancel: hangUp,
+    },
+    { highWaterMark: 0 },
+  );
+  return new Response(body, {
+    headers: { ...cors, "cache-control": "no-store", "content-type": "application/json" },
+  });
 }

@@ -1,0 +1,433 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createSign, generateKeyPairSync } from "node:crypto";
+import { connect } from "node:net";
+import { type Frame, VERSIONS } from "../phoenix-client.ts";
+import { BUSES, startWorld, type World } from "../world.ts";
+import { addressOf, ask, begin, frameOf, metric, type Poller, pollerOf, startPoller } from "./poller.ts";
+
+const HEARTBEAT = `[null,"h","phoenix","heartbeat",{}]`;
+
+const join = (topic: string, token: string, ref = "1"): string =>
+  JSON.stringify([ref, ref, topic, "phx_join", { token }]);
+
+const isReply =
+  (ref: string) =>
+  (frame: Frame): boolean =>
+    frame.event === "phx_reply" && frame.ref === ref;
+
+const isEvent =
+  (event: string) =>
+  (frame: Frame): boolean =>
+    frame.event === event;
+
+for (const bus of BUSES) {
+  describe.concurrent(`long polling on ${bus}`, () => {
+    let world: World;
+    beforeAll(async () => {
+      world = await startWorld(bus, {
+        toml: [
+          `presence_window = "10ms"\nallowed_origins = ["http://page.example"]\ntrusted_proxies = ["127.0.0.1"]`,
+          `[channels."quiet*"]\npresence = false`,
+          `[limits]\nmax_buffered_per_client = "8MiB"\nmax_connections_per_ip = 2\n`,
+        ].join("\n"),
+      });
+    });
+    afterAll(() => world.stop());
+
+    const joined = async (topic: string, options = {}): Promise<Poller> => {
+      const poller = await startPoller(world.channel.url, options);
+      expect((await poller.post(join(topic, world.token(topic)))).status).toBe(200);
+      const [reply] = await poller.until(isReply("1"));
+      expect(reply?.payload).toMatchObject({ status: "ok" });
+      return poller;
+    };
+
+    test("a second poll releases the first with none, and gets what comes", async () => {
+      const poller = await joined("quiet:two");
+      const first = poller.poll();
+      await Bun.sleep(50);
+      const second = poller.until(isEvent("only"));
+      expect(await first).toMatchObject({ status: 204, messages: [] });
+      await world.backend.publish("to:quiet:two:only", "1");
+      expect((await second).length).toBe(1);
+    });
+
+    test("what comes while a poll was hung up on waits for the next one", async () => {
+      const poller = await joined("quiet:hung");
+      for (let i = 0; i < 20; i++) {
+        const hang = new AbortController();
+        const lost = poller.poll({ signal: hang.signal }).catch(() => "hung up");
+        await Bun.sleep(10);
+        hang.abort();
+        expect(await lost).toBe("hung up");
+        // A server hears of it when the end of the connection arrives.
+        await Bun.sleep(20);
+        await world.backend.publish("to:quiet:hung:n", String(i));
+        const [frame, ...more] = await poller.until(isEvent("n"));
+        expect([frame?.payload, more.length]).toEqual([i, 0]);
+      }
+    });
+
+    test("an answer cut half-way is brought whole by the next poll", async () => {
+      const poller = await joined("quiet:half");
+      const fill = "x".repeat(60_000);
+      for (let i = 0; i < 120; i++)
+        await world.backend.publish("to:quiet:half:n", JSON.stringify({ i, fill }));
+      // Reads nothing, so that only what the kernel holds leaves; then the line breaks.
+      const { port, pathname, search } = new URL(addressOf(world.channel.url, {}, poller.token));
+      const line = connect(Number(port), "127.0.0.1");
+      line.write(`GET ${pathname}${search} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`);
+      line.pause();
+      await Bun.sleep(500);
+      const meanwhile = poller.until((frame) => Object(frame.payload).i === 120);
+      await Bun.sleep(100);
+      await world.backend.publish("to:quiet:half:n", JSON.stringify({ i: 120 }));
+      await Bun.sleep(100);
+      line.destroy();
+      const got = (await meanwhile).map(({ payload }) => Object(payload).i);
+      expect(got).toEqual(Array.from({ length: 121 }, (_, i) => i));
+    });
+
+    test("100 frames in one POST are handled in their order; one more, and none is", async () => {
+      const topic = "quiet:hundred";
+      const poller = await joined(topic);
+      const heard = await world.backend.listen(`from:${topic}:*`);
+      const lines = Array.from({ length: 101 }, (_, i) => `["1","p${i}","${topic}","n",${i}]`);
+      expect(await poller.post(...lines)).toMatchObject({ http: 200, status: 500 });
+      expect((await poller.post(...lines.slice(0, 100))).status).toBe(200);
+      const replies = await poller.until(isReply("p99"));
+      expect(replies.map(({ ref }) => ref)).toEqual(lines.slice(0, 100).map((_, i) => `p${i}`));
+      const published = await Promise.all(lines.slice(0, 100).map(() => heard.next()));
+      expect(published.map(({ payload }) => Number(payload))).toEqual(lines.slice(0, 100).map((_, i) => i));
+    });
+
+    test("a body may have 8 MiB, and each of its frames what a socket's may", async () => {
+      const topic = "quiet:body";
+      const poller = await joined(topic);
+      const heard = await world.backend.listen(`from:${topic}:*`);
+      const line = (i: number, size: number): string =>
+        `["1","b${i}","${topic}","n",${JSON.stringify({ i, fill: "x".repeat(size) })}]`;
+      const backlog = Array.from({ length: 9 }, (_, i) => line(i, 920_000));
+      expect((await poller.post(...backlog)).status).toBe(200);
+      for (let i = 0; i < 9; i++) expect(JSON.parse((await heard.next()).payload.toString()).i).toBe(i);
+      const more = Array.from({ length: 9 }, (_, i) => line(i, 960_000));
+      expect(await poller.post(...more)).toMatchObject({ http: 200, status: 500 });
+      expect((await poller.post(HEARTBEAT)).status).toBe(200);
+      expect(await poller.post(line(0, 1024 * 1024))).toMatchObject({ http: 200, status: 500 });
+      expect((await poller.post(HEARTBEAT)).status).toBe(410);
+    });
+
+    test("lines are text or base64, any other content type is one frame of text", async () => {
+      const topic = "quiet:kinds";
+      const poller = await joined(topic);
+      const heard = await world.backend.listen(`from:${topic}:*`);
+      const binary = (ref: string, data: string): string => {
+        const strings = ["1", ref, topic, "bytes"];
+        const head = Buffer.from([0, ...strings.map((each) => each.length)]);
+        return Buffer.concat([head, Buffer.from(strings.join("")), Buffer.from(data, "hex")]).toString(
+          "base64",
+        );
+      };
+      await poller.post(binary("a", "00ff10"), `["1","b","${topic}","text",[1]]`, "", binary("c", "01"));
+      expect((await heard.next()).payload.toString("hex")).toBe("00ff10");
+      expect((await heard.next()).payload.toString()).toBe("[1]");
+      expect((await heard.next()).payload.toString("hex")).toBe("01");
+      await poller.postBody(`["1","d","${topic}","lines",{\n"a" : 1}]`, "application/json");
+      expect((await heard.next()).payload.toString()).toBe('{\n"a" : 1}');
+      await poller.postBody(`["1","e","${topic}","typed",2]\n`, "Application/X-NDJSON; charset=utf-8");
+      expect((await heard.next()).payload.toString()).toBe("2");
+      const replies = await poller.until(isReply("e"));
+      expect(replies.map(({ ref }) => ref)).toEqual(["a", "b", "c", "d", "e"]);
+    });
+
+    test("a page's own token among the params, userToken, and phoenix.js' authToken each open a join", async () => {
+      const token = world.token("quiet:own");
+      const bare = `["1","1","quiet:own","phx_join",{}]`;
+      const ways = [
+        { params: { token } },
+        { params: { userToken: token } },
+        { headers: { "x-phoenix-authtoken": token } },
+        { params: { token: "[object Promise]", userToken: token } },
+      ];
+      for (const way of ways) {
+        const { token: session = "" } = await begin(world.channel.url, way);
+        const { headers, ...rest } = { headers: {}, ...way };
+        // The header is on phoenix.js' GETs only.
+        const poller = pollerOf(world.channel.url, session, { ...rest, headers: {} });
+        await poller.post(bare);
+        const [reply] = await poller.until(isReply("1"));
+        expect([way, Object(reply?.payload).status]).toEqual([way, "ok"]);
+        expect(Object.keys(headers).length).toBeLessThan(2);
+      }
+      // In the header the session's token wins, and the only one of the query is the page's.
+      const { token: session = "" } = await begin(world.channel.url, { params: { token } });
+      const address = addressOf(world.channel.url, { params: { token } });
+      const headers = { "x-phoenix-longpoll-token": session };
+      expect((await ask(address, { method: "POST", body: bare, headers })).status).toBe(200);
+      const { messages } = await ask(address, { headers });
+      expect(messages.map((each) => frameOf(each, "2.0.0").payload)).toMatchObject([{ status: "ok" }]);
+    });
+
+    test("an authToken too long for the polls that would follow is refused at once, the longest other one is good", async () => {
+      const url = world.channel.url;
+      const headersOf = (length: number) => ({ headers: { "x-phoenix-authtoken": "t".repeat(length) } });
+      expect(await begin(url, headersOf(8000))).toMatchObject({ http: 200, status: 403, token: undefined });
+      let longest = 8000;
+      while ((await begin(url, headersOf(longest))).status === 403) longest -= 100;
+      expect(longest).toBeGreaterThan(5000);
+      const poller = await startPoller(url, headersOf(longest));
+      await poller.post(HEARTBEAT);
+      expect((await poller.poll({ headers: { cookie: "c".repeat(500) } })).status).toBe(200);
+    });
+
+    test("HTTP's own status is 200 whatever goes wrong", async () => {
+      const { url } = world.channel;
+      const poller = await joined("quiet:wrong");
+      const session = addressOf(url, {}, poller.token);
+      const frame = { method: "POST", body: HEARTBEAT };
+      const huge = new Uint8Array(9 * 1024 * 1024).fill(0x20);
+      const cases: readonly (readonly [string, number, string, RequestInit])[] = [
+        ["a version that does not exist", 403, `${url}/longpoll?vsn=3.0.0`, {}],
+        ["a foreign page", 403, session, { headers: { origin: "http://evil.example" } }],
+        ["a foreign page that sends", 403, session, { ...frame, headers: { origin: "null" } }],
+        ["a foreign host", 403, session, { headers: { host: "evil.example" } }],
+        [
+          "a foreign preflight",
+          403,
+          session,
+          { method: "OPTIONS", headers: { origin: "http://evil.example" } },
+        ],
+        ["another method", 500, session, { method: "PUT", body: "x" }],
+        ["DELETE", 500, session, { method: "DELETE" }],
+        ["no session", 410, `${url}/longpoll?vsn=2.0.0`, frame],
+        ["too much", 500, session, { method: "POST", body: huge }],
+        ["no UTF-8", 500, session, { method: "POST", body: new Uint8Array([0xc3, 0x28]) }],
+        ["after all that", 200, session, frame],
+        ["below another path", 410, `${url}/socket/longpoll?vsn=2.0.0`, {}],
+      ];
+      for (const [what, status, address, init] of cases) {
+        const answer = await ask(address, init);
+        expect([what, answer.http, answer.status]).toEqual([what, 200, status]);
+        expect(answer.headers.get("cache-control")).toBe("no-store");
+      }
+    });
+
+    test("CORS is on every answer, and OPTIONS echoes the headers asked for", async () => {
+      const origin = "http://page.example";
+      const { token = "" } = await begin(world.channel.url, { headers: { origin } });
+      const session = addressOf(world.channel.url, {}, token);
+      const asked = "content-type, x-phoenix-authtoken, x-whatever";
+      const preflight = await fetch(session, {
+        method: "OPTIONS",
+        headers: { origin, "access-control-request-method": "POST", "access-control-request-headers": asked },
+      });
+      expect(preflight.status).toBe(200);
+      expect(preflight.headers.get("access-control-allow-headers")).toBe(asked);
+      expect(preflight.headers.get("access-control-allow-methods")).toContain("POST");
+      expect(preflight.headers.get("access-control-allow-origin")).toBe(origin);
+      const sent = { method: "POST", body: HEARTBEAT };
+      const inits: RequestInit[] = [
+        {},
+        sent,
+        { ...sent, body: "[" },
+        { ...sent, body: new Uint8Array([255]) },
+      ];
+      for (const init of [...inits, { method: "PUT" }]) {
+        const { headers } = await ask(session, { ...init, headers: { origin } });
+        expect(headers.get("access-control-allow-origin")).toBe(origin);
+        expect(headers.get("access-control-allow-credentials")).toBeNull();
+      }
+    });
+
+    test("a token is good as a whole, at the server that gave it, until its session ends", async () => {
+      const poller = await joined("quiet:token");
+      const other = await startWorld("embedded");
+      try {
+        const wrong = [
+          "",
+          "x",
+          poller.token.slice(0, -1),
+          `${poller.token}A`,
+          poller.token.replace(/[A-Za-z](?=[^.]*$)/, (letter) => (letter === "a" ? "b" : "a")),
+          poller.token.split(".")[1] ?? "",
+          `${poller.token.split(".")[0]}.`,
+          (await startPoller(other.channel.url)).token,
+          world.token("quiet:token"),
+        ];
+        for (const token of wrong) {
+          const guessed = pollerOf(world.channel.url, token);
+          expect([token, (await guessed.post(HEARTBEAT)).status]).toEqual([token, 410]);
+          const answer = await guessed.poll();
+          expect([token, answer.status, answer.token === token]).toEqual([token, 410, false]);
+        }
+      } finally {
+        await other.stop();
+      }
+      expect((await poller.post(HEARTBEAT)).status).toBe(200);
+      expect((await poller.until(isReply("h"))).length).toBe(1);
+    });
+
+    test("who is dismissed may send into the void until its end 2 to 5 s later, so that it does not storm back", async () => {
+      const poller = await joined("struck");
+      const leaves = await world.backend.listen("to:struck:presence_diff");
+      const start = performance.now();
+      expect((await poller.post(...Array.from({ length: 10 }, () => "[nonsense"))).status).toBe(200);
+      await leaves.until(({ payload }) => payload.includes('"leaves":{"alice"'));
+      expect((await poller.post(HEARTBEAT)).status).toBe(200);
+      let ended = await poller.poll();
+      while (ended.status !== 410) ended = await poller.poll();
+      expect(performance.now() - start).toBeWithin(2_000, 6_000);
+      expect((await poller.post(HEARTBEAT)).status).toBe(410);
+    }, 15_000);
+
+    test("a session that is not polled ends at its budget and counts as slow", async () => {
+      const { url } = world.channel;
+      const slow = () => metric(url, 'channel_disconnects_total{reason="slow"}');
+      const topic = "full";
+      const leaves = await world.backend.listen(`to:${topic}:presence_diff`);
+      const poller = await joined(topic);
+      const before = await slow();
+      const megabyte = JSON.stringify("x".repeat(1024 * 1024));
+      for (let i = 0; i < 7; i++) await world.backend.publish(`to:${topic}:big`, megabyte);
+      expect((await poller.post(HEARTBEAT)).status).toBe(200);
+      for (let i = 0; i < 2; i++) await world.backend.publish(`to:${topic}:big`, megabyte);
+      await leaves.until(({ payload }) => payload.includes('"leaves":{"alice"'));
+      expect(await slow()).toBe(before + 1);
+      expect((await poller.poll()).status).toBe(410);
+    });
+
+    test("an answer that is not read counts as waiting, polls on other connections or not", async () => {
+      const { url } = world.channel;
+      const topic = "unread";
+      const leaves = await world.backend.listen(`to:${topic}:presence_diff`);
+      const poller = await joined(topic);
+      const { port, pathname, search } = new URL(addressOf(url, {}, poller.token));
+      const megabyte = JSON.stringify("x".repeat(1024 * 1024));
+      const publish = () => world.backend.publish(`to:${topic}:big`, megabyte);
+      const witness = await world.connect();
+      await witness.join(topic, { token: world.token(topic, { id: "witness" }) });
+      for (let i = 0; i < 7; i++) await publish();
+      for (let i = 0; i < 7; i++) await witness.event("big");
+      const lines = Array.from({ length: 10 }, () => {
+        const line = connect(Number(port), "127.0.0.1");
+        line.on("error", () => {});
+        line.write(`GET ${pathname}${search} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`);
+        line.pause();
+        return line;
+      });
+      await Bun.sleep(300);
+      for (let i = 0; i < 2; i++) await publish();
+      await leaves.until(({ payload }) => payload.includes('"leaves":{"alice"'));
+      expect((await poller.poll()).status).toBe(410);
+      for (const line of lines) line.destroy();
+    });
+
+    // What waits for a quarter of a minute is the same on every bus.
+    if (bus === "embedded") {
+      test("15 s without a poll end a session: its presence leaves, its place is free, its token is dead", async () => {
+        const from = { headers: { "x-forwarded-for": "192.0.2.15" } };
+        const leaves = await world.backend.listen("to:left:presence_diff");
+        const first = await joined("left", from);
+        await joined("left", from);
+        const polled = performance.now();
+        // Two of two places are taken: a third is told before it has a token, which phoenix.js takes for an open connection.
+        expect(await begin(world.channel.url, from)).toMatchObject({
+          http: 200,
+          status: 500,
+          token: undefined,
+        });
+        const left = await leaves.until(
+          ({ payload }) => "alice" in Object(JSON.parse(payload.toString())).leaves,
+          "the leave",
+          18_000,
+        );
+        expect(left).toBeDefined();
+        expect(performance.now() - polled).toBeWithin(14_000, 17_000);
+        expect((await first.post(HEARTBEAT)).status).toBe(410);
+        const gone = await first.poll();
+        expect(gone).toMatchObject({ http: 200, status: 410, messages: [] });
+        expect(gone.token).not.toBe(first.token);
+        await joined("left", from);
+      }, 30_000);
+
+      test("a token that was never used holds nothing, and one that lies unused too long begins nothing", async () => {
+        const from = { headers: { "x-forwarded-for": "192.0.2.16" } };
+        const many = await Promise.all(
+          Array.from({ length: 50 }, () => startPoller(world.channel.url, from)),
+        );
+        expect(new Set(many.map(({ token }) => token)).size).toBe(50);
+        const [first, second, third, ...unused] = many;
+        expect((await first?.post(HEARTBEAT))?.status).toBe(200);
+        expect((await second?.post(HEARTBEAT))?.status).toBe(200);
+        // All welcomed, but the places went to the two that came first.
+        expect((await third?.post(HEARTBEAT))?.status).toBe(500);
+        await Bun.sleep(15_500);
+        expect((await unused[0]?.post(HEARTBEAT))?.status).toBe(410);
+        expect((await unused[1]?.poll())?.status).toBe(410);
+      }, 30_000);
+    }
+
+    for (const vsn of VERSIONS) {
+      test(`binary payloads come as V1 clients get them, ${vsn}`, async () => {
+        const topic = `quiet:binary:${vsn}`;
+        const poller = await startPoller(world.channel.url, { vsn });
+        const payload = { token: world.token(topic) };
+        const frame =
+          vsn === "2.0.0"
+            ? ["1", "1", topic, "phx_join", payload]
+            : { topic, event: "phx_join", payload, ref: "1" };
+        await poller.post(JSON.stringify(frame));
+        await poller.until(isReply("1"));
+        await world.backend.publish(`to:${topic}:bytes`, Buffer.from([0xff, 0x00]));
+        await world.backend.publish(`to:${topic}:text`, "Hello from plugin");
+        const frames = await poller.until(isEvent("text"));
+        expect(frames.map((each) => each.payload)).toEqual([{ base64: "/wA=" }, "Hello from plugin"]);
+      });
+    }
+  });
+}
+
+test.concurrent("a poll without a message ends with 204 after 10 s, also where idle_timeout is less, and the session lives on", async () => {
+  const world = await startWorld("embedded", {
+    toml: `[channels."*"]\npresence = false\n[limits]\nidle_timeout = "4s"\n`,
+  });
+  try {
+    const poller = await startPoller(world.channel.url);
+    await poller.post(join("wait", world.token("wait")));
+    await poller.until(isReply("1"));
+    const start = performance.now();
+    const { status, token, messages } = await poller.poll();
+    expect({ status, messages }).toEqual({ status: 204, messages: [] });
+    expect(token).toBe(poller.token);
+    expect(performance.now() - start).toBeWithin(9_900, 11_500);
+    await world.backend.publish("to:wait:still", "1");
+    expect((await poller.until(isEvent("still"))).length).toBe(1);
+  } finally {
+    await world.stop();
+  }
+}, 20_000);
+
+test.concurrent("a backlog in one POST waits behind a join whose token takes time to verify, however large it is", async () => {
+  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const pem = publicKey.export({ type: "spki", format: "pem" }).toString();
+  const world = await startWorld("embedded", { toml: `jwt_public_key = '''\n${pem}'''\n` });
+  try {
+    const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const exp = Math.floor(Date.now() / 1000) + 3600;
+    const signed = `${part({ alg: "ES256" })}.${part({ id: "alice", channel: "late", exp })}`;
+    const signature = createSign("SHA256")
+      .update(signed)
+      .sign({ key: privateKey, dsaEncoding: "ieee-p1363" });
+    const token = `${signed}.${signature.toString("base64url")}`;
+    const heard = await world.backend.listen("from:late:n");
+    const poller = await startPoller(world.channel.url);
+    const fill = "x".repeat(500_000);
+    const lines = Array.from({ length: 12 }, (_, i) =>
+      JSON.stringify(["1", `n${i}`, "late", "n", { i, fill }]),
+    );
+    expect((await poller.post(join("late", token), ...lines)).status).toBe(200);
+    for (let i = 0; i < 12; i++) expect(JSON.parse((await heard.next()).payload.toString()).i).toBe(i);
+  } finally {
+    await world.stop();
+  }
+});
