@@ -15,6 +15,7 @@ import type { ChannelRules } from "./hub/channel.ts";
 import { Connections } from "./hub/connections.ts";
 import { Hub } from "./hub/hub.ts";
 import { randomId } from "./hub/id.ts";
+import { isJson } from "./hub/json.ts";
 import { count, createStats } from "./hub/stats.ts";
 import type { Log } from "./log.ts";
 import { House } from "./protocols/client.ts";
@@ -291,6 +292,8 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const scheme = config.tls === null ? "http" : "https";
   const url = `${scheme}://${config.host.includes(":") ? `[${config.host}]` : config.host}:${server.port}${config.basePath}`;
   log.info("listening", { url, bus: bus.kind });
+  // The first check makes its scanner, which takes some milliseconds: now, and not under the first message.
+  setImmediate(() => isJson(Buffer.from("[]")));
   if (admin.signInCode !== null) {
     const link = `${config.publicUrl ?? url}/admin/sign_in?code=${admin.signInCode}`;
     log.info("no admin_secret is set: this link signs an administrator in, once", { link });

@@ -20,9 +20,11 @@ export interface BusState {
 export interface BusListener {
   /**
    * A message on a name that starts with `to:`. Messages of one publisher on one name arrive in their order.
-   * Both buffers belong to the listener until it returns; it copies what it keeps.
+   * Both buffers are the listener's until it returns; it copies what it keeps. So that a frame can be made where the
+   * payload lies, `room` bytes before it and, unless that is 0, two behind it may be written to, in the payload's own
+   * memory; the name may lie there.
    */
-  message(name: Buffer, payload: Buffer): void;
+  message(name: Buffer, payload: Buffer, room: number): void;
   /** The state turned: called once for each change of `live`, not for each try. */
   changed(state: BusState): void;
 }

@@ -67,7 +67,9 @@ class InProcessBus implements EmbeddedBus {
     const resp = listenResp(this.#subscriptions, { host, port, maxPayload, maxBuffered, password, log });
     this.#resp = resp;
     this.#listener = listener;
-    const hub: Subscriber = { hear: ({ name, payload }: Message) => this.#listener?.message(name, payload) };
+    const hub: Subscriber = {
+      hear: ({ name, payload }: Message) => this.#listener?.message(name, payload, 0),
+    };
     this.#subscriptions.add(hub, PATTERN, true);
     const where = host === "::1" ? `[::1]:${resp.port}` : `${host}:${resp.port}`;
     this.#state = {

@@ -2,7 +2,7 @@ import type { Redis } from "ioredis";
 import type { Log } from "../log.ts";
 import type { Bus, BusListener, BusState, Receipt } from "./bus.ts";
 import { parseRedisAddress, type RedisAddress } from "./redis-address.ts";
-import { subscribe, takeIn } from "./redis-intake.ts";
+import { RedisIntake } from "./redis-intake.ts";
 import { RedisLink } from "./redis-link.ts";
 import { RedisOutlet } from "./redis-outlet.ts";
 import { watchSentinels } from "./redis-sentinels.ts";
@@ -41,12 +41,12 @@ class RedisBus implements Bus {
   readonly #shown: string;
   readonly #hearing: RedisLink;
   readonly #speaking: RedisLink;
+  readonly #intake: RedisIntake;
   readonly #outlet: RedisOutlet;
   readonly #tried = Promise.withResolvers<void>();
   #listener: BusListener | null = null;
   #subscribed = false;
   #usable = false;
-  #hearingRedis: Redis | null = null;
   #state: BusState;
   #told = false;
   #ticker: Timer | null = null;
@@ -67,6 +67,17 @@ class RedisBus implements Bus {
     const speaking = { opened: (redis: Redis) => this.#speak(redis), lost: (why: string) => this.#mute(why) };
     this.#hearing = new RedisLink(address, "channel-hears", hearing, log);
     this.#speaking = new RedisLink(address, "channel-speaks", speaking, log);
+    this.#intake = new RedisIntake(
+      {
+        subscribed: () => {
+          this.#subscribed = true;
+          this.#turn();
+        },
+        message: (name, payload, room) => this.#listener?.message(name, payload, room),
+        failed: (reason) => this.#hearing.drop(reason),
+      },
+      maxPayload,
+    );
     this.#outlet = new RedisOutlet(
       {
         refused: (error) => this.#refused(error),
@@ -113,25 +124,13 @@ class RedisBus implements Bus {
   }
 
   #hear(redis: Redis): void {
-    if (this.#hearingRedis === null) {
-      takeIn(redis, (name, payload) => this.#listener?.message(name, payload));
-      this.#hearingRedis = redis;
-    }
     this.#silent = 0;
-    subscribe(redis).then(
-      () => {
-        if (!this.#hearing.open) return;
-        this.#subscribed = true;
-        this.#turn();
-      },
-      (error: unknown) => {
-        if (this.#hearing.open) this.#hearing.drop(error instanceof Error ? error.message : "not subscribed");
-      },
-    );
+    this.#intake.take(redis.stream);
   }
 
   #deaf(reason: string): void {
     this.#subscribed = false;
+    this.#intake.close();
     this.#turn(reason);
   }
 
@@ -202,7 +201,7 @@ class RedisBus implements Bus {
       this.#silent = 0;
     } else if (++this.#silent === ASK_AFTER) {
       // Any byte is a sign of life, so what becomes of this one question does not matter.
-      this.#hearingRedis?.ping().catch(() => {});
+      this.#intake.ask();
     } else if (this.#silent >= GIVE_UP_AFTER) {
       this.#hearing.drop("no answer");
     }

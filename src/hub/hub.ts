@@ -13,7 +13,7 @@ import { Administration } from "./administration.ts";
 import { Channel, type ChannelRules, type Member } from "./channel.ts";
 import { startClock } from "./clock.ts";
 import type { Connections } from "./connections.ts";
-import { decodeMessage, jsonMessage, type Message } from "./message.ts";
+import { jsonMessage, Message } from "./message.ts";
 import { Presence } from "./presence.ts";
 import { count, type DropReason, type Stats } from "./stats.ts";
 
@@ -198,7 +198,7 @@ export class Hub implements BusListener {
     return channel === undefined ? 0 : this.#deliver(channel, message);
   }
 
-  message(name: Buffer, payload: Buffer): void {
+  message(name: Buffer, payload: Buffer, room: number): void {
     const { stats } = this;
     stats.received.messages++;
     stats.received.bytes += payload.length;
@@ -217,7 +217,7 @@ export class Hub implements BusListener {
       channel.checkedEvent = event;
     }
     stats.delivered++;
-    this.#deliver(channel, decodeMessage(event, payload));
+    this.#deliver(channel, new Message(event, payload, room, false));
   }
 
   changed(state: BusState): void {

@@ -48,8 +48,10 @@ export class FormatOutlet implements Outlet {
   #sockets = 0;
   /** Clients whose transport hears no Bun topic. */
   readonly #others = new Set<Client>();
-  #event = "";
-  #quotedEvent = '""';
+  // What stands before a payload, for the last event: a stream of one event makes it once.
+  #event: string | null = null;
+  #before = "";
+  #plain = false;
 
   constructor(channel: Channel, format: Format, publisher: Publisher, connections: Connections) {
     this.channel = channel;
@@ -93,15 +95,16 @@ export class FormatOutlet implements Outlet {
   }
 
   #encode(message: Message): string | Buffer {
-    if (message.json === null && this.format.binary) {
+    const { codec } = this.format;
+    if (!message.isJson && this.format.binary)
       return encodeBinary(this.channel.name, message.event, message.bytes);
-    }
     if (message.event !== this.#event) {
       this.#event = message.event;
-      this.#quotedEvent = JSON.stringify(message.event);
+      this.#before = codec.beforePayload(this.quotedTopic, JSON.stringify(message.event));
+      this.#plain = Buffer.byteLength(this.#before) === this.#before.length;
     }
-    const payload = message.json ?? binaryAsJson(message.bytes);
-    return this.format.codec.broadcast(this.quotedTopic, this.#quotedEvent, payload);
+    if (message.isJson) return message.framed(this.#before, codec.behindPayload, this.#plain);
+    return this.#before + binaryAsJson(message.bytes) + codec.behindPayload;
   }
 
   /** Something was dropped for at least one member, and that one would have a hole in its stream. */

@@ -31,8 +31,9 @@ export interface Codec {
   decode(text: string): Frame | Malformed;
   /** A frame for one client. */
   push(joinRef: Ref, ref: Ref, topic: string, event: string, payload: string): string;
-  /** The one frame that serves every member: both refs are null. */
-  broadcast(topic: string, event: string, payload: string): string;
+  /** The one frame that serves every member, both refs null: what stands before its payload, and behind. */
+  beforePayload(topic: string, event: string): string;
+  readonly behindPayload: string;
 }
 
 /** The longest ref or join_ref, in bytes of UTF-8. */
@@ -84,9 +85,10 @@ export const V2: Codec = {
   push(joinRef, ref, topic, event, payload) {
     return `[${JSON.stringify(joinRef)},${JSON.stringify(ref)},${topic},${event},${payload}]`;
   },
-  broadcast(topic, event, payload) {
-    return `[null,null,${topic},${event},${payload}]`;
+  beforePayload(topic, event) {
+    return `[null,null,${topic},${event},`;
   },
+  behindPayload: "]",
 };
 
 export const V1: Codec = {
@@ -112,9 +114,10 @@ export const V1: Codec = {
   push(_joinRef, ref, topic, event, payload) {
     return `{"topic":${topic},"event":${event},"payload":${payload},"ref":${JSON.stringify(ref)}}`;
   },
-  broadcast(topic, event, payload) {
-    return `{"topic":${topic},"event":${event},"payload":${payload},"ref":null}`;
+  beforePayload(topic, event) {
+    return `{"topic":${topic},"event":${event},"payload":`;
   },
+  behindPayload: ',"ref":null}',
 };
 
 const PUSH = 0;

@@ -30,7 +30,7 @@ export class FakeBus implements Bus {
 
   /** A backend publishes. */
   bring(name: string | Buffer, payload: string | Buffer): void {
-    this.#listener?.message(Buffer.from(name), Buffer.from(payload));
+    this.#listener?.message(Buffer.from(name), Buffer.from(payload), 0);
   }
 
   /** Brings back what was published on `to:` since the last call, as Redis does to whoever subscribed to it. */
@@ -38,7 +38,7 @@ export class FakeBus implements Bus {
     const fresh = this.published.slice(this.#echoed);
     this.#echoed = this.published.length;
     for (const { name, payload } of fresh) {
-      if (name.startsWith("to:")) this.#listener?.message(Buffer.from(name), Buffer.from(payload));
+      if (name.startsWith("to:")) this.#listener?.message(Buffer.from(name), Buffer.from(payload), 0);
     }
   }
 

@@ -108,7 +108,7 @@ describe("V2 text", () => {
     });
     const topic = JSON.stringify(message.topic);
     expect(phoenixDecode(V2.push("4", "5", topic, '"e"', '{"a":["\u2028"]}'))).toEqual(message);
-    expect(phoenixDecode(V2.broadcast(topic, '"e"', "1"))).toEqual({
+    expect(phoenixDecode(`${V2.beforePayload(topic, '"e"')}1${V2.behindPayload}`)).toEqual({
       join_ref: null,
       ref: null,
       topic: message.topic,
@@ -186,7 +186,9 @@ describe("V1 text", () => {
 
   test("what is written has no join_ref", () => {
     expect(V1.push("1", 2, '"t"', '"e"', "{}")).toBe('{"topic":"t","event":"e","payload":{},"ref":2}');
-    expect(V1.broadcast('"t"', '"e"', "[1]")).toBe('{"topic":"t","event":"e","payload":[1],"ref":null}');
+    expect(`${V1.beforePayload('"t"', '"e"')}[1]${V1.behindPayload}`).toBe(
+      '{"topic":"t","event":"e","payload":[1],"ref":null}',
+    );
   });
 });
 
