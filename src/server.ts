@@ -254,6 +254,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const now = performance.now();
     late = Math.max(late, now - tickDue);
     tickDue = now + TICK;
+    hub.tick();
     house.tick();
     longPoll.tick();
   }, TICK);

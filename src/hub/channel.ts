@@ -1,6 +1,7 @@
 import type { Connection } from "./connection.ts";
 import type { Message } from "./message.ts";
 import type { Meta, Presence } from "./presence.ts";
+import { Traffic } from "./traffic.ts";
 
 /** One join of one connection. Also what presence shows of it. */
 export interface Member extends Meta {
@@ -11,6 +12,13 @@ export interface Member extends Meta {
   readonly seesPresence: boolean;
   /** Sends one event to this member alone, in its wire format. `payload` is JSON text. */
   send(event: string, payload: string): void;
+  /** Ends this membership for good: its client is told, and does not come back by itself. */
+  kick(): void;
+}
+
+/** Sees what members push. */
+export interface Watcher {
+  pushed(member: Member, event: string, payload: string | Uint8Array): void;
 }
 
 /** A way from a channel to those of its listeners who share one wire format. */
@@ -35,6 +43,9 @@ export class Channel {
   readonly presence: Presence | null;
   readonly members = new Set<Member>();
   readonly outlets: Outlet[] = [];
+  readonly traffic = new Traffic();
+  /** `null` unless somebody reads along. */
+  watcher: Watcher | null = null;
   /** Members who joined within the present window and still wait for the state. */
   awaiting: Member[] = [];
   /** The last event seen to be well named, so that a stream of one event is checked once. */

@@ -11,6 +11,10 @@ export interface Connection {
   readonly lastSeen: number;
   /** Since when it is in no channel, by the same clock; `null` while it is in one. */
   readonly idleSince: number | null;
+  /** The users that it speaks for: of its memberships, or of its token. */
+  readonly users: readonly string[];
+  /** The channels that it is in or follows. */
+  readonly channels: readonly string[];
   /** Bytes that wait for this client to read. */
   buffered(): number;
   /** To be called when something for this client was dropped: cuts it off if more waits for it than may. */

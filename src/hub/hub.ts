@@ -69,6 +69,7 @@ export class Hub implements BusListener {
   readonly #warnReserved: () => void;
   #lastReserved = "";
   #stopClock: (() => void) | null = null;
+  #time = Date.now();
 
   constructor(options: HubOptions) {
     this.#options = options;
@@ -111,6 +112,11 @@ export class Hub implements BusListener {
       this.#stopClock = startClock((payload) => this.broadcast("system", jsonMessage("datetime", payload)));
     }
     await this.#options.bus.start(this);
+  }
+
+  /** Sets the clock by which channels know when they were last used: to be called several times a second. */
+  tick(): void {
+    this.#time = Date.now();
   }
 
   /** Sends what still waits to be told, then stops the clock and all timers. The bus is its owner's to stop. */
@@ -180,11 +186,16 @@ export class Hub implements BusListener {
   }
 
   /** A client's message to the backends. The receipt tells whether the bus took it. */
-  push(channel: string, event: string, payload: string | Uint8Array, receipt?: Receipt): void {
+  push(member: Member, event: string, payload: string | Uint8Array, receipt?: Receipt): void {
     const { pushes } = this.stats;
     pushes.messages++;
     pushes.bytes += payload.length;
-    this.#options.bus.publish(printFrom(channel, event), payload, receipt);
+    const { name, traffic, watcher } = member.channel;
+    traffic.pushed++;
+    traffic.pushedBytes += payload.length;
+    traffic.lastAt = this.#time;
+    watcher?.pushed(member, event, payload);
+    this.#options.bus.publish(printFrom(name, event), payload, receipt);
   }
 
   /** A notice of ours to the backends (joins, leaves, heartbeats): told if the bus is there, else counted. */
@@ -255,6 +266,10 @@ export class Hub implements BusListener {
     if (!message.presence && channel.presence?.joining) this.#closeWindow(channel);
     let deliveries = 0;
     for (const outlet of channel.outlets) deliveries += outlet.deliver(message);
+    const { traffic } = channel;
+    traffic.sent++;
+    traffic.sentBytes += message.size;
+    traffic.lastAt = this.#time;
     this.stats.deliveries += deliveries;
     this.stats.deliveredBytes += deliveries * message.size;
     return deliveries;

@@ -103,6 +103,9 @@ export class House {
 export interface Session {
   /** `"phoenix"`, ... */
   readonly protocol: string;
+  /** See `Connection`. */
+  readonly users: readonly string[];
+  readonly channels: readonly string[];
   /** A frame; `allowed` is false when the client sends more than its budget. */
   receive(frame: string | Buffer, allowed: boolean): void;
   /** The connection is up. */
@@ -165,6 +168,14 @@ export abstract class Client implements Connection {
 
   get protocol(): string {
     return this.session?.protocol ?? "none";
+  }
+
+  get users(): readonly string[] {
+    return this.session?.users ?? [];
+  }
+
+  get channels(): readonly string[] {
+    return this.session?.channels ?? [];
   }
 
   /** Whether it still takes part: frames of a client that is being dismissed are ignored. */

@@ -68,6 +68,14 @@ export class GroupsSession implements Session {
     return "groups";
   }
 
+  get users(): readonly string[] {
+    return this.#claims === null ? [] : [this.#claims.user];
+  }
+
+  get channels(): readonly string[] {
+    return [...this.#followed.keys()];
+  }
+
   begin(): void {
     const { token } = this.#credentials;
     if (token === null) return this.#turnAway("no token");

@@ -9,6 +9,8 @@ export interface Owner {
   readonly client: Client;
   /** The membership's token ran out. */
   expire(member: Membership): void;
+  /** The membership is to end for good. */
+  kick(member: Membership): void;
 }
 
 /** One topic joined by one Phoenix client. */
@@ -72,6 +74,10 @@ export class Membership implements Member {
 
   expire(): void {
     this.owner.expire(this);
+  }
+
+  kick(): void {
+    this.owner.kick(this);
   }
 
   /** Tells the client that this membership is over: `phx_close`, for good, or `phx_error`, after which it rejoins. */

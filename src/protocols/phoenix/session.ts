@@ -61,6 +61,14 @@ export class PhoenixSession implements Session, Owner {
     return "phoenix";
   }
 
+  get users(): readonly string[] {
+    return [...new Set(Array.from(this.#memberships.values(), ({ user }) => user))];
+  }
+
+  get channels(): readonly string[] {
+    return [...this.#memberships.keys()];
+  }
+
   get memberships(): ReadonlyMap<string, Membership> {
     return this.#memberships;
   }
@@ -76,6 +84,13 @@ export class PhoenixSession implements Session, Owner {
   expire(member: Membership): void {
     if (!member.ownToken) return this.client.dismiss(1001, "token expired");
     member.end("phx_error", '{"reason":"token expired"}');
+    this.#drop(member);
+  }
+
+  /** phoenix.js does not rejoin what was closed. */
+  kick(member: Membership): void {
+    if (this.#memberships.get(member.channel.name) !== member) return;
+    member.end("phx_close", "{}");
     this.#drop(member);
   }
 
@@ -220,7 +235,7 @@ export class PhoenixSession implements Session, Owner {
     if (!isEventName(frame.event) || RESERVED_EVENTS.has(frame.event))
       return this.#refuse(frame, "invalid event");
     if (!member.canPush) return this.#refuse(frame, "forbidden");
-    this.#context.hub.push(frame.topic, frame.event, frame.payload, new PushReceipt(this, member, frame.ref));
+    this.#context.hub.push(member, frame.event, frame.payload, new PushReceipt(this, member, frame.ref));
   }
 
   /** A newer token for a membership, of the same user and for the same topic. It goes no further than here. */

@@ -8,6 +8,8 @@ export class FakeConnection implements Connection {
   readonly openedAt = Date.now();
   lastSeen = performance.now();
   idleSince: number | null = null;
+  users: readonly string[] = [];
+  channels: readonly string[] = [];
   waiting = 0;
   readonly done: string[] = [];
 

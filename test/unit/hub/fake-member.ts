@@ -32,6 +32,10 @@ export class FakeMember implements Member {
     this.heard.push({ event, payload });
   }
 
+  kick(): void {
+    this.heard.push({ event: "kicked", payload: "" });
+  }
+
   get events(): string[] {
     return this.heard.map(({ event }) => event);
   }

@@ -1,0 +1,103 @@
+import { beforeEach, expect, test } from "bun:test";
+import { splitAgent } from "../../../src/hub/agent.ts";
+import { Connections } from "../../../src/hub/connections.ts";
+import { Hub } from "../../../src/hub/hub.ts";
+import { inspect } from "../../../src/hub/inspector.ts";
+import { createStats } from "../../../src/hub/stats.ts";
+import { Traffic } from "../../../src/hub/traffic.ts";
+import { FakeBus } from "./fake-bus.ts";
+import { FakeMember } from "./fake-member.ts";
+
+let bus: FakeBus;
+let hub: Hub;
+let read: string[];
+
+const reader = {
+  sent: (event: string, payload: string | Uint8Array, size: number) =>
+    void read.push(
+      `to ${event} ${typeof payload === "string" ? payload : `${payload.length} bytes`} ${size}`,
+    ),
+  pushed: (agent: string, event: string, payload: string | Uint8Array) =>
+    void read.push(`from ${agent} ${event} ${payload}`),
+};
+
+beforeEach(async () => {
+  bus = new FakeBus();
+  read = [];
+  const connections = new Connections({ idleTimeout: 60_000, maxBuffered: 1 << 20 });
+  connections.stop();
+  hub = new Hub({
+    bus,
+    connections,
+    stats: createStats(),
+    log: { debug() {}, info() {}, warn() {}, error() {} },
+    node: "n1",
+    presenceWindow: 0,
+    maxPayload: 1024,
+    datetime: false,
+    rulesFor: () => ({ presence: false }),
+  });
+  await hub.start();
+});
+
+test("who reads along sees both directions, and is nobody's listener", () => {
+  const stop = inspect(hub, "room:1", reader);
+  bus.bring("to:room:1:update", '{"a": 1}');
+  bus.bring("to:room:1:raw", Buffer.from([0xff, 0]));
+  bus.bring("to:room:2:update", "1");
+  const member = new FakeMember(hub.open("room:1"), "c1");
+  hub.join(member);
+  hub.push(member, "ask", "[1]");
+  expect(read).toEqual(['to update {"a": 1} 8', "to raw 2 bytes 2", "from c1:room:1:1 ask [1]"]);
+  expect(hub.stats.deliveries).toBe(0);
+  stop();
+});
+
+test("when the last reader is gone nothing of it is left", () => {
+  const first = inspect(hub, "room", reader);
+  const second = inspect(hub, "room", { sent() {}, pushed() {} });
+  const channel = hub.open("room");
+  expect(channel.outlets).toHaveLength(1);
+  first();
+  bus.bring("to:room:update", "1");
+  expect(read).toEqual([]);
+  expect(channel.watcher).not.toBeNull();
+  second();
+  expect(channel.outlets).toHaveLength(0);
+  expect(channel.watcher).toBeNull();
+  expect(hub.channels.has("room")).toBe(false);
+});
+
+test("a channel counts what goes through it", () => {
+  const stop = inspect(hub, "room", reader);
+  const { traffic } = hub.open("room");
+  bus.bring("to:room:update", "12345");
+  const member = new FakeMember(hub.open("room"), "c1");
+  hub.push(member, "ask", "123");
+  expect(traffic).toMatchObject({ sent: 1, sentBytes: 5, pushed: 1, pushedBytes: 3 });
+  expect(Date.now() - traffic.lastAt).toBeLessThan(2000);
+  stop();
+});
+
+test("a rate is that since it was last asked, over a second at least", () => {
+  const traffic = new Traffic();
+  const start = Date.now();
+  traffic.sent = 10;
+  expect(traffic.rate(start)).toBe(0);
+  expect(traffic.rate(start + 2000)).toBeCloseTo(5, 1);
+  traffic.pushed = 100;
+  expect(traffic.rate(start + 2500)).toBeCloseTo(5, 1);
+  expect(traffic.rate(start + 4000)).toBeCloseTo(50, 1);
+  expect(traffic.rate(start + 5000)).toBe(0);
+});
+
+test("an agent id is taken apart at its first and its last colon", () => {
+  expect(splitAgent("aB3:weather:wind:now:12")).toEqual({
+    connection: "aB3",
+    channel: "weather:wind:now",
+    joinRef: "12",
+  });
+  expect(splitAgent("aB3:room:")).toEqual({ connection: "aB3", channel: "room", joinRef: "" });
+  expect(splitAgent("aB3:room")).toBeNull();
+  expect(splitAgent("aB3")).toBeNull();
+});
