@@ -68,9 +68,13 @@ export class Connections {
       const silent = now - connection.lastSeen;
       if (silent >= idleTimeout) {
         connection.cutOff("silent");
-      } else if (connection.idleSince !== null && now - connection.idleSince >= idleTimeout) {
+        continue;
+      }
+      // Those who are dismissed stay for a while, and answer pings meanwhile.
+      if (connection.idleSince !== null && now - connection.idleSince >= idleTimeout) {
         connection.dismiss(1001, "no channel joined");
-      } else if (silent < pingAfter) {
+      }
+      if (silent < pingAfter) {
         this.#pinged.delete(connection);
       } else if (!this.#pinged.has(connection)) {
         this.#pinged.add(connection);
