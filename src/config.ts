@@ -3,6 +3,7 @@ export { isLoopback } from "./config/loopback.ts";
 export type {
   BusChoice,
   ChannelSettings,
+  ChannelstreamSettings,
   Config,
   ExpiryMode,
   Limits,

@@ -7,6 +7,7 @@ import { createVerifier } from "./auth/token.ts";
 import { openBus } from "./bus/open.ts";
 import type { Config } from "./config.ts";
 import { checkHost, checkOrigin, corsHeaders, preflightHeaders, type Refusal } from "./http/admission.ts";
+import { readText } from "./http/body.ts";
 import { type Client, createClientOf } from "./http/client.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
 import { createMetrics } from "./http/metrics.ts";
@@ -18,6 +19,8 @@ import { randomId } from "./hub/id.ts";
 import { isJson } from "./hub/json.ts";
 import { count, createStats } from "./hub/stats.ts";
 import type { Log } from "./log.ts";
+import { createCrossOrigin } from "./protocols/channelstream/cors.ts";
+import { ChannelstreamEndpoint } from "./protocols/channelstream/endpoint.ts";
 import { House } from "./protocols/client.ts";
 import type { Endpoint, Welcome } from "./protocols/endpoint.ts";
 import { GroupsEndpoint, isGroupsPath } from "./protocols/groups/endpoint.ts";
@@ -105,7 +108,12 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     publisher,
   });
   const groups = new GroupsEndpoint({ ...limits, hub, house, verify, publisher });
-  const endpoints: readonly Endpoint[] = config.groups ? [phoenix, groups] : [phoenix];
+  const channelstream = createChannelstream();
+  const endpoints: readonly Endpoint[] = [
+    ...(channelstream === null ? [] : [channelstream]),
+    phoenix,
+    ...(config.groups ? [groups] : []),
+  ];
   const longPoll = new LongPoll(
     phoenix,
     {
@@ -121,6 +129,33 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     if (closing) return false;
     if (refusal !== null) count(stats.refused, `http_${refusal.status}`);
     return refusal === null;
+  }
+
+  function createChannelstream(): ChannelstreamEndpoint | null {
+    const { secret } = config.channelstream;
+    if (secret === null) return null;
+    const own = (headers: Headers) => isSameOrigin(headers, config.publicUrl);
+    return new ChannelstreamEndpoint({
+      settings: { ...config.channelstream, secret },
+      hub,
+      house,
+      publisher,
+      maxConnections: limits.maxConnections,
+      tick: TICK,
+      version: VERSION,
+      basePath: config.basePath,
+      crossOrigin: createCrossOrigin(config.channelstream.allowCors, own, {
+        allows: (headers) => checkOrigin(headers, config) === null,
+        headers: (headers) => corsHeaders(headers, config),
+      }),
+      newId,
+      readText: (request) => readText(request, limits.maxBody),
+      administrator: (request, client) => {
+        const verdict = admin.check(request, client);
+        return verdict.ok ? null : verdict;
+      },
+      places: { take: (client) => limiter.admit(client), release: (client) => limiter.release(client) },
+    });
   }
 
   function rulesFor(channel: string): ChannelRules {
@@ -143,7 +178,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
         { upgrade: "websocket" },
       );
     }
-    const foreign = checkOrigin(request.headers, config);
+    const foreign = channelstream?.isSocket(path)
+      ? channelstream.checkOrigin(request.headers)
+      : checkOrigin(request.headers, config);
     if (foreign !== null) return refuse(foreign);
     if (closing) return refuse({ status: 503, sentence: "The server is shutting down." });
     const full = limiter.admit(client);
@@ -207,9 +244,12 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     if (path.endsWith("/longpoll")) return poll(request, url, client, bun);
     const foreign = checkHost(request.headers, config);
     if (foreign !== null) return refuse(foreign);
-    if (path.endsWith("/websocket") || (config.groups && isGroupsPath(path))) {
-      return upgrade(request, url, path, client);
-    }
+    const socket = path.endsWith("/websocket") || (config.groups && isGroupsPath(path));
+    if (socket || channelstream?.isSocket(path)) return upgrade(request, url, path, client);
+    const answered = channelstream?.handle(request, path, url.searchParams, client, (secs) =>
+      bun.timeout(request, secs),
+    );
+    if (answered) return answered;
     return http(request, path, client);
   }
 
@@ -243,8 +283,8 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       pong(ws) {
         ws.data.pong();
       },
-      close(ws) {
-        ws.data.closed();
+      close(ws, code) {
+        ws.data.closed(code);
         limiter.release(ws.data);
       },
     },
@@ -257,6 +297,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     hub.tick();
     house.tick();
     longPoll.tick();
+    channelstream?.tick();
   }, TICK);
 
   async function stop(): Promise<void> {

@@ -67,6 +67,7 @@ export function refuseKnownSecrets(reader: Reader, config: Config): void {
   for (const [key, secret] of [
     ["jwt_secret", config.jwtSecret],
     ["admin_secret", config.adminSecret],
+    ["channelstream.secret", config.channelstream.secret ?? ""],
   ] as const) {
     if (!KNOWN_SECRETS.includes(secret.toLowerCase())) continue;
     const origin = reader.tangram && !reader.given(key) ? `${key} (Tangram's default)` : reader.place(key);

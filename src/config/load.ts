@@ -4,7 +4,7 @@ import { readConfigFile } from "./file.ts";
 import { readPublicKey } from "./pem.ts";
 import { Reader } from "./reader.ts";
 import { Refusal } from "./refusal.ts";
-import { CLAIMS, LIMITS, TOP } from "./settings.ts";
+import { CHANNELSTREAM, CLAIMS, LIMITS, TOP } from "./settings.ts";
 import type { Config, Loaded, LoadInput } from "./shape.ts";
 
 const SYSTEM_FILE = "/etc/channel/channel.toml";
@@ -40,6 +40,7 @@ function load(input: LoadInput): Loaded {
     claims: reader.table("claims", CLAIMS),
     limits: reader.table("limits", LIMITS),
     channels: reader.channels(),
+    channelstream: reader.table("channelstream", CHANNELSTREAM),
   };
   checkBuffers(reader, config);
   refuseKnownSecrets(reader, config);

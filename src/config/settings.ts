@@ -19,7 +19,7 @@ import {
   toggle,
   whole,
 } from "./kinds.ts";
-import type { ChannelSettings, Config, Limits } from "./shape.ts";
+import type { ChannelSettings, ChannelstreamSettings, Config, Limits } from "./shape.ts";
 
 /**
  * One thing that can be set. Its name in the table is the one in `Config`; from it come the TOML key (`max_frame`), the
@@ -54,6 +54,7 @@ export type Top = Omit<
   | "claims"
   | "limits"
   | "channels"
+  | "channelstream"
 > & {
   readonly jwtSecret: string | null;
   readonly adminSecret: string | null;
@@ -278,13 +279,71 @@ export const LIMITS: Table<Limits> = {
   },
 };
 
+export const CHANNELSTREAM: Table<ChannelstreamSettings> = {
+  secret: {
+    kind: secret,
+    default: null,
+    secret: "all",
+    doc: "Signs the calls of web applications; without one, Channelstream's protocol is off.",
+  },
+  allowPostingFrom: {
+    kind: list(address, "a list of IP addresses"),
+    default: ["127.0.0.1"],
+    doc: "Addresses that signed calls may come from; 0.0.0.0 is any.",
+  },
+  validateRequests: {
+    kind: toggle,
+    default: true,
+    doc: "Whether a signature is good for 60 seconds only.",
+  },
+  allowCors: {
+    kind: list(anyText, "a list of host names"),
+    default: [],
+    doc: "Hosts whose pages may connect; where none is listed, allowed_origins says.",
+  },
+  enforceHttps: { kind: toggle, default: false, doc: "Whether calls over plain HTTP are refused." },
+  wakeConnectionsAfter: {
+    kind: duration(100 * MS, 240 * SECOND),
+    default: 5 * SECOND,
+    doc: "How long a long poll waits for its first message.",
+  },
+  gcConnsAfter: {
+    kind: duration(SECOND, 3600 * SECOND),
+    default: 15 * SECOND,
+    doc: "How long a connection that nobody listens on is remembered.",
+  },
+  gcUsersAfter: {
+    kind: duration(SECOND, 365 * 86_400 * SECOND),
+    default: 86_400 * SECOND,
+    doc: "How long a user without a connection is remembered.",
+  },
+  legacyDate: { kind: toggle, default: false, doc: "Whether messages have date beside timestamp." },
+  maxUsers: {
+    kind: whole(1, 10_000_000),
+    default: 100_000,
+    doc: "Users remembered; one more takes the place of the one longest inactive.",
+  },
+  maxChannels: {
+    kind: whole(1, 10_000_000),
+    default: 100_000,
+    doc: "Channels kept with their settings and history; one more takes the place of one longest empty.",
+  },
+  maxHistory: { kind: whole(0, 1_000_000), default: 1000, doc: "Messages in the history of one channel." },
+  maxUserState: { kind: size(0, 512 * MIB), default: 16 * KIB, doc: "The state of one user." },
+  maxStored: {
+    kind: size(1, 64 * GIB),
+    default: 256 * MIB,
+    doc: "All messages kept for history and catching up; over it, the oldest go first.",
+  },
+};
+
 /** What stands under `[channels."<pattern>"]`. */
 export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
   presence: { kind: toggle, default: true, doc: "Whether members are told who else is there." },
 };
 
 /** The tables inside the file, by the name of their section; the top level has none. */
-export const SECTIONS = { "": TOP, claims: CLAIMS, limits: LIMITS } as const;
+export const SECTIONS = { "": TOP, claims: CLAIMS, limits: LIMITS, channelstream: CHANNELSTREAM } as const;
 
 /** `maxFrame` as it is written in a file: `max_frame`. */
 export function snake(name: string): string {

@@ -63,6 +63,27 @@ export interface Limits {
   readonly idleTimeout: number;
 }
 
+/** `[channelstream]`. Sizes in bytes, durations in milliseconds. */
+export interface ChannelstreamSettings {
+  /** Signs the calls of servers; the protocol is off without one. */
+  readonly secret: string | null;
+  /** IP addresses in their shortest form; `0.0.0.0`: any. */
+  readonly allowPostingFrom: readonly string[];
+  readonly validateRequests: boolean;
+  /** Names of hosts; none: `allowedOrigins` holds. */
+  readonly allowCors: readonly string[];
+  readonly enforceHttps: boolean;
+  readonly wakeConnectionsAfter: number;
+  readonly gcConnsAfter: number;
+  readonly gcUsersAfter: number;
+  readonly legacyDate: boolean;
+  readonly maxUsers: number;
+  readonly maxChannels: number;
+  readonly maxHistory: number;
+  readonly maxUserState: number;
+  readonly maxStored: number;
+}
+
 /**
  * `[channels."<pattern>"]`, the longest pattern first, a plain name before a pattern of the same stem: the first that
  * matches a channel says it all, since what it left open was taken from the next that covers it.
@@ -122,4 +143,5 @@ export interface Config {
   readonly logFormat: "text" | "json";
   readonly limits: Limits;
   readonly channels: readonly ChannelSettings[];
+  readonly channelstream: ChannelstreamSettings;
 }

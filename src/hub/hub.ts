@@ -203,6 +203,14 @@ export class Hub implements BusListener {
     this.#options.bus.publish(printFrom(channel, event), payload, this.#exported);
   }
 
+  /**
+   * Speaks to a channel as a backend does: members here hear it when the bus brings it back. Not for the protocol's own
+   * events.
+   */
+  publish(channel: string, event: string, payload: string): void {
+    this.#options.bus.publish(printTo(channel, event), payload, this.#exported);
+  }
+
   /** Sends a message to all who listen to a channel here. Returns to how many. */
   broadcast(name: string, message: Message): number {
     const channel = this.#channels.get(name);

@@ -183,6 +183,11 @@ export abstract class Client implements Connection {
     return this.connected && !this.#dismissed;
   }
 
+  /** Whether it was ended for not reading, or not living. */
+  get wasCutOff(): boolean {
+    return this.#cutOff;
+  }
+
   receive(frame: string | Buffer): void {
     if (!this.open) return;
     const now = performance.now();

@@ -6,6 +6,8 @@ const PATIENCE = 1000;
 
 /** A client on a WebSocket; it is the socket's `data`. */
 export class WebSocketClient extends Client {
+  /** The code of the close frame, 1006 without one (RFC 6455); `null` while the socket is up. */
+  closeCode: number | null = null;
   #ws: ServerWebSocket<WebSocketClient> | null = null;
 
   opened(ws: ServerWebSocket<WebSocketClient>): void {
@@ -17,8 +19,9 @@ export class WebSocketClient extends Client {
     this.lastSeen = performance.now();
   }
 
-  closed(): void {
+  closed(code: number): void {
     this.#ws = null;
+    this.closeCode = code;
     this.depart();
   }
 

@@ -139,6 +139,22 @@ describe("values", () => {
         idleTimeout: 60_000,
       },
       channels: [],
+      channelstream: {
+        secret: null,
+        allowPostingFrom: ["127.0.0.1"],
+        validateRequests: true,
+        allowCors: [],
+        enforceHttps: false,
+        wakeConnectionsAfter: 5000,
+        gcConnsAfter: 15_000,
+        gcUsersAfter: 86_400_000,
+        legacyDate: false,
+        maxUsers: 100_000,
+        maxChannels: 100_000,
+        maxHistory: 1000,
+        maxUserState: 16 << 10,
+        maxStored: 256 << 20,
+      },
     });
     expect(jwtSecret).toMatch(/^[\w-]{43}$/);
     expect(adminSecret).toMatch(/^[\w-]{43}$/);

@@ -1,0 +1,47 @@
+/** What pages of other origins may do, as one rule for requests and sockets. */
+export interface CrossOrigin {
+  /** Whether a request with these headers may be made at all; one without `Origin` is no browser's. */
+  allows(headers: Headers): boolean;
+  /** What lets the page read the answer. */
+  headers(headers: Headers): Readonly<Record<string, string>>;
+}
+
+/**
+ * `allow_cors`: pages of these hosts, whole names, with or without a port or a scheme; where the list is empty, what
+ * holds for everything else. Our own pages always may.
+ */
+export function createCrossOrigin(
+  hosts: readonly string[],
+  own: (headers: Headers) => boolean,
+  otherwise: CrossOrigin,
+): CrossOrigin {
+  if (hosts.length === 0) return otherwise;
+  const allowed = new Set(hosts.map((host) => host.toLowerCase().replace(/\/$/, "")));
+
+  const names = (headers: Headers): boolean => {
+    const origin = URL.parse(headers.get("origin") ?? "");
+    if (origin === null) return false;
+    return [origin.hostname, origin.host, origin.origin].some((name) => allowed.has(name));
+  };
+
+  return {
+    allows: (headers) => !headers.has("origin") || own(headers) || names(headers),
+    headers: (headers) => {
+      const origin = headers.get("origin");
+      if (origin === null || !(own(headers) || names(headers))) return { vary: "Origin" };
+      return { "access-control-allow-origin": origin, vary: "Origin" };
+    },
+  };
+}
+
+const METHODS = "GET, POST, OPTIONS, PUT, DELETE, PATCH";
+const HEADERS = "Content-Type, X-Requested-With, Cache-Control, X-Channelstream-Secret";
+
+/** The answer to a browser that asks beforehand. */
+export function preflight(asked: string | null): Readonly<Record<string, string>> {
+  return {
+    "access-control-allow-methods": METHODS,
+    "access-control-allow-headers": asked ?? HEADERS,
+    "access-control-max-age": "86400",
+  };
+}

@@ -1,0 +1,44 @@
+/** A number as its text, where a JavaScript number would change it: `12345678901234567890`. */
+interface RawNumber {
+  readonly rawJSON: string;
+}
+
+declare global {
+  interface JSON {
+    rawJSON(text: string): RawNumber;
+    isRawJSON(value: unknown): value is RawNumber;
+    parse(
+      text: string,
+      reviver: (this: unknown, key: string, value: unknown, context: { readonly source?: string }) => unknown,
+    ): unknown;
+  }
+}
+
+/** Numbers that may be more than a double holds: many digits, or an exponent. */
+const LONG_NUMBER = /\d{16}|\d[eE][+-]?\d/;
+
+/** Parses JSON text so that printing it again changes no number. Throws a SyntaxError for what is none. */
+export function parseJson(text: string): unknown {
+  if (!LONG_NUMBER.test(text)) return JSON.parse(text);
+  return JSON.parse(text, (_key, value, { source }) =>
+    typeof value === "number" && source !== undefined && String(value) !== source
+      ? JSON.rawJSON(source)
+      : value,
+  );
+}
+
+export type NumberLike = number | RawNumber;
+
+export function isNumber(value: unknown): value is NumberLike {
+  return typeof value === "number" || JSON.isRawJSON(value);
+}
+
+export function toNumber(value: NumberLike): number {
+  return typeof value === "number" ? value : Number(value.rawJSON);
+}
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !JSON.isRawJSON(value);
+}

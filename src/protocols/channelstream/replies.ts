@@ -1,0 +1,60 @@
+/** An answer of this protocol before it is HTTP: a body in JSON, unless it says otherwise. */
+export interface Reply {
+  readonly status: number;
+  readonly body: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export function ok(body: unknown): Reply {
+  return { status: 200, body };
+}
+
+/** What is wrong with a body, in Channelstream's words. */
+export function invalid(problems: unknown): Reply {
+  return { status: 422, body: problems };
+}
+
+/** What Channelstream does not refuse, or by a page of its own: one sentence, as everywhere else in this server. */
+export function refused(
+  status: number,
+  sentence: string,
+  headers: Readonly<Record<string, string>> = {},
+): Reply {
+  return { status, body: { error: sentence }, headers };
+}
+
+export const BAD_SIGNATURE: Reply = { status: 401, body: { request: "Bad Signature" } };
+
+export const FORBIDDEN = page("403 Forbidden", "Access was denied to this resource.");
+export const UNKNOWN_LISTENER = page(
+  "401 Unauthorized",
+  "This server could not verify that you are authorized to access the document you requested.  Either you supplied " +
+    "the wrong credentials (e.g., bad password), or your browser does not understand how to supply the " +
+    "credentials required.",
+);
+export const HTTPS_ONLY = page(
+  "406 Not Acceptable",
+  "The resource could not be generated that was acceptable to your browser\n(content of type {accept}). SSL is required",
+);
+
+/** Pyramid's own refusals, in the form that it gives to those who accept JSON. */
+function page(code: string, sentence: string): Reply {
+  const message = `${sentence}\n\n\n\n\n`;
+  return { status: Number(code.slice(0, 3)), body: { message, code, title: code.slice(4) } };
+}
+
+/** A list for a page that loads it as a script: calls `callback` with it. */
+export function jsonp(callback: string, list: string): Response {
+  // These two end a line in older scripts, and are plain characters in JSON.
+  const script = list.replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029");
+  return new Response(`${callback}(${script})`, {
+    headers: { "content-type": "application/javascript; charset=utf-8" },
+  });
+}
+
+export function toResponse({ status, body, headers = {} }: Reply): Response {
+  return new Response(JSON.stringify(body), {
+    status,
+    headers: { "content-type": "application/json", ...headers },
+  });
+}

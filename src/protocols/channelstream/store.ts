@@ -1,0 +1,102 @@
+import type { Frame } from "./frame.ts";
+
+/** Something that keeps frames: the history of a room, what is there to catch up with. */
+export interface Home {
+  /** To drop a frame for which there is no room any more. */
+  forget(frame: Frame): void;
+  /** To drop a frame, and tell the store. */
+  remove(frame: Frame): void;
+}
+
+/** All frames that are kept, within one budget of memory: the oldest go first, wherever they are kept. */
+export class Store {
+  readonly #maxBytes: number;
+  readonly #frames = new Set<Frame>();
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  keep(frame: Frame, home: Home): void {
+    if (frame.homes.length === 0) {
+      this.#frames.add(frame);
+      this.#bytes += frame.bytes;
+    }
+    frame.homes.push(home);
+    this.#makeRoom();
+  }
+
+  /** To be told when a home let a frame go by itself. */
+  release(frame: Frame, home: Home): void {
+    const at = frame.homes.indexOf(home);
+    if (at < 0) return;
+    frame.homes.splice(at, 1);
+    if (frame.homes.length > 0) return;
+    this.#frames.delete(frame);
+    this.#bytes -= frame.bytes;
+  }
+
+  /** Changes a frame that may be kept, and so its size. */
+  change(frame: Frame, edit: (frame: Frame) => void): void {
+    const before = frame.bytes;
+    edit(frame);
+    if (!this.#frames.has(frame)) return;
+    this.#bytes += frame.bytes - before;
+    this.#makeRoom();
+  }
+
+  #makeRoom(): void {
+    for (const frame of this.#frames) {
+      if (this.#bytes <= this.#maxBytes) return;
+      for (const home of frame.homes.splice(0)) home.forget(frame);
+      this.#frames.delete(frame);
+      this.#bytes -= frame.bytes;
+    }
+  }
+}
+
+/** The newest frames of one kind, in their order. */
+export class Shelf implements Home {
+  readonly #store: Store;
+  #frames: Frame[] = [];
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  get frames(): readonly Frame[] {
+    return this.#frames;
+  }
+
+  /** Adds one and lets go of all but the newest `most`. */
+  add(frame: Frame, most: number): void {
+    this.#frames.push(frame);
+    this.#store.keep(frame, this);
+    this.trim(most);
+  }
+
+  trim(most: number): void {
+    const over = this.#frames.length - most;
+    if (over <= 0) return;
+    for (const frame of this.#frames.splice(0, over)) this.#store.release(frame, this);
+  }
+
+  find(uuid: string): Frame | undefined {
+    return this.#frames.find((frame) => frame.uuid === uuid);
+  }
+
+  remove(frame: Frame): void {
+    this.forget(frame);
+    this.#store.release(frame, this);
+  }
+
+  forget(frame: Frame): void {
+    const at = this.#frames.indexOf(frame);
+    if (at >= 0) this.#frames.splice(at, 1);
+  }
+}
