@@ -1,0 +1,182 @@
+import { describe, expect, test } from "bun:test";
+import { startWorld, type World } from "../world.ts";
+import { enterGroups } from "./groups-client.ts";
+
+/*
+ * That group sockets are held to the same rules as Phoenix' by the same parts: budget of frames, sign of life, slow
+ * clients, tokens that run out, the end of the server.
+ */
+
+async function inWorld(toml: string, run: (world: World) => Promise<void>): Promise<void> {
+  const world = await startWorld("embedded", { toml });
+  try {
+    await run(world);
+  } finally {
+    await world.stop();
+  }
+}
+
+async function metric(world: World, line: string): Promise<number> {
+  const text = await (await fetch(`${world.channel.url}/metrics`)).text();
+  const found = text.split("\n").find((each) => each.startsWith(`${line} `));
+  return Number(found?.slice(line.length + 1) ?? 0);
+}
+
+const enter = (world: World, claims = {}) => enterGroups(world.channel.url, world.token("*", claims));
+
+describe.concurrent("a group client", () => {
+  test("that sends more frames than it may is answered so, changes nothing, and recovers", () =>
+    inWorld("[limits]\nframes_per_second = 10\n", async (world) => {
+      const client = await enter(world);
+      const calm = await enter(world);
+      const count = 150;
+      for (let i = 0; i < count; i++) client.send({ groups: { jobs: [i] } });
+      const answers: unknown[] = [];
+      for (let i = 0; i < count; i++) answers.push(await client.next());
+      const refused = answers.findIndex((each) => "error" in Object(each));
+      expect(refused).toBeWithin(100, 116);
+      expect(answers.slice(refused).filter((each) => !("error" in Object(each))).length).toBeLessThan(5);
+      expect(answers.at(-1)).toEqual({ error: "rate limited" });
+      expect(await metric(world, 'channel_refused_total{reason="rate_limited"}')).toBeWithin(30, 51);
+      expect((await calm.follow({ jobs: [1] })).current).toEqual(["jobs-1"]);
+      await Bun.sleep(400);
+      expect((await client.follow({ jobs: ["later"] })).joined).toEqual(["jobs-later"]);
+    }));
+
+  test("that follows nothing for idle_timeout is let go, whatever it says meanwhile", () =>
+    inWorld('[limits]\nidle_timeout = "1s"\n', async (world) => {
+      const [silent, talker, left, follower] = await Promise.all([1, 2, 3, 4].map(() => enter(world)));
+      if (silent === undefined || talker === undefined || left === undefined || follower === undefined)
+        return;
+      await follower.follow({ jobs: ["summary"] });
+      await left.follow({ jobs: ["summary"] });
+      await left.follow({});
+      const timer = setInterval(() => talker.send({ groups: {} }), 100);
+      try {
+        for (const client of [silent, talker, left]) {
+          expect(await client.socket.closed).toEqual({ code: 1001, reason: "no channel joined" });
+        }
+      } finally {
+        clearInterval(timer);
+      }
+      expect(await metric(world, 'channel_disconnects_total{reason="no_channel_joined"}')).toBe(3);
+      // It answers pings, and that is a sign of life.
+      await world.backend.publish("to:jobs:summary", "1");
+      expect(await follower.next()).toBe(1);
+      expect(follower.socket.pings.all.length).toBeGreaterThan(0);
+      follower.socket.answerPings(false);
+      const timerOfNews = setInterval(() => world.backend.publish("to:jobs:summary", "2"), 100);
+      expect((await follower.socket.closed).code).toBe(1006);
+      clearInterval(timerOfNews);
+      expect(await metric(world, 'channel_disconnects_total{reason="silent"}')).toBe(1);
+    }));
+
+  test("too slow to read is cut off without a hole in what it got, and others miss nothing", () =>
+    inWorld('[limits]\nmax_payload = "64KiB"\nmax_buffered_per_client = "256KiB"\n', async (world) => {
+      const quick = await enter(world);
+      const slow = await enter(world);
+      for (const client of [quick, slow]) await client.follow({ jobs: ["n"] });
+      slow.socket.pause();
+      const count = 400;
+      const fill = "x".repeat(60_000);
+      for (let i = 0; i < count; i++) await world.backend.publish("to:jobs:n", JSON.stringify({ i, fill }));
+      const got = async (texts: readonly string[]) =>
+        texts.filter((t) => t.startsWith('{"i"')).map((t) => JSON.parse(t).i);
+      await quick.texts.until((text) => text.startsWith(`{"i":${count - 1},`), "the last one");
+      expect(await got(quick.texts.all)).toEqual(Array.from({ length: count }, (_, i) => i));
+      while ((await metric(world, 'channel_connections{protocol="groups"}')) > 1) await Bun.sleep(20);
+      slow.socket.resume();
+      expect((await slow.socket.closed).code).toBe(1006);
+      const numbers = await got(slow.texts.all);
+      expect(numbers.length).toBeLessThan(count);
+      expect(numbers).toEqual(Array.from({ length: numbers.length }, (_, i) => i));
+      expect(await metric(world, 'channel_listeners{protocol="groups"}')).toBe(1);
+      expect(world.channel.lines.filter((each) => each.level === "error")).toEqual([]);
+    }));
+
+  test("that does not read its own answers is cut off, too, and leaves nothing behind", () =>
+    inWorld(
+      '[limits]\nmax_payload = "64KiB"\nmax_buffered_per_client = "256KiB"\nframes_per_second = 100000\n',
+      async (world) => {
+        const client = await enter(world);
+        client.socket.pause();
+        const entries = Array.from({ length: 999 }, (_, i) => `${"e".repeat(200)}${i}`);
+        const denied = Array.from({ length: 1 }, () => "x:y");
+        for (let i = 0; i < 60 && !client.socket.isClosed; i++) {
+          client.send({ groups: { jobs: [...denied, ...entries.map((entry) => `${entry}-${i}`)] } });
+        }
+        const began = performance.now();
+        while ((await metric(world, 'channel_connections{protocol="groups"}')) > 0) {
+          expect(performance.now() - began).toBeLessThan(5000);
+          await Bun.sleep(20);
+        }
+        expect(await metric(world, 'channel_listeners{protocol="groups"}')).toBe(0);
+        expect(await metric(world, "channel_channels")).toBe(3);
+        client.socket.cut();
+        expect(world.channel.lines.filter((each) => each.level === "error")).toEqual([]);
+      },
+    ));
+
+  test("whose token runs out hears nothing more, and is closed with 1001 a little later", () =>
+    inWorld("", async (world) => {
+      // Five seconds of leeway.
+      const exp = Math.floor(Date.now() / 1000) - 3;
+      const client = await enter(world, { exp });
+      await client.follow({ jobs: ["n"] });
+      while ((await metric(world, 'channel_listeners{protocol="groups"}')) > 0) await Bun.sleep(20);
+      const ended = performance.now();
+      expect(Date.now()).toBeGreaterThanOrEqual((exp + 5) * 1000);
+      const seen = client.texts.all.length;
+      client.send({ groups: { jobs: ["n"] } });
+      await world.backend.publish("to:jobs:n", "1");
+      expect(await client.socket.closed).toEqual({ code: 1001, reason: "token expired" });
+      expect(performance.now() - ended).toBeWithin(1500, 5300);
+      expect(client.texts.all.length).toBe(seen);
+    }));
+
+  test('whose token runs out stays with expiry = "join"', () =>
+    inWorld('expiry = "join"\n', async (world) => {
+      const exp = Math.floor(Date.now() / 1000) - 3;
+      const client = await enter(world, { exp });
+      await client.follow({ jobs: ["n"] });
+      await Bun.sleep((exp + 5) * 1000 - Date.now() + 800);
+      await world.backend.publish("to:jobs:n", "1");
+      expect(await client.next()).toBe(1);
+      expect((await client.follow({ jobs: ["m"] })).current).toEqual(["jobs-m"]);
+    }));
+
+  test("whose frame is over the limit is closed with 1009", () =>
+    inWorld('[limits]\nmax_frame = "4KiB"\n', async (world) => {
+      const client = await enter(world);
+      client.send({ groups: { jobs: ["x".repeat(4096)] } });
+      expect((await client.socket.closed).code).toBe(1009);
+    }));
+
+  test("is told by 1012 that the server restarts, at once, beside those of Phoenix", async () => {
+    const world = await startWorld("embedded");
+    try {
+      const clients = await Promise.all([1, 2, 3].map(() => enter(world)));
+      for (const client of clients.slice(1)) await client.follow({ jobs: ["n"] });
+      const turnedAway = await enterGroups(world.channel.url, "none").catch((error: unknown) =>
+        String(error),
+      );
+      expect(turnedAway).toContain("not accepted");
+      const page = await world.connect();
+      await page.join("jobs", { token: world.token("jobs") });
+      const code = world.channel.stop();
+      for (const { socket } of [...clients, page]) {
+        expect(await socket.closed).toEqual({ code: 1012, reason: "server restarting" });
+      }
+      expect(await code).toBe(0);
+    } finally {
+      await world.stop();
+    }
+  });
+
+  test("counts in max_connections like everybody", () =>
+    inWorld("[limits]\nmax_connections = 2\n", async (world) => {
+      await enter(world);
+      await world.connect();
+      expect(await enter(world).catch((error: unknown) => String(error))).toContain("503");
+    }));
+});
