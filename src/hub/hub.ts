@@ -35,6 +35,9 @@ export const RESERVED_EVENTS: ReadonlySet<string> = new Set([
 /** The most names of our own exports that are remembered; one that never comes back must not stay for ever. */
 const MAX_ECHOES = 100_000;
 
+/** Up to so many users a state is sent to each joiner at once: it is cheap then, and a page should not wait for it. */
+const SMALL_STATE = 50;
+
 /** Between two warnings about reserved events, in ms. */
 const WARN_PAUSE = 60_000;
 
@@ -157,12 +160,10 @@ export class Hub implements BusListener {
     const { presence } = channel;
     if (presence !== null) {
       presence.join(member);
-      if (this.#windows.has(channel)) {
-        if (member.seesPresence) channel.awaiting.push(member);
-      } else {
-        if (member.seesPresence) member.send("presence_state", presence.state());
-        this.#openWindow(channel);
-      }
+      const waits = this.#windows.has(channel) && presence.users > SMALL_STATE;
+      if (waits && member.seesPresence) channel.awaiting.push(member);
+      else if (member.seesPresence) member.send("presence_state", presence.state());
+      this.#openWindow(channel);
     }
     this.#administration.joined(member);
     if (channel.name === "admin") {
