@@ -21,6 +21,9 @@ const ARRAY = Buffer.from("*4\r\n$8\r\npmessage\r\n$4\r\nto:*\r\n$");
 /** Bytes by which something grows whose length is not known yet. */
 const STEP = 1024;
 
+/** Bytes of a channel's name that may be kept at the least: beyond them and `maxPayload` a connection is given up. */
+const MAX_NAME = 1024 * 1024;
+
 /** Bytes of an answer that are looked at, or shown. */
 const MAX_SHOWN = 200;
 
@@ -121,7 +124,8 @@ export class RedisIntake {
     if (this.#length === 0) {
       const other = this.#other(this.#joint, 0, this.#joined);
       if (other > 0) return this.#joinedUpTo(other, end);
-      if (this.#joined > this.#maxPayload) this.#owner.failed("a name of a channel that is too long");
+      if (this.#joined > Math.max(this.#maxPayload, MAX_NAME))
+        this.#owner.failed("a name of a channel that is too long");
       return end;
     }
     if (this.#joined < this.#length) return end;

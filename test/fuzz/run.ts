@@ -1,0 +1,22 @@
+/**
+ * The fuzzer: `bun test/fuzz/run.ts --inputs 10000000 --seed 7`. Nothing may throw out of a handler, no memory may be held, and
+ * what clients are told and what the hub keeps must be what a model says. The same seed gives the same inputs.
+ */
+import { parseArgs } from "node:util";
+import { fuzz } from "./fuzz.ts";
+
+const { values } = parseArgs({
+  options: {
+    inputs: { type: "string", default: "1000000" },
+    seed: { type: "string", default: String(Date.now() % 1e9) },
+    only: { type: "string" },
+  },
+});
+const report = await fuzz({
+  inputs: Number(values.inputs),
+  seed: Number(values.seed),
+  only: values.only ?? null,
+  progress: (line) => console.error(line),
+});
+console.log(JSON.stringify(report, null, 2));
+process.exit(report.findings.length === 0 ? 0 : 1);

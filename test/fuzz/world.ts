@@ -1,0 +1,190 @@
+import type { Verdict, Verify } from "../../src/auth/token.ts";
+import type { Bus, BusListener, BusState, Receipt } from "../../src/bus/bus.ts";
+import { Connections } from "../../src/hub/connections.ts";
+import { Hub } from "../../src/hub/hub.ts";
+import { createStats, type Stats } from "../../src/hub/stats.ts";
+import type { Log } from "../../src/log.ts";
+import { House } from "../../src/protocols/client.ts";
+import { GroupsEndpoint } from "../../src/protocols/groups/endpoint.ts";
+import { PhoenixEndpoint } from "../../src/protocols/phoenix/endpoint.ts";
+import { claims, FakeClient } from "../unit/protocols/phoenix/world.ts";
+import type { Claims as Permissions } from "./rules.ts";
+
+/** Bytes of a message from Redis, and subscriptions and topics of one client, small so that they are reached. */
+export const MAX_PAYLOAD = 4096;
+export const MAX_SUBSCRIPTIONS = 20;
+export const MAX_CHANNELS = 8;
+
+/** A bus that brings back what is published on `to:`, as Redis does, and keeps nothing else. */
+export class LoopBus implements Bus {
+  readonly kind = "redis";
+  state: BusState = { live: true, detail: "a loop", gaps: 0, since: 0 };
+  /** What clients pushed since this was last emptied. */
+  pushed: { readonly name: string; readonly payload: string | Uint8Array }[] = [];
+  #listener: BusListener | null = null;
+  #back: { readonly name: string; readonly payload: string | Uint8Array }[] = [];
+
+  async start(listener: BusListener): Promise<void> {
+    this.#listener = listener;
+  }
+
+  get listener(): BusListener | null {
+    return this.#listener;
+  }
+
+  publish(name: string, payload: string | Uint8Array, receipt?: Receipt): void {
+    if (this.state.live) (name.startsWith("to:") ? this.#back : this.pushed).push({ name, payload });
+    receipt?.settled(this.state.live);
+  }
+
+  async stop(): Promise<void> {}
+
+  bring(name: Buffer, payload: Buffer): void {
+    this.#listener?.message(name, payload, 0);
+  }
+
+  /** Brings what was published; the loss of the bus takes it away. */
+  turnAround(): void {
+    for (const { name, payload } of this.#back.splice(0)) this.bring(Buffer.from(name), Buffer.from(payload));
+  }
+
+  turn(live: boolean): void {
+    if (!live) this.#back = [];
+    this.state = { ...this.state, live };
+    this.#listener?.changed(this.state);
+  }
+}
+
+/** Hub, house and protocols as the server puts them together, without a network. */
+export interface FuzzWorld {
+  readonly bus: LoopBus;
+  readonly hub: Hub;
+  readonly house: House;
+  readonly stats: Stats;
+  readonly phoenix: PhoenixEndpoint;
+  readonly groups: GroupsEndpoint;
+  readonly clients: Set<FakeClient>;
+  /** Answers to tokens that are looked up elsewhere, to be given by the fuzzer. */
+  readonly waiting: (() => void)[];
+  newClient(): FakeClient;
+  stop(): void;
+}
+
+const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** `bad`, `expired`, `narrow` (room-0 alone), `mute`, `shut`, or the name of a user who may do everything. */
+export function verdictOf(token: string): Verdict {
+  if (token === "bad") return { ok: false, reason: "unauthorized" };
+  if (token === "expired") return { ok: false, reason: "token expired" };
+  if (token === "narrow") return { ok: true, claims: claims("narrow", { channels: ["room-0"] }) };
+  if (token === "mute") {
+    return { ok: true, claims: claims("mute", { can: { join: true, push: false, presence: false } }) };
+  }
+  if (token === "shut") {
+    return { ok: true, claims: claims("shut", { can: { join: false, push: true, presence: true } }) };
+  }
+  return { ok: true, claims: claims(token) };
+}
+
+/** The same, as the models have it: a refusal's reason, or what the token allows. `far-` is looked up elsewhere. */
+export function permissions(token: string): Permissions | string {
+  const verdict = verdictOf(token.replace(/^far-/, ""));
+  if (!verdict.ok) return verdict.reason;
+  const { user, channels, can } = verdict.claims;
+  return { user, channels, join: can.join, push: can.push };
+}
+
+export async function createFuzzWorld(): Promise<FuzzWorld> {
+  const stats = createStats();
+  const bus = new LoopBus();
+  const connections = new Connections({ idleTimeout: 960_000, maxBuffered: 1 << 30 });
+  const hub = new Hub({
+    bus,
+    connections,
+    stats,
+    log: SILENT,
+    node: "n1",
+    presenceWindow: 5,
+    maxPayload: MAX_PAYLOAD,
+    datetime: false,
+    rulesFor: (name) => ({ presence: !name.startsWith("quiet") }),
+  });
+  const house = new House({
+    connections,
+    stats,
+    log: SILENT,
+    framesPerSecond: 1e9,
+    maxFrame: 1 << 20,
+    maxBuffered: 1 << 20,
+    closeOnExpiry: true,
+  });
+  const waiting: (() => void)[] = [];
+  const verify: Verify = (token) => {
+    if (!token.startsWith("far-")) return verdictOf(token);
+    const { promise, resolve } = Promise.withResolvers<Verdict>();
+    waiting.push(() => resolve(verdictOf(token.slice(4))));
+    return promise;
+  };
+  const clients = new Set<FakeClient>();
+  const publish = (topic: string, frame: string | Buffer): number => {
+    let worst = 1;
+    for (const client of clients) if (client.topics.has(topic)) worst = Math.min(worst, client.hear(frame));
+    return worst;
+  };
+  const shared = { hub, house, publisher: { publish }, verify };
+  const phoenix = new PhoenixEndpoint({ ...shared, maxChannels: MAX_CHANNELS });
+  const groups = new GroupsEndpoint({ ...shared, maxSubscriptions: MAX_SUBSCRIPTIONS });
+  await hub.start();
+  let serial = 0;
+  return {
+    bus,
+    hub,
+    house,
+    stats,
+    phoenix,
+    groups,
+    clients,
+    waiting,
+    newClient() {
+      const client = new FakeClient(house, `c${++serial}`, "192.0.2.1");
+      clients.add(client);
+      return client;
+    },
+    stop() {
+      hub.stop();
+      connections.stop();
+    },
+  };
+}
+
+/** What must hold whatever came in; the first thing that does not, or `null`. */
+export function inconsistency({ hub, stats, clients }: FuzzWorld): string | null {
+  let members = 0;
+  for (const channel of hub.channels.values()) {
+    members += channel.members.size;
+    const permanent = ["phoenix", "admin", "system"].includes(channel.name);
+    const { name, outlets, presence } = channel;
+    if (!permanent && channel.members.size === 0 && outlets.length === 0) return `${name} is open and empty`;
+    if (new Set(outlets).size !== outlets.length) return `${name} has an outlet twice`;
+    const users = new Set<string>();
+    for (const member of channel.members) {
+      users.add(member.user);
+      if (!hub.connections.has(member.connection.id)) return `${name} has a member that is gone`;
+    }
+    if (presence !== null && presence.users !== users.size) {
+      return `${name} shows ${presence.users} users and has ${users.size}`;
+    }
+    for (const member of channel.awaiting) {
+      if (!channel.members.has(member)) return `${name} keeps a state for one who left`;
+    }
+  }
+  const { accepted, left } = stats.joins;
+  if (accepted - left !== members) return `${accepted} joins, ${left} leaves and ${members} members`;
+  let up = 0;
+  for (const client of clients) if (hub.connections.has(client.id)) up++;
+  if (up !== hub.connections.size) return `${hub.connections.size} connections are known, ${up} are there`;
+  const { received, delivered, dropped } = stats;
+  const drops = Object.values(dropped).reduce((sum, each) => sum + each, 0);
+  if (received.messages !== delivered + drops) return "messages of the bus vanished uncounted";
+  return null;
+}
