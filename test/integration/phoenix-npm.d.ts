@@ -23,6 +23,8 @@ declare module "phoenix" {
     readonly heartbeatIntervalMs?: number;
     readonly reconnectAfterMs?: (tries: number) => number;
     readonly rejoinAfterMs?: (tries: number) => number;
+    readonly longPollFallbackMs?: number;
+    readonly longpollerTimeout?: number;
   }
 
   export class Socket {
@@ -35,6 +37,11 @@ declare module "phoenix" {
     channel(topic: string, params?: object | (() => object)): Channel;
     onOpen(callback: () => void): string;
     onClose(callback: (event: unknown) => void): string;
+  }
+
+  /** The transport that polls: `transport: LongPoll`. */
+  export class LongPoll {
+    constructor(endPoint: string, protocols?: readonly string[]);
   }
 
   export interface PresenceEntry {

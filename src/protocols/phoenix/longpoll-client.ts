@@ -11,27 +11,35 @@ interface Poll {
   readonly timer: Timer;
 }
 
-/** The messages of one answer. They count as waiting until it is known what became of them. */
+/** The messages of one answer. They count as waiting until it is known that they arrived. */
 export class Delivery {
+  /** Counts the answers of a session; whoever got one polls with its number. */
+  readonly number: number;
   messages: readonly string[];
-  /** Called when the session ends while this is on its way: the answer stays incomplete. */
-  onEnd: (() => void) | null = null;
-  readonly #settled: (delivery: Delivery, delivered: boolean) => void;
+  /** Whether all of it was handed to the network. */
+  written = false;
+  /** Called when nothing more of it is to be written: the answer stays incomplete. */
+  onCancel: (() => void) | null = null;
+  readonly #settled: (delivery: Delivery) => void;
 
-  constructor(messages: readonly string[], settled: (delivery: Delivery, delivered: boolean) => void) {
+  constructor(number: number, messages: readonly string[], settled: (delivery: Delivery) => void) {
+    this.number = number;
     this.messages = messages;
     this.#settled = settled;
   }
 
-  /** To be called once: with `false` when the connection broke half-way, so that the next poll brings them all. */
-  settle(delivered: boolean): void {
-    this.#settled(this, delivered);
+  /** To be called once, unless it was cancelled: with `false` when the connection broke half-way. */
+  settle(written: boolean): void {
+    this.written = written;
+    this.#settled(this);
   }
 
-  /** Frees the messages, wherever the answer is. */
-  drop(): void {
+  /** Takes the messages back, wherever the answer is. */
+  cancel(): readonly string[] {
+    const { messages } = this;
     this.messages = [];
-    this.onEnd?.();
+    if (!this.written) this.onCancel?.();
+    return messages;
   }
 }
 
@@ -43,7 +51,11 @@ export class LongPollClient extends Client {
   /** Of all messages that wait or are on their way. */
   #bytes = 0;
   #poll: Poll | null = null;
+  /** The last answer, for as long as it may have to be repeated. */
   #delivery: Delivery | null = null;
+  #number = 0;
+  /** Whether the poll that is answered next came from one who says what it got. */
+  #acknowledges = false;
   #polledAt = performance.now();
   #flushing = false;
   #ending = false;
@@ -73,13 +85,27 @@ export class LongPollClient extends Client {
 
   /** Since when nothing waits for it or travels to it (`performance.now()`); `null` while something does. */
   get unpolledSince(): number | null {
-    return this.#poll === null && this.#delivery === null ? this.#polledAt : null;
+    return this.#poll === null && !this.#writing ? this.#polledAt : null;
   }
 
-  /** Resolves with the next messages, at the latest after the wait. A second poll releases the first with none. */
-  poll(signal: AbortSignal): Promise<Polled> {
+  /** The number of the last answer. */
+  get number(): number {
+    return this.#number;
+  }
+
+  /**
+   * Resolves with the next messages, at the latest after the wait. A second poll releases the first with none.
+   *
+   * @param got the number of the last answer that arrived: a later one is repeated, since it went into a connection that
+   *   broke. `null` for who does not say: whatever was written counts as arrived.
+   */
+  poll(signal: AbortSignal, got: number | null): Promise<Polled> {
     this.#seen();
     this.#answer("none");
+    this.#acknowledges = got !== null;
+    const { number = 0, written = true } = this.#delivery ?? {};
+    if (got === null ? written : got >= number) this.#forget();
+    else if (got !== null) this.#takeBack();
     if (this.#over) return Promise.resolve("gone");
     if (signal.aborted) return Promise.resolve("none");
     return new Promise((resolve) => {
@@ -123,7 +149,7 @@ export class LongPollClient extends Client {
   override end(): void {
     this.#flush();
     this.#ending = true;
-    if (this.#delivery === null) this.terminate();
+    if (!this.#writing) this.terminate();
     else setTimeout(() => this.terminate(), PATIENCE);
   }
 
@@ -152,7 +178,7 @@ export class LongPollClient extends Client {
     this.#over = true;
     this.#messages = [];
     this.#bytes = 0;
-    this.#delivery?.drop();
+    this.#delivery?.cancel();
     this.#delivery = null;
     this.#answer("gone");
     this.depart();
@@ -171,23 +197,36 @@ export class LongPollClient extends Client {
   #flush(): void {
     this.#flushing = false;
     if (this.#poll === null || this.#delivery !== null || this.#messages.length === 0) return;
-    const delivery = new Delivery(this.#messages, (which, delivered) => this.#settled(which, delivered));
+    const delivery = new Delivery(++this.#number, this.#messages, (which) => this.#settled(which));
     this.#messages = [];
     this.#delivery = delivery;
     this.#answer(delivery);
   }
 
-  #settled(delivery: Delivery, delivered: boolean): void {
+  get #writing(): boolean {
+    return this.#delivery !== null && !this.#delivery.written;
+  }
+
+  #settled(delivery: Delivery): void {
     if (this.#delivery !== delivery) return;
-    this.#delivery = null;
     this.#seen();
-    if (delivered) {
-      for (const message of delivery.messages) this.#bytes -= message.length;
-    } else {
-      this.#messages = [...delivery.messages, ...this.#messages];
-    }
+    if (!delivery.written) this.#takeBack();
+    else if (!this.#acknowledges) this.#forget();
     if (this.#ending) this.terminate();
     else this.#flush();
+  }
+
+  /** The last answer arrived. */
+  #forget(): void {
+    for (const message of this.#delivery?.messages ?? []) this.#bytes -= message.length;
+    this.#delivery = null;
+  }
+
+  /** The last answer did not arrive: what was in it stands first in the next one. */
+  #takeBack(): void {
+    if (this.#delivery === null) return;
+    this.#messages = [...this.#delivery.cancel(), ...this.#messages];
+    this.#delivery = null;
   }
 
   #answer(polled: Polled): void {

@@ -33,12 +33,12 @@ export class TicketSeal {
     return `${this.#node}.${sealed.toString("base64url")}`;
   }
 
-  /** `null` for whatever this server has not sealed in this run. */
+  /** `null` for whatever this server has not sealed in this run. A number behind it is no part of it. */
   open(token: string): Ticket | null {
-    const prefix = `${this.#node}.`;
-    if (!token.startsWith(prefix)) return null;
-    const sealed = Buffer.from(token.slice(prefix.length), "base64url");
-    if (sealed.length < IV_BYTES + TAG_BYTES) return null;
+    const [node, body = "", number] = token.split(".", 4);
+    if (node !== this.#node || (number !== undefined && answerNumber(token) === null)) return null;
+    const sealed = Buffer.from(body, "base64url");
+    if (sealed.length < IV_BYTES + TAG_BYTES || sealed.toString("base64url") !== body) return null;
     try {
       const decipher = createDecipheriv("aes-256-gcm", this.#key, sealed.subarray(0, IV_BYTES));
       decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
@@ -49,4 +49,15 @@ export class TicketSeal {
       return null;
     }
   }
+}
+
+/** The number behind a session's token: that of the last answer that its holder got. `null` for none. */
+export function answerNumber(token: string): number | null {
+  const number = /^[^.]*\.[^.]*\.(\d{1,9})$/.exec(token)?.[1];
+  return number === undefined ? null : Number(number);
+}
+
+/** A session's token as the answer with this number carries it: phoenix.js polls with the newest one. */
+export function numbered(token: string, number: number): string {
+  return `${token.split(".", 2).join(".")}.${number}`;
 }

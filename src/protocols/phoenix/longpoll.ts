@@ -1,6 +1,6 @@
 import { type PhoenixEndpoint, vsnCodec } from "./endpoint.ts";
 import { type Delivery, LongPollClient } from "./longpoll-client.ts";
-import { type Ticket, TicketSeal } from "./longpoll-token.ts";
+import { answerNumber, numbered, type Ticket, TicketSeal } from "./longpoll-token.ts";
 import { PhoenixSession } from "./session.ts";
 
 /** How long a poll waits for a message, and how long a session lives without one, in ms. */
@@ -115,10 +115,12 @@ export class LongPoll {
       return respond(polls ? this.#begin(request, query, peer) : { status: 410 }, cors);
     }
     if (!polls) return respond(await receive(client, request), cors);
-    const polled = await client.poll(request.signal);
+    const got = answerNumber(named);
+    const kept = got === null ? numbered(named, client.number) : named;
+    const polled = await client.poll(request.signal, got);
     if (polled === "gone") return respond({ status: 410, token: this.#ticket(headers), messages: [] }, cors);
-    if (polled === "none") return respond({ status: 204, token: named, messages: [] }, cors);
-    return deliver(polled, named, request.signal, cors);
+    if (polled === "none") return respond({ status: 204, token: kept, messages: [] }, cors);
+    return deliver(polled, numbered(named, polled.number), request.signal, cors);
   }
 
   /** A new session's token. Nothing is held for it before it is used. */
@@ -237,7 +239,7 @@ function deliver(
   const body = new ReadableStream<Uint8Array>(
     {
       start(controller) {
-        delivery.onEnd = () => {
+        delivery.onCancel = () => {
           over = true;
           controller.close();
         };

@@ -68,6 +68,52 @@ for (const bus of BUSES) {
       }
     });
 
+    test("a poll that is repeated because its answer was lost brings the same again, and once acknowledged never more", async () => {
+      const poller = await joined("quiet:lost");
+      const { token } = poller;
+      const witness = await world.connect();
+      await witness.join("quiet:lost", { token: world.token("quiet:lost") });
+      const publish = async (n: number): Promise<void> => {
+        await world.backend.publish("to:quiet:lost:n", String(n));
+        await witness.event("n");
+      };
+      const polled = async (): Promise<unknown[]> => {
+        const { messages, token: next } = await pollerOf(world.channel.url, token).poll();
+        expect(next).not.toBe(token);
+        return messages.map((each) => frameOf(each, "2.0.0").payload);
+      };
+      await publish(1);
+      expect(await polled()).toEqual([1]);
+      expect(await polled()).toEqual([1]);
+      await publish(2);
+      expect(await polled()).toEqual([1, 2]);
+      const frames = await poller.until((each) => each.payload === 2);
+      expect(frames.map(({ payload }) => payload)).toEqual([1, 2]);
+      await publish(3);
+      expect((await poller.until(isEvent("n"))).map(({ payload }) => payload)).toEqual([3]);
+    });
+
+    test("who polls with the first token for ever gets each message once", async () => {
+      const topic = "quiet:first";
+      const { token = "" } = await begin(world.channel.url);
+      const got: unknown[] = [];
+      const poll = async (): Promise<void> => {
+        const { messages } = await pollerOf(world.channel.url, token).poll();
+        got.push(
+          ...messages
+            .map((each) => frameOf(each, "2.0.0"))
+            .map(({ event, payload }) => (event === "n" ? payload : event)),
+        );
+      };
+      await pollerOf(world.channel.url, token).post(join(topic, world.token(topic)));
+      await poll();
+      for (let i = 0; i < 20; i++) {
+        await world.backend.publish(`to:${topic}:n`, String(i));
+        await poll();
+      }
+      expect(got).toEqual(["phx_reply", ...Array.from({ length: 20 }, (_, i) => i)]);
+    });
+
     test("an answer cut half-way is brought whole by the next poll", async () => {
       const poller = await joined("quiet:half");
       const fill = "x".repeat(60_000);
@@ -240,7 +286,8 @@ for (const bus of BUSES) {
     });
 
     test("a token is good as a whole, at the server that gave it, until its session ends", async () => {
-      const poller = await joined("quiet:token");
+      const poller = await startPoller(world.channel.url);
+      expect((await poller.post(HEARTBEAT)).status).toBe(200);
       const other = await startWorld("embedded");
       try {
         const wrong = [
@@ -251,6 +298,8 @@ for (const bus of BUSES) {
           poller.token.replace(/[A-Za-z](?=[^.]*$)/, (letter) => (letter === "a" ? "b" : "a")),
           poller.token.split(".")[1] ?? "",
           `${poller.token.split(".")[0]}.`,
+          `${poller.token}.x`,
+          `${poller.token}.1.1`,
           (await startPoller(other.channel.url)).token,
           world.token("quiet:token"),
         ];
@@ -263,7 +312,6 @@ for (const bus of BUSES) {
       } finally {
         await other.stop();
       }
-      expect((await poller.post(HEARTBEAT)).status).toBe(200);
       expect((await poller.until(isReply("h"))).length).toBe(1);
     });
 
@@ -292,7 +340,7 @@ for (const bus of BUSES) {
       expect((await poller.post(HEARTBEAT)).status).toBe(200);
       for (let i = 0; i < 2; i++) await world.backend.publish(`to:${topic}:big`, megabyte);
       await leaves.until(({ payload }) => payload.includes('"leaves":{"alice"'));
-      expect(await slow()).toBe(before + 1);
+      expect(await slow()).toBeGreaterThan(before);
       expect((await poller.poll()).status).toBe(410);
     });
 

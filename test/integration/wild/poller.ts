@@ -19,6 +19,7 @@ export interface PollOptions {
 
 /** A long-poll session, request by request. */
 export interface Poller {
+  /** The newest one, as phoenix.js keeps it. */
   readonly token: string;
   poll(options?: Pick<PollOptions, "signal" | "headers">): Promise<Answer>;
   /** Sends lines as phoenix.js does. */
@@ -62,16 +63,22 @@ export async function startPoller(url: string, options: PollOptions = {}): Promi
 
 /** A session of a token, from wherever it comes. */
 export function pollerOf(url: string, token: string, options: PollOptions = {}): Poller {
-  const address = addressOf(url, options, token);
+  let newest = token;
+  const address = (): string => addressOf(url, options, newest);
   const send = (body: string | Uint8Array<ArrayBuffer>, type: string): Promise<Answer> =>
-    ask(address, { method: "POST", body, headers: { ...options.headers, "content-type": type } });
-  const poll: Poller["poll"] = ({ signal, headers } = {}) =>
-    ask(address, {
+    ask(address(), { method: "POST", body, headers: { ...options.headers, "content-type": type } });
+  const poll: Poller["poll"] = async ({ signal, headers } = {}) => {
+    const answer = await ask(address(), {
       headers: { ...options.headers, ...headers },
       ...(signal === undefined ? {} : { signal }),
     });
+    if (answer.status === 200 || answer.status === 204) newest = answer.token ?? newest;
+    return answer;
+  };
   return {
-    token,
+    get token() {
+      return newest;
+    },
     poll,
     post: (...lines) => send(lines.join("\n"), "application/x-ndjson"),
     postBody: send,

@@ -1,0 +1,88 @@
+import { connect, createServer, type Socket } from "node:net";
+
+/** A connection between clients and the server whose quality a test decides about. */
+export interface Line {
+  /** `http://127.0.0.1:PORT` */
+  readonly url: string;
+  readonly port: number;
+  /** When each connection was opened (`performance.now()`), and the first line that the client sent over it. */
+  readonly attempts: readonly Attempt[];
+  /** Carries nothing in either direction, and nobody is told; then goes on where it stopped. */
+  stall(): void;
+  resume(): void;
+  /** Cuts all connections. */
+  cut(): void;
+  /** Cuts connections that ask for an upgrade, as a proxy that knows no WebSocket does. */
+  refuseUpgrades(yes: boolean): void;
+  /** Leads to another port from now on. */
+  aim(port: number): void;
+  stop(): void;
+}
+
+export interface Attempt {
+  readonly at: number;
+  request: string;
+}
+
+export async function startLine(target: number): Promise<Line> {
+  let aimed = target;
+  let stalled = false;
+  let refusing = false;
+  const pairs = new Set<readonly [Socket, Socket]>();
+  const attempts: Attempt[] = [];
+  const server = createServer((near) => {
+    const attempt: Attempt = { at: performance.now(), request: "" };
+    attempts.push(attempt);
+    const far = connect(aimed, "127.0.0.1");
+    const pair = [near, far] as const;
+    pairs.add(pair);
+    const end = () => {
+      pairs.delete(pair);
+      near.destroy();
+      far.destroy();
+    };
+    near.on("data", (data: Buffer) => {
+      if (attempt.request === "") {
+        attempt.request = data.toString("latin1").split("\r\n")[0] ?? "";
+        if (refusing && /\r\nupgrade: *websocket/i.test(data.toString("latin1"))) return end();
+      }
+      far.write(data);
+    });
+    far.on("data", (data: Buffer) => near.write(data));
+    for (const socket of pair) {
+      socket.on("error", end);
+      socket.on("close", end);
+      if (stalled) socket.pause();
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const each = (act: (socket: Socket) => void) => {
+    for (const pair of pairs) for (const socket of pair) act(socket);
+  };
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    attempts,
+    stall: () => {
+      stalled = true;
+      each((socket) => socket.pause());
+    },
+    resume: () => {
+      stalled = false;
+      each((socket) => socket.resume());
+    },
+    cut: () => each((socket) => socket.destroy()),
+    refuseUpgrades: (yes) => {
+      refusing = yes;
+    },
+    aim: (to) => {
+      aimed = to;
+    },
+    stop: () => {
+      each((socket) => socket.destroy());
+      server.close();
+    },
+  };
+}

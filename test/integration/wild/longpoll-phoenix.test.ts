@@ -1,0 +1,172 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { eventually } from "../phoenix-client.ts";
+import { BUSES, startWorld, type World } from "../world.ts";
+import { type Gate, startGate } from "./gate.ts";
+import { type Guest, invite, present, silentGaps } from "./guest.ts";
+import { startLine } from "./line.ts";
+import { metric } from "./poller.ts";
+
+for (const bus of BUSES) {
+  describe.concurrent(`phoenix.js that polls, on ${bus}`, () => {
+    let world: World;
+    const guests: Guest[] = [];
+    beforeAll(async () => {
+      world = await startWorld(bus, {
+        toml: `presence_window = "10ms"\n[limits]\nframes_per_second = 1000\n`,
+      });
+    });
+    afterAll(async () => {
+      for (const guest of guests) guest.leave();
+      await world.stop();
+    });
+
+    const polls = (url: string, options = {}): Guest => {
+      const guest = invite(url, "longpoll", options);
+      guests.push(guest);
+      return guest;
+    };
+
+    test(`joins, pushes, hears, sees who is there, and leaves`, async () => {
+      const topic = "whole";
+      const heard = await world.backend.listen(`from:${topic}:*`);
+      const one = polls(world.channel.url).room(topic, {
+        token: world.token(topic, { id: "one" }),
+      });
+      const two = polls(world.channel.url).room(topic, {
+        token: world.token(topic, { id: "two" }),
+      });
+      expect(await Promise.all([one, two].map((each) => each.events.next()))).toEqual(["ok", "ok"]);
+      await eventually(() => Object.keys(present(one)).length === 2, "both present");
+      expect(await one.push("said", { a: [1, "é"] })).toBe("ok");
+      const said = await heard.until(({ name }) => name.endsWith(":said"));
+      expect(said.payload.toString()).toBe('{"a":[1,"é"]}');
+      for (let i = 0; i < 300; i++) void world.backend.publish(`to:${topic}:n`, `{"i":${i}}`);
+      for (const each of [one, two]) {
+        for (let i = 0; i < 300; i++) expect(await each.messages.next()).toEqual({ i });
+      }
+      two.channel.leave();
+      await eventually(() => Object.keys(present(one)).join() === "one", "one alone");
+      expect(await two.events.until((event) => event === "closed")).toBe("closed");
+    });
+
+    test(`sends its whole backlog of 250 pushes when it connects, in order`, async () => {
+      const topic = "backlog";
+      const heard = await world.backend.listen(`from:${topic}:n`);
+      const gate = startGate("http://127.0.0.1:1");
+      const guest = polls(gate.url);
+      const room = guest.room(topic, { token: world.token(topic) });
+      // Pushes of a channel that is joining are kept; it joins when the server is there at last.
+      const pushed = Array.from({ length: 250 }, (_, i) => room.push("n", { i }, 20_000));
+      await guest.events.until((event) => event.startsWith("close"));
+      gate.aim(world.channel.url);
+      expect(new Set(await Promise.all(pushed))).toEqual(new Set(["ok"]));
+      for (let i = 0; i < 250; i++) expect((await heard.next()).payload.toString()).toBe(`{"i":${i}}`);
+      await gate.stop();
+    });
+
+    test("pushes bytes", async () => {
+      const heard = await world.backend.listen("from:bytes:raw");
+      const room = polls(world.channel.url).room("bytes", { token: world.token("bytes") });
+      await room.events.next();
+      const bytes = Uint8Array.from({ length: 100_000 }, (_, i) => i & 255);
+      expect(await room.push("raw", bytes.buffer)).toBe("ok");
+      expect((await heard.next()).payload.equals(Buffer.from(bytes))).toBe(true);
+    });
+
+    test("joins with a token of its params, and with authToken", async () => {
+      const token = world.token("own");
+      for (const options of [
+        { params: { token } },
+        { params: () => ({ userToken: token }) },
+        { authToken: () => token },
+      ]) {
+        const room = polls(world.channel.url, options).room("own");
+        expect(await room.events.next()).toBe("ok");
+        expect(await room.push("hello", {})).toBe("ok");
+      }
+    });
+
+    const failures: Readonly<Record<string, () => Response>> = {
+      429: () => new Response("<h1>Too Many Requests</h1>", { status: 429 }),
+      500: () => new Response("Internal Server Error", { status: 500 }),
+      "502 with a page": () => new Response("<h1>Bad Gateway</h1>", { status: 502 }),
+      "413 with nothing": () => new Response(null, { status: 413 }),
+      "our own 500": () => Response.json({ status: 500 }),
+      "our own 410": () => Response.json({ status: 410, token: "x", messages: [] }),
+    };
+    for (const [what, answer] of Object.entries(failures)) {
+      for (const [method, nth] of [
+        ["GET", 1],
+        ["GET", 2],
+        ["GET", 3],
+        ["POST", 1],
+        ["POST", 2],
+      ] as const) {
+        test(`survives ${what} to ${method} number ${nth}`, async () => {
+          const topic = `once:${what}:${method}:${nth}`;
+          const gate: Gate = startGate(world.channel.url);
+          gate.fail(method, nth, answer);
+          const guest = polls(gate.url, { rejoinAfterMs: () => 20 });
+          const room = guest.room(topic, { token: world.token(topic) });
+          await room.events.until((event) => event === "ok");
+          // Whatever was lost on the way, phoenix.js was told, joined again, and is heard in the end.
+          await eventually(async () => (await room.push("hello", {}, 1000)) === "ok", "a push that arrives");
+          await world.backend.publish(`to:${topic}:n`, "1");
+          await eventually(async () => {
+            await world.backend.publish(`to:${topic}:n`, "1");
+            return room.messages.all.length > 0;
+          }, "a broadcast that arrives");
+          expect(gate.requests.length).toBeLessThan(60);
+          guest.leave();
+          await gate.stop();
+        });
+      }
+    }
+
+    test("connections that break off again and again cost no message of which the page is not told", async () => {
+      const line = await startLine(world.channel.port);
+      const guest = polls(line.url, { rejoinAfterMs: () => 20 });
+      const room = guest.room("broken", { token: world.token("broken") });
+      await room.events.until((event) => event === "ok");
+      let n = 0;
+      for (let cuts = 0; cuts < 25; cuts++) {
+        for (let i = 0; i < 8; i++) {
+          await world.backend.publish("to:broken:n", `${++n}`);
+          await Bun.sleep(2);
+        }
+        line.cut();
+      }
+      await eventually(async () => {
+        await world.backend.publish("to:broken:n", `${++n}`);
+        return room.messages.all.at(-1) === n - 1;
+      }, "the last message");
+      expect(silentGaps(room.story)).toEqual([]);
+      expect(room.messages.all.length).toBeGreaterThan(50);
+      line.stop();
+    });
+
+    test("too many that come at once from one address are told before they are open, and come in as fast as they may", async () => {
+      const strict = await startWorld(bus, {
+        toml: `trusted_proxies = ["127.0.0.1"]\n[limits]\nconnects_per_second_per_ip = 2\n`,
+      });
+      const gate = startGate(strict.channel.url, { "x-forwarded-for": "192.0.2.77" });
+      try {
+        const start = performance.now();
+        const rooms = Array.from({ length: 24 }, () =>
+          polls(gate.url).room("rush", { token: strict.token("rush") }),
+        );
+        for (const room of rooms) await room.events.until((event) => event === "ok", "its join", 15_000);
+        expect(performance.now() - start).toBeLessThan(12_000);
+        // 20 come in at once, 4 have to wait a little: with phoenix.js' back-off, not in a loop without one.
+        const begun = gate.requests.filter(({ token, method }) => method === "GET" && !token).length;
+        expect(begun).toBeLessThan(24 + 4 * 15);
+        expect(await metric(strict.channel.url, 'channel_refused_total{reason="http_429"}')).toBeGreaterThan(
+          3,
+        );
+      } finally {
+        await strict.stop();
+        await gate.stop();
+      }
+    }, 20_000);
+  });
+}
