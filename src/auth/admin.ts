@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { Config } from "../config.ts";
+import type { ApiKey, Config } from "../config.ts";
 import { deriveKey, sameSecret } from "./keys.ts";
 import { isSameOrigin } from "./same-origin.ts";
 import { SESSION_MS, type Session, Sessions } from "./session.ts";
@@ -28,6 +28,14 @@ export interface SignedIn {
   readonly cookie: string;
 }
 
+/** Who an answer is for: the administrator, or a backend with a key of less than that. */
+export type Caller = { readonly kind: "administrator" } | { readonly kind: "key"; readonly key: ApiKey };
+
+export interface Identified {
+  readonly ok: true;
+  readonly caller: Caller;
+}
+
 /** The administrator's secret and all that opens with it. */
 export interface Admin {
   /** The code of the sign-in link for the start-up message; `null` where the operator has a secret of their own. */
@@ -37,6 +45,8 @@ export interface Admin {
    * that changes something must come from the same origin.
    */
   check(request: Request, asker: Asker): { readonly ok: true } | AdminRefusal;
+  /** As `check`, and takes the keys of `[[api_keys]]` too: what one of them may do is for whoever asks to look at. */
+  identify(request: Request, asker: Asker): Identified | AdminRefusal;
   /** What an upgrade may do by the cookie that it brings, as a token would say it; `null` without a good one. */
   upgradeClaims(request: Request): Claims | null;
   /** Begins a session for whoever has the secret. */
@@ -58,6 +68,17 @@ const NOT_SIGNED_IN: AdminRefusal = {
   sentence: "This needs the administrator: sign in, or send the admin secret as Bearer.",
 };
 const WRONG_SECRET: AdminRefusal = { ok: false, status: 401, sentence: "That is not the admin secret." };
+const WRONG_KEY: AdminRefusal = {
+  ok: false,
+  status: 401,
+  sentence: "That is neither the admin secret nor an API key.",
+};
+const KEY_ONLY: AdminRefusal = {
+  ok: false,
+  status: 403,
+  sentence: "This needs the administrator: an API key is not enough.",
+};
+const ADMINISTRATOR_CALLS: Identified = { ok: true, caller: { kind: "administrator" } };
 const WRONG_CODE: AdminRefusal = {
   ok: false,
   status: 401,
@@ -107,14 +128,36 @@ export function createAdmin(config: Config, now: () => number = Date.now, monoto
     return null;
   };
 
+  /** All keys are compared, whichever is right: the time tells nothing. */
+  const keyOf = (given: string): ApiKey | null => {
+    let found: ApiKey | null = null;
+    for (const key of config.apiKeys) if (sameSecret(given, key.key)) found = key;
+    return found;
+  };
+
+  const byBearer = (bearer: string, asker: Asker): Identified | AdminRefusal => {
+    const key = keyOf(bearer);
+    const right = key === null ? config.adminSecret : bearer;
+    const refusal = guess(bearer, right, asker, config.apiKeys.length === 0 ? WRONG_SECRET : WRONG_KEY);
+    if (refusal !== null) return refusal;
+    return key === null ? ADMINISTRATOR_CALLS : { ok: true, caller: { kind: "key", key } };
+  };
+
+  const identify = (request: Request, asker: Asker): Identified | AdminRefusal => {
+    const bearer = bearerOf(request.headers);
+    if (bearer !== null) return byBearer(bearer, asker);
+    if (sessionOf(request.headers) === null) return NOT_SIGNED_IN;
+    const harmless = request.method === "GET" || request.method === "HEAD";
+    return harmless || isSameOrigin(request.headers, config.publicUrl) ? ADMINISTRATOR_CALLS : FOREIGN;
+  };
+
   return {
     signInCode,
+    identify,
     check(request, asker) {
-      const bearer = bearerOf(request.headers);
-      if (bearer !== null) return guess(bearer, config.adminSecret, asker, WRONG_SECRET) ?? { ok: true };
-      if (sessionOf(request.headers) === null) return NOT_SIGNED_IN;
-      const harmless = request.method === "GET" || request.method === "HEAD";
-      return harmless || isSameOrigin(request.headers, config.publicUrl) ? { ok: true } : FOREIGN;
+      const found = identify(request, asker);
+      if (!found.ok) return found;
+      return found.caller.kind === "key" ? KEY_ONLY : { ok: true };
     },
     upgradeClaims({ headers }) {
       const session = isSameOrigin(headers, config.publicUrl) ? sessionOf(headers) : null;

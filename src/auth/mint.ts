@@ -1,12 +1,15 @@
 import { SignJWT } from "jose";
 import type { Config } from "../config.ts";
 import { deriveKey } from "./keys.ts";
+import type { Abilities } from "./verdict.ts";
 
 /** What a token is to say: one channel, as Tangram's tokens do, or a list of them. */
 export interface Grant {
   /** The user. */
   readonly id: string;
   readonly channels: { readonly channel: string } | { readonly channels: readonly string[] };
+  /** What its holder may do (http.md, Tokens); everything when absent. */
+  readonly can?: readonly (keyof Abilities)[];
   /** How long it is good; `jwt_expiration_secs` when absent. */
   readonly expiresInSecs?: number;
 }
@@ -24,8 +27,8 @@ export function createMint(config: Config, now: () => number = Date.now): Mint {
   const encoder = new TextEncoder();
   const ordinary = encoder.encode(config.jwtSecret);
   const administrative = deriveKey(config.adminSecret, "token");
-  return async ({ id, channels, expiresInSecs = config.jwtExpirationSecs }) => {
-    const token = new SignJWT({ id, ...channels })
+  return async ({ id, channels, can, expiresInSecs = config.jwtExpirationSecs }) => {
+    const token = new SignJWT({ id, ...channels, ...(can === undefined ? {} : { can }) })
       .setProtectedHeader({ typ: "JWT", alg: "HS256" })
       .setExpirationTime(Math.floor(now() / 1000) + expiresInSecs);
     if (config.jwtIssuer !== null) token.setIssuer(config.jwtIssuer);

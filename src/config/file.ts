@@ -4,7 +4,7 @@ import { parse, TomlDate, TomlError } from "smol-toml";
 import { hint } from "./nearest.ts";
 import { quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
-import { CHANNEL, fullKey, SECTIONS, snake } from "./settings.ts";
+import { API_KEY, CHANNEL, fullKey, SECTIONS, snake } from "./settings.ts";
 
 /** A value of the file, and the key as it stands there (`channel.port` in a tangram.toml is `port` here). */
 export interface Written {
@@ -22,6 +22,8 @@ export interface ConfigFile {
   readonly values: ReadonlyMap<string, Written>;
   /** `[channels."<pattern>"]`, in the order of the file. */
   readonly channels: readonly { readonly pattern: string; readonly values: ReadonlyMap<string, Written> }[];
+  /** `[[api_keys]]`, in the order of the file. */
+  readonly apiKeys: readonly ReadonlyMap<string, Written>[];
 }
 
 /**
@@ -83,7 +85,8 @@ function take(name: string, path: string, text: string): ConfigFile {
   if (group !== undefined && !isGroup(group))
     throw new Refusal(2, `${place}: channel must be a section: [channel]`);
   if (group !== undefined) found.collect(group);
-  return { name, folder: dirname(path), tangram, values: found.values, channels: found.channels };
+  const { values, channels, apiKeys } = found;
+  return { name, folder: dirname(path), tangram, values, channels, apiKeys };
 }
 
 const KNOWN = new Map(
@@ -92,10 +95,12 @@ const KNOWN = new Map(
   ),
 );
 const KNOWN_OF_CHANNEL = Object.keys(CHANNEL).map(snake);
+const KNOWN_OF_API_KEY = Object.keys(API_KEY).map(snake);
 
 class Found {
   readonly values = new Map<string, Written>();
   readonly channels: { pattern: string; values: Map<string, Written> }[] = [];
+  readonly apiKeys: Map<string, Written>[] = [];
   readonly #place: string;
   readonly #prefix: string;
 
@@ -108,8 +113,9 @@ class Found {
     for (const [key, value] of Object.entries(group)) {
       if (KNOWN.get(key) === "") this.values.set(key, { value, label: this.#prefix + key });
       else if (key === "channels") this.#patterns(value);
+      else if (key === "api_keys") this.#keys(value);
       else if (key !== "" && Object.hasOwn(SECTIONS, key)) this.#section(key, value);
-      else throw this.#unknown(key, key, [...KNOWN.keys(), "channels"]);
+      else throw this.#unknown(key, key, [...KNOWN.keys(), "channels", "api_keys"]);
     }
   }
 
@@ -137,6 +143,21 @@ class Found {
         values.set(name, { value: written, label: this.#prefix + key });
       }
       this.channels.push({ pattern, values });
+    }
+  }
+
+  #keys(value: unknown): void {
+    const place = `${this.#place}: ${this.#prefix}api_keys`;
+    if (!Array.isArray(value)) throw new Refusal(2, `${place} must be a list of sections: [[api_keys]]`);
+    for (const [index, inner] of value.entries()) {
+      if (!isGroup(inner)) throw new Refusal(2, `${place} must be a list of sections: [[api_keys]]`);
+      const values = new Map<string, Written>();
+      for (const [name, written] of Object.entries(inner)) {
+        const key = `api_keys[${index}].${name}`;
+        if (!KNOWN_OF_API_KEY.includes(name)) throw this.#unknown(key, name, KNOWN_OF_API_KEY);
+        values.set(name, { value: written, label: this.#prefix + key });
+      }
+      this.apiKeys.push(values);
     }
   }
 

@@ -149,14 +149,19 @@ export function textOrPath(expects: string): Kind<string> {
   };
 }
 
+/** Text that nobody guesses. */
+export function secretText(min: number): Kind<string> {
+  return text(`a text of at least ${min} characters`, (value) => (value.length < min ? undefined : value));
+}
+
 /** A list: an array of TOML, or, in a flag or variable, items between commas. */
-export function list(item: Kind<string>, expects: string): Kind<readonly string[]> {
+export function list<T extends string>(item: Kind<T>, expects: string): Kind<readonly T[]> {
   return {
     expects,
     parse(value) {
       const items = typeof value === "string" ? value.split(",").map((one) => one.trim()) : value;
       if (!Array.isArray(items)) return undefined;
-      const parsed: string[] = [];
+      const parsed: T[] = [];
       for (const one of items) {
         const good = item.parse(one);
         if (good === undefined) return undefined;

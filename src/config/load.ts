@@ -41,6 +41,7 @@ function load(input: LoadInput): Loaded {
     limits: reader.table("limits", LIMITS),
     channels: reader.channels(),
     channelstream: reader.table("channelstream", CHANNELSTREAM),
+    apiKeys: reader.apiKeys(),
   };
   checkBuffers(reader, config);
   refuseKnownSecrets(reader, config);

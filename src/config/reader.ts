@@ -4,8 +4,17 @@ import type { ConfigFile, Written } from "./file.ts";
 import type { Printed } from "./kinds.ts";
 import { inQuotes, quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
-import { CHANNEL, flagName, fullKey, type Setting, snake, type Table, variable } from "./settings.ts";
-import type { ChannelSettings, LoadInput, Origin } from "./shape.ts";
+import {
+  API_KEY,
+  CHANNEL,
+  flagName,
+  fullKey,
+  type Setting,
+  snake,
+  type Table,
+  variable,
+} from "./settings.ts";
+import type { ApiKey, ChannelSettings, LoadInput, Origin } from "./shape.ts";
 
 /** Finds the winning value of each key, and remembers where it came from. */
 export class Reader {
@@ -52,6 +61,27 @@ export class Reader {
           : this.#fromFile(key, CHANNEL[name], value);
       });
       return { pattern, ...settings };
+    });
+  }
+
+  apiKeys(): ApiKey[] {
+    const seen = new Set<string>();
+    return (this.#file?.apiKeys ?? []).map((values, index) => {
+      const place = `api_keys[${index}]`;
+      const apiKey = fill(API_KEY, (name) => {
+        const written = values.get(snake(name));
+        const key = `${place}.${snake(name)}`;
+        return written === undefined
+          ? this.#fromDefault(key, API_KEY[name])
+          : this.#fromFile(key, API_KEY[name], written);
+      });
+      const file = quoted(this.#file?.name ?? "");
+      if (apiKey.key === "") throw new Refusal(2, `${file}: ${place} needs a key`);
+      if (apiKey.can.length === 0)
+        throw new Refusal(2, `${file}: ${place}.can must be a list of "publish" and "read", not empty`);
+      if (seen.has(apiKey.key)) throw new Refusal(2, `${file}: ${place}.key stands there twice`);
+      seen.add(apiKey.key);
+      return apiKey;
     });
   }
 

@@ -13,13 +13,14 @@ import {
   originRule,
   redisAddress,
   seconds,
+  secretText,
   size,
   text,
   textOrPath,
   toggle,
   whole,
 } from "./kinds.ts";
-import type { ChannelSettings, ChannelstreamSettings, Config, Limits } from "./shape.ts";
+import type { ApiKey, ChannelSettings, ChannelstreamSettings, Config, Limits } from "./shape.ts";
 
 /**
  * One thing that can be set. Its name in the table is the one in `Config`; from it come the TOML key (`max_frame`), the
@@ -55,6 +56,7 @@ export type Top = Omit<
   | "limits"
   | "channels"
   | "channelstream"
+  | "apiKeys"
 > & {
   readonly jwtSecret: string | null;
   readonly adminSecret: string | null;
@@ -340,6 +342,26 @@ export const CHANNELSTREAM: Table<ChannelstreamSettings> = {
 /** What stands under `[channels."<pattern>"]`. */
 export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
   presence: { kind: toggle, default: true, doc: "Whether members are told who else is there." },
+};
+
+/** What stands under each `[[api_keys]]`. */
+export const API_KEY: Table<ApiKey> = {
+  key: {
+    kind: secretText(16),
+    default: "",
+    secret: "all",
+    doc: "What the backend sends as Bearer.",
+  },
+  can: {
+    kind: list(oneOf("publish", "read"), 'a list of "publish" and "read"'),
+    default: [],
+    doc: "Whether it may publish, and read what the API and /metrics tell.",
+  },
+  channels: {
+    kind: names,
+    default: ["*"],
+    doc: "The channels that it may do this with; a star at the end is a pattern.",
+  },
 };
 
 /** The tables inside the file, by the name of their section; the top level has none. */

@@ -93,6 +93,17 @@ export interface ChannelSettings {
   readonly presence: boolean;
 }
 
+/** What a backend may do with a key. */
+export type ApiAbility = "publish" | "read";
+
+/** `[[api_keys]]`: less than the admin secret, for backends that need less. */
+export interface ApiKey {
+  readonly key: string;
+  readonly can: readonly ApiAbility[];
+  /** Names and patterns (`room:*`). */
+  readonly channels: readonly string[];
+}
+
 /** Everything that can be set, checked and frozen. Sizes in bytes, durations in milliseconds unless the name says `Secs`. */
 export interface Config {
   /** A host name in lower case or an IP address in its shortest form, without brackets. */
@@ -144,4 +155,5 @@ export interface Config {
   readonly limits: Limits;
   readonly channels: readonly ChannelSettings[];
   readonly channelstream: ChannelstreamSettings;
+  readonly apiKeys: readonly ApiKey[];
 }

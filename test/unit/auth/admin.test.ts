@@ -266,3 +266,22 @@ describe("the same origin", () => {
     expect(same("http://hub.example", "127.0.0.1:2025", "https://hub.example/base")).toBe(false);
   });
 });
+
+describe("API keys", () => {
+  const apiKey = { key: "a key of a backend", can: ["publish"], channels: ["room:*"] } as const;
+
+  test("say who asks, open nothing that needs the administrator, and are no wrong guess", () => {
+    const admin = createAdmin(testConfig({ apiKeys: [apiKey] }));
+    const ask = (secret: string) => request({ authorization: `Bearer ${secret}` }, "POST");
+    for (let i = 0; i < 20; i++) {
+      expect(admin.identify(ask(apiKey.key), here)).toEqual({
+        ok: true,
+        caller: { kind: "key", key: apiKey },
+      });
+      expect(admin.check(ask(apiKey.key), here)).toMatchObject({ ok: false, status: 403 });
+    }
+    expect(admin.identify(ask(SECRET), here)).toEqual({ ok: true, caller: { kind: "administrator" } });
+    for (let i = 0; i < 10; i++) expect(admin.identify(ask("a guess"), here)).toMatchObject({ status: 401 });
+    expect(admin.identify(ask(apiKey.key), here)).toMatchObject({ status: 429 });
+  });
+});

@@ -68,6 +68,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
       maxUserState: 16 << 10,
       maxStored: 256 << 20,
     },
+    apiKeys: [],
     ...changes,
   };
 }

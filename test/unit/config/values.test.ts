@@ -155,6 +155,7 @@ describe("values", () => {
         maxUserState: 16 << 10,
         maxStored: 256 << 20,
       },
+      apiKeys: [],
     });
     expect(jwtSecret).toMatch(/^[\w-]{43}$/);
     expect(adminSecret).toMatch(/^[\w-]{43}$/);

@@ -1,0 +1,68 @@
+import type { Verdict, Verify } from "./verdict.ts";
+
+/** Users banned at once; one more is refused, so that memory stays bounded. */
+export const MAX_BANS = 10_000;
+
+const UNAUTHORIZED: Verdict = Object.freeze({ ok: false, reason: "unauthorized" });
+
+/** A user whose tokens are refused until then (Unix ms). */
+export interface Ban {
+  readonly user: string;
+  readonly until: number;
+}
+
+/** Users whose tokens are refused for a time, by this server and until it stops. */
+export class Bans {
+  readonly #until = new Map<string, number>();
+  readonly #now: () => number;
+
+  /** @param now unix time in ms */
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
+
+  /** Bans a user, or changes until when. `false` where there are too many already. */
+  add({ user, until }: Ban): boolean {
+    if (this.#until.size >= MAX_BANS && !this.#until.has(user)) {
+      this.#forgetPast();
+      if (this.#until.size >= MAX_BANS) return false;
+    }
+    this.#until.set(user, until);
+    return true;
+  }
+
+  /** Whether there was a ban to lift. */
+  lift(user: string): boolean {
+    return this.has(user) && this.#until.delete(user);
+  }
+
+  has(user: string): boolean {
+    if (this.#until.size === 0) return false;
+    const until = this.#until.get(user);
+    if (until === undefined) return false;
+    if (until > this.#now()) return true;
+    this.#until.delete(user);
+    return false;
+  }
+
+  /** Those in force, the one that ends first in front. */
+  all(): Ban[] {
+    this.#forgetPast();
+    return Array.from(this.#until, ([user, until]) => ({ user, until })).sort((a, b) => a.until - b.until);
+  }
+
+  #forgetPast(): void {
+    const now = this.#now();
+    for (const [user, until] of this.#until) if (until <= now) this.#until.delete(user);
+  }
+}
+
+/** Verifies as before, and refuses the tokens of banned users. */
+export function refusingBanned(verify: Verify, bans: Bans): Verify {
+  const look = (verdict: Verdict): Verdict =>
+    verdict.ok && bans.has(verdict.claims.user) ? UNAUTHORIZED : verdict;
+  return (token) => {
+    const verdict = verify(token);
+    return verdict instanceof Promise ? verdict.then(look) : look(verdict);
+  };
+}
