@@ -182,9 +182,9 @@ function health({ busState }: HttpDeps): Response {
 
 function ready({ busState, draining }: HttpDeps): Response {
   if (draining()) return refuse({ status: 503, sentence: "The server is shutting down." });
-  const { live, detail, kind } = busState();
+  const { live, detail, kind, gaps } = busState();
   if (!live) return refuse({ status: 503, sentence: `The bus is away: ${detail}.` });
-  return json({ status: "ready", bus: kind });
+  return json({ status: "ready", bus: kind, gaps });
 }
 
 /** For whoever is on this machine, as Prometheus' agents are; from elsewhere for the administrator. */

@@ -240,11 +240,10 @@ export class Hub implements BusListener {
     this.#deliver(channel, new Message(event, payload, room, false));
   }
 
-  changed(state: BusState): void {
+  changed({ live, detail, gaps }: BusState): void {
     this.#echoes.clear();
-    const { log } = this.#options;
-    if (state.live) log.info("bus is live", { detail: state.detail, gaps: state.gaps });
-    else log.warn("bus is away", { detail: state.detail, gaps: state.gaps });
+    // The bus itself tells the operator, once.
+    this.#options.log.debug(live ? "bus is live" : "bus is away", { detail, gaps });
   }
 
   #create(name: string): Channel {

@@ -63,7 +63,9 @@ describe("health", () => {
 
   test("is up while the bus is away, and ready is not, and says why", async () => {
     const { ask, bus } = testHttp();
-    expect((await ask("/ready")).status).toBe(200);
+    const ready = await ask("/ready");
+    expect(ready.status).toBe(200);
+    expect(await ready.json()).toEqual({ status: "ready", bus: "redis", gaps: 0 });
     bus.state = { live: false, detail: "cannot reach 127.0.0.1:6379: connection refused", gaps: 1, since: 0 };
     expect((await ask("/health")).status).toBe(200);
     const away = await ask("/ready");
