@@ -1,0 +1,83 @@
+"""Plays the jobs of an AWX controller: what AWX would tell its pages goes to Redis, and Channel brings it to them.
+
+    python3 controller.py                  jobs 41 and 42, again and again
+    python3 controller.py --pause 0.05 7   job 7, in a hurry
+"""
+
+import argparse
+import itertools
+import json
+import os
+import time
+
+import redis
+
+bus = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"))
+
+
+def emit_channel_notification(group, payload):
+    channel, event = group.split("-", 1)
+    bus.publish(f"to:{channel}:{event}", json.dumps(payload))
+
+
+TASKS = ["Gathering Facts", "install packages", "write configuration", "restart service", "wait for port"]
+HOSTS = ["web1", "web2", "db1"]
+
+
+def status(job, name):
+    return "jobs-status_changed", {
+        "group_name": "jobs",
+        "unified_job_id": job,
+        "type": "job",
+        "status": name,
+    }
+
+
+def run(job):
+    """The notifications of one run of a job, in their order: pairs of a group's dashed name and a payload."""
+    yield status(job, "pending")
+    yield status(job, "waiting")
+    yield status(job, "running")
+    counter = itertools.count(1)
+    for task in TASKS:
+        for host in HOSTS:
+            yield f"job_events-{job}", {
+                "group_name": "job_events",
+                "job": job,
+                "counter": next(counter),
+                "event": "runner_on_ok",
+                "task": task,
+                "host": host,
+                "stdout": f"{task}: ok [{host}] (job {job})",
+            }
+    yield "jobs-summary", {
+        "group_name": "jobs",
+        "unified_job_id": job,
+        "hosts": {host: {"ok": len(TASKS), "failed": 0} for host in HOSTS},
+    }
+    yield status(job, "successful")
+
+
+def again_and_again(job):
+    while True:
+        yield from run(job)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Plays the jobs of an AWX controller.")
+    parser.add_argument("jobs", nargs="*", type=int, default=[41, 42], help="ids of the jobs (41 42)")
+    parser.add_argument("--pause", type=float, default=0.5, help="seconds between two notifications (0.5)")
+    options = parser.parse_args()
+    running = [again_and_again(job) for job in options.jobs]
+    print(f"playing the jobs {options.jobs}; Ctrl-C ends them", flush=True)
+    while True:
+        for job in running:
+            emit_channel_notification(*next(job))
+        time.sleep(options.pause)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        pass
