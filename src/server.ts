@@ -75,7 +75,12 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const clientOf = createClientOf(config);
   const limiter = new ConnectLimiter(limits);
   const verify = createVerifier(config);
-  const publisher: Publisher = { publish: (topic, frame) => server.publish(topic, frame) };
+  const publisher: Publisher = {
+    publish(topic, frame) {
+      if (connections.watching) connections.expect(frame.length * server.subscriberCount(topic));
+      return server.publish(topic, frame);
+    },
+  };
   let draining = false;
   let closing = false;
   const busState = () => ({ kind: bus.kind, ...bus.state });

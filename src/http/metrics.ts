@@ -116,6 +116,7 @@ export function createMetrics({ hub, version, busState, loopDelay }: MetricsDeps
       for (const [protocol, count] of Object.entries(counts)) this.set({ protocol }, count);
     },
   });
+  gauge("channel_buffered_bytes", "Bytes that wait for clients to read.", () => hub.connections.buffered);
   gauge("channel_channels", "Channels that are open.", () => hub.channels.size);
   gauge("channel_bus_live", "1 while the bus is live.", () => (busState().live ? 1 : 0));
   gauge("process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss());

@@ -20,6 +20,9 @@ export class Connections {
   readonly #pinged = new WeakSet<Connection>();
   readonly #sweeper: Timer;
   #watch: Timer | null = null;
+  /** What waited at the last look, and at the most what was added since. */
+  #waiting = 0;
+  #added = 0;
 
   constructor(limits: ConnectionLimits) {
     this.#limits = limits;
@@ -51,9 +54,33 @@ export class Connections {
     this.#byId.delete(connection.id);
   }
 
+  /** Bytes that wait for clients to read, of all together. */
+  get buffered(): number {
+    let total = 0;
+    for (const connection of this.#byId.values()) total += connection.buffered();
+    return total;
+  }
+
+  /** Whether something waits because a client does not read. */
+  get watching(): boolean {
+    return this.#watch !== null;
+  }
+
   /** To be called whenever something waits because a client does not read; starts the watch over all buffers. */
   noticeBacklog(): void {
-    this.#watch ??= setInterval(() => this.#watchBuffers(), BUFFER_WATCH);
+    if (this.#watch !== null) return;
+    this.#watch = setInterval(() => this.#watchBuffers(), BUFFER_WATCH);
+    // What has just begun to wait nobody has counted: the next frame is a reason to look.
+    this.#added = Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * To be called while `watching`, before so many bytes (of all copies) are sent: looks at the buffers at once where
+   * they could be over their budget by now, since a fast backend fills them long before the next regular look.
+   */
+  expect(bytes: number): void {
+    if (this.#waiting + this.#added > this.#limits.maxBuffered) this.#watchBuffers();
+    this.#added += bytes;
   }
 
   stop(): void {
@@ -93,6 +120,8 @@ export class Connections {
       slow.push({ connection, bytes });
       total += bytes;
     }
+    this.#waiting = total;
+    this.#added = 0;
     if (slow.length === 0 && this.#watch !== null) {
       clearInterval(this.#watch);
       this.#watch = null;

@@ -218,8 +218,10 @@ export abstract class Client implements Connection {
 
   send(frame: string | Buffer): void {
     if (!this.open) return;
+    const { connections } = this.house;
+    if (connections.watching) connections.expect(frame.length);
     const sent = this.transmit(frame);
-    if (sent === -1) this.house.connections.noticeBacklog();
+    if (sent === -1) connections.noticeBacklog();
     else if (sent === 0) this.checkBacklog();
   }
 
