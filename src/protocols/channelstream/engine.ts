@@ -141,9 +141,8 @@ export class Engine {
     if (refused !== null) return refused;
     for (const [name, config] of configs) {
       const room = this.rooms.get(name);
-      if (room === undefined) continue;
-      room.config = config;
-      room.history.trim(this.#historySize(config));
+      // A history that has to be shorter now is shortened by the next message, as there.
+      if (room !== undefined) room.config = config;
     }
     return null;
   }
@@ -408,10 +407,6 @@ export class Engine {
     return new Frame(++this.#seq, uuid, content, audience, delivery);
   }
 
-  #historySize({ history_size }: ChannelConfig): number {
-    return Math.min(history_size, this.settings.maxHistory);
-  }
-
   /** The frames of this message that are kept where it was sent to. */
   #kept({ uuid, channel, pm_users }: DeleteBody): Set<Frame> {
     const found = new Set<Frame>();
@@ -435,8 +430,8 @@ export class Engine {
       return 0;
     }
     const { config } = room;
-    if (frame.uuid !== null && !no_history && config.store_history && this.#historySize(config) > 0) {
-      room.history.add(frame, this.#historySize(config));
+    if (frame.uuid !== null && !no_history && config.store_history) {
+      room.history.add(frame, Math.min(config.history_size, this.settings.maxHistory));
     }
     this.#tell(room, frame, !frame.restricted);
     return room.audience(frame);
