@@ -24,6 +24,8 @@ const GIVE_UP_AFTER = 13;
 const FIRST_TRY = 15;
 /** Ticks between two entries in the log about refused messages (1 minute). */
 const REFUSALS_EVERY = 300;
+/** How a Redis answers whom it does not know, or who may not do what we do. */
+const REFUSED = /^(WRONGPASS|NOAUTH|NOPERM|ERR AUTH|ERR invalid password)/;
 
 /**
  * The bus over a Redis server, a Sentinel or a cluster. Two connections, since one that subscribes must not wait behind
@@ -49,6 +51,8 @@ class RedisBus implements Bus {
   #usable = false;
   #state: BusState;
   #told = false;
+  /** Whether the log says that Redis does not let us in. */
+  #toldRefused = false;
   #ticker: Timer | null = null;
   #unwatch: (() => void) | null = null;
   #ticks = 0;
@@ -168,6 +172,7 @@ class RedisBus implements Bus {
         ...(this.#told ? { awayMs: away, gaps } : {}),
       });
       this.#told = false;
+      this.#toldRefused = false;
       this.#tried.resolve();
       this.#listener?.changed(this.#state);
       return;
@@ -179,12 +184,18 @@ class RedisBus implements Bus {
     } else {
       this.#state = { ...before, detail };
     }
+    const refused = REFUSED.test(reason);
     if (!this.#told) {
       this.#told = true;
+      this.#toldRefused = refused;
       const message = before.live
         ? "Redis lost, trying until it is back"
         : "no Redis yet, trying until it is there";
       this.#log.warn(message, { where: this.#shown, reason });
+    } else if (refused && !this.#toldRefused) {
+      // Waiting does not cure this: whoever reads only that the connection was closed would look elsewhere.
+      this.#toldRefused = true;
+      this.#log.warn("Redis does not let us in, trying until it does", { where: this.#shown, reason });
     }
     this.#tried.resolve();
     if (before.live) this.#listener?.changed(this.#state);

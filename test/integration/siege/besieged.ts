@@ -1,0 +1,156 @@
+import type Redis from "ioredis";
+import { readMetrics, total } from "../../soak/samples.ts";
+import { type ChannelProcess, type LogLine, startChannel } from "../channel-process.ts";
+import type { Inbox } from "../inbox.ts";
+import {
+  connectPhoenix,
+  eventually,
+  type Message,
+  mint,
+  type PhoenixClient,
+  type Reply,
+} from "../phoenix-client.ts";
+import { type RedisProcess, startRedis } from "../redis-process.ts";
+import { backendOn, type Heard, SECRET } from "../world.ts";
+
+export interface SiegeOptions {
+  readonly redisArgs?: readonly string[];
+  /** `redis_url`; without it the address of the Redis. */
+  readonly url?: (redis: RedisProcess) => string;
+  readonly args?: readonly string[];
+  readonly toml?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** The executable with a Redis that is to be ill-treated, a client in `room`, and a backend whose own line holds. */
+export interface Siege {
+  readonly redis: RedisProcess;
+  readonly channel: ChannelProcess;
+  readonly client: PhoenixClient;
+  /** Commands of an operator and messages of a backend. */
+  readonly control: Redis;
+  /** What backends hear of `room`. */
+  readonly heard: Inbox<Heard>;
+  readonly tally: Tally;
+  /** Publishes the next number to the room. */
+  publish(): Promise<void>;
+  /** Pushes the next number; its answer. */
+  push(): Promise<Reply>;
+  /** Waits until `/ready` says so; how long that took, in ms. */
+  untilReady(timeout?: number): Promise<number>;
+  untilAway(): Promise<void>;
+  gaps(): Promise<number>;
+  /** Kills the server's own connections to Redis, all or those of one name. */
+  killConnections(name?: "channel-hears" | "channel-speaks"): Promise<number>;
+  /** What an operator sees in the log: no debug. */
+  told(): readonly LogLine[];
+  /** Looks over everything that came: nothing twice, nothing out of order, answers true, nobody sent away. */
+  verify(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+interface Tally {
+  readonly published: { readonly serial: number; readonly heardBy: number | null }[];
+  readonly pushed: Map<number, "ok" | "backend unavailable">;
+}
+
+export async function besiege(options: SiegeOptions = {}): Promise<Siege> {
+  const redis = await startRedis(options.redisArgs ?? []);
+  const channel = await startChannel({
+    args: ["--redis-url", options.url?.(redis) ?? redis.url, "--jwt-secret", SECRET, ...(options.args ?? [])],
+    ...(options.toml === undefined ? {} : { toml: options.toml }),
+    ...(options.env === undefined ? {} : { env: options.env }),
+  }).catch(async (error: unknown) => {
+    await redis.stop();
+    throw error;
+  });
+  const backend = backendOn(redis.port);
+  const control = backend.redis;
+  const client = await connectPhoenix(channel.url);
+  const tally: Tally = { published: [], pushed: new Map() };
+  const untilReady = async (timeout = 10_000): Promise<number> => {
+    const start = performance.now();
+    await eventually(async () => (await ready(channel.url)) === 200, "/ready 200", timeout);
+    return performance.now() - start;
+  };
+  let serial = 0;
+  let mark = 0;
+  await untilReady();
+  const heard = await backend.listen("from:room:said");
+  await client.join("room", { token: mint({ id: "alice", channel: "room" }, SECRET) });
+
+  return {
+    redis,
+    channel,
+    client,
+    control,
+    heard,
+    tally,
+    untilReady,
+    publish: async () => {
+      const number = ++serial;
+      const heardBy = await control.publish("to:room:news", String(number)).catch(() => null);
+      tally.published.push({ serial: number, heardBy });
+    },
+    push: async () => {
+      const number = ++mark;
+      const said: Omit<Message, "ref"> = { topic: "room", event: "said", payload: `{"mark":${number}}` };
+      const reply = await client.ask(said);
+      const reason = JSON.stringify(reply.response);
+      if (reply.status !== "ok" && reason !== '{"reason":"backend unavailable"}') {
+        throw new Error(`a push was answered ${String(reply.status)} ${reason}`);
+      }
+      tally.pushed.set(number, reply.status === "ok" ? "ok" : "backend unavailable");
+      return reply;
+    },
+    untilAway: async () => {
+      await eventually(async () => (await ready(channel.url)) === 503, "/ready 503", 10_000);
+    },
+    gaps: async () => total(await readMetrics(channel.url), "channel_bus_gaps_total"),
+    killConnections: async (name) => {
+      const list = String(await control.client("LIST"));
+      const own = list.split("\n").filter((line) => line.includes(`name=${name ?? "channel-"}`));
+      for (const line of own) await control.client("KILL", "ID", Number(/^id=(\d+)/.exec(line)?.[1]));
+      return own.length;
+    },
+    told: () => channel.lines.filter(({ level }) => level !== "debug"),
+    verify: async () => {
+      await client.fence();
+      verify(client, heard, tally);
+    },
+    stop: async () => {
+      client.socket.cut();
+      backend.stop();
+      const code = await channel.stop();
+      await redis.stop();
+      if (code !== 0) throw new Error(`the server ended with ${code}:\n${channel.output().slice(-2000)}`);
+    },
+  };
+}
+
+async function ready(url: string): Promise<number> {
+  return (await fetch(`${url}/ready`)).status;
+}
+
+function verify(client: PhoenixClient, heard: Inbox<Heard>, { published, pushed }: Tally): void {
+  const frames = client.frames.all;
+  const ended = frames.filter((each) => each.event === "phx_close" || each.event === "phx_error");
+  if (client.socket.isClosed || ended.length > 0) throw new Error("the client was sent away");
+  const numbers = frames.filter((each) => each.event === "news").map((each) => Number(each.payload));
+  for (const [i, number] of numbers.entries()) {
+    if (i > 0 && number <= (numbers[i - 1] ?? 0)) throw new Error(`heard ${number} after ${numbers[i - 1]}`);
+  }
+  const got = new Set(numbers);
+  for (const { serial, heardBy } of published) {
+    if (heardBy === 1 && !got.has(serial))
+      throw new Error(`${serial} was given to the server and not to the client`);
+    if (heardBy === 0 && got.has(serial)) throw new Error(`${serial} went to nobody and was heard`);
+  }
+  const marks = heard.all.map(({ payload }) => Number(/\d+/.exec(payload.toString())?.[0]));
+  if (new Set(marks).size !== marks.length) throw new Error("a push arrived twice");
+  for (const [number, answer] of pushed) {
+    const arrived = marks.includes(number);
+    if (arrived !== (answer === "ok"))
+      throw new Error(`push ${number}: "${answer}", and arrived is ${arrived}`);
+  }
+}

@@ -1,0 +1,301 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { startChannel } from "../channel-process.ts";
+import { connectPhoenix, eventually, mint } from "../phoenix-client.ts";
+import { startRedis } from "../redis-process.ts";
+import { SECRET } from "../world.ts";
+import { besiege, type Siege, type SiegeOptions } from "./besieged.ts";
+
+/** Within this the subscription is back after Redis is (bridge.md), in ms, and what a busy machine adds. */
+const PROMISED = 2000;
+const BUSY = 500;
+
+const PASSWORD = "correct-horse-battery";
+
+const open: { stop(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const each of open.splice(0)) await each.stop();
+});
+
+async function siege(options?: SiegeOptions): Promise<Siege> {
+  const one = await besiege(options);
+  open.push(one);
+  return one;
+}
+
+/** Signed in as a user of Redis' access lists, whom an operator may change. */
+function siegeWithUser(): Promise<Siege> {
+  return siege({
+    redisArgs: ["--user", "channel", "on", `>${PASSWORD}`, "~*", "&*", "+@all"],
+    url: ({ port }) => `redis://channel:${PASSWORD}@127.0.0.1:${port}`,
+  });
+}
+
+describe("a Redis under a whole server", () => {
+  test("a hundred kills in a row: nobody is sent away, every answer is true, every gap is counted and told", async () => {
+    const kills = 100;
+    const { channel, killConnections, publish, push, untilReady, gaps, told, verify, client } = await siege();
+    let slowest = 0;
+    for (let i = 1; i <= kills; i++) {
+      await publish();
+      expect((await push()).status).toBe("ok");
+      // Both connections, or one of them.
+      const name = i % 3 === 0 ? undefined : i % 3 === 1 ? "channel-hears" : "channel-speaks";
+      expect(await killConnections(name)).toBe(name === undefined ? 2 : 1);
+      const killed = performance.now();
+      // In the gap itself.
+      await Promise.all([publish(), push()]);
+      await eventually(async () => (await gaps()) === i, `gap ${i} counted`);
+      await untilReady();
+      slowest = Math.max(slowest, performance.now() - killed);
+      await publish();
+      expect((await push()).status).toBe("ok");
+    }
+    await verify();
+    expect(slowest).toBeLessThan(PROMISED + BUSY);
+    expect(await (await fetch(`${channel.url}/ready`)).json()).toEqual({
+      status: "ready",
+      bus: "redis",
+      gaps: kills,
+    });
+    // At three in the morning: one line when it went, one when it came back, with how long and how often.
+    const lines = told().filter(({ message }) => message.includes("Redis"));
+    expect(lines.filter(({ level }) => level === "warn")).toHaveLength(kills);
+    expect(lines).toHaveLength(1 + 2 * kills);
+    expect(lines.at(-2)).toMatchObject({
+      message: "Redis lost, trying until it is back",
+      reason: expect.any(String),
+    });
+    expect(lines.at(-1)).toMatchObject({
+      message: "Redis connected",
+      awayMs: expect.any(Number),
+      gaps: kills,
+    });
+    expect(told()).not.toContainEqual(expect.objectContaining({ level: "error" }));
+    expect(client.frames.all.filter((each) => each.event === "presence_diff").length).toBeLessThan(3);
+  }, 120_000);
+
+  test("not there at the start: pages, sockets and presence work, pushes are refused, and it is said once", async () => {
+    const redis = await startRedis();
+    open.push(redis);
+    await redis.down();
+    const before = performance.now();
+    const channel = await startChannel({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
+    open.push({ stop: async () => void (await channel.stop()) });
+    expect(performance.now() - before).toBeLessThan(4000);
+    expect((await fetch(`${channel.url}/`)).status).toBe(200);
+    expect((await fetch(`${channel.url}/health`)).status).toBe(200);
+    const away = await fetch(`${channel.url}/ready`);
+    expect([away.status, await away.json()]).toEqual([
+      503,
+      { error: `The bus is away: cannot reach 127.0.0.1:${redis.port}: connection refused.` },
+    ]);
+    const client = await connectPhoenix(channel.url);
+    expect((await client.join("room", { token: token("room") })).status).toBe("ok");
+    await client.event("presence_state");
+    expect((await client.ask({ topic: "room", event: "said" })).response).toEqual({
+      reason: "backend unavailable",
+    });
+    await Bun.sleep(1500);
+    expect(channel.lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([
+      expect.objectContaining({
+        message: "no Redis yet, trying until it is there",
+        where: `127.0.0.1:${redis.port}`,
+        reason: "connection refused",
+      }),
+    ]);
+    await redis.restart();
+    const back = performance.now();
+    await eventually(async () => (await fetch(`${channel.url}/ready`)).status === 200, "ready");
+    expect(performance.now() - back).toBeLessThan(PROMISED + BUSY);
+    expect((await client.ask({ topic: "room", event: "said" })).status).toBe("ok");
+    // It was never there, so nothing was missed.
+    expect(await (await fetch(`${channel.url}/ready`)).json()).toMatchObject({ gaps: 0 });
+    client.socket.cut();
+  }, 30_000);
+
+  test("CLIENT PAUSE: a short one is waited out, a long one is an outage, and nothing arrives twice or late", async () => {
+    const { control, publish, push, untilReady, untilAway, gaps, verify } = await siege();
+    await control.client("PAUSE", 800);
+    const asked = performance.now();
+    expect((await push()).status).toBe("ok");
+    expect(performance.now() - asked).toBeGreaterThan(500);
+    expect(await gaps()).toBe(0);
+    await publish();
+
+    await control.client("PAUSE", 4500);
+    const paused = performance.now();
+    const waiting = push();
+    await untilAway();
+    // A command has 2 s to be answered, and what comes after is refused at once.
+    expect((await waiting).response).toEqual({ reason: "backend unavailable" });
+    expect(performance.now() - paused).toBeWithin(1500, 3500);
+    const refused = performance.now();
+    expect((await push()).response).toEqual({ reason: "backend unavailable" });
+    expect(performance.now() - refused).toBeLessThan(300);
+    await untilReady();
+    expect(performance.now() - paused).toBeLessThan(4500 + PROMISED + BUSY);
+    expect(await gaps()).toBe(1);
+    await publish();
+    expect((await push()).status).toBe("ok");
+    // A paused Redis reads what had arrived when it goes on, whoever has hung up: that push alone may be heard.
+    await forgetUnknown(verify);
+  }, 30_000);
+
+  test("frozen and thawed (SIGSTOP): an outage, and back", async () => {
+    const { redis, publish, push, untilReady, untilAway, gaps, verify } = await siege();
+    await publish();
+    redis.kill("SIGSTOP");
+    const waiting = push();
+    await untilAway();
+    expect((await waiting).status).toBe("error");
+    redis.kill("SIGCONT");
+    expect(await untilReady()).toBeLessThan(PROMISED + BUSY);
+    expect(await gaps()).toBe(1);
+    await publish();
+    expect((await push()).status).toBe("ok");
+    await forgetUnknown(verify);
+  }, 30_000);
+
+  test("DEBUG SLEEP: as an answer that takes long, then as an outage", async () => {
+    const { control, publish, push, untilReady, gaps, verify } = await siege({
+      redisArgs: ["--enable-debug-command", "yes"],
+    });
+    const nap = control.call("DEBUG", "SLEEP", "1");
+    expect((await push()).status).toBe("ok");
+    await nap;
+    expect(await gaps()).toBe(0);
+    const sleep = control.call("DEBUG", "SLEEP", "3.5");
+    expect((await push()).status).toBe("error");
+    await sleep;
+    expect(await untilReady()).toBeLessThan(PROMISED + BUSY);
+    expect(await gaps()).toBe(1);
+    await publish();
+    expect((await push()).status).toBe("ok");
+    await forgetUnknown(verify);
+  }, 30_000);
+
+  test("full (maxmemory, noeviction): Redis goes on passing messages, and so do we", async () => {
+    const { control, publish, push, gaps, verify } = await siege();
+    await control.config("SET", "maxmemory", "1");
+    await control.config("SET", "maxmemory-policy", "noeviction");
+    const full: unknown = await control.set("key", "value").catch((error: unknown) => String(error));
+    expect(String(full)).toContain("OOM");
+    await publish();
+    expect((await push()).status).toBe("ok");
+    await publish();
+    await verify();
+    expect(await gaps()).toBe(0);
+  });
+
+  test("a message that Redis refuses is refused to its sender, and the reason stands in the log", async () => {
+    const { control, push, gaps, told, verify, untilReady } = await siegeWithUser();
+    // What an ACL does to a running server: the connections stay, the command is refused.
+    await control.call("ACL", "SETUSER", "channel", "resetchannels", "&to:*");
+    expect((await push()).response).toEqual({ reason: "backend unavailable" });
+    expect((await push()).response).toEqual({ reason: "backend unavailable" });
+    const refusals = told().filter(({ message }) => message === "Redis refused a message");
+    expect(refusals).toEqual([expect.objectContaining({ reason: expect.stringContaining("NOPERM") })]);
+    await control.call("ACL", "SETUSER", "channel", "allchannels");
+    await untilReady();
+    expect((await push()).status).toBe("ok");
+    await verify();
+    expect(await gaps()).toBe(0);
+  });
+
+  test("made a read-only replica by a failover: it still passes messages, and so do we", async () => {
+    const other = await startRedis(["--repl-diskless-sync-delay", "0"]);
+    open.push(other);
+    const { control, publish, push, verify, untilReady } = await siege();
+    await control.replicaof("127.0.0.1", other.port);
+    await eventually(
+      async () => (await control.info("replication")).includes("master_link_status:up"),
+      "a replica",
+      10_000,
+    );
+    const refused: unknown = await control.set("key", "value").catch((error: unknown) => String(error));
+    expect(String(refused)).toContain("READONLY");
+    await untilReady();
+    await publish();
+    expect((await push()).status).toBe("ok");
+    // Its new master gone as well.
+    await other.down();
+    await publish();
+    expect((await push()).status).toBe("ok");
+    await verify();
+  }, 30_000);
+
+  test("a password that changes while we run: the log says why, nothing shows it, and the right one works again", async () => {
+    const { control, killConnections, publish, push, untilReady, untilAway, told, channel, gaps, verify } =
+      await siegeWithUser();
+    await publish();
+    await control.call("ACL", "SETUSER", "channel", "resetpass", ">another");
+    // Redis lets connections stay that signed in before; the next ones are refused.
+    await killConnections();
+    await untilAway();
+    const where = { where: expect.any(String), reason: expect.stringContaining("WRONGPASS") };
+    await channel.log.until(({ message }) => message.startsWith("Redis does not let us in"));
+    const { error } = Object(await (await fetch(`${channel.url}/ready`)).json());
+    expect(error).toContain("WRONGPASS");
+    expect((await push()).status).toBe("error");
+    // Several tries later both still stand there once.
+    await Bun.sleep(1000);
+    expect(told().filter(({ level }) => level === "warn")).toEqual([
+      expect.objectContaining({ message: "Redis lost, trying until it is back" }),
+      expect.objectContaining({ message: "Redis does not let us in, trying until it does", ...where }),
+    ]);
+    await control.call("ACL", "SETUSER", "channel", "resetpass", `>${PASSWORD}`);
+    expect(await untilReady()).toBeLessThan(PROMISED + BUSY);
+    expect(await gaps()).toBe(1);
+    await publish();
+    expect((await push()).status).toBe("ok");
+    expect(channel.output()).not.toContain(PASSWORD);
+    await verify();
+  }, 30_000);
+
+  test("our subscription is killed for its output buffer: an outage like any other", async () => {
+    const { control, channel, publish, push, untilReady, gaps, told, verify } = await siege({
+      redisArgs: ["--client-output-buffer-limit", "pubsub 256kb 0 0"],
+    });
+    await publish();
+    // While we do not read, as a server that is short of processor time.
+    channel.kill("SIGSTOP");
+    const filler = Buffer.alloc(1 << 20, "x");
+    let taken = 1;
+    for (let i = 0; i < 40 && taken > 0; i++) taken = await control.publish("to:elsewhere:filler", filler);
+    expect(taken).toBe(0);
+    channel.kill("SIGCONT");
+    await eventually(async () => (await gaps()) === 1, "the gap");
+    expect(await untilReady()).toBeLessThan(PROMISED + BUSY);
+    expect(told().at(-1)).toMatchObject({ message: "Redis connected", gaps: 1 });
+    await publish();
+    expect((await push()).status).toBe("ok");
+    await verify();
+  }, 30_000);
+
+  test("lost and restarted, again and again, at the worst moments", async () => {
+    const { redis, publish, push, untilReady, untilAway, gaps, verify } = await siege();
+    for (let i = 1; i <= 5; i++) {
+      await publish();
+      const pushing = push();
+      await redis.down();
+      await pushing;
+      await untilAway();
+      expect((await push()).status).toBe("error");
+      await redis.restart();
+      expect(await untilReady()).toBeLessThan(PROMISED + BUSY);
+      expect(await gaps()).toBe(i);
+    }
+    await forgetUnknown(verify);
+  }, 60_000);
+});
+
+/** What was under way when a Redis was lost: it may have taken it and not said so. Everything else must hold. */
+async function forgetUnknown(verify: () => Promise<void>): Promise<void> {
+  await verify().catch((error: unknown) => {
+    if (!/push \d+: "backend unavailable", and arrived is true/.test(String(error))) throw error;
+  });
+}
+
+function token(channel: string): string {
+  return mint({ id: "alice", channel }, SECRET);
+}
