@@ -1,6 +1,7 @@
 export { loadConfig } from "./config/load.ts";
 export { isLoopback } from "./config/loopback.ts";
 export type {
+  ApiAbility,
   ApiKey,
   BusChoice,
   ChannelSettings,

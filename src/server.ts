@@ -1,15 +1,22 @@
 import type { Server } from "bun";
 import { createAdmin } from "./auth/admin.ts";
+import { Bans, refusingBanned } from "./auth/bans.ts";
 import { nameCovers } from "./auth/claims.ts";
 import { createMint } from "./auth/mint.ts";
 import { isSameOrigin } from "./auth/same-origin.ts";
+import { sign } from "./auth/signature.ts";
 import { createVerifier } from "./auth/token.ts";
 import { openBus } from "./bus/open.ts";
 import type { Config } from "./config.ts";
 import { checkHost, checkOrigin, corsHeaders, preflightHeaders, type Refusal } from "./http/admission.ts";
+import type { ChannelstreamApi } from "./http/api/channelstream.ts";
+import { CHANNELSTREAM_PATHS } from "./http/api/channelstream-paths.ts";
+import { History } from "./http/api/history.ts";
+import { takeSnapshot } from "./http/api/stats.ts";
 import { readText } from "./http/body.ts";
 import { type Client, createClientOf } from "./http/client.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
+import { LoopDelay } from "./http/loop-delay.ts";
 import { createMetrics } from "./http/metrics.ts";
 import { createHttp } from "./http/routes.ts";
 import type { ChannelRules } from "./hub/channel.ts";
@@ -74,7 +81,8 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const admin = createAdmin(config);
   const clientOf = createClientOf(config);
   const limiter = new ConnectLimiter(limits);
-  const verify = createVerifier(config);
+  const bans = new Bans();
+  const verify = refusingBanned(createVerifier(config), bans);
   const publisher: Publisher = {
     publish(topic, frame) {
       if (connections.watching) connections.expect(frame.length * server.subscriberCount(topic));
@@ -84,17 +92,10 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   let draining = false;
   let closing = false;
   const busState = () => ({ kind: bus.kind, ...bus.state });
-  let late = 0;
-  const registry = createMetrics({
-    hub,
-    version: VERSION,
-    busState,
-    loopDelay() {
-      const most = late;
-      late = 0;
-      return most;
-    },
-  });
+  const loopDelay = new LoopDelay();
+  const registry = createMetrics({ hub, version: VERSION, busState, loopDelay: loopDelay.reader() });
+  const lately = loopDelay.reader();
+  const history = new History(() => takeSnapshot(hub, busState, lately()));
   const http = createHttp({
     config,
     log,
@@ -102,6 +103,11 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     mint: createMint(config),
     verify,
     registry,
+    hub,
+    bus,
+    bans,
+    history,
+    channelstream: channelstreamApi(),
     busState,
     draining: () => draining,
   });
@@ -161,6 +167,12 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       },
       places: { take: (client) => limiter.admit(client), release: (client) => limiter.release(client) },
     });
+  }
+
+  function channelstreamApi(): ChannelstreamApi | null {
+    const { secret } = config.channelstream;
+    if (secret === null) return null;
+    return { paths: CHANNELSTREAM_PATHS, sign: () => sign("explorer", secret, Date.now()) };
   }
 
   function rulesFor(channel: string): ChannelRules {
@@ -297,7 +309,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   let tickDue = performance.now() + TICK;
   const ticker = setInterval(() => {
     const now = performance.now();
-    late = Math.max(late, now - tickDue);
+    loopDelay.note(now - tickDue);
     tickDue = now + TICK;
     hub.tick();
     house.tick();
@@ -321,6 +333,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       await Bun.sleep(BATCH_PAUSE);
     }
     clearInterval(ticker);
+    history.stop();
     connections.stop();
     hub.stop();
     await bus.stop();
@@ -331,6 +344,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     await hub.start();
   } catch (error) {
     clearInterval(ticker);
+    history.stop();
     connections.stop();
     hub.stop();
     await server.stop(true);

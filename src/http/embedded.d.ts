@@ -3,6 +3,16 @@ declare module "*.css" {
   export default text;
 }
 
+declare module "*/swagger-ui-bundle.js" {
+  const text: string;
+  export default text;
+}
+
+declare module "*/swagger-ui-dist/LICENSE" {
+  const text: string;
+  export default text;
+}
+
 declare module "*/phoenix.min.js" {
   const text: string;
   export default text;

@@ -4,7 +4,7 @@ import type { Asset } from "./assets.ts";
 export function serveAsset(asset: Asset, request: Request): Response {
   const headers: Record<string, string> = { etag: asset.tag, "cache-control": "no-cache" };
   if (asset.type.startsWith("text/html"))
-    headers["content-security-policy"] = contentSecurity(request.headers);
+    headers["content-security-policy"] = contentSecurity(request.headers, asset.plainMarkup ?? false);
   if (request.headers.get("if-none-match") === asset.tag) return new Response(null, { status: 304, headers });
   return new Response(asset.text, { headers: { ...headers, "content-type": asset.type } });
 }
@@ -13,7 +13,7 @@ export function serveAsset(asset: Asset, request: Request): Response {
  * What our pages may do: nothing but their own script, style and socket, and no text as markup. The socket's address
  * is spelled out since not every browser takes `'self'` for `ws:` too.
  */
-function contentSecurity(headers: Headers): string {
+function contentSecurity(headers: Headers, plainMarkup: boolean): string {
   const host = URL.parse(`http://${headers.get("host") ?? ""}`)?.host;
   const sockets = host === undefined ? "" : ` ws://${host} wss://${host}`;
   return [
@@ -25,6 +25,6 @@ function contentSecurity(headers: Headers): string {
     "form-action 'self'",
     "base-uri 'none'",
     "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",
+    ...(plainMarkup ? [] : ["require-trusted-types-for 'script'"]),
   ].join("; ");
 }

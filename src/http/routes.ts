@@ -1,48 +1,31 @@
 import type { Registry } from "prom-client";
 import type { Admin } from "../auth/admin.ts";
 import { isJsonObject, ownValue } from "../auth/hs256.ts";
-import type { Mint } from "../auth/mint.ts";
 import { isSameOrigin } from "../auth/same-origin.ts";
 import type { Verify } from "../auth/token.ts";
-import type { BusKind, BusState } from "../bus/bus.ts";
-import type { Config } from "../config.ts";
 import type { Log } from "../log.ts";
 import { checkOrigin, corsHeaders, preflightHeaders } from "./admission.ts";
 import { json, refuse } from "./answer.ts";
+import { type Api, createApi } from "./api/api.ts";
+import type { ApiDeps } from "./api/deps.ts";
 import { pages } from "./assets.ts";
 import { readJson } from "./body.ts";
 import type { Client } from "./client.ts";
 import { serveAsset } from "./page.ts";
+import type { Route } from "./route.ts";
 import { findStatic, serveFile } from "./static.ts";
 import { createTokenHandler } from "./token.ts";
 
-export interface HttpDeps {
-  readonly config: Config;
+export interface HttpDeps extends ApiDeps {
   readonly log: Log;
-  readonly admin: Admin;
-  readonly mint: Mint;
   readonly verify: Verify;
   readonly registry: Registry;
-  readonly busState: () => BusState & { readonly kind: BusKind };
   /** Whether the server is about to stop, and wants no new clients. */
   readonly draining: () => boolean;
 }
 
 /** Answers what is no socket and no long poll. `path` is below `base_path` and still encoded. Never rejects. */
 export type Http = (request: Request, path: string, client: Client) => Response | Promise<Response>;
-
-type Handler = (request: Request, client: Client) => Response | Promise<Response>;
-
-/** What one address does. `GET` answers `HEAD` too: Bun leaves the body out. */
-interface Route {
-  readonly GET?: Handler;
-  readonly POST?: Handler;
-  readonly DELETE?: Handler;
-  /** Open to pages of the allowed origins, which may read what it answers. */
-  readonly cors?: true;
-  /** A page of ours, in whose place a file of `static_path` stands. */
-  readonly page?: true;
-}
 
 const METHODS = ["GET", "POST", "DELETE"] as const;
 
@@ -51,13 +34,14 @@ const NOT_FOUND = { status: 404, sentence: "There is nothing at this address." }
 /** Answers with what `table` says, with files of `static_path` in place of our pages. */
 export function createHttp(deps: HttpDeps): Http {
   const { config, log } = deps;
-  const table = routes(deps);
+  const api = createApi(deps);
+  const table = routes(deps, api);
 
   async function answer(request: Request, path: string, client: Client): Promise<Response> {
     const { search } = new URL(request.url);
     if (path === "") return redirect(`${config.basePath}/${search}`, 308);
     if (!path.startsWith("/")) return refuse(NOT_FOUND);
-    const route = table.get(path);
+    const route = table.get(path) ?? api.find(path);
     if (config.staticPath !== null && (route === undefined || route.page)) {
       const file = await fromFolder(config.staticPath, request, path, config.basePath);
       if (file !== null) return file;
@@ -143,7 +127,7 @@ function redirect(
 }
 
 /** Every address that is no socket and no long poll. */
-function routes(deps: HttpDeps): ReadonlyMap<string, Route> {
+function routes(deps: HttpDeps, api: Api): ReadonlyMap<string, Route> {
   const { config } = deps;
   const page = (asset: (typeof pages)[keyof typeof pages]): Route => ({
     page: true,
@@ -154,6 +138,11 @@ function routes(deps: HttpDeps): ReadonlyMap<string, Route> {
     ["/admin.js", page(pages.adminScript)],
     ["/style.css", page(pages.style)],
     ["/phoenix.js", page(pages.phoenix)],
+    ["/api-explorer", page(pages.explorer)],
+    ["/explorer.js", page(pages.explorerScript)],
+    ["/swagger-ui.js", page(pages.swaggerScript)],
+    ["/swagger-ui.css", page(pages.swaggerStyle)],
+    ["/openapi.json", { GET: (...asked) => described(deps, api, ...asked) }],
     ["/token", { cors: true, POST: createTokenHandler(deps) }],
     ["/health", { GET: () => health(deps) }],
     ["/ready", { GET: () => ready(deps) }],
@@ -187,13 +176,35 @@ function ready({ busState, draining }: HttpDeps): Response {
   return json({ status: "ready", bus: kind, gaps });
 }
 
-/** For whoever is on this machine, as Prometheus' agents are; from elsewhere for the administrator. */
+/** For the administrator, and for whoever has a key, whatever it is for. */
+function described(
+  { admin }: HttpDeps,
+  api: Api,
+  request: Request,
+  client: Client,
+): Response | Promise<Response> {
+  const found = admin.identify(request, client);
+  return found.ok ? api.description(request, client) : refuse(found);
+}
+
+/** For whoever is on this machine, as Prometheus' agents are; from elsewhere for those who may read. */
 async function metrics({ admin, registry }: HttpDeps, request: Request, client: Client): Promise<Response> {
-  const allowed = client.loopback ? { ok: true as const } : admin.check(request, client);
-  if (!allowed.ok) return refuse(allowed);
+  const refused = client.loopback ? null : whyNotRead(admin, request, client);
+  if (refused !== null) return refuse(refused);
   return new Response(await registry.metrics(), {
     headers: { "content-type": registry.contentType, "cache-control": "no-store" },
   });
+}
+
+function whyNotRead(
+  admin: Admin,
+  request: Request,
+  client: Client,
+): { readonly status: number; readonly sentence: string } | null {
+  const found = admin.identify(request, client);
+  if (!found.ok) return found;
+  const may = found.caller.kind === "administrator" || found.caller.key.can.includes("read");
+  return may ? null : { status: 403, sentence: "This needs a key that can read." };
 }
 
 /** The link of the start-up message: good once, and not for those who only look whether it is there. */

@@ -1,12 +1,19 @@
 import { Registry } from "prom-client";
 import { createAdmin } from "../../../src/auth/admin.ts";
+import { Bans } from "../../../src/auth/bans.ts";
 import { createMint } from "../../../src/auth/mint.ts";
 import { createVerifier } from "../../../src/auth/token.ts";
 import type { BusKind, BusState } from "../../../src/bus/bus.ts";
 import type { Config } from "../../../src/config.ts";
+import { History } from "../../../src/http/api/history.ts";
+import { takeSnapshot } from "../../../src/http/api/stats.ts";
 import type { Client } from "../../../src/http/client.ts";
 import { createHttp } from "../../../src/http/routes.ts";
+import { Connections } from "../../../src/hub/connections.ts";
+import { Hub } from "../../../src/hub/hub.ts";
+import { createStats } from "../../../src/hub/stats.ts";
 import { testConfig } from "../auth/config.ts";
+import { FakeBus } from "../hub/fake-bus.ts";
 
 export const SECRET = testConfig().adminSecret;
 export const BEARER = { authorization: `Bearer ${SECRET}` };
@@ -37,7 +44,30 @@ export function testHttp(changes: Partial<Config> = {}) {
     void logged.push(`${message} ${JSON.stringify(fields ?? {})}`);
   const admin = createAdmin(config);
   const verify = createVerifier(config);
+  const connections = new Connections({ idleTimeout: 60_000, maxBuffered: 1 << 20 });
+  connections.stop();
+  const fakeBus = new FakeBus();
+  const hub = new Hub({
+    bus: fakeBus,
+    connections,
+    stats: createStats(),
+    log: { debug: write, info: write, warn: write, error: write },
+    node: "n1",
+    presenceWindow: 0,
+    maxPayload: config.limits.maxPayload,
+    datetime: false,
+    rulesFor: () => ({ presence: true }),
+  });
+  void hub.start();
+  const history = new History(() => takeSnapshot(hub, () => ({ kind: bus.kind, ...bus.state }), 0));
+  history.stop();
+  const bans = new Bans();
   const http = createHttp({
+    hub,
+    bus: fakeBus,
+    bans,
+    history,
+    channelstream: null,
     config,
     log: { debug: write, info: write, warn: write, error: write },
     admin,
@@ -63,5 +93,5 @@ export function testHttp(changes: Partial<Config> = {}) {
     const answer: unknown = await response.json();
     return { status: response.status, answer, response };
   };
-  return { ask, token, verify, admin, bus, logged, config };
+  return { ask, token, verify, admin, bus, logged, config, hub, fakeBus, bans };
 }

@@ -1,0 +1,94 @@
+import { element, field, say } from "./page.ts";
+
+/** A request that the explorer is about to make. */
+interface Call {
+  url: string;
+  method?: string;
+  headers: Record<string, string>;
+}
+
+type Explore = (options: {
+  spec: unknown;
+  domNode: HTMLElement;
+  deepLinking: boolean;
+  tryItOutEnabled: boolean;
+  displayRequestDuration: boolean;
+  defaultModelsExpandDepth: number;
+  docExpansion: "list" | "none";
+  validatorUrl: null;
+  queryConfigEnabled: boolean;
+  requestInterceptor: (call: Call) => Call | Promise<Call>;
+}) => void;
+
+declare global {
+  var SwaggerUIBundle: Explore;
+}
+
+const SIGNATURE = "x-channelstream-secret";
+
+const state = element("state", HTMLParagraphElement);
+
+/** `METHOD path` of the operations that want a signature. */
+function signedCalls(spec: unknown): Set<string> {
+  const signed = new Set<string>();
+  const paths = field(spec, "paths");
+  if (typeof paths !== "object" || paths === null) return signed;
+  for (const [path, item] of Object.entries(paths)) {
+    for (const [method, operation] of Object.entries(item ?? {})) {
+      const security = field(operation, "security");
+      if (Array.isArray(security) && security.some((each) => field(each, "signature") !== undefined)) {
+        signed.add(`${method.toUpperCase()} ${path}`);
+      }
+    }
+  }
+  return signed;
+}
+
+/** A call that wants a signature gets one of the server's making, unless the visitor gave one. */
+function signing(spec: unknown): (call: Call) => Promise<Call> {
+  const signed = signedCalls(spec);
+  const base = new URL(".", location.href).pathname;
+  return async (call) => {
+    const { pathname } = new URL(call.url, location.href);
+    const path = `/${pathname.slice(base.length)}`;
+    if (!signed.has(`${(call.method ?? "GET").toUpperCase()} ${path}`)) return call;
+    if (Object.keys(call.headers).some((name) => name.toLowerCase() === SIGNATURE)) return call;
+    const response = await fetch("api/channelstream/signature", { method: "POST" });
+    const signature = field(await response.json(), "signature");
+    if (typeof signature === "string") call.headers[SIGNATURE] = signature;
+    return call;
+  };
+}
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+function followScheme(): void {
+  document.documentElement.classList.toggle("dark-mode", dark.matches);
+}
+
+async function start(): Promise<void> {
+  followScheme();
+  dark.addEventListener("change", followScheme);
+  const response = await fetch("openapi.json").catch(() => null);
+  if (response === null) return say(state, "No answer from the server", "bad");
+  if (!response.ok) {
+    element("door", HTMLElement).hidden = false;
+    return say(state, "Not signed in", "waiting");
+  }
+  const spec: unknown = await response.json();
+  say(state, "Signed in: calls are made in your name", "good");
+  SwaggerUIBundle({
+    spec,
+    domNode: element("explorer", HTMLDivElement),
+    deepLinking: true,
+    tryItOutEnabled: true,
+    displayRequestDuration: true,
+    defaultModelsExpandDepth: -1,
+    docExpansion: "list",
+    validatorUrl: null,
+    queryConfigEnabled: false,
+    requestInterceptor: signing(spec),
+  });
+}
+
+void start();

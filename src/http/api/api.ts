@@ -1,0 +1,89 @@
+import { json, refuse } from "../answer.ts";
+import type { Handler, Route } from "../route.ts";
+import { accessOperations } from "./access.ts";
+import { channelOperations } from "./channels.ts";
+import { channelstreamOperations } from "./channelstream.ts";
+import { connectionOperations } from "./connections.ts";
+import type { ApiDeps } from "./deps.ts";
+import { inspectOperations } from "./inspect.ts";
+import { describeApi } from "./openapi.ts";
+import type { Operation } from "./operation.ts";
+import { publishOperations } from "./publish.ts";
+import { statsOperations } from "./stats.ts";
+import { tokenOperations } from "./tokens.ts";
+
+export interface Api {
+  /** The route of a path below `base_path`, still encoded; `undefined` where there is none. */
+  find(path: string): Route | undefined;
+  /** `GET /openapi.json`. */
+  readonly description: Handler;
+}
+
+interface Address {
+  readonly pattern: RegExp;
+  readonly operations: Operation[];
+}
+
+/** The API of the administration (http.md, Routes): everything that its page does. */
+export function createApi(deps: ApiDeps): Api {
+  const operations = [
+    ...statsOperations(deps),
+    ...channelOperations(deps),
+    ...inspectOperations(deps),
+    ...connectionOperations(deps),
+    ...publishOperations(deps),
+    ...accessOperations(deps),
+    ...tokenOperations(deps),
+    ...channelstreamOperations(deps),
+  ];
+  const addresses = new Map<string, Address>();
+  for (const operation of operations) {
+    const { path } = operation;
+    const pattern = new RegExp(`^${path.replace(/\{(\w+)\}/g, "(?<$1>[^/]+)")}$`);
+    const address = addresses.get(path) ?? { pattern, operations: [] };
+    address.operations.push(operation);
+    addresses.set(path, address);
+  }
+  let description: object | null = null;
+
+  const handlerOf =
+    (operation: Operation, path: Readonly<Record<string, string>>): Handler =>
+    (request, client) => {
+      const found = deps.admin.identify(request, client);
+      if (!found.ok) return refuse(found);
+      const { caller } = found;
+      const { needs } = operation;
+      if (caller.kind === "key" && (needs === "admin" || !caller.key.can.includes(needs))) {
+        const what = needs === "admin" ? "needs the administrator" : `needs a key that can ${needs}`;
+        return refuse({ status: 403, sentence: `This ${what}.` });
+      }
+      return operation.handle(request, path, caller, client, deps.config.limits.maxBody);
+    };
+
+  return {
+    find(path) {
+      if (!path.startsWith("/api/")) return undefined;
+      for (const { pattern, operations: here } of addresses.values()) {
+        const match = pattern.exec(path);
+        if (match === null) continue;
+        const parts = decoded(match.groups ?? {});
+        if (parts === null) return undefined;
+        const handlers = here.map((operation) => [operation.method, handlerOf(operation, parts)] as const);
+        return Object.fromEntries(handlers);
+      }
+      return undefined;
+    },
+    description: () => {
+      description ??= describeApi(operations, deps.channelstream?.paths ?? {}, deps.config.basePath);
+      return json(description);
+    },
+  };
+}
+
+function decoded(groups: Readonly<Record<string, string>>): Record<string, string> | null {
+  try {
+    return Object.fromEntries(Object.entries(groups).map(([name, text]) => [name, decodeURIComponent(text)]));
+  } catch {
+    return null;
+  }
+}

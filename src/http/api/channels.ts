@@ -1,0 +1,153 @@
+import * as z from "zod";
+import { splitAgent } from "../../hub/agent.ts";
+import type { Channel, Member } from "../../hub/channel.ts";
+import type { ApiDeps } from "./deps.ts";
+import { type Operation, operation, Refused } from "./operation.ts";
+import { byText, pageOf } from "./page-of.ts";
+import { outOfReach, reaches, reachesAll } from "./reach.ts";
+import { ChannelName, Counts, paging, UnixMs } from "./schemas.ts";
+
+const ChannelRow = z
+  .object({
+    name: z.string(),
+    members: z.number().meta({ description: "Joins of Phoenix clients." }),
+    users: z.number().nullable().meta({ description: "Who is present; null where presence is off." }),
+    listeners: Counts.meta({ description: "Memberships and subscriptions, by protocol." }),
+    sent: z.number().meta({ description: "Messages to those who listen, since it was opened." }),
+    sent_bytes: z.number(),
+    pushed: z.number().meta({ description: "Messages of its members to the backends." }),
+    pushed_bytes: z.number(),
+    rate: z
+      .number()
+      .meta({ description: "Messages a second in both directions, since this was last asked." }),
+    last_active: UnixMs.nullable(),
+  })
+  .meta({ id: "Channel" });
+
+const MemberRow = z
+  .object({
+    agent: z.string().meta({ description: "<connection>:<channel>:<join_ref>; a channel may hold colons." }),
+    connection: z.string(),
+    join_ref: z.string(),
+    user: z.string(),
+    since: UnixMs,
+    address: z.string(),
+  })
+  .meta({ id: "Member" });
+
+type Row = z.infer<typeof ChannelRow>;
+
+function listeners({ outlets }: Channel): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { protocol, listeners } of outlets) {
+    if (listeners > 0) counts[protocol] = (counts[protocol] ?? 0) + listeners;
+  }
+  return counts;
+}
+
+function rowOf(channel: Channel, now: number): Row {
+  const { name, members, presence, traffic } = channel;
+  return {
+    name,
+    members: members.size,
+    users: presence?.users ?? null,
+    listeners: listeners(channel),
+    sent: traffic.sent,
+    sent_bytes: traffic.sentBytes,
+    pushed: traffic.pushed,
+    pushed_bytes: traffic.pushedBytes,
+    rate: Math.round(traffic.rate(now) * 10) / 10,
+    last_active: traffic.lastAt === 0 ? null : traffic.lastAt,
+  };
+}
+
+function memberRow(member: Member): z.infer<typeof MemberRow> {
+  const { agent, user, onlineAt, connection } = member;
+  return {
+    agent,
+    connection: connection.id,
+    join_ref: splitAgent(agent)?.joinRef ?? "",
+    user,
+    since: onlineAt,
+    address: connection.address,
+  };
+}
+
+const SORTS = ["name", "members", "rate", "messages", "last_active"] as const;
+
+/** Names go up, numbers down, unless asked otherwise; what is equal goes by name. */
+function comparison(sort: (typeof SORTS)[number], order: "asc" | "desc" | undefined, now: number) {
+  const turned = (order ?? (sort === "name" ? "asc" : "desc")) === "asc" ? 1 : -1;
+  const byName = (a: Channel, b: Channel): number => byText(a.name, b.name);
+  if (sort === "name") return (a: Channel, b: Channel) => turned * byName(a, b);
+  const number = {
+    members: (channel: Channel) => channel.members.size,
+    rate: (channel: Channel) => channel.traffic.rate(now),
+    messages: ({ traffic }: Channel) => traffic.sent + traffic.pushed,
+    last_active: ({ traffic }: Channel) => traffic.lastAt,
+  }[sort];
+  return (a: Channel, b: Channel) => turned * (number(a) - number(b)) || byName(a, b);
+}
+
+export function channelOperations({ hub }: ApiDeps): Operation[] {
+  return [
+    operation({
+      method: "GET",
+      path: "/api/channels",
+      tag: "Watching",
+      summary: "The open channels",
+      needs: "read",
+      query: z.object({ ...paging(100), sort: z.enum(SORTS).default("name") }),
+      answer: z.object({
+        total: z.number(),
+        matching: z.number().meta({ description: "How many the search found." }),
+        channels: z.array(ChannelRow),
+      }),
+      run({ query: { search, sort, order, offset, limit }, caller }) {
+        const now = Date.now();
+        const text = search.toLowerCase();
+        const everything = reachesAll(caller);
+        const wanted = ({ name }: Channel): boolean =>
+          (everything || reaches(caller, name)) && (text === "" || name.toLowerCase().includes(text));
+        const page = pageOf(hub.channels.values(), wanted, comparison(sort, order, now), offset, limit);
+        return {
+          total: everything ? hub.channels.size : page.matching,
+          matching: page.matching,
+          channels: page.rows.map((channel) => rowOf(channel, now)),
+        };
+      },
+    }),
+    operation({
+      method: "GET",
+      path: "/api/channels/{name}",
+      tag: "Watching",
+      summary: "A channel and its members",
+      needs: "read",
+      params: z.object({ name: ChannelName }),
+      query: z.object(paging(100)),
+      answer: ChannelRow.extend({ matching: z.number(), listed: z.array(MemberRow) }),
+      refusals: { 404: "No such channel is open" },
+      run({ path: { name }, query: { search, order, offset, limit }, caller }) {
+        if (!reaches(caller, name)) return outOfReach();
+        const channel = hub.channels.get(name);
+        if (channel === undefined) return new Refused(404, "No channel of that name is open.");
+        const text = search.toLowerCase();
+        const wanted = ({ user, connection }: Member): boolean =>
+          text === "" || user.toLowerCase().includes(text) || connection.id.toLowerCase().includes(text);
+        const turned = order === "desc" ? -1 : 1;
+        const page = pageOf(
+          channel.members,
+          wanted,
+          (a, b) => turned * (byText(a.user, b.user) || byText(a.agent, b.agent)),
+          offset,
+          limit,
+        );
+        return {
+          ...rowOf(channel, Date.now()),
+          matching: page.matching,
+          listed: page.rows.map(memberRow),
+        };
+      },
+    }),
+  ];
+}

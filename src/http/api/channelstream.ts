@@ -1,0 +1,31 @@
+import * as z from "zod";
+import type { ApiDeps } from "./deps.ts";
+import { type Operation, operation, Refused } from "./operation.ts";
+
+/** What the Channelstream protocol adds to the description and the explorer. */
+export interface ChannelstreamApi {
+  /** Of an OpenAPI 3.1 document, by path. What must be signed says `security: [{ "signature": [] }]`. */
+  readonly paths: Readonly<Record<string, object>>;
+  /** A fresh value for the header `x-channelstream-secret`. */
+  sign(): string;
+}
+
+/** Lets the explorer sign what a signed-in administrator calls: the secret itself never leaves the server. */
+export function channelstreamOperations({ channelstream }: ApiDeps): Operation[] {
+  return [
+    operation({
+      method: "POST",
+      path: "/api/channelstream/signature",
+      tag: "Tokens",
+      summary: "Sign a Channelstream call",
+      description: "Gives a value for the header `x-channelstream-secret`, good for a minute.",
+      needs: "admin",
+      answer: z.object({ signature: z.string() }),
+      refusals: { 404: "Channelstream's protocol is off" },
+      run() {
+        if (channelstream === null) return new Refused(404, "Channelstream's protocol is off here.");
+        return { signature: channelstream.sign() };
+      },
+    }),
+  ];
+}

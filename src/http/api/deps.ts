@@ -1,0 +1,22 @@
+import type { Admin } from "../../auth/admin.ts";
+import type { Bans } from "../../auth/bans.ts";
+import type { Mint } from "../../auth/mint.ts";
+import type { Bus, BusKind, BusState } from "../../bus/bus.ts";
+import type { Config } from "../../config.ts";
+import type { Hub } from "../../hub/hub.ts";
+import type { ChannelstreamApi } from "./channelstream.ts";
+import type { History } from "./history.ts";
+
+/** What the operations work with. */
+export interface ApiDeps {
+  readonly config: Config;
+  readonly admin: Admin;
+  readonly mint: Mint;
+  readonly hub: Hub;
+  readonly bus: Pick<Bus, "publish">;
+  readonly busState: () => BusState & { readonly kind: BusKind };
+  readonly bans: Bans;
+  readonly history: History;
+  /** `null` while that protocol is off. */
+  readonly channelstream: ChannelstreamApi | null;
+}

@@ -1,0 +1,165 @@
+import * as z from "zod";
+import { inspect, type Reader } from "../../hub/inspector.ts";
+import type { ApiDeps } from "./deps.ts";
+import { type Operation, operation } from "./operation.ts";
+import { outOfReach, reaches } from "./reach.ts";
+import { ChannelName, UnixMs } from "./schemas.ts";
+
+/** Between two events of a stream, in ms. */
+const PAUSE = 250;
+
+/** What one event holds at the most; beyond, messages are left out and counted. */
+const MAX_MESSAGES = 50;
+const MAX_BYTES = 256 * 1024;
+
+/** The beginning of a payload that is shown, in characters of JSON or bytes. */
+const MAX_JSON = 16 * 1024;
+const MAX_BINARY = 4 * 1024;
+
+const HEADERS = {
+  "content-type": "text/event-stream;charset=utf-8",
+  "cache-control": "no-store",
+  // nginx would collect it.
+  "x-accel-buffering": "no",
+};
+
+/** Between two looks whether the reader may still read, in ms. */
+const RECHECK = 5000;
+
+const Seen = z.object({
+  at: UnixMs,
+  direction: z.enum(["to", "from"]).meta({ description: "`to` its listeners, or `from` a member." }),
+  event: z.string(),
+  agent: z.string().nullable().meta({ description: "Who pushed it." }),
+  size: z.number().meta({ description: "Bytes of the whole payload." }),
+  json: z.string().optional().meta({ description: "The payload's text, or its beginning." }),
+  base64: z.string().optional().meta({ description: "The bytes of a binary payload, or the first of them." }),
+  cut: z.boolean().meta({ description: "Whether this is the beginning only." }),
+});
+
+const Batch = z
+  .object({
+    messages: z.array(Seen),
+    skipped: z.number().meta({ description: "Messages left out, since there were more than one can read." }),
+  })
+  .meta({ id: "Batch" });
+
+type Seen = z.infer<typeof Seen>;
+
+/** Collects what one reader is shown next, and counts what it is not. */
+class Collector implements Reader {
+  #messages: Seen[] = [];
+  #bytes = 0;
+  #skipped = 0;
+
+  sent(event: string, payload: string | Uint8Array, size: number): void {
+    if (this.#full) this.#skipped++;
+    else this.#take("to", event, null, payload, size);
+  }
+
+  pushed(agent: string, event: string, payload: string | Uint8Array): void {
+    if (this.#full) return void this.#skipped++;
+    const size = typeof payload === "string" ? Buffer.byteLength(payload) : payload.length;
+    this.#take("from", event, agent, payload, size);
+  }
+
+  take(): z.infer<typeof Batch> {
+    const batch = { messages: this.#messages, skipped: this.#skipped };
+    this.#messages = [];
+    this.#bytes = 0;
+    this.#skipped = 0;
+    return batch;
+  }
+
+  /** What could not be handed on counts as left out. */
+  skip(count: number): void {
+    this.#skipped += count;
+  }
+
+  get #full(): boolean {
+    return this.#messages.length >= MAX_MESSAGES || this.#bytes >= MAX_BYTES;
+  }
+
+  #take(
+    direction: Seen["direction"],
+    event: string,
+    agent: string | null,
+    payload: string | Uint8Array,
+    size: number,
+  ): void {
+    const seen = { at: Date.now(), direction, event, agent, size };
+    if (typeof payload === "string") {
+      const json = payload.length > MAX_JSON ? payload.slice(0, MAX_JSON).toWellFormed() : payload;
+      this.#messages.push({ ...seen, json, cut: json.length < payload.length });
+      this.#bytes += json.length;
+    } else {
+      const bytes = payload.subarray(0, MAX_BINARY);
+      this.#messages.push({ ...seen, base64: bytes.toBase64(), cut: bytes.length < payload.length });
+      this.#bytes += bytes.length;
+    }
+  }
+}
+
+export function inspectOperations({ hub, admin }: ApiDeps): Operation[] {
+  return [
+    operation({
+      method: "GET",
+      path: "/api/channels/{name}/messages",
+      tag: "Watching",
+      summary: "Read along in a channel",
+      description: `Server-sent events, one every ${PAUSE} ms at the most and one a second at the least: the channel's messages in both directions. At most ${(MAX_MESSAGES * 1000) / PAUSE} a second are shown, and the others counted. The channel need not be open yet.`,
+      needs: "read",
+      params: z.object({ name: ChannelName }),
+      answer: Batch,
+      streams: true,
+      run({ path: { name }, caller, request, client }) {
+        if (!reaches(caller, name)) return outOfReach();
+        // Bun leaves the body of an answer to HEAD unread: it would never end.
+        if (request.method === "HEAD") return new Response(null, { headers: HEADERS });
+        return stream(name, () => admin.identify(request, client).ok);
+      },
+    }),
+  ];
+
+  function stream(name: string, mayRead: () => boolean): Response {
+    const collector = new Collector();
+    let end = (): void => {};
+    const body = new ReadableStream<string>(
+      {
+        start(controller) {
+          const stop = inspect(hub, name, collector);
+          let spokeAt = 0;
+          let checkedAt = performance.now();
+          const timer = setInterval(() => {
+            const now = performance.now();
+            if (now - checkedAt >= RECHECK) {
+              checkedAt = now;
+              if (!mayRead()) {
+                end();
+                return controller.close();
+              }
+            }
+            const batch = collector.take();
+            if (batch.messages.length === 0 && batch.skipped === 0 && now - spokeAt < 1000) return;
+            // A reader who does not read is told later how much went by.
+            if ((controller.desiredSize ?? 0) <= 0) {
+              return collector.skip(batch.messages.length + batch.skipped);
+            }
+            spokeAt = now;
+            controller.enqueue(`data: ${JSON.stringify(batch)}\n\n`);
+          }, PAUSE);
+          end = () => {
+            clearInterval(timer);
+            stop();
+            end = () => {};
+          };
+          controller.enqueue("retry: 2000\n\n");
+        },
+        cancel: () => end(),
+      },
+      { highWaterMark: 8 },
+    );
+    const encoded = body.pipeThrough(new TextEncoderStream());
+    return new Response(encoded, { headers: HEADERS });
+  }
+}

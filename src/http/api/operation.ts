@@ -1,0 +1,146 @@
+import * as z from "zod";
+import type { Caller } from "../../auth/admin.ts";
+import type { ApiAbility } from "../../config.ts";
+import { json, refuse } from "../answer.ts";
+import { readJson } from "../body.ts";
+import type { Client } from "../client.ts";
+
+/** What a caller needs: a key that can do this, or to be the administrator. */
+export type Needs = ApiAbility | "admin";
+
+/** Why something was not done, as a handler says it. */
+export class Refused {
+  readonly status: number;
+  readonly sentence: string;
+
+  constructor(status: number, sentence: string) {
+    this.status = status;
+    this.sentence = sentence;
+  }
+}
+
+/** A request whose parts have been found good. */
+export interface Asked<Path, Query, Body> {
+  readonly path: Path;
+  readonly query: Query;
+  readonly body: Body;
+  readonly caller: Caller;
+  readonly client: Client;
+  readonly request: Request;
+}
+
+/** One operation of the API: what it takes and gives, and who may do it. From this come its checks, types and description. */
+export interface Spec<
+  P extends z.ZodObject,
+  Q extends z.ZodObject,
+  B extends z.ZodType,
+  A extends z.ZodType,
+> {
+  readonly method: "GET" | "POST" | "DELETE";
+  /** As OpenAPI writes it: `/api/channels/{name}`. */
+  readonly path: string;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description?: string;
+  readonly needs: Needs;
+  readonly params?: P;
+  readonly query?: Q;
+  readonly body?: B;
+  /** What a call may look like, for the explorer. */
+  readonly example?: z.input<B>;
+  readonly answer: A;
+  /** Where the answer is a stream of events: `answer` then is one event's data. */
+  readonly streams?: true;
+  /** Statuses of refusals beside 401, 403, 422 and 429, and when they come. */
+  readonly refusals?: Readonly<Record<number, string>>;
+  run(asked: Asked<z.output<P>, z.output<Q>, z.output<B>>): Given<A> | Promise<Given<A>>;
+}
+
+type Given<A extends z.ZodType> = z.input<A> | Refused | Response;
+
+/** An operation of any kind: all that is left of its types is how it is described. */
+export interface Operation {
+  readonly method: "GET" | "POST" | "DELETE";
+  readonly path: string;
+  readonly tag: string;
+  readonly summary: string;
+  readonly description: string | undefined;
+  readonly needs: Needs;
+  readonly params: z.ZodObject | undefined;
+  readonly query: z.ZodObject | undefined;
+  readonly body: z.ZodType | undefined;
+  readonly example: unknown;
+  readonly answer: z.ZodType;
+  readonly streams: boolean;
+  readonly refusals: Readonly<Record<number, string>>;
+  /** Checks the parts of a request and runs it; `maxBody` in bytes. */
+  handle(
+    request: Request,
+    path: Readonly<Record<string, string>>,
+    caller: Caller,
+    client: Client,
+    maxBody: number,
+  ): Promise<Response>;
+}
+
+export function operation<
+  P extends z.ZodObject = z.ZodObject<Record<never, never>>,
+  Q extends z.ZodObject = z.ZodObject<Record<never, never>>,
+  B extends z.ZodType = z.ZodNull,
+  A extends z.ZodType = z.ZodType,
+>(spec: Spec<P, Q, B, A>): Operation {
+  const { params, query, body } = spec;
+  return {
+    method: spec.method,
+    path: spec.path,
+    tag: spec.tag,
+    summary: spec.summary,
+    description: spec.description,
+    needs: spec.needs,
+    params,
+    query,
+    body,
+    example: spec.example,
+    answer: spec.answer,
+    streams: spec.streams ?? false,
+    refusals: spec.refusals ?? {},
+    async handle(request, given, caller, client, maxBody) {
+      let sent: unknown = null;
+      if (body !== undefined) {
+        const read = await readJson(request, maxBody);
+        if (!read.ok) return refuse(read.refusal);
+        sent = read.value;
+      }
+      const search = Object.fromEntries(new URL(request.url).searchParams);
+      const whole = z.object({
+        path: params ?? EMPTY,
+        query: query ?? EMPTY,
+        body: body ?? z.null(),
+      });
+      const parts = whole.safeParse({ path: given, query: search, body: sent });
+      if (!parts.success) return refuse({ status: 422, sentence: sentenceOf(parts.error) });
+      // Each part has just been parsed by the schema that its type comes from; zod can't say so of an optional one.
+      const { path, query: asked, body: wanted } = parts.data as unknown as Parts<P, Q, B>;
+      const answer = await spec.run({ path, query: asked, body: wanted, caller, client, request });
+      if (answer instanceof Refused) return refuse(answer);
+      return answer instanceof Response ? answer : json(answer);
+    },
+  };
+}
+
+interface Parts<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
+  readonly path: z.output<P>;
+  readonly query: z.output<Q>;
+  readonly body: z.output<B>;
+}
+
+const EMPTY = z.object({});
+
+/** The first thing that is wrong, in one sentence: `body.channel: ...`. */
+function sentenceOf(error: z.ZodError): string {
+  const issue = error.issues[0];
+  if (issue === undefined) return "The request is not as described in /openapi.json.";
+  const [part, ...rest] = issue.path.map(String);
+  const place = rest.length === 0 ? `the ${part ?? "request"}` : rest.join(".");
+  return `${place}: ${issue.message.replace(/\.$/, "")}.`;
+}

@@ -1,0 +1,62 @@
+import * as z from "zod";
+import { printTo } from "../../bus/bus.ts";
+import { RESERVED_EVENTS } from "../../hub/hub.ts";
+import type { ApiDeps } from "./deps.ts";
+import { type Operation, operation, Refused } from "./operation.ts";
+import { outOfReach, reaches } from "./reach.ts";
+import { ChannelName, EventName } from "./schemas.ts";
+
+export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
+  /** Resolves with whether the bus took it. */
+  const publish = (name: string, payload: string | Uint8Array): Promise<boolean> =>
+    new Promise((resolve) => bus.publish(name, payload, { settled: resolve }));
+
+  return [
+    operation({
+      method: "POST",
+      path: "/api/publish",
+      tag: "Acting",
+      summary: "Publish a message",
+      description:
+        "Goes out on the bus as a backend's message would, so that every server's clients hear it. `payload` is any JSON; `base64` in its place is bytes.",
+      needs: "publish",
+      body: z
+        .object({
+          channel: ChannelName,
+          event: EventName,
+          payload: z.json().optional(),
+          base64: z.base64().optional(),
+        })
+        .refine((body) => (body.payload === undefined) !== (body.base64 === undefined), {
+          message: "must hold payload or base64, and not both",
+        }),
+      example: { channel: "system", event: "update", payload: { hello: "from the API" } },
+      answer: z.object({
+        listeners: z
+          .number()
+          .meta({ description: "Memberships and subscriptions of the channel on this server." }),
+      }),
+      refusals: { 413: "More than `max_payload`", 503: "The bus is away, and nobody got it" },
+      async run({ body: { channel, event, payload, base64 }, caller }) {
+        if (!reaches(caller, channel)) return outOfReach();
+        if (RESERVED_EVENTS.has(event) || (channel === "admin" && event.startsWith("channel."))) {
+          return new Refused(422, "event: that one is the protocol's own.");
+        }
+        const bytes = base64 === undefined ? JSON.stringify(payload) : Buffer.from(base64, "base64");
+        const size = typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length;
+        if (size === 0) return new Refused(422, "base64: an empty message would reach nobody.");
+        if (size > config.limits.maxPayload) {
+          return new Refused(
+            413,
+            `A message holds at most ${config.limits.maxPayload} bytes (limits.max_payload).`,
+          );
+        }
+        const taken = await publish(printTo(channel, event), bytes);
+        if (!taken) return new Refused(503, "The bus is away: nobody got this message.");
+        let listeners = 0;
+        for (const outlet of hub.channels.get(channel)?.outlets ?? []) listeners += outlet.listeners;
+        return { listeners };
+      },
+    }),
+  ];
+}

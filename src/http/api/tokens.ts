@@ -1,0 +1,59 @@
+import * as z from "zod";
+import { MAX_TOKEN_BYTES } from "../../auth/hs256.ts";
+import { randomId } from "../../hub/id.ts";
+import type { ApiDeps } from "./deps.ts";
+import { type Operation, operation, Refused } from "./operation.ts";
+import { ChannelName, period, UnixMs, UserId } from "./schemas.ts";
+
+const SECOND = 1000;
+const CENTURY = 100 * 365 * 24 * 3600 * SECOND;
+
+export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
+  return [
+    operation({
+      method: "POST",
+      path: "/api/tokens",
+      tag: "Tokens",
+      summary: "Mint a token",
+      description:
+        "For whichever channels and user, whatever `token_endpoint` and `token_channels` say. A name that ends in `*` is a pattern. Without `id` the user is a random one.",
+      needs: "admin",
+      body: z.object({
+        channels: z.array(ChannelName).min(1, "must hold at least one name"),
+        id: UserId.optional(),
+        expires_in: period(SECOND, CENTURY).optional(),
+        can: z.array(z.enum(["join", "push", "presence"])).optional(),
+      }),
+      example: { channels: ["system"], id: "alice", expires_in: "1h" },
+      answer: z.object({
+        id: z.string(),
+        channels: z.array(z.string()),
+        expires_at: UnixMs,
+        token: z.string(),
+      }),
+      async run({ body: { channels, id, expires_in, can } }) {
+        if (channels.includes("phoenix")) {
+          return new Refused(
+            422,
+            "There are no tokens for phoenix: it takes heartbeats only, and needs none.",
+          );
+        }
+        const user = id === undefined || id.trim() === "" ? randomId(config.idLength) : id;
+        const expiresInSecs =
+          expires_in === undefined ? config.jwtExpirationSecs : Math.ceil(expires_in / SECOND);
+        const expiresAt = (Math.floor(Date.now() / SECOND) + expiresInSecs) * SECOND;
+        const [only] = channels;
+        const named = channels.length === 1 && only !== undefined ? { channel: only } : { channels };
+        const token = await mint({
+          id: user,
+          channels: named,
+          expiresInSecs,
+          ...(can === undefined ? {} : { can }),
+        });
+        if (token.length > MAX_TOKEN_BYTES)
+          return new Refused(422, "channels: these are too many for one token.");
+        return { id: user, channels, expires_at: expiresAt, token };
+      },
+    }),
+  ];
+}
