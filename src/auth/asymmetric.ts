@@ -1,6 +1,6 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify } from "jose";
-import { isJsonObject, type JsonObject, LEEWAY_SECS, type TokenRules } from "./hs256.ts";
+import { isJsonObject, type JsonObject, LEEWAY_SECS, ownValue, type TokenRules } from "./hs256.ts";
 import type { TokenRefusal } from "./verdict.ts";
 
 /** Longest wait for a key set, in ms: a join never hangs longer. */
@@ -64,7 +64,10 @@ export function keySetVerifier(url: string, rules: TokenRules, now: () => number
   };
 }
 
-/** jose waits between fetches that succeeded only; a key set that answers with errors must not be hammered either. */
+/**
+ * jose waits between fetches that succeeded only; a key set that answers with errors, or with what is no key set, must not
+ * be hammered either.
+ */
 function remoteKeys(url: URL): JWTVerifyGetKey {
   let failedAt = Number.NEGATIVE_INFINITY;
   return createRemoteJWKSet(url, {
@@ -74,14 +77,23 @@ function remoteKeys(url: URL): JWTVerifyGetKey {
       if (performance.now() - failedAt < KEY_SET_BACKOFF) throw new Error("The key set failed a moment ago.");
       try {
         const answer = await fetch(address, init);
-        if (answer.status !== 200) failedAt = performance.now();
-        return answer;
+        if (answer.status !== 200) throw new Error(`The key set answered ${answer.status}.`);
+        const keySet: unknown = await answer.json();
+        if (!isKeySet(keySet)) throw new Error("The key set is none.");
+        return Response.json(keySet);
       } catch (error) {
         failedAt = performance.now();
         throw error;
       }
     },
   });
+}
+
+/** JSON Web Key Set, as far as jose wants it (RFC 7517, section 5). */
+function isKeySet(value: unknown): boolean {
+  if (!isJsonObject(value)) return false;
+  const keys = ownValue(value, "keys");
+  return Array.isArray(keys) && keys.every(isJsonObject);
 }
 
 function options(rules: TokenRules, algorithms: readonly string[], now: () => number) {

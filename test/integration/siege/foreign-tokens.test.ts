@@ -1,0 +1,378 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { createHmac } from "node:crypto";
+import { startChannel } from "../channel-process.ts";
+import { connectPhoenix, eventually, mint, type PhoenixClient } from "../phoenix-client.ts";
+import { SECRET, startWorld, type World } from "../world.ts";
+import { type Algorithm, type IssuerKey, issuerKey, type KeyServer, keyServer, part } from "./key-set.ts";
+
+const ALGORITHMS: readonly Algorithm[] = ["RS256", "ES256", "EdDSA"];
+const UNAUTHORIZED = { status: "error", response: { reason: "unauthorized" } };
+const CLAIMS = { id: "alice", channel: "room" };
+
+const ends: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+/** Keys take their time to make. */
+const keys = new Map<Algorithm, IssuerKey>(ALGORITHMS.map((alg) => [alg, issuerKey(alg, `key-of-${alg}`)]));
+
+function key(alg: Algorithm): IssuerKey {
+  const found = keys.get(alg);
+  if (found === undefined) throw new Error(`no key for ${alg}`);
+  return found;
+}
+
+async function worldWith(toml: string): Promise<World> {
+  const world = await startWorld("embedded", { toml });
+  ends.push(() => world.stop());
+  return world;
+}
+
+function servedKeys(): KeyServer {
+  const served = keyServer();
+  ends.push(() => served.stop());
+  return served;
+}
+
+async function join(client: PhoenixClient, token: string, topic = "room") {
+  const { status, response } = await client.join(topic, { token });
+  return { status, response };
+}
+
+describe("tokens signed elsewhere", () => {
+  test.each([...ALGORITHMS])(
+    "%s: jwt_public_key opens a channel to its issuer's tokens and no other's",
+    async (alg) => {
+      const world = await worldWith(`jwt_public_key = """${key(alg).pem}"""\n`);
+      const client = await world.connect();
+      expect((await join(client, key(alg).token(CLAIMS))).status).toBe("ok");
+      expect(await join(client, key(alg).token({ ...CLAIMS, channel: "other" }))).toEqual(UNAUTHORIZED);
+      expect(await join(client, issuerKey(alg, key(alg).kid).token(CLAIMS))).toEqual(UNAUTHORIZED);
+      for (const other of ALGORITHMS.filter((each) => each !== alg)) {
+        expect(await join(client, key(other).token(CLAIMS))).toEqual(UNAUTHORIZED);
+      }
+      // Our own go on being good, and theirs never open admin.
+      expect((await join(client, world.token("room"))).status).toBe("ok");
+      expect(await join(client, key(alg).token({ id: "x", channels: ["admin", "*"] }), "admin")).toEqual(
+        UNAUTHORIZED,
+      );
+    },
+  );
+
+  test("jwks_url: each algorithm, by its key's name, with one question for all", async () => {
+    const served = servedKeys();
+    served.publish(...keys.values());
+    const world = await worldWith(`jwks_url = "${served.url}"\n`);
+    expect(served.asked).toBe(0);
+    const clients = await Promise.all(ALGORITHMS.map(() => world.connect()));
+    const joins = clients.map((client, i) => join(client, key(ALGORITHMS[i] ?? "RS256").token(CLAIMS)));
+    expect((await Promise.all(joins)).map(({ status }) => status)).toEqual(["ok", "ok", "ok"]);
+    expect(served.asked).toBe(1);
+  });
+
+  test("a key set that never answers: unauthorized within 5 s; that socket's frames wait, nobody else's", async () => {
+    const served = servedKeys();
+    const stuck = Promise.withResolvers<Response>();
+    ends.push(() => stuck.resolve(new Response()));
+    served.answer = () => stuck.promise;
+    const world = await worldWith(`jwks_url = "${served.url}"\n`);
+    const client = await world.connect();
+    const other = await world.connect();
+    const asked = performance.now();
+    const joining = join(client, key("RS256").token(CLAIMS));
+    client.send({ ref: "beat", topic: "phoenix", event: "heartbeat" });
+    client.send({ ref: "push", topic: "room", event: "said" });
+    // Others do everything meanwhile, by the same name and with tokens of ours.
+    for (let i = 0; i < 5; i++) {
+      expect((await join(other, world.token("room"))).status).toBe("ok");
+      expect((await other.ask({ topic: "room", event: "said" })).status).toBe("ok");
+    }
+    expect((await fetch(`${world.channel.url}/health`)).status).toBe(200);
+    expect(performance.now() - asked).toBeLessThan(2000);
+    expect(client.frames.all).toEqual([]);
+    expect(await joining.catch(() => null)).toBeNull();
+    const answered = await client.frames.until((each) => each.event === "phx_reply", "the answer", 3000);
+    expect(answered.payload).toEqual(UNAUTHORIZED);
+    expect(performance.now() - asked).toBeWithin(4500, 6500);
+    // In their order, once it is decided.
+    expect((await client.reply("beat")).status).toBe("ok");
+    expect((await client.reply("push")).response).toEqual({ reason: "unmatched topic" });
+    expect(client.frames.all).toHaveLength(3);
+  }, 20_000);
+
+  test("a key set that takes a second: the join waits for it, and what was sent behind it is done in order", async () => {
+    const served = servedKeys();
+    served.publish(...keys.values());
+    const { answer } = served;
+    served.answer = async () => {
+      await Bun.sleep(1000);
+      return answer();
+    };
+    const world = await worldWith(`jwks_url = "${served.url}"\n`);
+    const client = await world.connect();
+    const token = key("ES256").token(CLAIMS);
+    client.send({
+      joinRef: "1",
+      ref: "1",
+      topic: "room",
+      event: "phx_join",
+      payload: JSON.stringify({ token }),
+    });
+    client.send({ joinRef: "1", ref: "2", topic: "room", event: "said" });
+    client.send({ joinRef: "1", ref: "3", topic: "room", event: "phx_leave" });
+    const gone = await world.connect();
+    gone.send({ ref: "1", topic: "room", event: "phx_join", payload: JSON.stringify({ token }) });
+    await Bun.sleep(200);
+    gone.socket.cut();
+    await client.event("phx_close");
+    // A push is answered when the bus has taken it.
+    const answers = await eventually(() => {
+      const found = client.frames.all.filter((each) => each.event === "phx_reply");
+      return found.length === 3 && found;
+    }, "three replies");
+    expect(answers[0]?.ref).toBe("1");
+    for (const { payload } of answers) expect(payload).toMatchObject({ status: "ok" });
+    expect(served.asked).toBe(1);
+    // Who was gone by then left nobody behind.
+    const last = await world.connect();
+    await join(last, world.token("room", { id: "bob" }));
+    expect(Object.keys(Object((await last.event("presence_state")).payload))).toEqual(["bob"]);
+  }, 20_000);
+
+  const BROKEN: readonly (readonly [string, () => Response])[] = [
+    ["an error", () => new Response("no", { status: 500 })],
+    ["a page", () => new Response("<html>", { headers: { "content-type": "text/html" } })],
+    ["JSON that is no key set", () => Response.json({ keys: "none" })],
+    [
+      "keys that are none",
+      () => Response.json({ keys: [{ kty: "RSA", kid: "key-of-RS256", n: "!", e: "" }, null] }),
+    ],
+    ["another address", () => Response.redirect("http://127.0.0.1:1/keys")],
+    ["an empty body", () => new Response("")],
+  ];
+  test.each([...BROKEN])(
+    "a key set that is %s: refused at once, asked seldom, and well again when it is",
+    async (_how, answer) => {
+      const served = servedKeys();
+      served.answer = answer;
+      const world = await worldWith(`jwks_url = "${served.url}"\n`);
+      const client = await world.connect();
+      const asked = performance.now();
+      for (let i = 0; i < 60; i++)
+        expect(await join(client, key("RS256").token(CLAIMS))).toEqual(UNAUTHORIZED);
+      const took = performance.now() - asked;
+      expect(took).toBeLessThan(4000);
+      expect(served.asked).toBeLessThanOrEqual(1 + Math.ceil(took / 1000));
+      expect((await join(client, world.token("room"))).status).toBe("ok");
+      expect(world.channel.lines.filter(({ level }) => level === "error")).toEqual([]);
+    },
+    20_000,
+  );
+
+  test("a key set that was away is asked again a second later", async () => {
+    const served = servedKeys();
+    served.answer = () => new Response("no", { status: 503 });
+    const world = await worldWith(`jwks_url = "${served.url}"\n`);
+    const client = await world.connect();
+    expect(await join(client, key("EdDSA").token(CLAIMS))).toEqual(UNAUTHORIZED);
+    served.publish(...keys.values());
+    await Bun.sleep(1100);
+    expect((await join(client, key("EdDSA").token(CLAIMS))).status).toBe("ok");
+  }, 20_000);
+
+  test("a flood of unknown names of keys asks once in 30 s, and those who are known are not disturbed", async () => {
+    const served = servedKeys();
+    served.publish(...keys.values());
+    const world = await worldWith(`jwks_url = "${served.url}"\n`);
+    const clients = await Promise.all(Array.from({ length: 10 }, () => world.connect()));
+    expect((await join(clients[0] ?? (await world.connect()), key("RS256").token(CLAIMS))).status).toBe("ok");
+    await Promise.all(
+      clients.map(async (client, i) => {
+        for (let n = 0; n < 30; n++) {
+          const token = key("RS256").token(CLAIMS, { kid: `unknown-${i}-${n}` });
+          expect(await join(client, token)).toEqual(UNAUTHORIZED);
+        }
+        expect((await join(client, key("ES256").token(CLAIMS))).status).toBe("ok");
+      }),
+    );
+    expect(served.asked).toBe(1);
+  }, 20_000);
+
+  // It takes what it says: thirty seconds.
+  test.skipIf(process.env.CHANNEL_LONG !== "1")(
+    "a new key is found when its token comes, at the latest after 30 s; the old one stays good while it is listed",
+    async () => {
+      const served = servedKeys();
+      const [old, next] = [key("RS256"), issuerKey("RS256", "next")];
+      served.publish(old);
+      const world = await worldWith(`jwks_url = "${served.url}"\n`);
+      const client = await world.connect();
+      expect((await join(client, old.token(CLAIMS))).status).toBe("ok");
+      served.publish(old, next);
+      expect(await join(client, next.token(CLAIMS))).toEqual(UNAUTHORIZED);
+      await Bun.sleep(30_500);
+      expect((await join(client, next.token(CLAIMS))).status).toBe("ok");
+      expect((await join(client, old.token(CLAIMS))).status).toBe("ok");
+      expect(served.asked).toBe(2);
+      served.publish(next);
+      await Bun.sleep(30_500);
+      // Somebody's unknown key makes it look again; the withdrawn one is gone then.
+      expect(await join(client, old.token(CLAIMS, { kid: "stranger" }))).toEqual(UNAUTHORIZED);
+      expect(await join(client, old.token(CLAIMS))).toEqual(UNAUTHORIZED);
+      expect((await join(client, next.token(CLAIMS))).status).toBe("ok");
+    },
+    90_000,
+  );
+
+  test("issuer and audience: each must be the configured one", async () => {
+    const rules = `jwt_issuer = "https://issuer.example"\njwt_audience = "channel"\n`;
+    const world = await worldWith(`jwt_public_key = """${key("ES256").pem}"""\n${rules}`);
+    const client = await world.connect();
+    const good = { ...CLAIMS, iss: "https://issuer.example", aud: "channel" };
+    expect((await join(client, key("ES256").token(good))).status).toBe("ok");
+    expect((await join(client, key("ES256").token({ ...good, aud: ["other", "channel"] }))).status).toBe(
+      "ok",
+    );
+    const wrong = [
+      { aud: "other" },
+      { aud: undefined },
+      { aud: ["other"] },
+      { iss: "https://issuer.example/" },
+      { iss: undefined },
+    ];
+    for (const change of wrong) {
+      expect(await join(client, key("ES256").token({ ...good, ...change }))).toEqual(UNAUTHORIZED);
+      expect(await join(client, mint({ ...good, ...change }, SECRET))).toEqual(UNAUTHORIZED);
+    }
+  });
+
+  test("a claim of another name for the user and the channels, and sub where there is no id", async () => {
+    const names = `jwt_public_key = """${key("EdDSA").pem}"""\n[claims]\nid = "email"\nchannels = "rooms"\n`;
+    const world = await worldWith(names);
+    const client = await world.connect();
+    expect((await join(client, key("EdDSA").token({ email: "a@b.example", rooms: ["room"] }))).status).toBe(
+      "ok",
+    );
+    expect(Object.keys(Object((await client.event("presence_state")).payload))).toEqual(["a@b.example"]);
+    expect((await join(client, key("EdDSA").token({ sub: "someone", rooms: ["room"] }))).status).toBe("ok");
+    expect(await join(client, key("EdDSA").token({ email: "a", channels: ["room"] }))).toEqual(UNAUTHORIZED);
+  });
+
+  test("a private key, a weak one or none is an error at the start, of one line and without the key", async () => {
+    const weak = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+    const failure = await startChannel({ toml: `jwt_public_key = """${weak}"""\n` }).catch(String);
+    expect(failure).toContain("jwt_public_key");
+    expect(failure).not.toContain("AAAA");
+  });
+});
+
+describe("every classic attack on tokens, over the wire", () => {
+  let world: World;
+  let served: KeyServer;
+  let thief: KeyServer;
+  let client: PhoenixClient;
+  const rsa = key("RS256");
+  const ec = key("ES256");
+  const now = Math.floor(Date.now() / 1000);
+
+  beforeAll(async () => {
+    served = keyServer();
+    served.publish(rsa, ec, key("EdDSA"));
+    thief = keyServer();
+    thief.publish(rsa);
+    world = await startWorld("embedded", {
+      toml: `jwks_url = "${served.url}"\njwt_public_key = """${rsa.pem}"""\n`,
+    });
+    client = await world.connect();
+    expect((await join(client, rsa.token(CLAIMS))).status).toBe("ok");
+    expect((await join(client, ec.token(CLAIMS))).status).toBe("ok");
+  });
+  afterAll(async () => {
+    await world.stop();
+    await served.stop();
+    await thief.stop();
+  });
+
+  const claims = { exp: now + 600, ...CLAIMS };
+  const unsigned = (header: object): string => `${part(header)}.${part(claims)}.`;
+  const byHmac = (secret: string | Buffer, header: object = {}): string => {
+    const signed = `${part({ alg: "HS256", ...header })}.${part(claims)}`;
+    return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
+  };
+  const stranger = issuerKey("RS256", rsa.kid);
+  const good = rsa.token(claims);
+  const [head = "", body = "", signature = ""] = good.split(".");
+  const jwk = stranger.publicKey.export({ format: "jwk" });
+
+  const attacks: readonly (readonly [string, () => string])[] = [
+    ["alg none", () => unsigned({ alg: "none" })],
+    ["alg None", () => unsigned({ alg: "None" })],
+    ["alg NONE with the signature of another", () => `${part({ alg: "NONE" })}.${body}.${signature}`],
+    ["no alg", () => unsigned({})],
+    ["alg null", () => unsigned({ alg: null })],
+    ["a list of algs", () => unsigned({ alg: ["HS256", "RS256"] })],
+    ["the public key as secret", () => byHmac(rsa.pem)],
+    ["the public key as secret, without its last line end", () => byHmac(rsa.pem.trim())],
+    ["the public key's bytes as secret", () => byHmac(rsa.publicKey.export({ type: "spki", format: "der" }))],
+    ["an empty secret", () => byHmac("")],
+    ["HS512 with the secret", () => byHmac(SECRET, { alg: "HS512" })],
+    ["a key of one's own in the header (jwk)", () => stranger.token(claims, { jwk })],
+    ["an address of one's own in the header (jku)", () => stranger.token(claims, { jku: thief.url })],
+    ["a certificate of one's own in the header (x5u)", () => stranger.token(claims, { x5u: thief.url })],
+    ["a chain of one's own in the header (x5c)", () => stranger.token(claims, { x5c: ["AAAA"] })],
+    ["a kid that is a path", () => byHmac("", { kid: "../../../../dev/null" })],
+    ["a kid that is a query", () => stranger.token(claims, { kid: "' or 1=1 --" })],
+    ["a kid __proto__", () => stranger.token(claims, { kid: "__proto__" })],
+    ["another algorithm of the same key (PS256)", () => rsa.token(claims, { alg: "PS256" })],
+    ["the key of another algorithm", () => rsa.token(claims, { alg: "ES256", kid: ec.kid })],
+    [
+      "a signature of zeros (ES256)",
+      () => `${part({ alg: "ES256", kid: ec.kid })}.${body}.${Buffer.alloc(64).toString("base64url")}`,
+    ],
+    ["no signature", () => `${head}.${body}.`],
+    ["no third part", () => `${head}.${body}`],
+    ["five parts", () => `${good}.a.b`],
+    ["other claims under a signature", () => `${head}.${part({ ...claims, channels: ["*"] })}.${signature}`],
+    ["a signature cut short", () => good.slice(0, -4)],
+    ["a critical extension that nobody knows", () => rsa.token(claims, { crit: ["x"], x: 1 })],
+    ["unencoded payload (b64)", () => rsa.token(claims, { crit: ["b64"], b64: false })],
+    ["huge", () => rsa.token({ ...claims, filler: "x".repeat(8192) })],
+    ["no exp", () => rsa.token({ ...claims, exp: undefined })],
+    ["exp as text", () => rsa.token({ ...claims, exp: String(now + 600) })],
+    ["not yet good", () => rsa.token({ ...claims, nbf: Date.now() / 1000 + 60 })],
+    [
+      "channels that are no list",
+      () => rsa.token({ ...claims, channel: undefined, channels: { room: true } }),
+    ],
+    ["an id that is an object", () => rsa.token({ ...claims, id: { toString: "alice" } })],
+    ["an id over 256 bytes", () => rsa.token({ ...claims, id: "é".repeat(129) })],
+    ["white space around", () => ` ${good} `],
+    ["standard base64", () => `${head}.${body}.${Buffer.from(signature, "base64url").toString("base64")}`],
+  ];
+
+  test.each([...attacks])("%s is refused", async (_name, token) => {
+    expect(await join(client, token())).toEqual(UNAUTHORIZED);
+    const socket = await world.connect({ params: { userToken: token() } }).catch(() => null);
+    // So long an address may be refused before.
+    if (socket !== null) expect(await socket.join("room")).toMatchObject(UNAUTHORIZED);
+  });
+
+  test("expired by a second beyond the leeway says so; within it, it is good", async () => {
+    const seconds = Math.floor(Date.now() / 1000);
+    expect(await join(client, rsa.token({ ...CLAIMS, exp: seconds - 6 }))).toMatchObject({
+      response: { reason: "token expired" },
+    });
+    expect((await join(client, rsa.token({ ...CLAIMS, exp: seconds - 2 }))).status).toBe("ok");
+    expect((await join(client, rsa.token({ ...CLAIMS, nbf: seconds + 2 }))).status).toBe("ok");
+  });
+
+  test("nobody's address was asked but the configured one, and no token stands in the log", async () => {
+    expect(thief.asked).toBe(0);
+    expect(world.channel.output()).not.toContain(body.slice(0, 40));
+    expect(world.channel.lines.filter(({ level }) => level === "error")).toEqual([]);
+    const direct = await connectPhoenix(world.channel.url);
+    expect((await join(direct, good)).status).toBe("ok");
+    direct.socket.cut();
+  });
+});
