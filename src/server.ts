@@ -237,7 +237,6 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const { headers } = request;
     const cors = corsHeaders(headers, config);
     if (checkHost(headers, config) !== null || checkOrigin(headers, config) !== null) {
-      count(stats.refused, "http_403");
       return longPoll.forbid(cors);
     }
     if (request.method === "OPTIONS") {

@@ -1,3 +1,4 @@
+import { count } from "../../hub/stats.ts";
 import { type PhoenixEndpoint, vsnCodec } from "./endpoint.ts";
 import { type Delivery, LongPollClient } from "./longpoll-client.ts";
 import { answerNumber, numbered, type Ticket, TicketSeal } from "./longpoll-token.ts";
@@ -82,7 +83,7 @@ export class LongPoll {
 
   /** The answer to one who may not be here. */
   forbid(headers: Readonly<Record<string, string>>): Response {
-    return respond({ status: 403 }, headers);
+    return respond(this.#forbidden(), headers);
   }
 
   /** To be called several times a second: ends the sessions that nobody polls. */
@@ -126,13 +127,18 @@ export class LongPoll {
   /** A new session's token. Nothing is held for it before it is used. */
   #begin(request: Request, query: URLSearchParams, peer: Peer): Answer {
     const { headers, url } = request;
-    if (vsnCodec(query) === undefined) return { status: 403 };
+    if (vsnCodec(query) === undefined) return this.#forbidden();
     const token = this.#ticket(headers);
     let head = url.length + token.length;
     for (const [name, value] of headers) head += name.length + value.length + 4;
-    if (head > MAX_HEAD) return { status: 403 };
+    if (head > MAX_HEAD) return this.#forbidden();
     if (!this.#places.welcome(peer)) return { status: 500 };
     return { status: 410, token, messages: [] };
+  }
+
+  #forbidden(): Answer {
+    count(this.#endpoint.house.stats.refused, "http_403");
+    return { status: 403 };
   }
 
   #ticket(headers: Headers): string {

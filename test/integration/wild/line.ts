@@ -24,7 +24,8 @@ export interface Attempt {
   request: string;
 }
 
-export async function startLine(target: number): Promise<Line> {
+/** @param adds headers that the first request of each connection gets on its way, as a proxy's `X-Forwarded-For` */
+export async function startLine(target: number, adds: Readonly<Record<string, string>> = {}): Promise<Line> {
   let aimed = target;
   let stalled = false;
   let refusing = false;
@@ -42,11 +43,12 @@ export async function startLine(target: number): Promise<Line> {
       far.destroy();
     };
     near.on("data", (data: Buffer) => {
-      if (attempt.request === "") {
+      const first = attempt.request === "";
+      if (first) {
         attempt.request = data.toString("latin1").split("\r\n")[0] ?? "";
         if (refusing && /\r\nupgrade: *websocket/i.test(data.toString("latin1"))) return end();
       }
-      far.write(data);
+      far.write(first ? withHeaders(data, adds) : data);
     });
     far.on("data", (data: Buffer) => near.write(data));
     for (const socket of pair) {
@@ -85,4 +87,10 @@ export async function startLine(target: number): Promise<Line> {
       server.close();
     },
   };
+}
+
+function withHeaders(request: Buffer, adds: Readonly<Record<string, string>>): Buffer {
+  const at = request.indexOf("\r\n");
+  const lines = Object.entries(adds).map(([name, value]) => `\r\n${name}: ${value}`);
+  return Buffer.concat([request.subarray(0, at), Buffer.from(lines.join("")), request.subarray(at)]);
 }
