@@ -75,7 +75,8 @@ function shortened(text: string): string {
 /** What moves a terminal's cursor, ends a line somewhere, or turns its letters round: never printed as it is. */
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-function escaped(text: string): string {
+/** Text from outside in one line that moves no cursor. */
+export function escaped(text: string): string {
   return text.replace(UNPRINTABLE, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 

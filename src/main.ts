@@ -1,89 +1,74 @@
 import { isatty } from "node:tty";
 import { type ArgsDef, type CommandDef, renderUsage } from "citty";
 import { readArguments } from "./commands/arguments.ts";
-import type { Command, Surroundings } from "./commands/command.ts";
-import { config } from "./commands/config.ts";
-import { serve } from "./commands/serve.ts";
-import { flagName, snake, TOP } from "./config/settings.ts";
+import type { Definition, Surroundings } from "./commands/command.ts";
+import { COMMANDS, DEFAULT_COMMAND, FLAGS, PROGRAM, SUMMARY } from "./commands/definitions.ts";
 import { describeVersion } from "./version.ts";
 
-const SETTING_FLAGS: ArgsDef = Object.fromEntries(
-  Object.entries(TOP).flatMap(([name, { flag, doc, default: standard }]) => {
-    if (flag === undefined) return [];
-    const description = standard === null ? doc : `${doc} Default: ${standard}.`;
-    return [[flagName(snake(name)), { type: "string" as const, valueHint: flag, description }]];
-  }),
-);
-
-const FLAGS: ArgsDef = {
-  ...SETTING_FLAGS,
-  config: {
-    type: "string",
-    valueHint: "FILE",
-    description:
-      "The configuration file, instead of channel.toml, tangram.toml or /etc/channel/channel.toml.",
-  },
-  help: { type: "boolean", alias: "h", description: "Print this and do nothing else." },
-  version: { type: "boolean", alias: "v", description: "Print the version and do nothing else." },
-};
-
-const DEFAULT_COMMAND = "serve";
-
-const COMMANDS: Readonly<
-  Record<string, { readonly run: Command; readonly args: ArgsDef; readonly description: string }>
-> = {
-  serve: { run: serve, args: FLAGS, description: "Run the server; so does no command at all." },
-  config: {
-    run: config,
-    args: { ...FLAGS, json: { type: "boolean", description: "Print JSON." } },
-    description: "Print what is in force, and where each value came from.",
-  },
-};
-
 const ROOT: CommandDef = {
-  meta: {
-    name: "channel",
-    description: "A real-time hub between Phoenix Channels clients and Redis publish/subscribe",
-  },
+  meta: { name: PROGRAM, description: SUMMARY },
   args: FLAGS,
   subCommands: Object.fromEntries(
-    Object.entries(COMMANDS).map(([name, { args, description }]) => [
+    Object.entries(COMMANDS).map(([name, definition]) => [
       name,
-      { meta: { name, description }, args },
+      { meta: { name, description: definition.description }, args: argsOf(definition) },
     ]),
   ),
 };
 
+function argsOf({ operands = [], flags }: Definition): ArgsDef {
+  const positional = operands.map(({ name, description, required }) => {
+    return [name, { type: "positional" as const, description, required }] as const;
+  });
+  return { ...Object.fromEntries(positional), ...flags };
+}
+
 /** The help of one command, or of the whole program where none was named. */
-async function usage(name: string | null): Promise<string> {
+async function usage(name: string | null, color: boolean): Promise<string> {
   const command = name === null ? undefined : COMMANDS[name];
   const text = await (command === undefined
     ? renderUsage(ROOT)
     : renderUsage(
-        { meta: { name: name ?? "", description: command.description }, args: command.args },
+        { meta: { name: name ?? "", description: command.description }, args: argsOf(command) },
         ROOT,
       ));
-  const plain = isatty(1) ? text : Bun.stripANSI(text);
-  return plain.replace(/ +$/gm, "");
+  const examples = (command?.examples ?? []).map(([line, does]) => `  ${line}\n      ${does}\n`).join("");
+  const whole = examples === "" ? text : `${text.trimEnd()}\n\nEXAMPLES\n\n${examples}`;
+  return (color ? whole : Bun.stripANSI(whole)).replace(/ +$/gm, "");
 }
 
 async function main(argv: readonly string[], surroundings: Surroundings): Promise<number> {
-  const flags = Object.fromEntries(Object.entries(COMMANDS).map(([name, { args }]) => [name, args]));
-  const given = readArguments(argv, flags, DEFAULT_COMMAND);
+  const given = readArguments(argv, COMMANDS, DEFAULT_COMMAND);
   if (!given.ok) {
     surroundings.complain(given.message);
     return 2;
   }
-  if (given.switches.has("help")) surroundings.print(await usage(given.named ? given.command : null));
-  else if (given.switches.has("version")) surroundings.print(`channel ${describeVersion()}`);
-  else return (await COMMANDS[given.command]?.run(given, surroundings)) ?? 2;
+  const { command, named, switches } = given;
+  if (switches.has("help")) {
+    surroundings.print(await usage(named ? command : null, surroundings.terminal?.color ?? false));
+  } else if (switches.has("version")) surroundings.print(`${PROGRAM} ${describeVersion()}`);
+  else return (await COMMANDS[command]?.run(given, surroundings)) ?? 2;
   return 0;
 }
 
+const { env, stdout } = process;
+const hadEnough = Promise.withResolvers<void>();
+// A reader that goes away, as "head" does, is no error.
+stdout.on("error", () => hadEnough.resolve());
+
 const code = await main(process.argv.slice(2), {
-  env: process.env,
+  env,
   cwd: process.cwd(),
-  print: (text) => console.log(text),
-  complain: (line) => console.error(`channel: ${line}`),
+  terminal: isatty(1) ? { columns: stdout.columns || 80, color: !env.NO_COLOR && env.TERM !== "dumb" } : null,
+  print: (text) => void stdout.write(`${text}\n`),
+  complain: (line) => console.error(`${PROGRAM}: ${line}`),
+  readInput: async () => (isatty(0) ? null : Buffer.from(await Bun.stdin.bytes())),
+  ended() {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+      process.once(signal, () => hadEnough.resolve());
+    return hadEnough.promise;
+  },
 });
+// What is written to a pipe may still be on its way.
+if (!isatty(1) && !stdout.destroyed) await new Promise<void>((done) => stdout.write("", () => done()));
 process.exit(code);

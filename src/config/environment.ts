@@ -1,7 +1,10 @@
+import { readFileSync } from "node:fs";
+import { FACTS } from "./facts.ts";
+import { why } from "./file.ts";
 import { hint } from "./nearest.ts";
 import { quoted } from "./quote.ts";
 import { Refusal } from "./refusal.ts";
-import { fullKey, SECTIONS, variable } from "./settings.ts";
+import { variable } from "./settings.ts";
 import type { LoadInput } from "./shape.ts";
 
 /** In front of a variable's name it wins over the name alone. */
@@ -21,10 +24,28 @@ function isForeign(name: string, text: string): boolean {
   return /^CHANNEL_(SERVICE(_(HOST|PORT)(_\w+)?)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)$/.test(name);
 }
 
+/** Behind the name of a secret's variable: it names a file that holds the value. */
+export const FILE_SUFFIX = "_FILE";
+
+/**
+ * The value of a secret that lies in a file, as service managers and containers hand them over (systemd's credentials,
+ * `/run/secrets`); a line end behind it is no part of it. Throws a `Refusal` where there is none.
+ */
+export function readSecretFile(name: string, path: string): string {
+  let value: string;
+  try {
+    value = readFileSync(path, "utf8").replace(/\r?\n$/, "");
+  } catch (error) {
+    throw new Refusal(1, `${name}: cannot read ${quoted(path)}: ${why(error)}`);
+  }
+  if (value === "") throw new Refusal(2, `${name}: ${quoted(path)} is empty`);
+  return value;
+}
+
 /** Throws a `Refusal` for a variable that begins as ours do and is none: a mistyped one must not do nothing. */
 export function refuseUnknownVariables(env: LoadInput["env"]): void {
-  const known = Object.entries(SECTIONS).flatMap(([section, table]) =>
-    Object.keys(table).map((name) => variable(fullKey(section, name))),
+  const known = FACTS.flatMap(({ key, secret }) =>
+    secret ? [variable(key), variable(key) + FILE_SUFFIX] : [variable(key)],
   );
   for (const [name, text] of Object.entries(env)) {
     const rest = name.slice(PREFIX.length);

@@ -18,14 +18,22 @@ const MAX_LISTED = 16;
 
 /**
  * The end of a sentence about an unknown word: the one that was meant, or those that there are. `prefix` stands before
- * all of them, and says nothing about how near they are.
+ * all of them, and says nothing about how near they are. `listed` are those to tell, and `lister` what tells them where
+ * they are too many.
  */
-export function hint(word: string, known: readonly string[], kind: string, prefix = ""): string {
+export function hint(
+  word: string,
+  known: readonly string[],
+  kind: string,
+  prefix = "",
+  listed = known,
+  lister = '"channel config"',
+): string {
   const meant = nearest(word, known);
   if (meant !== undefined) return `did you mean ${prefix}${meant}?`;
-  return known.length <= MAX_LISTED
-    ? `known ${kind}: ${known.join(", ")}`
-    : `"channel config" lists the known ${kind}`;
+  return listed.length <= MAX_LISTED
+    ? `known ${kind}: ${listed.join(", ")}`
+    : `${lister} lists the known ${kind}`;
 }
 
 /** How many letters must be put in, taken out, replaced, or swapped with their neighbour to turn `a` into `b`. */

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { isSet, PREFIX } from "./environment.ts";
+import { FILE_SUFFIX, isSet, PREFIX, readSecretFile } from "./environment.ts";
 import type { ConfigFile, Written } from "./file.ts";
 import type { Printed } from "./kinds.ts";
 import { inQuotes, quoted } from "./quote.ts";
@@ -96,7 +96,22 @@ export class Reader {
     }
     for (const name of [PREFIX + variable(key), variable(key)]) {
       const text = env[name];
-      if (isSet(name, text)) return this.#take(key, setting, text, cwd, "environment", name);
+      const file = setting.secret === undefined ? undefined : env[name + FILE_SUFFIX];
+      if (isSet(name, text)) {
+        if (file === undefined || file === "")
+          return this.#take(key, setting, text, cwd, "environment", name);
+        throw new Refusal(2, `${name} and ${name}${FILE_SUFFIX} are both set: take one away`);
+      }
+      if (file === undefined || file === "") continue;
+      const variable = name + FILE_SUFFIX;
+      return this.#take(
+        key,
+        setting,
+        readSecretFile(variable, resolve(cwd, file)),
+        cwd,
+        "environment",
+        variable,
+      );
     }
     return fromFile ?? this.#fromDefault(key, setting);
   }

@@ -100,7 +100,7 @@ describe("a mistake is one line and exit code 2", () => {
       "unknown flag --prot; did you mean --port?",
     ],
     ["an unknown command", ["sevre"], {}, "unknown command sevre; did you mean serve?"],
-    ["a command that is none", ["publish"], {}, "unknown command publish; known commands: serve, config"],
+    ["a command that is none", ["frobnicate"], {}, "unknown command frobnicate; known commands: serve, "],
     ["a flag without its value", ["--bus"], {}, "--bus needs a value: --bus=<auto|redis|embedded>. "],
     ["a flag in the place of a value", ["--port", "--host"], {}, "--port needs a value: --port=<PORT>. "],
     ["an argument too much", ["serve", "now"], {}, "unexpected argument now: serve takes flags only"],

@@ -1,20 +1,41 @@
 import { describe, expect, test } from "bun:test";
 import type { ArgsDef } from "citty";
 import { readArguments } from "../../../src/commands/arguments.ts";
+import type { Definition } from "../../../src/commands/command.ts";
 
 const port: ArgsDef = { port: { type: "string", valueHint: "PORT", description: "Where to listen." } };
 const help: ArgsDef = { help: { type: "boolean", alias: "h" } };
-const COMMANDS = {
-  serve: { ...port, ...help },
-  config: { ...port, ...help, json: { type: "boolean" } },
-} satisfies Record<string, ArgsDef>;
+const channel: ArgsDef = { channel: { type: "string", valueHint: "CHANNEL", description: "Which one." } };
+const COMMANDS: Record<string, Pick<Definition, "flags" | "operands">> = {
+  serve: { flags: { ...port, ...help } },
+  config: { flags: { ...port, ...help, json: { type: "boolean" } } },
+};
+const WITH_OPERANDS: typeof COMMANDS = {
+  ...COMMANDS,
+  token: { flags: { ...channel, ...help } },
+  publish: {
+    flags: help,
+    operands: [
+      { name: "topic", description: "Where to.", required: true },
+      { name: "payload", description: "What.", required: false },
+    ],
+  },
+  watch: {
+    flags: help,
+    operands: [{ name: "pattern", description: "What to show.", required: false, several: true }],
+  },
+  completion: {
+    flags: help,
+    operands: [{ name: "shell", description: "Whose.", required: true, words: ["bash", "zsh"] }],
+  },
+};
 
 function read(line: string) {
   return readArguments(line === "" ? [] : line.split(" "), COMMANDS, "serve");
 }
 
-function refused(line: string): string {
-  const given = read(line);
+function refused(line: string, commands = COMMANDS): string {
+  const given = readArguments(line.split(" "), commands, "serve");
   if (given.ok) throw new Error("it was taken");
   return given.message;
 }
@@ -48,6 +69,25 @@ describe("a command line", () => {
     expect(read("--port=")).toMatchObject({ ok: true, values: { port: "" } });
   });
 
+  test("has operands behind the command, with flags between them", () => {
+    expect(readArguments(["publish", "to:a:b", "{}"], WITH_OPERANDS, "serve")).toMatchObject({
+      command: "publish",
+      operands: ["to:a:b", "{}"],
+    });
+    expect(readArguments(["publish", "to:a:b", "--", "-5"], WITH_OPERANDS, "serve")).toMatchObject({
+      operands: ["to:a:b", "-5"],
+    });
+    expect(readArguments(["watch", "a", "b", "c"], WITH_OPERANDS, "serve")).toMatchObject({
+      operands: ["a", "b", "c"],
+    });
+    expect(readArguments(["publish", "--help"], WITH_OPERANDS, "serve")).toMatchObject({ ok: true });
+  });
+
+  test("tells all values of a flag that was repeated", () => {
+    const argv = ["token", "--channel", "a", "--channel=b"];
+    expect(readArguments(argv, WITH_OPERANDS, "serve")).toMatchObject({ all: { channel: ["a", "b"] } });
+  });
+
   test("has short switches", () => {
     expect(read("-h")).toMatchObject({ ok: true, switches: new Set(["help"]) });
   });
@@ -57,8 +97,8 @@ describe("a wrong command line", () => {
   test("an unknown flag names the nearest one, though its value looks like a command", () => {
     expect(refused("--prot 5")).toBe("unknown flag --prot; did you mean --port?");
     expect(refused("serve --prot=5")).toBe("unknown flag --prot; did you mean --port?");
-    expect(refused("--xyzzy")).toBe("unknown flag --xyzzy; known flags: --port, --help, --json");
-    expect(refused("-x")).toBe("unknown flag -x; known flags: --port, --help, --json");
+    expect(refused("--xyzzy")).toBe("unknown flag --xyzzy; known flags: --port, --help");
+    expect(refused("-x")).toBe("unknown flag -x; known flags: --port, --help");
     expect(refused("--no-port")).toBe("unknown flag --no-port; did you mean --port?");
     expect(refused("--constructor")).toStartWith("unknown flag --constructor; ");
   });
@@ -80,6 +120,18 @@ describe("a wrong command line", () => {
   test("an unknown command names the nearest one", () => {
     expect(refused("cofnig")).toBe("unknown command cofnig; did you mean config?");
     expect(refused("toString")).toBe("unknown command toString; known commands: serve, config");
+  });
+
+  test("what a command needs is named, and so are the words it knows", () => {
+    expect(refused("publish", WITH_OPERANDS)).toBe(
+      "publish needs <topic>: channel publish <topic> [payload]. Where to.",
+    );
+    expect(refused("publish a b c", WITH_OPERANDS)).toBe(
+      "unexpected argument c: publish takes <topic> [payload] only",
+    );
+    expect(refused("completion tcsh", WITH_OPERANDS)).toBe(
+      "completion: <shell> must be one of bash, zsh, not tcsh",
+    );
   });
 
   test("what is too much is named", () => {

@@ -1,0 +1,105 @@
+import { isUtf8 } from "node:buffer";
+import { type Passing, watchBus } from "../bus/backend.ts";
+import { BusError } from "../bus/bus-error.ts";
+import { whole } from "../config/kinds.ts";
+import { quoted } from "../config/quote.ts";
+import { loadConfig } from "../config.ts";
+import { isJson } from "../hub/json.ts";
+import { escaped } from "../log.ts";
+import type { Command, Terminal } from "./command.ts";
+
+const BOTH = ["to:*", "from:*"];
+const count = whole(1, Number.MAX_SAFE_INTEGER);
+
+/** `channel watch`: what goes by between backends and clients, live, until Ctrl-C. */
+export const watch: Command = async (
+  { values, switches, operands },
+  { env, cwd, terminal, print, complain, ended },
+) => {
+  const loaded = loadConfig({ flags: values, env, cwd });
+  if (!loaded.ok) {
+    complain(loaded.message);
+    return loaded.exitCode;
+  }
+  const most = values.count === undefined ? Number.POSITIVE_INFINITY : count.parse(values.count);
+  if (most === undefined) {
+    complain(`--count must be ${count.expects}, not ${quoted(values.count ?? "")}`);
+    return 2;
+  }
+  const patterns = operands.length > 0 ? operands : BOTH;
+  const write = switches.has("json") ? asJson : terminal === null ? asText : forTerminal(terminal);
+  const enough = Promise.withResolvers<void>();
+  let shown = 0;
+  let watching: ReturnType<typeof watchBus>;
+  try {
+    watching = watchBus(loaded.config.redisUrl, patterns, {
+      message(passing) {
+        if (shown >= most) return;
+        print(write(passing));
+        if (++shown === most) enough.resolve();
+      },
+      live: (where) => complain(`watching ${patterns.map(quoted).join(" ")} at ${where}; Ctrl-C ends it`),
+      lost: (where, reason) =>
+        complain(`not connected to ${where}: ${reason}; trying again. --redis-url names another Redis`),
+    });
+  } catch (error) {
+    if (!(error instanceof BusError)) throw error;
+    complain(error.message);
+    return 2;
+  }
+  await Promise.race([ended(), enough.promise]);
+  await watching.stop();
+  return 0;
+};
+
+interface Seen {
+  readonly direction: "to" | "from" | null;
+  readonly channel: string | null;
+  readonly event: string | null;
+  readonly topic: string;
+}
+
+function read(name: Buffer): Seen {
+  const topic = name.toString("utf8");
+  const [, direction, channel, event] = /^(to|from):(.+):([^:]+)$/s.exec(topic) ?? [];
+  if (direction === undefined || channel === undefined || event === undefined) {
+    return { direction: null, channel: null, event: null, topic };
+  }
+  return { direction: direction === "to" ? "to" : "from", channel, event, topic };
+}
+
+/** One JSON object a line; a payload that is no JSON as base64 in `base64`. */
+function asJson({ name, payload }: Passing): string {
+  const head = JSON.stringify({ time: new Date().toISOString(), ...read(name) }).slice(0, -1);
+  // The payload's own text, so that nothing of it is lost in reading and printing it again.
+  const body = isJson(payload)
+    ? `"payload":${payload.toString("utf8").replace(/[\r\n]/g, " ")}`
+    : `"base64":"${payload.toString("base64")}"`;
+  return `${head},${body}}`;
+}
+
+function asText({ name, payload }: Passing): string {
+  return `${new Date().toISOString()} ${escaped(read(name).topic)} ${bodyOf(payload)}`;
+}
+
+function bodyOf(payload: Buffer): string {
+  if (isUtf8(payload)) return escaped(payload.toString("utf8"));
+  return `<${payload.length} bytes: ${payload.toString("hex", 0, 32)}${payload.length > 32 ? "..." : ""}>`;
+}
+
+/** `14:03:22.184  ←  system  update  {"a":1}`, no longer than a line; arrows as a backend sees them. */
+function forTerminal({ columns, color }: Terminal): (passing: Passing) => string {
+  const paint = (code: string, text: string) => (color ? `\u001b[${code}m${text}\u001b[0m` : text);
+  return ({ name, payload }) => {
+    const { direction, channel, event, topic } = read(name);
+    const now = new Date();
+    const two = (number: number, digits = 2) => String(number).padStart(digits, "0");
+    const time = `${two(now.getHours())}:${two(now.getMinutes())}:${two(now.getSeconds())}.${two(now.getMilliseconds(), 3)}`;
+    const where = escaped(channel === null || event === null ? topic : `${channel}  ${event}`);
+    const body = bodyOf(payload);
+    const arrow = direction === "to" ? "to  " : direction === "from" ? "from" : "    ";
+    const room = Math.max(20, columns - time.length - where.length - arrow.length - 6);
+    const short = Bun.stringWidth(body) <= room ? body : `${body.slice(0, room - 3)}...`;
+    return `${paint("2", time)}  ${paint(direction === "to" ? "36" : "33", arrow)}  ${paint("1", where)}  ${short}`;
+  };
+}
