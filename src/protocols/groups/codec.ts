@@ -10,8 +10,8 @@ export interface Subscription {
   readonly entry: string;
 }
 
-/** Entries by group, each once, in the order in which they were named first. */
-export type Subscriptions = ReadonlyMap<string, ReadonlySet<string>>;
+/** Entries by group, each once, in the order in which they were named first; no group is empty. */
+export type Subscriptions = Map<string, ReadonlySet<string>>;
 
 /** What a client wants to hear from now on. */
 export interface Wanted {
@@ -46,13 +46,12 @@ export function decode(text: string, most: number): Wanted | Refused {
   if (value === undefined) return { error: "not JSON" };
   if (typeof value !== "object" || value === null || !("groups" in value)) return { error: "no groups" };
   const { groups } = value;
-  if (typeof groups !== "object" || groups === null || Array.isArray(groups)) {
-    return { error: "groups is no object" };
-  }
+  if (!isObject(groups)) return { error: "groups is no object" };
   const wanted = new Map<string, Set<string>>();
   const impossible: Subscription[] = [];
   let count = 0;
-  for (const [group, given] of Object.entries(groups)) {
+  for (const group of Object.keys(groups)) {
+    const given = groups[group];
     if (!Array.isArray(given)) return { error: DENIED };
     const named = isChannelName(group);
     const entries = new Set<string>();
@@ -68,6 +67,10 @@ export function decode(text: string, most: number): Wanted | Refused {
   }
   const xrftoken = "xrftoken" in value && typeof value.xrftoken === "string" ? value.xrftoken : null;
   return { wanted, impossible, xrftoken };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function parse(text: string): unknown {

@@ -8,7 +8,7 @@ import type { Publisher } from "../publisher.ts";
 interface Entry {
   /** The Bun topic of this one subscription. */
   readonly topic: string;
-  readonly clients: Set<Client>;
+  clients: number;
 }
 
 /** Those who follow events of one group (channel): one Bun topic for each event, which carries bare payloads. */
@@ -34,38 +34,47 @@ export class GroupOutlet implements Outlet {
 
   get listeners(): number {
     let listeners = 0;
-    for (const { clients } of this.#entries.values()) listeners += clients.size;
+    for (const { clients } of this.#entries.values()) listeners += clients;
     return listeners;
   }
 
+  /** To be called once for each client and event, before `remove` once. */
   add(client: Client, event: string): void {
     let entry = this.#entries.get(event);
     if (entry === undefined) {
       // No name holds the separator: two different pairs never share a topic, nor one of another protocol.
-      entry = { topic: `groups\u0000${this.channel.name}\u0000${event}`, clients: new Set() };
+      entry = { topic: `groups\u0000${this.channel.name}\u0000${event}`, clients: 0 };
       this.#entries.set(event, entry);
     }
-    entry.clients.add(client);
+    entry.clients++;
     client.subscribe(entry.topic);
   }
 
   remove(client: Client, event: string): void {
     const entry = this.#entries.get(event);
-    if (entry === undefined || !entry.clients.delete(client)) return;
+    if (entry === undefined) return;
     client.unsubscribe(entry.topic);
-    if (entry.clients.size === 0) this.#entries.delete(event);
+    if (--entry.clients === 0) this.#entries.delete(event);
   }
 
   deliver(message: Message): number {
     const entry = this.#entries.get(message.event);
     if (entry === undefined || message.presence) return 0;
     if (message.json === null) {
-      this.#stats.unsendable += entry.clients.size;
+      this.#stats.unsendable += entry.clients;
       return 0;
     }
     const sent = this.#publisher.publish(entry.topic, message.json);
     if (sent === -1) this.#connections.noticeBacklog();
-    else if (sent === 0) for (const client of entry.clients) client.checkBacklog();
-    return entry.clients.size;
+    else if (sent === 0) this.#cutOffSlow();
+    return entry.clients;
+  }
+
+  /**
+   * Something was dropped for at least one client. Who follows what is known to Bun alone, and everybody is looked at: it
+   * happens once for each client that is cut off.
+   */
+  #cutOffSlow(): void {
+    for (const connection of this.#connections.all()) connection.checkBacklog();
   }
 }

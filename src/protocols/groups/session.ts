@@ -40,12 +40,6 @@ export interface Credentials {
   readonly csrf?: string | null;
 }
 
-/** One group that a client follows, and the entries of it. */
-interface Followed {
-  readonly outlet: GroupOutlet;
-  readonly entries: ReadonlySet<string>;
-}
-
 /** A binary frame is no JSON text. */
 const NO_TEXT = { error: "not JSON" } as const;
 
@@ -54,7 +48,7 @@ export class GroupsSession implements Session {
   readonly #client: Client;
   readonly #context: GroupsContext;
   readonly #credentials: Credentials;
-  #followed = new Map<string, Followed>();
+  #followed: Subscriptions = new Map();
   #claims: Claims | null = null;
   #expirySlot = 0;
 
@@ -97,9 +91,9 @@ export class GroupsSession implements Session {
       return this.#refuse(DENIED, "no xrftoken");
     }
     for (const { group, entry } of message.impossible) this.#deny(group, entry);
-    const covered = this.#covered(this.#claims, message.wanted);
+    this.#denyUncovered(this.#claims, message.wanted);
     // A client that does not read may be gone by what it was sent just now: nobody would ever take it out again.
-    if (this.#client.open) this.#client.send(changed(this.#follow(covered)));
+    if (this.#client.open) this.#client.send(changed(this.#follow(message.wanted)));
   }
 
   /** Its token ran out. */
@@ -129,38 +123,36 @@ export class GroupsSession implements Session {
     this.#client.send(denied(group, entry));
   }
 
-  /** What of `wanted` the token covers; the rest is denied. */
-  #covered(claims: Claims, wanted: Subscriptions): Subscriptions {
-    const covered = new Map<string, ReadonlySet<string>>();
+  /** Takes out of `wanted` what the token does not cover, and says so. */
+  #denyUncovered(claims: Claims, wanted: Subscriptions): void {
     for (const [group, entries] of wanted) {
-      if (claims.can.join && covers(claims, group)) covered.set(group, entries);
-      else for (const entry of entries) this.#deny(group, entry);
+      if (claims.can.join && covers(claims, group)) continue;
+      wanted.delete(group);
+      for (const entry of entries) this.#deny(group, entry);
     }
-    return covered;
   }
 
   /** Makes `wanted` the whole set: what is not in it is left. */
   #follow(wanted: Subscriptions): Changed {
     const before = this.#followed;
-    const after = new Map<string, Followed>();
+    this.#followed = wanted;
     const current: string[] = [];
     const left: string[] = [];
     const joined: string[] = [];
     for (const [group, entries] of wanted) {
       const old = before.get(group);
-      const outlet = old?.outlet ?? this.#context.outlet(group);
-      after.set(group, { outlet, entries });
+      const outlet = this.#context.outlet(group);
       for (const entry of entries) {
         const name = dashed(group, entry);
         current.push(name);
-        if (old?.entries.has(entry)) continue;
+        if (old?.has(entry)) continue;
         outlet.add(this.#client, entry);
         joined.push(name);
       }
     }
-    this.#followed = after;
-    for (const [group, { outlet, entries }] of before) {
-      const kept = after.get(group)?.entries;
+    for (const [group, entries] of before) {
+      const kept = wanted.get(group);
+      const outlet = this.#context.outlet(group);
       for (const entry of entries) {
         if (kept?.has(entry)) continue;
         outlet.remove(this.#client, entry);
@@ -168,7 +160,7 @@ export class GroupsSession implements Session {
       }
       if (outlet.empty) this.#context.close(outlet);
     }
-    if (after.size > 0) this.#client.idleSince = null;
+    if (wanted.size > 0) this.#client.idleSince = null;
     else this.#client.idleSince ??= performance.now();
     return { current, left, joined };
   }
