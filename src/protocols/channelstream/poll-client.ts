@@ -44,17 +44,23 @@ export class PollClient extends Client {
   }
 
   /**
-   * Resolves with a JSON list of what came. A second poll answers the first.
+   * Resolves with a JSON list of what came. A second poll takes over what came for the first, which gets an empty list:
+   * whoever asks again has given up on it.
    *
    * @param listen called when the poll is there for what is sent
    */
   poll(signal: AbortSignal, listen: () => void): Promise<string> {
     this.lastSeen = performance.now();
-    this.#finish("answered");
     if (this.#over) return Promise.resolve("[]");
+    const before = this.#poll;
+    if (before !== null) {
+      clearTimeout(before.timer);
+      before.answer("[]");
+    }
     return new Promise((resolve) => {
       const poll: Poll = { answer: resolve, timer: setTimeout(() => this.#settle(), this.#wait) };
       this.#poll = poll;
+      if (this.#items.length > 0) this.#settle();
       signal.addEventListener("abort", () => this.#poll === poll && this.#finish("lost"), { once: true });
       listen();
     });
