@@ -2,7 +2,7 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { type ParseArgsConfig, parseArgs } from "node:util";
 import { startRedis } from "../integration/redis-process.ts";
 import { hottest } from "./profile.ts";
 import type { Figures, Scene } from "./scene.ts";
@@ -21,7 +21,7 @@ const USAGE = `bun run bench [options]
   --profile             run the servers from source under the CPU profiler and print their hottest functions
   --json                print every run and the medians as JSON instead of the table`;
 
-const { values } = parseArgs({
+const { values } = parse({
   args: Bun.argv.slice(2),
   options: {
     scenes: { type: "string" },
@@ -130,6 +130,15 @@ function pick<T extends { readonly name: string }>(
       fail(`no ${what} is called ${name}: there are ${all.map((each) => each.name).join(", ")}`);
     return found;
   });
+}
+
+/** An unknown option is one line and no stack trace. */
+function parse<const T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>> {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    fail(error instanceof Error ? error.message : String(error));
+  }
 }
 
 function fail(message: string): never {
