@@ -19,15 +19,15 @@ export class Deliveries {
   wakeAt = Number.POSITIVE_INFINITY;
 
   /** Of every `stampEvery`-th client all stamps are read: at a million deliveries a second reading each costs too much. */
-  constructor(clients: readonly Client[], stampEvery: number) {
+  constructor(clients: readonly Client[], stampEvery: number, behindStamp = BEHIND_STAMP) {
     this.clients = clients;
     const count = (): void => {
       this.received++;
       if (this.received >= this.wakeAt) this.#wakeUp();
     };
     const countAndRead = (_client: Client, bytes: Buffer, start: number, end: number): void => {
-      if (end - start >= BEHIND_STAMP + STAMP_DIGITS) {
-        this.latency.record(now() - readStamp(bytes, end - BEHIND_STAMP));
+      if (end - start >= behindStamp + STAMP_DIGITS) {
+        this.latency.record(now() - readStamp(bytes, end - behindStamp));
       }
       this.received++;
       if (this.received >= this.wakeAt) this.#wakeUp();

@@ -4,6 +4,7 @@
  * it understands exactly what the load generator sends.
  */
 import { parseArgs } from "node:util";
+import type { ServerWebSocket } from "bun";
 import { Redis } from "ioredis";
 
 const { values } = parseArgs({
@@ -17,17 +18,43 @@ const incoming = new Redis(redisUrl);
 // Commands of one tick travel together: without it each publish is a write of its own, and no limit.
 const outgoing = new Redis(redisUrl, { enableAutoPipelining: true });
 
-const server = Bun.serve({
+/** Whether somebody has named groups: until then a message costs nothing more for them. */
+let grouped = false;
+
+/** Event groups: `{"groups":{"<group>":[<entry>, ...]}}` names the whole set of a socket anew. */
+function regroup(socket: ServerWebSocket<{ groups: Set<string> }>, message: string): void {
+  grouped = true;
+  const wanted: { groups: Record<string, (string | number)[]> } = JSON.parse(message);
+  const groups = new Set<string>();
+  const names: string[] = [];
+  for (const [group, entries] of Object.entries(wanted.groups)) {
+    for (const entry of entries) {
+      groups.add(`${group}:${entry}`);
+      names.push(`${group}-${entry}`);
+    }
+  }
+  for (const topic of groups) if (!socket.data.groups.has(topic)) socket.subscribe(topic);
+  for (const topic of socket.data.groups) if (!groups.has(topic)) socket.unsubscribe(topic);
+  socket.data.groups = groups;
+  socket.send(JSON.stringify({ groups_current: names }));
+}
+
+const server = Bun.serve<{ groups: Set<string> }>({
   hostname: "127.0.0.1",
   port: Number(values.port),
   development: false,
   fetch(request, server) {
-    return server.upgrade(request) ? undefined : new Response("WebSocket only", { status: 426 });
+    if (server.upgrade(request, { data: { groups: new Set() } })) return undefined;
+    return new Response("WebSocket only", { status: 426 });
   },
   websocket: {
     perMessageDeflate: false,
     message(socket, message) {
       if (typeof message !== "string") return;
+      if (message.startsWith("{")) {
+        regroup(socket, message);
+        return;
+      }
       // ["<join_ref>","<ref>","<topic>","<event>",<payload>]
       const joinRef = message.indexOf('"', 2);
       const ref = message.indexOf('"', joinRef + 3);
@@ -51,7 +78,8 @@ const server = Bun.serve({
 incoming.on("pmessage", (_pattern: string, name: string, payload: string) => {
   const colon = name.lastIndexOf(":");
   const channel = name.slice(3, colon);
-  server.publish(channel, `[null,null,"${channel}","${name.slice(colon + 1)}",${payload}]`);
+  if (grouped) server.publish(name.slice(3), payload);
+  else server.publish(channel, `[null,null,"${channel}","${name.slice(colon + 1)}",${payload}]`);
 });
 
 process.on("SIGTERM", () => process.exit(0));

@@ -42,7 +42,7 @@ export interface Scene {
   readonly name: string;
   /** One line for the table's heading. */
   readonly title: string;
-  readonly unit: "delivery" | "join" | "push";
+  readonly unit: "delivery" | "join" | "push" | "replacement";
   /** Environment that our server needs for this scene. */
   readonly env?: Readonly<Record<string, string>>;
   play(stage: Stage): Promise<Figures>;

@@ -1,5 +1,7 @@
 import type { Scene } from "./scene.ts";
 import { fanOut } from "./scenes/fan-out.ts";
+import { groupsFanOut, groupsOwn } from "./scenes/groups.ts";
+import { regroup, regroupMany } from "./scenes/groups-replace.ts";
 import { joined, presence } from "./scenes/joined.ts";
 import { ownChannels } from "./scenes/own-channels.ts";
 import { paced } from "./scenes/paced.ts";
@@ -7,4 +9,16 @@ import { pages } from "./scenes/pages.ts";
 import { pushes } from "./scenes/pushes.ts";
 
 /** All that is measured, in the order of the table. To add a scene is to add a file and a name here. */
-export const scenes: readonly Scene[] = [fanOut, paced, ownChannels, pages, joined, presence, pushes];
+export const scenes: readonly Scene[] = [
+  fanOut,
+  groupsFanOut,
+  paced,
+  ownChannels,
+  groupsOwn,
+  pages,
+  joined,
+  presence,
+  pushes,
+  regroup,
+  regroupMany,
+];

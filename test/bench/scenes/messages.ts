@@ -4,10 +4,9 @@ import { socketUrl } from "../phoenix.ts";
 import { Publisher } from "../publisher.ts";
 import { type Figures, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
+import type { Client } from "../websocket.ts";
 
-export interface MessageScene {
-  readonly clients: number;
-  readonly topic: (index: number) => string;
+export interface Traffic {
   /** Stamps are read for one client in so many. */
   readonly stampEvery: number;
   readonly warmUpSeconds: number;
@@ -15,7 +14,12 @@ export interface MessageScene {
   send(deliveries: Deliveries, publisher: Publisher, seconds: number): Promise<void>;
 }
 
-/** Joins the crowd, warms up with the same traffic, then measures until the last message has come. */
+export interface MessageScene extends Traffic {
+  readonly clients: number;
+  readonly topic: (index: number) => string;
+}
+
+/** Joins the crowd, and measures what it is sent. */
 export async function playMessages(stage: Stage, scene: MessageScene): Promise<Figures> {
   const members = Array.from({ length: scene.clients }, (_, index) => {
     const topic = scene.topic(index);
@@ -23,9 +27,22 @@ export async function playMessages(stage: Stage, scene: MessageScene): Promise<F
   });
   const clients = await connectAll(socketUrl(stage.url), scene.clients);
   await joinAll(clients, (client) => members[client.index] ?? { topic: "", token: "" });
+  return playTo(stage, clients, scene);
+}
+
+/**
+ * Warms up a crowd with the same traffic, then measures until the last message has come. `behindStamp`: bytes behind the
+ * stamp in a frame, where it is not one of Phoenix.
+ */
+export async function playTo(
+  stage: Stage,
+  clients: readonly Client[],
+  scene: Traffic,
+  behindStamp?: number,
+): Promise<Figures> {
   await quiet(clients);
   const publisher = await Publisher.connect(stage.redisUrl);
-  const deliveries = new Deliveries(clients, scene.stampEvery);
+  const deliveries = new Deliveries(clients, scene.stampEvery, behindStamp);
   await scene.send(deliveries, publisher, scene.warmUpSeconds);
   await deliveries.drained();
   deliveries.reset();

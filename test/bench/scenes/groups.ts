@@ -1,0 +1,61 @@
+import { connectAll } from "../crowd.ts";
+import { flood, pace } from "../deliveries.ts";
+import { BEHIND_STAMP, followAll, groupsFrame, groupsUrl } from "../groups.ts";
+import { paddedPayload } from "../payloads.ts";
+import { publication } from "../publisher.ts";
+import type { Figures, Scene, Stage } from "../scene.ts";
+import { mint } from "../tokens.ts";
+import type { Client } from "../websocket.ts";
+import { playTo, type Traffic } from "./messages.ts";
+
+const CLIENTS = 1000;
+
+/** As in `fan-out`. */
+const IN_FLIGHT = 200;
+const BATCH = 50;
+
+/** The same traffic as `fan-out`, to clients who follow it as a group. */
+export const groupsFanOut: Scene = {
+  name: "groups-fan-out",
+  title: "1 group, 1,000 clients, 100 B, as fast as it goes",
+  unit: "delivery",
+  play: (stage) => {
+    const batch = publication("to:bench:message", paddedPayload(100), BATCH);
+    return playGroups(stage, () => groupsFrame({ bench: ["message"] }), {
+      stampEvery: 16,
+      warmUpSeconds: stage.short ? 0.5 : 2,
+      seconds: stage.short ? 1.5 : 8,
+      send: (deliveries, publisher, seconds) => flood(deliveries, publisher, batch, IN_FLIGHT, seconds),
+    });
+  },
+};
+
+const PER_SECOND = 20_000;
+
+/** The same traffic as `own-channels`, to clients who follow a job each. */
+export const groupsOwn: Scene = {
+  name: "groups-own",
+  title: "1,000 clients, each follows its own job, 100 B, 20 messages a second each",
+  unit: "delivery",
+  play: (stage) => {
+    const messages = Array.from({ length: CLIENTS }, (_, i) =>
+      publication(`to:job_events:${i}`, paddedPayload(100)),
+    );
+    return playGroups(stage, ({ index }) => groupsFrame({ job_events: [index] }), {
+      stampEvery: 1,
+      warmUpSeconds: stage.short ? 0.5 : 2,
+      seconds: stage.short ? 2 : 8,
+      send: (deliveries, publisher, seconds) => pace(deliveries, publisher, messages, PER_SECOND, 1, seconds),
+    });
+  },
+};
+
+async function playGroups(
+  stage: Stage,
+  frame: (client: Client) => Buffer,
+  traffic: Traffic,
+): Promise<Figures> {
+  const clients = await connectAll(groupsUrl(stage.url, mint(stage.secret, "user", "*")), CLIENTS);
+  await followAll(clients, frame);
+  return playTo(stage, clients, traffic, BEHIND_STAMP);
+}
