@@ -118,7 +118,7 @@ describe("a session", () => {
       "{",
       "{}",
       '{"groups":{"x":["1"],"jobs":1}}',
-      `{"groups":{"x":[${"1,".repeat(1000)}`,
+      JSON.stringify({ groups: { jobs: Array.from({ length: 1001 }, (_, i) => i) } }),
     ]) {
       client.receive(text);
       expect(client.take()).toEqual([{ error: expect.any(String) }]);
