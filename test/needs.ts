@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** What a test may need beyond npm packages. */
-export type Need = "redis" | "chromium" | "curl" | "python" | "nginx";
+export type Need = "redis" | "chromium" | "curl" | "python" | "nginx" | "caddy";
 
 /** What was found or fetched: variables for the tests, and what is still missing, with the way to get it. */
 export interface Provision {
@@ -47,6 +47,11 @@ const PROGRAMS: Readonly<Record<Need, Program>> = {
     names: [["nginx"]],
     debian: ["nginx-light"],
     how: "nginx: apt-get install nginx-light, brew install nginx, or https://nginx.org/en/download.html",
+  },
+  caddy: {
+    names: [["caddy"]],
+    debian: ["caddy"],
+    how: "Caddy: apt-get install caddy, brew install caddy, or https://caddyserver.com/docs/install",
   },
 };
 

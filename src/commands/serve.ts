@@ -1,6 +1,7 @@
 import { BusError } from "../bus/bus-error.ts";
 import { type Config, loadConfig } from "../config.ts";
 import { atMostOncePer, createLog, type Log, standardErrorHasColor } from "../log.ts";
+import { createNotifier } from "../notify.ts";
 import { startServer } from "../server.ts";
 import type { Command } from "./command.ts";
 
@@ -25,7 +26,10 @@ export const serve: Command = async ({ values }, { env, cwd, complain }) => {
   }
   stray.started();
   for (const warning of warnings) log.warn(warning);
+  const notifier = createNotifier(env, log);
+  notifier.ready(`listening on ${server.url}`);
   log.info("stopping", { signal: await signals.first });
+  void notifier.stopping();
   try {
     await server.stop();
   } catch (error) {
