@@ -14,6 +14,8 @@ export interface Line {
   cut(): void;
   /** Cuts connections that ask for an upgrade, as a proxy that knows no WebSocket does. */
   refuseUpgrades(yes: boolean): void;
+  /** Swallows what is sent over WebSockets once they are open, in both directions, as some middleboxes do. */
+  muteWebSockets(yes: boolean): void;
   /** Leads to another port from now on. */
   aim(port: number): void;
   stop(): void;
@@ -29,11 +31,13 @@ export async function startLine(target: number, adds: Readonly<Record<string, st
   let aimed = target;
   let stalled = false;
   let refusing = false;
+  let muting = false;
   const pairs = new Set<readonly [Socket, Socket]>();
   const attempts: Attempt[] = [];
   const server = createServer((near) => {
     const attempt: Attempt = { at: performance.now(), request: "" };
     attempts.push(attempt);
+    let upgrades = false;
     const far = connect(aimed, "127.0.0.1");
     const pair = [near, far] as const;
     pairs.add(pair);
@@ -46,8 +50,9 @@ export async function startLine(target: number, adds: Readonly<Record<string, st
       const first = attempt.request === "";
       if (first) {
         attempt.request = data.toString("latin1").split("\r\n")[0] ?? "";
-        if (refusing && /\r\nupgrade: *websocket/i.test(data.toString("latin1"))) return end();
-      }
+        upgrades = /\r\nupgrade: *websocket/i.test(data.toString("latin1"));
+        if (refusing && upgrades) return end();
+      } else if (muting && upgrades) return;
       far.write(first ? withHeaders(data, adds) : data);
     });
     far.on("data", (data: Buffer) => near.write(data));
@@ -78,6 +83,9 @@ export async function startLine(target: number, adds: Readonly<Record<string, st
     cut: () => each((socket) => socket.destroy()),
     refuseUpgrades: (yes) => {
       refusing = yes;
+    },
+    muteWebSockets: (yes) => {
+      muting = yes;
     },
     aim: (to) => {
       aimed = to;
