@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { SECRET as CHANNELSTREAM_SECRET, call, object } from "../channelstream/rig.ts";
 import { VERSIONS, type Version } from "../phoenix-client.ts";
+import { openWebSocket } from "../websocket.ts";
 import { BUSES, startWorld, type World } from "../world.ts";
 import { AWX_GROUPS, enterGroups, type GroupsClient } from "./groups-client.ts";
 
@@ -20,7 +22,24 @@ const PROTOCOLS: Readonly<
     return { payload: () => client.texts.next(), cut: () => client.socket.cut() };
   },
   ...Object.fromEntries(VERSIONS.map((vsn) => [`Phoenix ${vsn}`, phoenix(vsn)])),
+  Channelstream: channelstream,
 };
+
+async function channelstream(world: World, channel: string, event: string): Promise<Listener> {
+  const { url } = world.channel;
+  const { body } = await call(url, "POST", "/connect", { username: "ann", channels: [channel] });
+  const socket = await openWebSocket(`${url}/ws?conn_id=${object(body).conn_id}`);
+  if (!("messages" in socket)) throw new Error(`no socket: ${socket.status}`);
+  return {
+    payload: async () => {
+      const mark = `"message":{"event":${JSON.stringify(event)},"payload":`;
+      const { data } = await socket.messages.until((each) => each.data.includes(mark), event);
+      const text = data.toString();
+      return text.slice(text.indexOf(mark) + mark.length, text.lastIndexOf('},"timestamp":'));
+    },
+    cut: () => socket.cut(),
+  };
+}
 
 function phoenix(vsn: Version) {
   return async (world: World, channel: string, event: string): Promise<Listener> => {
@@ -53,7 +72,7 @@ const PAYLOADS = [
 describe.each(BUSES.map((bus) => [bus] as const))("on %s", (bus) => {
   let world: World;
   beforeAll(async () => {
-    world = await startWorld(bus);
+    world = await startWorld(bus, { toml: `[channelstream]\nsecret = "${CHANNELSTREAM_SECRET}"\n` });
   });
   afterAll(() => world?.stop());
 
