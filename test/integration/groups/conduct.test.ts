@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { call } from "../api-client.ts";
 import { startWorld, type World } from "../world.ts";
 import { enterGroups } from "./groups-client.ts";
 
@@ -6,6 +7,13 @@ import { enterGroups } from "./groups-client.ts";
  * That group sockets are held to the same rules as Phoenix' by the same parts: budget of frames, sign of life, slow
  * clients, tokens that run out, the end of the server.
  */
+
+/** A row of `GET /api/connections`. */
+interface Row {
+  readonly protocol: string;
+  readonly users: readonly string[];
+  readonly channels: readonly string[];
+}
 
 async function inWorld(toml: string, run: (world: World) => Promise<void>): Promise<void> {
   const world = await startWorld("embedded", { toml });
@@ -172,6 +180,29 @@ describe.concurrent("a group client", () => {
       await world.stop();
     }
   });
+
+  test("stands in the list of connections, is ended by an administrator, and does not come back while banned", () =>
+    inWorld("", async (world) => {
+      const { url } = world.channel;
+      const [byOne, byUser] = [await enter(world, { id: "ann" }), await enter(world, { id: "bob" })];
+      for (const client of [byOne, byUser]) await client.follow({ jobs: ["n"], job_events: [1, 2] });
+      const { body } = await call(url, "/api/connections");
+      expect(body.connections.map(({ protocol, channels }: Row) => ({ protocol, channels }))).toEqual([
+        { protocol: "groups", channels: ["jobs", "job_events"] },
+        { protocol: "groups", channels: ["jobs", "job_events"] },
+      ]);
+      const ann = body.connections.find(({ users }: Row) => users.includes("ann"));
+      expect((await call(url, `/api/connections/${ann.id}`, { method: "DELETE" })).status).toBe(200);
+      const answer = await call(url, "/api/disconnect", { body: { id: "bob", ban: "1m" } });
+      expect(answer.body.disconnected).toBe(1);
+      // At once nobody follows anything, and both are closed later.
+      expect(await metric(world, 'channel_listeners{protocol="groups"}')).toBe(0);
+      expect(await enter(world, { id: "bob" }).catch((error: unknown) => String(error))).toContain(
+        '"close":true',
+      );
+      for (const { socket } of [byOne, byUser]) expect((await socket.closed).code).toBe(1001);
+      expect((await (await enter(world, { id: "ann" })).follow({ jobs: ["n"] })).joined).toEqual(["jobs-n"]);
+    }));
 
   test("counts in max_connections like everybody", () =>
     inWorld("[limits]\nmax_connections = 2\n", async (world) => {
