@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { connect } from "node:net";
 import { labelled, readMetrics } from "../../soak/samples.ts";
 import { type GroupsClient, knock } from "../groups/groups-client.ts";
 import { addressOf, eventually, VERSIONS } from "../phoenix-client.ts";
@@ -152,6 +153,36 @@ describe("places for connections", () => {
       const [local] = await held(1);
       await local?.close();
     }
+    await untilFree();
+  });
+
+  test("handshakes that are none, or are broken off, hold no place", async () => {
+    const { url, port } = world.channel;
+    const broken = [
+      { "sec-websocket-key": "" },
+      { "sec-websocket-key": "short" },
+      { "sec-websocket-version": "8" },
+      { upgrade: "h2c" },
+      { connection: "keep-alive" },
+    ];
+    for (let i = 0; i < 3 * LIMITS.connections; i++) {
+      const opened = await openWebSocket(addressOf(url), broken[i % broken.length]).catch(() => null);
+      if (opened !== null && "cut" in opened) opened.cut();
+      expect((await openWebSocket(`${url}/websocket?vsn=9.0.0`)).status).toBe(403);
+      // Gone before it is answered.
+      const gone = connect(port, "127.0.0.1", () => {
+        gone.write(
+          `GET /websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`,
+        );
+        gone.write("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n");
+        gone.resetAndDestroy();
+      });
+      gone.on("error", () => {});
+      await new Promise((resolve) => gone.on("close", resolve));
+    }
+    await untilFree();
+    const all = await held(LIMITS.connections);
+    for (const socket of all) socket.cut();
     await untilFree();
   });
 
