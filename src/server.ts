@@ -320,6 +320,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     draining = true;
     if (config.drainDelay > 0) await Bun.sleep(config.drainDelay);
     closing = true;
+    hub.partAll();
     void server.stop();
     const leaving = [...connections.all()];
     const batches = Math.max(1, Math.floor(config.shutdownGrace / BATCH_PAUSE));

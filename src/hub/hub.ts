@@ -66,6 +66,7 @@ export class Hub implements BusListener {
   /** Channels whose presence window is open, the one that closes first in front, with the time when it does. */
   readonly #windows = new Map<Channel, number>();
   #windowTimer: Timer | null = null;
+  #parting = false;
   /** What we published on `to:` ourselves and the bus will bring back, by name. */
   readonly #echoes = new Map<string, number>();
   readonly #exported: Receipt;
@@ -120,6 +121,14 @@ export class Hub implements BusListener {
   /** Sets the clock by which channels know when they were last used: to be called several times a second. */
   tick(): void {
     this.#time = Date.now();
+  }
+
+  /**
+   * To be called when all clients are about to be sent away: from then on only backends hear who left. To tell thousands
+   * who leave of thousands who left before them would take longer than their leave.
+   */
+  partAll(): void {
+    this.#parting = true;
   }
 
   /** Sends what still waits to be told, then stops the clock and all timers. The bus is its owner's to stop. */
@@ -328,7 +337,7 @@ export class Hub implements BusListener {
     for (const member of awaiting) member.send("presence_state", presence.state());
     const diff = presence.takeDiff();
     if (diff === null) return;
-    this.#deliver(channel, jsonMessage("presence_diff", diff, true));
+    if (!this.#parting) this.#deliver(channel, jsonMessage("presence_diff", diff, true));
     this.#export(channel.name, "presence_diff", diff);
   }
 }

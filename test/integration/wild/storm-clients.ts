@@ -1,10 +1,10 @@
 /**
  * A process of clients that are all cut off at once and all come back, as phoenix.js does: `bun storm-clients.ts PORT
- * COUNT SECRET`. One line of JSON for each thing that all of them have reached: `{"all":"joined"|"lost"}`.
+ * COUNT SECRET CHANNELS`. One line of JSON for each thing that all of them have reached: `{"all":"joined"|"lost"}`.
  */
 import { mint } from "../phoenix-client.ts";
 
-const [port = "", count = "", secret = "", topic = "storm"] = process.argv.slice(2);
+const [port = "", count = "", secret = "", channels = "1"] = process.argv.slice(2);
 const BACK_OFF = [10, 50, 100, 150, 200, 250, 500, 1000, 2000];
 const SIZE = Number(count);
 
@@ -19,6 +19,7 @@ function say(all: string): void {
 }
 
 function run(i: number): void {
+  const topic = `storm:${i % Number(channels)}`;
   const token = mint({ id: `user ${i}`, channel: topic }, secret);
   let tries = 0;
   const open = (): void => {
