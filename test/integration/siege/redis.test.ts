@@ -252,6 +252,27 @@ describe("a Redis under a whole server", () => {
     await verify();
   }, 30_000);
 
+  test.each([
+    ["wrong", ":not-the-password@", "WRONGPASS"],
+    ["missing", "", "NOAUTH"],
+  ])(
+    "a password that is %s from the start: said once in Redis' own words, and never shown",
+    async (_how, user, code) => {
+      const redis = await startRedis(["--requirepass", PASSWORD]);
+      open.push(redis);
+      const url = `redis://${user}127.0.0.1:${redis.port}`;
+      const channel = await startChannel({ args: ["--redis-url", url, "--jwt-secret", SECRET] });
+      open.push({ stop: async () => void (await channel.stop()) });
+      const away = await fetch(`${channel.url}/ready`);
+      expect([away.status, await away.json()]).toEqual([503, { error: expect.stringContaining(code) }]);
+      await Bun.sleep(1000);
+      expect(channel.lines.filter(({ level }) => level === "warn")).toEqual([
+        expect.objectContaining({ reason: expect.stringContaining(code) }),
+      ]);
+      expect(channel.output()).not.toContain("not-the-password");
+    },
+  );
+
   test("our subscription is killed for its output buffer: an outage like any other", async () => {
     const { control, channel, publish, push, untilReady, gaps, told, verify } = await siege({
       redisArgs: ["--client-output-buffer-limit", "pubsub 256kb 0 0"],
