@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Inbox } from "./inbox.ts";
-import { encodeBinary, VERSIONS } from "./phoenix-client.ts";
+import { encodeBinary, WAYS } from "./phoenix-client.ts";
 import { BUSES, type Heard, SECRET, startWorld, type World } from "./world.ts";
 
 for (const bus of BUSES) {
@@ -22,10 +22,10 @@ for (const bus of BUSES) {
     });
     afterAll(() => world.stop());
 
-    for (const vsn of VERSIONS) {
-      test(`a join and a leave are published, ${vsn}, the token taken out`, async () => {
+    for (const { vsn, transport, way } of WAYS) {
+      test(`a join and a leave are published, ${way}, the token taken out`, async () => {
         const heard = await world.backend.listen("from:room:*");
-        const client = await world.connect({ vsn });
+        const client = await world.connect({ transport, vsn });
         const { joinRef } = await client.join("room", {
           before: [1],
           token: token("room"),
@@ -41,9 +41,9 @@ for (const bus of BUSES) {
         expect(jsonOf(leave)).toEqual({});
       });
 
-      test(`a token does not slip through by the spelling of its key, ${vsn}`, async () => {
+      test(`a token does not slip through by the spelling of its key, ${way}`, async () => {
         const heard = await world.backend.listen("from:room:*");
-        const client = await world.connect({ vsn });
+        const client = await world.connect({ transport, vsn });
         const text = JSON.stringify(token("room"));
         const spellings = [
           `{"token":${text}}`,
@@ -62,9 +62,9 @@ for (const bus of BUSES) {
         }
       });
 
-      test(`the rest of a payload stays as it was written, ${vsn}`, async () => {
+      test(`the rest of a payload stays as it was written, ${way}`, async () => {
         const heard = await world.backend.listen("from:room:*");
-        const client = await world.connect({ vsn });
+        const client = await world.connect({ transport, vsn });
         const text = JSON.stringify(token("room"));
         const around = [
           '{ "n":12345678901234567890',
@@ -93,9 +93,9 @@ for (const bus of BUSES) {
         }
       });
 
-      test(`a join that was refused is not published, ${vsn}`, async () => {
+      test(`a join that was refused is not published, ${way}`, async () => {
         const heard = await world.backend.listen("from:*");
-        const client = await world.connect({ vsn });
+        const client = await world.connect({ transport, vsn });
         await client.join("secret room", { token: token("room") });
         await client.join("secret room");
         await client.ask({ topic: "secret room", event: "phx_leave" });
@@ -104,9 +104,9 @@ for (const bus of BUSES) {
         expect(heard.all.filter((each) => each.name.startsWith("from:secret room"))).toEqual([]);
       });
 
-      test(`an access_token push is answered and not published, ${vsn}`, async () => {
+      test(`an access_token push is answered and not published, ${way}`, async () => {
         const heard = await world.backend.listen("from:renewed:*");
-        const client = await world.connect({ vsn });
+        const client = await world.connect({ transport, vsn });
         await client.join("renewed", { token: token("renewed") });
         const payload = JSON.stringify({ token: token("renewed", { jti: "next" }) });
         const renewal = await client.ask({ topic: "renewed", event: "access_token", payload });
@@ -130,8 +130,8 @@ for (const bus of BUSES) {
         expect(heard.all.map((each) => each.name)).toEqual(["from:renewed:phx_join", "from:renewed:last"]);
       });
 
-      test(`a heartbeat is published with the connection's id, ${vsn}`, async () => {
-        const client = await world.connect({ vsn });
+      test(`a heartbeat is published with the connection's id, ${way}`, async () => {
+        const client = await world.connect({ transport, vsn });
         const { response } = await client.join("room", { token: token("room") });
         const [conn] = String(Object(response).id).split(":");
         const heard = await world.backend.listen("from:phoenix:*");

@@ -1,11 +1,23 @@
 import { createHmac } from "node:crypto";
 import { Inbox, PATIENCE, short } from "./inbox.ts";
+import { openLongPoll } from "./longpoll.ts";
 import { BINARY, frame, openWebSocket, type RawMessage, type RawSocket, TEXT } from "./websocket.ts";
 
 export type Version = "1.0.0" | "2.0.0";
 
 /** Both forms of Phoenix' frames. */
 export const VERSIONS: readonly Version[] = ["2.0.0", "1.0.0"];
+
+export type Transport = "websocket" | "longpoll";
+
+/** Every way in which a client may speak to us: what holds for one holds for all. */
+export const WAYS = VERSIONS.flatMap((vsn) =>
+  (["websocket", "longpoll"] as const).map((transport) => ({
+    vsn,
+    transport,
+    way: `${vsn} by ${transport}`,
+  })),
+);
 
 export type Ref = string | number | null;
 
@@ -40,6 +52,8 @@ export interface Reply {
 }
 
 export interface ConnectOptions {
+  /** WebSocket unless told otherwise. */
+  readonly transport?: Transport;
   readonly path?: string;
   /** `null`: no `vsn` in the address; frames are sent and read as V2 unless `speaks` says V1. */
   readonly vsn?: Version | null;
@@ -86,7 +100,8 @@ export async function connectPhoenix(url: string, options: ConnectOptions = {}):
   const { vsn = "2.0.0", subprotocols = [] } = options;
   const version = options.speaks ?? vsn ?? "2.0.0";
   const frames = new Inbox<Frame>(`client ${version}`, (each) => short(each.text));
-  const answer = await openWebSocket(
+  const open = options.transport === "longpoll" ? openLongPoll : openWebSocket;
+  const answer = await open(
     addressOf(url, options),
     {
       ...(subprotocols.length > 0 ? { "sec-websocket-protocol": subprotocols.join(", ") } : {}),
@@ -112,6 +127,7 @@ export function addressOf(url: string, options: ConnectOptions = {}): string {
   const { path = "/websocket", vsn = "2.0.0", params = {} } = options;
   const query = new URLSearchParams(params);
   if (vsn !== null) query.set("vsn", vsn);
+  if (options.transport === "longpoll") return `${url}${path.replace(/websocket$/, "longpoll")}?${query}`;
   return query.size === 0 ? url + path : `${url}${path}?${query}`;
 }
 

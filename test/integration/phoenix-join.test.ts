@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mint, VERSIONS } from "./phoenix-client.ts";
+import { mint, WAYS } from "./phoenix-client.ts";
 import { BUSES, SECRET, startWorld, type World } from "./world.ts";
 
 const past = (seconds: number): number => Math.floor(Date.now() / 1000) - seconds;
@@ -14,13 +14,13 @@ for (const bus of BUSES) {
     });
     afterAll(() => world.stop());
 
-    for (const vsn of VERSIONS) {
+    for (const { vsn, transport, way } of WAYS) {
       const v2 = vsn === "2.0.0";
 
-      describe(`join, ${vsn}`, () => {
+      describe(`join, ${way}`, () => {
         test("is answered with the agent id, then state, then the diff", async () => {
-          const topic = `room:${vsn}`;
-          const client = await world.connect({ vsn });
+          const topic = `room:${way}`;
+          const client = await world.connect({ transport, vsn });
           client.send({
             joinRef: "3",
             ref: "4",
@@ -64,14 +64,14 @@ for (const bus of BUSES) {
         test("two connections have two ids", async () => {
           const ids = new Set<string>();
           for (let i = 0; i < 3; i++) {
-            const client = await world.connect({ vsn });
+            const client = await world.connect({ transport, vsn });
             ids.add(JSON.stringify((await client.join("quiet", { token: world.token("quiet") })).response));
           }
           expect(ids.size).toBe(3);
         });
 
         test("of a topic that is joined already ends the old membership first", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const token = world.token("quiet");
           const first = await client.join("quiet", { token });
           await client.fence();
@@ -102,7 +102,7 @@ for (const bus of BUSES) {
         });
 
         test("of more than max_channels topics is refused; a rejoin of one of them is not", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const token = world.token("quiet*");
           for (const topic of ["quiet:1", "quiet:2", "quiet:3"]) {
             expect((await client.join(topic, { token })).status).toBe("ok");
@@ -118,7 +118,7 @@ for (const bus of BUSES) {
         });
 
         test("of a topic that may not be is refused", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const token = world.token("*");
           for (const topic of [
             "",
@@ -136,7 +136,7 @@ for (const bus of BUSES) {
         });
 
         test("of a topic as long as may be, in any script, is accepted", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           for (const topic of [`quiet${"ä".repeat(125)}`, "quiet 😀 ' \" \\ / *[a-z]?", "quiet__proto__"]) {
             expect((await client.join(topic, { token: world.token(topic) })).status).toBe("ok");
             await world.backend.publish(`to:${topic}:hello`, '"x"');
@@ -146,7 +146,7 @@ for (const bus of BUSES) {
         });
 
         test("without a good token is unauthorized, with an expired one says so", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const good = world.token("quiet");
           const cases: [unknown, string][] = [
             [undefined, "unauthorized"],
@@ -175,7 +175,7 @@ for (const bus of BUSES) {
         });
 
         test("without a token of its own uses the socket's, with one does not", async () => {
-          const client = await world.connect({ vsn, params: { userToken: world.token("quiet") } });
+          const client = await world.connect({ transport, vsn, params: { userToken: world.token("quiet") } });
           expect((await client.join("quiet")).status).toBe("ok");
           const bad = await client.join("quiet:bad", { token: world.token("quiet") });
           expect(bad.response).toEqual({ reason: "unauthorized" });
@@ -184,7 +184,7 @@ for (const bus of BUSES) {
         });
 
         test("needs no object for a payload when the socket has a token", async () => {
-          const client = await world.connect({ vsn, params: { token: world.token("quiet") } });
+          const client = await world.connect({ transport, vsn, params: { token: world.token("quiet") } });
           for (const payload of ["null", "[]", '"text"', "1"]) {
             client.send({ joinRef: payload, ref: payload, topic: "quiet", event: "phx_join", payload });
             expect((await client.reply(payload)).status).toBe("ok");
@@ -192,7 +192,7 @@ for (const bus of BUSES) {
         });
 
         test("with a null ref gets no reply and is a join all the same", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const payload = JSON.stringify({ token: world.token("quiet") });
           client.send({ joinRef: "1", ref: null, topic: "quiet", event: "phx_join", payload });
           expect(await client.fence()).toEqual([]);
@@ -201,7 +201,7 @@ for (const bus of BUSES) {
         });
 
         test("with numbers for refs is answered with numbers", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const payload = JSON.stringify({ token: world.token("quiet") });
           client.send({ joinRef: 1, ref: 2, topic: "quiet", event: "phx_join", payload });
           const { frame, status } = await client.reply(2);
@@ -214,7 +214,7 @@ for (const bus of BUSES) {
         });
 
         test("with a ref as long as may be is answered, with a longer one or none of its kind is malformed", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const payload = JSON.stringify({ token: world.token("quiet") });
           const ref = "r".repeat(64);
           client.send({ joinRef: ref, ref, topic: "quiet", event: "phx_join", payload });

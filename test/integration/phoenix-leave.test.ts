@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { VERSIONS } from "./phoenix-client.ts";
+import { WAYS } from "./phoenix-client.ts";
 import { BUSES, startWorld, type World } from "./world.ts";
 
 for (const bus of BUSES) {
@@ -10,12 +10,12 @@ for (const bus of BUSES) {
     });
     afterAll(() => world.stop());
 
-    for (const vsn of VERSIONS) {
+    for (const { vsn, transport, way } of WAYS) {
       const v2 = vsn === "2.0.0";
 
-      describe(`leave, ${vsn}`, () => {
+      describe(`leave, ${way}`, () => {
         test("is answered, then closed, and then nothing more comes", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const { joinRef } = await client.join("quiet", { token: world.token("quiet") });
           client.send({ joinRef, ref: "bye", topic: "quiet", event: "phx_leave" });
           const reply = await client.frames.next();
@@ -27,7 +27,7 @@ for (const bus of BUSES) {
             expect(reply.joinRef).toBe(joinRef);
             expect(close.joinRef).toBe(joinRef);
           }
-          const witness = await world.connect({ vsn });
+          const witness = await world.connect({ transport, vsn });
           await witness.join("quiet", { token: world.token("quiet") });
           await world.backend.publish("to:quiet:late", "1");
           await witness.event("late");
@@ -35,7 +35,7 @@ for (const bus of BUSES) {
         });
 
         test("of what was not joined is answered ok", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           for (const topic of ["quiet", "", "phoenix", "admin"]) {
             expect((await client.ask({ topic, event: "phx_leave" })).status).toBe("ok");
           }
@@ -44,7 +44,7 @@ for (const bus of BUSES) {
         });
 
         test("with a join_ref that is not the current one is ignored", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const token = world.token("quiet");
           const first = await client.join("quiet", { token });
           await client.join("quiet", { token });
@@ -56,7 +56,7 @@ for (const bus of BUSES) {
         });
 
         test("with a null join_ref leaves the current membership", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const token = world.token("quiet");
           await client.join("quiet", { token });
           const second = await client.join("quiet", { token });
@@ -66,7 +66,7 @@ for (const bus of BUSES) {
         });
 
         test("frees the topic for a join", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const token = world.token("quiet");
           for (let i = 0; i < 3; i++) {
             expect((await client.join("quiet", { token })).status).toBe("ok");

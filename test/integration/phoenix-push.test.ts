@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { type PhoenixClient, VERSIONS } from "./phoenix-client.ts";
+import { type PhoenixClient, WAYS } from "./phoenix-client.ts";
 import { BUSES, startWorld, type World } from "./world.ts";
 
 /** Texts that change when a program parses and prints them. */
@@ -26,17 +26,17 @@ for (const bus of BUSES) {
     });
     afterAll(() => world.stop());
 
-    for (const vsn of VERSIONS) {
+    for (const { vsn, transport, way } of WAYS) {
       const v2 = vsn === "2.0.0";
       const joinedTo = async (topic: string, claims = {}): Promise<PhoenixClient> => {
-        const client = await world.connect({ vsn });
+        const client = await world.connect({ transport, vsn });
         await client.join(topic, { token: world.token(topic, claims) });
         return client;
       };
 
-      describe(`push, ${vsn}`, () => {
+      describe(`push, ${way}`, () => {
         test("is published with the payload exactly as it was sent", async () => {
-          const topic = `quiet:${vsn}:exact`;
+          const topic = `quiet:${way}:exact`;
           const client = await joinedTo(topic);
           const heard = await world.backend.listenToPushes(topic);
           for (const [i, payload] of TELLTALES.entries()) {
@@ -71,7 +71,7 @@ for (const bus of BUSES) {
         });
 
         test("of one megabyte arrives whole", async () => {
-          const topic = `quiet:${vsn}:large`;
+          const topic = `quiet:${way}:large`;
           const client = await joinedTo(topic);
           const heard = await world.backend.listenToPushes(topic);
           const payload = JSON.stringify({ text: "ä€😀x".repeat(90_000) });
@@ -80,7 +80,7 @@ for (const bus of BUSES) {
         });
 
         test("a thousand in a row arrive in their order, each answered once", async () => {
-          const topic = `quiet:${vsn}:row`;
+          const topic = `quiet:${way}:row`;
           const client = await joinedTo(topic);
           const heard = await world.backend.listenToPushes(topic);
           const refs = Array.from({ length: 1000 }, (_, i) => `n${i}`);
@@ -95,7 +95,7 @@ for (const bus of BUSES) {
         });
 
         test("with a null ref is published and not answered", async () => {
-          const topic = `quiet:${vsn}:null`;
+          const topic = `quiet:${way}:null`;
           const client = await joinedTo(topic);
           const heard = await world.backend.listenToPushes(topic);
           await client.fence();
@@ -105,7 +105,7 @@ for (const bus of BUSES) {
         });
 
         test("with a stale join_ref is ignored, with a null one counts", async () => {
-          const topic = `quiet:${vsn}:stale`;
+          const topic = `quiet:${way}:stale`;
           const client = await joinedTo(topic);
           await client.join(topic, { token: world.token(topic) });
           const heard = await world.backend.listenToPushes(topic);
@@ -135,7 +135,7 @@ for (const bus of BUSES) {
         });
 
         test("on phoenix, which takes heartbeats only, is refused; every ref is answered", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const heard = await world.backend.listen("from:phoenix:*");
           for (const event of ["news", "access_token", "phx_close", ""]) {
             expect([event, (await client.ask({ topic: "phoenix", event })).status]).toEqual([event, "error"]);
@@ -152,7 +152,7 @@ for (const bus of BUSES) {
         });
 
         test("of an event that may not be is refused and never published", async () => {
-          const topic = `quiet:${vsn}:events`;
+          const topic = `quiet:${way}:events`;
           const client = await joinedTo(topic);
           const heard = await world.backend.listen(`from:*${topic}*`);
           const bad = [
@@ -186,7 +186,7 @@ for (const bus of BUSES) {
         });
 
         test("that the token's can does not hold is forbidden", async () => {
-          const topic = `quiet:${vsn}:can`;
+          const topic = `quiet:${way}:can`;
           const client = await joinedTo(topic, { can: ["join", "presence"] });
           const heard = await world.backend.listenToPushes(topic);
           const refused = await client.ask({ topic, event: "news" });
@@ -198,7 +198,7 @@ for (const bus of BUSES) {
         });
 
         test("to join is forbidden where the token's can does not hold it", async () => {
-          const client = await world.connect({ vsn });
+          const client = await world.connect({ transport, vsn });
           const { response } = await client.join("quiet", { token: world.token("quiet", { can: ["push"] }) });
           expect(response).toEqual({ reason: "forbidden" });
         });
