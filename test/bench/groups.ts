@@ -1,10 +1,12 @@
-import type { Client } from "./websocket.ts";
-import { textFrame } from "./websocket.ts";
+import type { Dialect } from "../../src/bench/dialect.ts";
+import { phoenix } from "../../src/bench/phoenix.ts";
+import type { Client } from "../../src/bench/websocket.ts";
+import { textFrame } from "../../src/bench/websocket.ts";
 
 /** What the generator says and looks for, in event groups. */
 
-/** Bytes behind the stamp in a bare payload: its `}`. */
-export const BEHIND_STAMP = 1;
+/** A payload comes bare: behind its stamp there is its `}`. */
+export const groups: Dialect = { ...phoenix, name: "groups", behindStamp: 1 };
 
 export function groupsUrl(base: string, token: string): URL {
   const url = new URL(base);
@@ -13,8 +15,8 @@ export function groupsUrl(base: string, token: string): URL {
   return url;
 }
 
-export function groupsFrame(groups: Readonly<Record<string, readonly (string | number)[]>>): Buffer {
-  return textFrame(JSON.stringify({ groups }));
+export function groupsFrame(wanted: Readonly<Record<string, readonly (string | number)[]>>): Buffer {
+  return textFrame(JSON.stringify({ groups: wanted }));
 }
 
 const PATIENCE_MS = 60_000;

@@ -3,6 +3,7 @@
  * own, so that its work is never counted as the server's. Started by run.ts.
  */
 import { parseArgs } from "node:util";
+import { dialects } from "./dialects.ts";
 import { scenes } from "./scenes.ts";
 
 const { values } = parseArgs({
@@ -12,6 +13,7 @@ const { values } = parseArgs({
     url: { type: "string", default: "" },
     pid: { type: "string", default: "" },
     "redis-url": { type: "string", default: "" },
+    dialect: { type: "string", default: "" },
     secret: { type: "string", default: "" },
     short: { type: "boolean", default: false },
   },
@@ -19,11 +21,14 @@ const { values } = parseArgs({
 
 const scene = scenes.find(({ name }) => name === values.scene);
 if (scene === undefined) throw new Error(`no scene is called ${values.scene}`);
+const dialect = dialects.find(({ name }) => name === values.dialect);
+if (dialect === undefined) throw new Error(`no dialect is called ${values.dialect}`);
 const figures = await scene.play({
   url: values.url,
   pid: Number(values.pid),
   redisUrl: values["redis-url"],
   secret: values.secret,
+  dialect,
   short: values.short,
 });
 console.log(JSON.stringify(figures));

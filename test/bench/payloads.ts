@@ -1,11 +1,4 @@
-import { BLANK_STAMP } from "./stamp.ts";
-
-const SHORTEST = `{"pad":"","at":${BLANK_STAMP}}`;
-
-/** A JSON object of exactly so many bytes that ends with a stamp. */
-export function paddedPayload(bytes: number): string {
-  return `{"pad":"${"x".repeat(Math.max(0, bytes - SHORTEST.length))}","at":${BLANK_STAMP}}`;
-}
+import { BLANK_STAMP } from "../../src/bench/stamp.ts";
 
 const TYPES = ["A320", "A20N", "B738", "B77W", "A388", "E190", "CRJ9", "AT76", "B789", "A21N"];
 const LINES = ["AFR", "DLH", "BAW", "EZY", "RYR", "KLM", "SWR", "UAE", "THY", "VLG"];
@@ -23,7 +16,7 @@ export function aircraftPayload(bytes: number, seed: number): string {
     aircraft.push(one);
     length += one.length + 1;
   }
-  return `{"count":${aircraft.length},"aircraft":[${aircraft.join(",")}],"at":${BLANK_STAMP}}`;
+  return `{"count":${aircraft.length},"aircraft":[${aircraft.join(",")}],"sent":${BLANK_STAMP}}`;
 }
 
 function aircraftObject(random: () => number): string {

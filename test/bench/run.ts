@@ -4,18 +4,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { startRedis } from "../integration/redis-process.ts";
+import { dialects } from "./dialects.ts";
+import { type Peer, peers } from "./peers.ts";
 import { hottest } from "./profile.ts";
 import type { Figures, Scene } from "./scene.ts";
 import { scenes } from "./scenes.ts";
-import { type Contender, limit, ours, peer, SECRET, twin } from "./servers.ts";
+import { type Contender, limit, ours, SECRET, stranger, twin } from "./servers.ts";
 import { type Run, summarize, table } from "./table.ts";
 
 const USAGE = `bun run bench [options]
   --scenes a,b          only these: ${scenes.map(({ name }) => name).join(", ")}
   --rounds N            rounds for each scene (5; with --short 3)
   --short               seconds instead of minutes, small crowds: finds regressions, gives no figure to quote
-  --only a,b            only these servers: limit, ours, limit-again, or the name of a --server
-  --server name=ws://host:port[/path]   one more server that speaks Phoenix V2, already running on this machine
+  --only a,b            only these servers: limit, limit-again, ours, ${peers.map(({ name }) => name).join(", ")}, or the name of a --server
+  --server name=[dialect+]ws://host:port[/path]   one more server, already running on this machine; dialects:
+                        ${dialects.map(({ name }) => name).join(", ")}; without one phoenix
   --redis-url URL       use this Redis, as the servers of --server do, instead of starting one
   --jwt-secret TEXT     secret of the tokens that everyone joins with, where a --server checks them
   --profile             run the servers from source under the CPU profiler and print their hottest functions
@@ -42,11 +45,11 @@ if (values.help) {
 }
 
 const chosen = pick(scenes, values.scenes, "scene");
-const peers = values.server.map(parsePeer);
+const strangers = values.server.map(parseStranger);
 const contenders =
   values.only === undefined
-    ? [limit, ours, ...peers]
-    : pick([limit, twin, ours, ...peers], values.only, "server");
+    ? [limit, ours, ...available(peers), ...strangers]
+    : pick([limit, twin, ours, ...peers, ...strangers], values.only, "server");
 const rounds = Number(values.rounds ?? (values.profile ? 1 : values.short ? 3 : 5));
 if (!Number.isInteger(rounds) || rounds < 1)
   fail(`--rounds ${values.rounds}: a whole number from 1 is needed`);
@@ -60,10 +63,14 @@ try {
     for (let round = 1; round <= rounds; round++) {
       // Every other round in reverse, so that whatever drifts does not always meet the same server.
       for (const contender of round % 2 === 1 ? contenders : contenders.toReversed()) {
+        if (scene.groups && !contender.groups) continue;
+        if (round > (contender.most?.[scene.name] ?? rounds)) continue;
         const figures = await playOnce(scene, contender);
         runs.push({ scene, server: contender.name, round, figures });
         const each = (figures.serverMs * 1000) / figures.arrived;
-        console.error(`${scene.name} ${round}/${rounds} ${contender.name}: ${each.toFixed(3)} us`);
+        const lost = figures.expected - figures.arrived;
+        const lack = lost > 0 ? `, LOST ${lost} of ${figures.expected}` : "";
+        console.error(`${scene.name} ${round}/${rounds} ${contender.name}: ${each.toFixed(3)} us${lack}`);
       }
     }
   }
@@ -90,7 +97,13 @@ async function playOnce(scene: Scene, contender: Contender): Promise<Figures> {
       [
         ...[process.execPath, join(import.meta.dir, "load.ts"), "--scene", scene.name],
         ...["--url", server.url, "--pid", String(server.pid), "--redis-url", redisUrl],
-        ...["--secret", values["jwt-secret"], ...(values.short ? ["--short"] : [])],
+        ...[
+          "--dialect",
+          contender.dialect.name,
+          "--secret",
+          values["jwt-secret"],
+          ...(values.short ? ["--short"] : []),
+        ],
       ],
       { stdin: "ignore", stdout: "pipe", stderr: "pipe" },
     );
@@ -112,10 +125,27 @@ async function playOnce(scene: Scene, contender: Contender): Promise<Figures> {
   }
 }
 
-function parsePeer(text: string): Contender {
-  const at = text.indexOf("=");
-  if (at < 1 || !URL.canParse(text.slice(at + 1))) fail(`--server ${text}: name=ws://host:port is needed`);
-  return peer(text.slice(0, at), text.slice(at + 1));
+function parseStranger(text: string): Contender {
+  const [, name, speaks = "phoenix", url] = /^([^=]+)=(?:([^+:/]+)\+)?(ws:\/\/.+)$/.exec(text) ?? [];
+  if (name === undefined || url === undefined || !URL.canParse(url)) {
+    fail(`--server ${text}: name=ws://host:port is needed`);
+  }
+  const dialect = dialects.find((each) => each.name === speaks);
+  if (dialect === undefined) {
+    fail(
+      `--server ${text}: no dialect is called ${speaks}: there are ${dialects.map((each) => each.name).join(", ")}`,
+    );
+  }
+  return stranger(name, url, dialect);
+}
+
+/** Those peers that this machine can run; what the others want is told. */
+function available(all: readonly Peer[]): Contender[] {
+  return all.filter(({ name, lacks }) => {
+    const lacking = lacks();
+    if (lacking !== null) console.error(`without ${name}: ${lacking}`);
+    return lacking === null;
+  });
 }
 
 function pick<T extends { readonly name: string }>(

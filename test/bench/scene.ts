@@ -1,4 +1,5 @@
-import { cpuMs } from "./process-times.ts";
+import type { Dialect } from "../../src/bench/dialect.ts";
+import { cpuMs } from "../../src/bench/process-times.ts";
 
 /** What a scene is played against. */
 export interface Stage {
@@ -9,6 +10,7 @@ export interface Stage {
   readonly redisUrl: string;
   /** Secret for the tokens of those who join. */
   readonly secret: string;
+  readonly dialect: Dialect;
   /** Seconds and small crowds instead of a measurement that can be quoted. */
   readonly short: boolean;
 }
@@ -43,6 +45,8 @@ export interface Scene {
   /** One line for the table's heading. */
   readonly title: string;
   readonly unit: "delivery" | "join" | "push" | "replacement";
+  /** Event groups: not for servers of another dialect. */
+  readonly groups?: true;
   /** Environment that our server needs for this scene. */
   readonly env?: Readonly<Record<string, string>>;
   play(stage: Stage): Promise<Figures>;

@@ -1,7 +1,9 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pidListeningOn } from "./process-times.ts";
+import type { Dialect } from "../../src/bench/dialect.ts";
+import { phoenix } from "../../src/bench/phoenix.ts";
+import { pidListeningOn } from "../../src/bench/process-times.ts";
 
 /** Secret of the tokens that the generator mints and our server checks. Of no use to anyone. */
 export const SECRET = "bench-secret-that-guards-nothing-0123456789";
@@ -22,6 +24,11 @@ export interface RunningServer {
 /** A server that can take part: made anew for each run, so that none begins with another scene's garbage. */
 export interface Contender {
   readonly name: string;
+  readonly dialect: Dialect;
+  /** Whether it has event groups. */
+  readonly groups?: true;
+  /** Rounds that it plays at most of a scene, where each takes it minutes; 0 where it has nothing of the kind. */
+  readonly most?: Readonly<Record<string, number>>;
   start(options: ServerOptions): Promise<RunningServer>;
 }
 
@@ -31,6 +38,8 @@ const LIMIT = join(import.meta.dir, "limit.ts");
 
 export const limit: Contender = {
   name: "limit",
+  groups: true,
+  dialect: phoenix,
   start: (options) =>
     launch([...runtime(options), LIMIT, "--port", "0", "--redis-url", options.redisUrl], options),
 };
@@ -40,6 +49,8 @@ export const twin: Contender = { ...limit, name: "limit-again" };
 
 export const ours: Contender = {
   name: "ours",
+  groups: true,
+  dialect: phoenix,
   start: (options) => {
     if (options.profileInto === null && !existsSync(BINARY)) {
       throw new Error(`${BINARY} is not there: make it with "bun run build"`);
@@ -58,9 +69,10 @@ export const ours: Contender = {
 };
 
 /** A server that somebody else started on this machine, at `ws://host:port[/path]`, on the Redis named by `--redis-url`. */
-export function peer(name: string, url: string): Contender {
+export function stranger(name: string, url: string, dialect: Dialect): Contender {
   return {
     name,
+    dialect,
     start: async () => {
       const { protocol, port } = new URL(url);
       if (protocol !== "ws:") throw new Error(`${name}: the address must begin with ws://`);
@@ -83,7 +95,10 @@ const START_MS = 10_000;
 const STOP_MS = 10_000;
 
 /** Starts a server and waits for the line of its log that tells its address. */
-async function launch(command: readonly string[], { env }: ServerOptions): Promise<RunningServer> {
+export async function launch(
+  command: readonly string[],
+  { env }: Pick<ServerOptions, "env">,
+): Promise<RunningServer> {
   const cwd = mkdtempSync(join(tmpdir(), "channel-bench-"));
   const child = Bun.spawn([...command], {
     cwd,

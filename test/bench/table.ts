@@ -29,6 +29,9 @@ export interface Summary {
   /** The worst of all rounds, as a share of what was expected. */
   readonly arrived: number;
   readonly closed: number;
+  /** What did not come, of how many, in all rounds together. */
+  readonly lost: number;
+  readonly expected: number;
 }
 
 export function summarize(runs: readonly Run[], reference: string): Summary[] {
@@ -55,6 +58,8 @@ export function summarize(runs: readonly Run[], reference: string): Summary[] {
         loadCores: median(mine.map((each) => each.loadMs / 1000 / each.seconds)) ?? 0,
         arrived: Math.min(...mine.map((each) => each.arrived / each.expected)),
         closed: mine.reduce((sum, each) => sum + each.closed, 0),
+        lost: mine.reduce((sum, each) => sum + each.expected - each.arrived, 0),
+        expected: mine.reduce((sum, each) => sum + each.expected, 0),
       });
     }
   }
@@ -107,7 +112,13 @@ export function table(summaries: readonly Summary[], scenes: readonly Scene[]): 
       );
       lines.push(`  ${shown.filter((_, i) => used[i]).join("   ")}`);
     }
-    for (const { server, closed } of rows) {
+    const most = Math.max(...rows.map(({ rounds }) => rounds));
+    for (const { server, closed, lost, expected, unit, rounds } of rows) {
+      if (lost > 0)
+        lines.push(
+          `  ${server} LOST ${count(lost)} of ${count(expected)}: its CPU is for each ${unit} that came`,
+        );
+      if (rounds < most) lines.push(`  ${server} played ${rounds} of ${most} rounds`);
       if (closed > 0) lines.push(`  ${server} closed ${closed} connections`);
     }
   }
@@ -128,6 +139,10 @@ function row(summary: Summary): string[] {
     number(summary.againUs),
     number(summary.bytesEach === null ? null : summary.bytesEach / 1024),
   ];
+}
+
+function count(value: number): string {
+  return value.toLocaleString("en");
 }
 
 function number(value: number | null): string {

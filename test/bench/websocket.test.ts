@@ -1,9 +1,9 @@
 import { afterAll, expect, test } from "bun:test";
-import { Latency } from "./latency.ts";
-import { paddedPayload } from "./payloads.ts";
-import { publication } from "./publisher.ts";
-import { BLANK_STAMP, now, readStamp, writeStamp } from "./stamp.ts";
-import { Client, textFrame } from "./websocket.ts";
+import { Latency } from "../../src/bench/latency.ts";
+import { paddedPayload } from "../../src/bench/payload.ts";
+import { publication } from "../../src/bench/publisher.ts";
+import { BLANK_STAMP, now, readStamp, writeStamp } from "../../src/bench/stamp.ts";
+import { Client, textFrame } from "../../src/bench/websocket.ts";
 
 /** A server that answers the handshake and then sends what it is told to, in the pieces that it is told to. */
 const pieces: Buffer[] = [];
@@ -104,14 +104,14 @@ test("what is sent is masked text", () => {
 });
 
 test("a stamp is read back from the end of each message of a publication", () => {
-  const { bytes, stampEnds } = publication("to:a:b", paddedPayload(100), 3);
+  const { bytes, stampEnds } = publication("to:a:b", Buffer.from(paddedPayload(100)), 3);
   const stamp = now();
   for (const end of stampEnds) writeStamp(bytes, end, stamp);
   const texts = bytes.toString().match(/\{"pad.*\}/g) ?? [];
   expect(texts).toHaveLength(3);
   for (const text of texts) {
     expect(text).toHaveLength(100);
-    expect(JSON.parse(text)).toMatchObject({ at: stamp });
+    expect(JSON.parse(text)).toMatchObject({ sent: stamp });
     expect(readStamp(Buffer.from(text), text.length - 1)).toBe(stamp);
   }
   expect(String(stamp)).toHaveLength(BLANK_STAMP.length);

@@ -1,6 +1,5 @@
-import { flood } from "../deliveries.ts";
-import { paddedPayload } from "../payloads.ts";
-import { publication } from "../publisher.ts";
+import { flood } from "../../../src/bench/deliveries.ts";
+import { paddedPayload } from "../../../src/bench/payload.ts";
 import type { Scene } from "../scene.ts";
 import { playMessages } from "./messages.ts";
 
@@ -13,7 +12,7 @@ export const fanOut: Scene = {
   title: "1 channel, 1,000 members, 100 B, as fast as it goes",
   unit: "delivery",
   play: (stage) => {
-    const batch = publication("to:bench:message", paddedPayload(100), BATCH);
+    const batch = stage.dialect.publication("bench", "message", paddedPayload(100), BATCH);
     return playMessages(stage, {
       clients: 1000,
       topic: () => "bench",

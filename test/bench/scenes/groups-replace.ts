@@ -1,9 +1,9 @@
-import { closedOnes } from "../crowd.ts";
+import { closedOnes } from "../../../src/bench/crowd.ts";
+import { Latency } from "../../../src/bench/latency.ts";
+import { Client } from "../../../src/bench/websocket.ts";
 import { followAll, groupsFrame, groupsUrl } from "../groups.ts";
-import { Latency } from "../latency.ts";
 import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
-import { Client } from "../websocket.ts";
 
 const SUBSCRIPTIONS = 1000;
 
@@ -12,6 +12,7 @@ export const regroup: Scene = {
   name: "groups-replace",
   title: "1,000 entries of one group replaced by another 1,000, one message after the other",
   unit: "replacement",
+  groups: true,
   env: { LIMITS_FRAMES_PER_SECOND: "100000" },
   play: (stage) =>
     playReplacements(stage, (half) =>
@@ -24,6 +25,7 @@ export const regroupMany: Scene = {
   name: "groups-replace-many",
   title: "1,000 groups of one entry replaced by another 1,000, one message after the other",
   unit: "replacement",
+  groups: true,
   env: { LIMITS_FRAMES_PER_SECOND: "100000" },
   play: (stage) =>
     playReplacements(stage, (half) =>

@@ -1,11 +1,10 @@
-import { connectAll } from "../crowd.ts";
-import { flood, pace } from "../deliveries.ts";
-import { BEHIND_STAMP, followAll, groupsFrame, groupsUrl } from "../groups.ts";
-import { paddedPayload } from "../payloads.ts";
-import { publication } from "../publisher.ts";
+import { connectAll } from "../../../src/bench/crowd.ts";
+import { flood, pace } from "../../../src/bench/deliveries.ts";
+import { paddedPayload } from "../../../src/bench/payload.ts";
+import type { Client } from "../../../src/bench/websocket.ts";
+import { followAll, groups, groupsFrame, groupsUrl } from "../groups.ts";
 import type { Figures, Scene, Stage } from "../scene.ts";
 import { mint } from "../tokens.ts";
-import type { Client } from "../websocket.ts";
 import { playTo, type Traffic } from "./messages.ts";
 
 const CLIENTS = 1000;
@@ -19,8 +18,9 @@ export const groupsFanOut: Scene = {
   name: "groups-fan-out",
   title: "1 group, 1,000 clients, 100 B, as fast as it goes",
   unit: "delivery",
+  groups: true,
   play: (stage) => {
-    const batch = publication("to:bench:message", paddedPayload(100), BATCH);
+    const batch = groups.publication("bench", "message", paddedPayload(100), BATCH);
     return playGroups(stage, () => groupsFrame({ bench: ["message"] }), {
       stampEvery: 16,
       warmUpSeconds: stage.short ? 0.5 : 2,
@@ -37,9 +37,10 @@ export const groupsOwn: Scene = {
   name: "groups-own",
   title: "1,000 clients, each follows its own job, 100 B, 20 messages a second each",
   unit: "delivery",
+  groups: true,
   play: (stage) => {
     const messages = Array.from({ length: CLIENTS }, (_, i) =>
-      publication(`to:job_events:${i}`, paddedPayload(100)),
+      groups.publication("job_events", String(i), paddedPayload(100)),
     );
     return playGroups(stage, ({ index }) => groupsFrame({ job_events: [index] }), {
       stampEvery: 1,
@@ -55,7 +56,7 @@ async function playGroups(
   frame: (client: Client) => Buffer,
   traffic: Traffic,
 ): Promise<Figures> {
-  const clients = await connectAll(groupsUrl(stage.url, mint(stage.secret, "user", "*")), CLIENTS);
+  const clients = await connectAll(groups, groupsUrl(stage.url, mint(stage.secret, "user", "*")), CLIENTS);
   await followAll(clients, frame);
-  return playTo(stage, clients, traffic, BEHIND_STAMP);
+  return playTo(stage, groups, clients, traffic);
 }

@@ -1,9 +1,8 @@
-import { closedOnes, connectAll, joinAll, quiet } from "../crowd.ts";
-import { socketUrl } from "../phoenix.ts";
-import { pssBytes } from "../process-times.ts";
+import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/crowd.ts";
+import { pssBytes } from "../../../src/bench/process-times.ts";
+import type { Client } from "../../../src/bench/websocket.ts";
 import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
-import type { Client } from "../websocket.ts";
 
 export const joined: Scene = {
   name: "joined",
@@ -28,20 +27,20 @@ async function playJoins(stage: Stage, count: number, topic: (index: number) => 
     return { topic: topic(index), token: mint(stage.secret, `user-${index}`, topic(index)) };
   });
   const membership = (client: Client) => members[client.index] ?? { topic: "", token: "" };
-  const url = socketUrl(stage.url);
+  const url = stage.dialect.socketUrl(stage.url);
 
-  const early = await connectAll(url, count * FIRST);
-  await joinAll(early, membership);
+  const early = await connectAll(stage.dialect, url, count * FIRST);
+  await joinAll(stage.dialect, early, membership);
   await quiet(early);
   const before = await settled(stage);
 
   const connecting = spending(stage);
-  const late = await connectAll(url, count - early.length, early.length);
+  const late = await connectAll(stage.dialect, url, count - early.length, early.length);
   const connected = connecting();
 
   const all = [...early, ...late];
   const joining = spending(stage);
-  const { latency, seconds } = await joinAll(late, membership);
+  const { latency, seconds } = await joinAll(stage.dialect, late, membership);
   // The joins are paid for when everyone has been told of them.
   await quiet(all);
   const spent = joining();
@@ -51,9 +50,9 @@ async function playJoins(stage: Stage, count: number, topic: (index: number) => 
 
   for (const client of late) client.end();
   await quiet(early);
-  const others = await connectAll(url, late.length, early.length);
+  const others = await connectAll(stage.dialect, url, late.length, early.length);
   const rejoining = spending(stage);
-  await joinAll(others, membership);
+  await joinAll(stage.dialect, others, membership);
   await quiet([...early, ...others]);
   const againUs = (rejoining().serverMs * 1000) / others.length;
 

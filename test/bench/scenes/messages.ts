@@ -1,10 +1,10 @@
-import { closedOnes, connectAll, joinAll, quiet } from "../crowd.ts";
-import { Deliveries } from "../deliveries.ts";
-import { socketUrl } from "../phoenix.ts";
-import { Publisher } from "../publisher.ts";
+import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/crowd.ts";
+import { Deliveries } from "../../../src/bench/deliveries.ts";
+import type { Dialect } from "../../../src/bench/dialect.ts";
+import { Publisher } from "../../../src/bench/publisher.ts";
+import type { Client } from "../../../src/bench/websocket.ts";
 import { type Figures, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
-import type { Client } from "../websocket.ts";
 
 export interface Traffic {
   /** Stamps are read for one client in so many. */
@@ -25,24 +25,21 @@ export async function playMessages(stage: Stage, scene: MessageScene): Promise<F
     const topic = scene.topic(index);
     return { topic, token: mint(stage.secret, `user-${index}`, topic) };
   });
-  const clients = await connectAll(socketUrl(stage.url), scene.clients);
-  await joinAll(clients, (client) => members[client.index] ?? { topic: "", token: "" });
-  return playTo(stage, clients, scene);
+  const clients = await connectAll(stage.dialect, stage.dialect.socketUrl(stage.url), scene.clients);
+  await joinAll(stage.dialect, clients, (client) => members[client.index] ?? { topic: "", token: "" });
+  return playTo(stage, stage.dialect, clients, scene);
 }
 
-/**
- * Warms up a crowd with the same traffic, then measures until the last message has come. `behindStamp`: bytes behind the
- * stamp in a frame, where it is not one of Phoenix.
- */
+/** Warms up a crowd with the same traffic, then measures until the last message has come. */
 export async function playTo(
   stage: Stage,
+  dialect: Dialect,
   clients: readonly Client[],
   scene: Traffic,
-  behindStamp?: number,
 ): Promise<Figures> {
   await quiet(clients);
   const publisher = await Publisher.connect(stage.redisUrl);
-  const deliveries = new Deliveries(clients, scene.stampEvery, behindStamp);
+  const deliveries = new Deliveries(dialect, clients, scene.stampEvery);
   await scene.send(deliveries, publisher, scene.warmUpSeconds);
   await deliveries.drained();
   deliveries.reset();

@@ -1,6 +1,5 @@
-import { pace } from "../deliveries.ts";
-import { paddedPayload } from "../payloads.ts";
-import { publication } from "../publisher.ts";
+import { pace } from "../../../src/bench/deliveries.ts";
+import { paddedPayload } from "../../../src/bench/payload.ts";
 import type { Scene } from "../scene.ts";
 import { playMessages } from "./messages.ts";
 
@@ -13,7 +12,7 @@ export const ownChannels: Scene = {
   unit: "delivery",
   play: (stage) => {
     const messages = Array.from({ length: CLIENTS }, (_, i) =>
-      publication(`to:own-${i}:message`, paddedPayload(100)),
+      stage.dialect.publication(`own-${i}`, "message", paddedPayload(100)),
     );
     return playMessages(stage, {
       clients: CLIENTS,

@@ -1,6 +1,5 @@
-import { pace } from "../deliveries.ts";
-import { paddedPayload } from "../payloads.ts";
-import { publication } from "../publisher.ts";
+import { pace } from "../../../src/bench/deliveries.ts";
+import { paddedPayload } from "../../../src/bench/payload.ts";
 import type { Scene } from "../scene.ts";
 import { playMessages } from "./messages.ts";
 
@@ -12,7 +11,7 @@ export const paced: Scene = {
   title: "1 channel, 1,000 members, 100 B, 50 messages a second",
   unit: "delivery",
   play: (stage) => {
-    const message = publication("to:bench:message", paddedPayload(100));
+    const message = stage.dialect.publication("bench", "message", paddedPayload(100));
     return playMessages(stage, {
       clients: MEMBERS,
       topic: () => "bench",

@@ -1,6 +1,5 @@
-import { pace } from "../deliveries.ts";
+import { pace } from "../../../src/bench/deliveries.ts";
 import { aircraftPayload } from "../payloads.ts";
-import { publication } from "../publisher.ts";
 import type { Scene } from "../scene.ts";
 import { playMessages } from "./messages.ts";
 
@@ -13,7 +12,7 @@ export const pages: Scene = {
   unit: "delivery",
   play: (stage) => {
     const messages = Array.from({ length: PAGES }, (_, i) =>
-      publication(`to:streaming-${i}:new-jet1090-data`, aircraftPayload(BYTES, i)),
+      stage.dialect.publication(`streaming-${i}`, "new-jet1090-data", aircraftPayload(BYTES, i)),
     );
     return playMessages(stage, {
       clients: PAGES,

@@ -1,5 +1,5 @@
 import { Outlet } from "./outlet.ts";
-import { now, writeStamp } from "./stamp.ts";
+import { BLANK_STAMP, now, writeStamp } from "./stamp.ts";
 
 /** A PUBLISH in the Redis protocol, made once and sent many times with a new stamp. */
 export interface Publication {
@@ -8,14 +8,16 @@ export interface Publication {
   readonly stampEnds: readonly number[];
 }
 
-/** `payload` is ASCII and ends with a stamp and `}` (stamp.ts); `times` messages travel in one write. */
-export function publication(name: string, payload: string, times = 1): Publication {
-  const one = Buffer.from(
-    `*3\r\n$7\r\nPUBLISH\r\n$${Buffer.byteLength(name)}\r\n${name}\r\n$${payload.length}\r\n${payload}\r\n`,
-  );
+/** `payload` holds one stamp (stamp.ts); `times` messages travel in one write. */
+export function publication(name: string, payload: Buffer, times = 1): Publication {
+  const one = Buffer.concat([
+    Buffer.from(`*3\r\n$7\r\nPUBLISH\r\n$${Buffer.byteLength(name)}\r\n${name}\r\n$${payload.length}\r\n`),
+    payload,
+    Buffer.from("\r\n"),
+  ]);
+  const stampEnd = one.lastIndexOf(BLANK_STAMP) + BLANK_STAMP.length;
   const bytes = Buffer.concat(Array.from({ length: times }, () => one));
-  const stampEnds = Array.from({ length: times }, (_, i) => (i + 1) * one.length - "}\r\n".length);
-  return { bytes, stampEnds };
+  return { bytes, stampEnds: Array.from({ length: times }, (_, i) => i * one.length + stampEnd) };
 }
 
 /** One connection to Redis that speaks its protocol raw and reads the answers only for errors. */

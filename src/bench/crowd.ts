@@ -1,16 +1,17 @@
+import type { Dialect } from "./dialect.ts";
 import { Latency } from "./latency.ts";
-import { isOk, joinFrame, REPLY_MARK } from "./phoenix.ts";
-import { Client } from "./websocket.ts";
+import type { Client } from "./websocket.ts";
 
 /** How many connect, or join, at the same time: a busy server, and no flood that its listen queue refuses. */
 const AT_ONCE = 200;
-const PATIENCE_MS = 60_000;
+/** For peers to whom a join of thousands is minutes of work. */
+const PATIENCE_MS = 300_000;
 
-export async function connectAll(url: URL, count: number, from = 0): Promise<Client[]> {
+export async function connectAll(dialect: Dialect, url: URL, count: number, from = 0): Promise<Client[]> {
   const clients: Client[] = [];
   let next = from;
   const one = async (): Promise<void> => {
-    while (next < from + count) clients.push(await Client.connect(next++, url));
+    while (next < from + count) clients.push(await dialect.connect(next++, url));
   };
   await Promise.all(Array.from({ length: Math.min(AT_ONCE, count) }, one));
   return clients.sort((a, b) => a.index - b.index);
@@ -29,12 +30,13 @@ export interface Joined {
 
 /** Joins every client to one topic; resolves when all were answered ok, rejects at the first refusal. */
 export function joinAll(
+  dialect: Dialect,
   clients: readonly Client[],
   membership: (client: Client) => Membership,
 ): Promise<Joined> {
   const frames = clients.map((client) => {
     const { topic, token } = membership(client);
-    return joinFrame(topic, token);
+    return dialect.joinFrame(topic, token);
   });
   const { promise, resolve, reject } = Promise.withResolvers<Joined>();
   const latency = new Latency();
@@ -56,8 +58,8 @@ export function joinAll(
   };
   for (const client of clients) {
     client.onMessage = (client, bytes, start, end) => {
-      if (client.mark !== REPLY_MARK) return;
-      if (!isOk(bytes, start, end))
+      if (!dialect.isReply(client, bytes, start, end)) return;
+      if (!dialect.isOk(bytes, start, end))
         reject(new Error(`join refused: ${bytes.toString("latin1", start, end)}`));
       latency.record((performance.now() - (sentAt[place.get(client) ?? 0] ?? 0)) * 1000);
       answered++;
@@ -72,7 +74,7 @@ export function joinAll(
 }
 
 const QUIET_MS = 300;
-const QUIET_PATIENCE_MS = 30_000;
+const QUIET_PATIENCE_MS = 120_000;
 
 /** Resolves when nothing has come in for a while: presence has been told, the joins are over. When that began, in ms. */
 export async function quiet(clients: readonly Client[]): Promise<number> {

@@ -1,11 +1,27 @@
+import type { Dialect } from "./dialect.ts";
 import { Latency } from "./latency.ts";
-import { BEHIND_STAMP } from "./phoenix.ts";
 import type { Publication, Publisher } from "./publisher.ts";
 import { now, readStamp, STAMP_DIGITS } from "./stamp.ts";
 import type { Client } from "./websocket.ts";
 
 /** After so long without any progress what is missing counts as lost. */
 const LOST_MS = 1000;
+
+const ONE = 0x31;
+const QUOTE = 0x22;
+const COLON = 0x3a;
+
+/** What a server says by itself in between, presence for one, is no delivery. */
+function endsWithStamp(bytes: Buffer, start: number, end: number): boolean {
+  const at = end - STAMP_DIGITS;
+  if (at <= start || bytes[at] !== ONE) return false;
+  const before = bytes[at - 1];
+  return before === COLON || before === QUOTE;
+}
+
+function oneDelivery(): number {
+  return 1;
+}
 
 /** Counts what clients receive, and reads the stamps of some of them. */
 export class Deliveries {
@@ -19,18 +35,20 @@ export class Deliveries {
   wakeAt = Number.POSITIVE_INFINITY;
 
   /** Of every `stampEvery`-th client all stamps are read: at a million deliveries a second reading each costs too much. */
-  constructor(clients: readonly Client[], stampEvery: number, behindStamp = BEHIND_STAMP) {
+  constructor(dialect: Dialect, clients: readonly Client[], stampEvery: number) {
     this.clients = clients;
-    const count = (): void => {
-      this.received++;
+    const { behindStamp } = dialect;
+    const deliveriesIn = dialect.deliveriesIn ?? oneDelivery;
+    const count = (_client: Client, bytes: Buffer, start: number, end: number): void => {
+      if (!endsWithStamp(bytes, start, end - behindStamp)) return;
+      this.received += deliveriesIn(bytes, start, end);
       if (this.received >= this.wakeAt) this.#wakeUp();
     };
-    const countAndRead = (_client: Client, bytes: Buffer, start: number, end: number): void => {
-      if (end - start >= behindStamp + STAMP_DIGITS) {
+    const countAndRead = (client: Client, bytes: Buffer, start: number, end: number): void => {
+      if (endsWithStamp(bytes, start, end - behindStamp)) {
         this.latency.record(now() - readStamp(bytes, end - behindStamp));
       }
-      this.received++;
-      if (this.received >= this.wakeAt) this.#wakeUp();
+      count(client, bytes, start, end);
     };
     for (const client of clients) client.onMessage = client.index % stampEvery === 0 ? countAndRead : count;
   }

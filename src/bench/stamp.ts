@@ -1,4 +1,7 @@
-/** Every payload ends with `"at":<12 digits>}`, the time of sending, so that it stands at a fixed place from the end. */
+/**
+ * Every payload ends with `"sent":<12 digits>}`, so that the time of sending stands at a fixed place from the end. (The last
+ * key of the alphabet, for servers that print the payload anew with its keys sorted.)
+ */
 export const STAMP_DIGITS = 12;
 const BASE = 100_000_000_000;
 const ZERO = 48;

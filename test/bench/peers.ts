@@ -1,0 +1,68 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { findPython } from "../integration/python.ts";
+import { freePort } from "../integration/redis-process.ts";
+import { socketIo } from "./dialects/socket-io.ts";
+import { tangram } from "./dialects/tangram.ts";
+import { type Contender, launch, SECRET } from "./servers.ts";
+
+/** A contender that wants more than this repository has. */
+export interface Peer extends Contender {
+  /** What is missing on this machine to run it, in a sentence; `null`: nothing. */
+  lacks(): string | null;
+}
+
+const ROOT = join(import.meta.dir, "../..");
+
+/** `tangram-core` of PyPI: its service in Rust, in a Python that does nothing else. */
+const tangramCore: Peer = {
+  name: "tangram",
+  dialect: tangram,
+  lacks() {
+    try {
+      findPython("tangram_core");
+      return null;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  },
+  start: (options) =>
+    launch(
+      [
+        ...[findPython("tangram_core"), join(import.meta.dir, "peers/tangram.py")],
+        ...[String(freePort()), options.redisUrl, SECRET],
+      ],
+      options,
+    ),
+};
+
+/** Socket.IO with its Redis adapter, on Node. */
+const socketIoOnNode: Peer = {
+  name: "socket.io",
+  dialect: socketIo,
+  lacks: () => (Bun.which("node") === null ? "there is no node on the path" : null),
+  async start(options) {
+    return launch(["node", await compiled(), options.redisUrl, SECRET], options);
+  },
+};
+
+export const peers: readonly Peer[] = [tangramCore, socketIoOnNode];
+
+let script: Promise<string> | null = null;
+
+/** The server as JavaScript, where Node finds the packages. */
+function compiled(): Promise<string> {
+  script ??= (async () => {
+    const outdir = join(ROOT, "node_modules/.cache/channel/bench");
+    mkdirSync(outdir, { recursive: true });
+    await Bun.build({
+      entrypoints: [join(import.meta.dir, "peers/socket-io.ts")],
+      outdir,
+      naming: "[name].mjs",
+      target: "node",
+      packages: "external",
+    });
+    return join(outdir, "socket-io.mjs");
+  })();
+  return script;
+}
