@@ -38,6 +38,9 @@ const MAX_ECHOES = 100_000;
 /** Up to so many users a state is sent to each joiner at once: it is cheap then, and a page should not wait for it. */
 const SMALL_STATE = 50;
 
+/** For so long after the bus turned, in ms, what comes back of our own may be unexpected: nobody else is blamed for it. */
+const UNSURE = 2000;
+
 /** Between two warnings about reserved events, in ms. */
 const WARN_PAUSE = 60_000;
 
@@ -69,6 +72,8 @@ export class Hub implements BusListener {
   #parting = false;
   /** What we published on `to:` ourselves and the bus will bring back, by name. */
   readonly #echoes = new Map<string, number>();
+  /** `performance.now()`. */
+  #unsureUntil = 0;
   readonly #exported: Receipt;
   readonly #warnReserved: () => void;
   #lastReserved = "";
@@ -251,6 +256,7 @@ export class Hub implements BusListener {
 
   changed({ live, detail, gaps }: BusState): void {
     this.#echoes.clear();
+    this.#unsureUntil = performance.now() + UNSURE;
     // The bus itself tells the operator, once.
     this.#options.log.debug(live ? "bus is live" : "bus is away", { detail, gaps });
   }
@@ -273,6 +279,7 @@ export class Hub implements BusListener {
     else this.#echoes.delete(name);
     if (echoes > 0) return void this.stats.dropped.own++;
     this.stats.dropped.reserved++;
+    if (performance.now() < this.#unsureUntil) return;
     this.#lastReserved = name;
     this.#warnReserved();
   }
