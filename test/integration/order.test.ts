@@ -1,6 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { generateKeyPairSync, sign } from "node:crypto";
-import { eventually, type Frame, type PhoenixClient, VERSIONS, type Version } from "./phoenix-client.ts";
+import {
+  eventually,
+  type Frame,
+  type PhoenixClient,
+  type Transport,
+  VERSIONS,
+  type Version,
+  WAYS,
+} from "./phoenix-client.ts";
 import { type Random, randomFrom, SEED } from "./random.ts";
 import { frame } from "./websocket.ts";
 import { BUSES, startWorld, type World } from "./world.ts";
@@ -39,14 +47,21 @@ for (const bus of BUSES) {
       kind === "HS256" ? world.token(channel, { id }) : signed({ id, channel });
 
     for (const kind of KINDS) {
-      for (const vsn of VERSIONS) {
-        test(`under load nothing is missed and nothing early, ${kind}, ${vsn}`, async () => {
-          const topic = `load:${kind}:${vsn}`;
+      for (const { vsn, transport, way } of WAYS) {
+        test(`under load nothing is missed and nothing early, ${kind}, ${way}`, async () => {
+          const topic = `load:${kind}:${way}`;
           const publisher = publishNumbers(world, topic);
           const random = randomFrom(SEED);
           try {
             const members = Array.from({ length: MEMBERS }, (_, i) =>
-              wander(world, { topic, vsn, random, token: tokenOf(kind, `user ${i}`, topic), publisher }),
+              wander(world, {
+                topic,
+                vsn,
+                transport,
+                random,
+                token: tokenOf(kind, `user ${i}`, topic),
+                publisher,
+              }),
             );
             const memberships = (await Promise.all(members)).reduce((sum, each) => sum + each, 0);
             expect(memberships).toBeGreaterThan(MEMBERS);
@@ -110,8 +125,8 @@ for (const bus of BUSES) {
       test(`what is sent together with a join is handled after it, ${kind}`, async () => {
         const topic = `together:${kind}`;
         const heard = await world.backend.listen(`from:${topic}:*`);
-        for (const vsn of VERSIONS) {
-          const client = await world.connect({ vsn });
+        for (const { vsn, transport } of WAYS) {
+          const client = await world.connect({ transport, vsn });
           const payload = JSON.stringify({ token: tokenOf(kind, "alice", topic) });
           client.sendTogether([
             { joinRef: "1", ref: "1", topic, event: "phx_join", payload },
@@ -146,8 +161,7 @@ for (const bus of BUSES) {
 
     test("a broadcast sent after the reply is never missed", async () => {
       for (let i = 0; i < 100; i++) {
-        const vsn = VERSIONS[i % 2] ?? "2.0.0";
-        const client = await world.connect({ vsn });
+        const client = await world.connect(WAYS[i % WAYS.length]);
         const joined = client.join("prompt", {
           token: tokenOf(KINDS[(i >> 1) % 2] ?? "HS256", "alice", "prompt"),
         });
@@ -196,6 +210,7 @@ function publishNumbers(world: World, topic: string): Publisher {
 interface Walk {
   readonly topic: string;
   readonly vsn: Version;
+  readonly transport: Transport;
   readonly token: string;
   readonly random: Random;
   readonly publisher: Publisher;
@@ -203,10 +218,10 @@ interface Walk {
 
 /** One client that joins, rejoins, leaves and reconnects at random while numbers are published. How often it joined. */
 async function wander(world: World, walk: Walk): Promise<number> {
-  const { topic, vsn, random, publisher } = walk;
+  const { topic, vsn, transport, random, publisher } = walk;
   const payload = JSON.stringify({ token: walk.token });
   let joins = 0;
-  let client = await world.connect({ vsn });
+  let client = await world.connect({ transport, vsn });
   let watch = watchOrder(client, walk);
   let ref = 0;
   while (!publisher.done) {
@@ -224,7 +239,7 @@ async function wander(world: World, walk: Walk): Promise<number> {
       watch.end();
       if (random.chance(0.5)) client.socket.cut();
       else await client.socket.close();
-      client = await world.connect({ vsn });
+      client = await world.connect({ transport, vsn });
       watch = watchOrder(client, walk);
     }
     // Else joins again on the same socket.

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { type Channel, Presence, type PresenceEntry, Socket } from "phoenix";
+import { type Channel, LongPoll, Presence, type PresenceEntry, Socket } from "phoenix";
 import { eventually } from "./phoenix-client.ts";
 import { type Random, randomFrom, SEED } from "./random.ts";
 import { BUSES, startWorld, type World } from "./world.ts";
@@ -17,6 +17,8 @@ const CHECKPOINT = 60;
 interface Person {
   readonly id: string;
   readonly socket: Socket;
+  /** Whether it polls. Its line cannot break: a server hears of the end of a poller 15 s later. */
+  readonly polls: boolean;
   /** The membership now, and what phoenix.js' Presence made of it. */
   channel: Channel | null;
   presence: Presence | null;
@@ -61,14 +63,15 @@ for (const bus of BUSES) {
     });
     afterAll(() => world.stop());
 
-    const arrive = (id: string): Person => {
+    const arrive = (id: string, polls: boolean): Person => {
       const socket = new Socket(`${world.channel.url.replace("http", "ws")}/websocket`, {
         params: { userToken: world.token(TOPIC, { id }) },
         reconnectAfterMs: () => 5,
         rejoinAfterMs: () => 5,
+        ...(polls ? { transport: LongPoll } : {}),
       });
       socket.connect();
-      return { id, socket, channel: null, presence: null, joined: false };
+      return { id, socket, polls, channel: null, presence: null, joined: false };
     };
 
     /**
@@ -129,7 +132,7 @@ for (const bus of BUSES) {
       const dice = random.real();
       if (!person.joined) await join(person);
       else if (dice < 0.3) await leave(person);
-      else if (dice < 0.6) {
+      else if (dice < 0.6 || person.polls) {
         // Leaves and comes back, perhaps within one window.
         const gone = leave(person);
         if (random.chance(0.5)) await gone;
@@ -160,7 +163,7 @@ for (const bus of BUSES) {
           const idle = [...people];
           for (let together = 1 + random.int(6); together > 0; together--) {
             if (idle.length === 0 || people.size < 6 || (people.size < 24 && random.chance(0.25))) {
-              const person = arrive(random.pick(IDS));
+              const person = arrive(random.pick(IDS), random.chance(0.4));
               people.add(person);
               acts.push(join(person));
             } else {
