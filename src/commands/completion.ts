@@ -3,13 +3,18 @@ import type { Command, Definition, Definitions } from "./command.ts";
 
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 
-/** `channel completion SHELL`: a script made of the same definitions that the command line is read by. */
+/** `channel completion SHELL` prints the script. */
 export function completion(definitions: () => Definitions): Command {
-  return async ({ operands: [shell] }, { print }) => {
-    const commands = Object.entries(definitions());
-    print(shell === "fish" ? forFish(commands) : shell === "zsh" ? forZsh(commands) : forBash(commands));
+  return async ({ operands: [shell = ""] }, { print }) => {
+    print(completionScript(shell, definitions()));
     return 0;
   };
+}
+
+/** Made of the same definitions that the command line is read by; `shell` is one of `SHELLS`. */
+export function completionScript(shell: string, definitions: Definitions): string {
+  const commands = Object.entries(definitions);
+  return shell === "fish" ? forFish(commands) : shell === "zsh" ? forZsh(commands) : forBash(commands);
 }
 
 type Named = readonly (readonly [name: string, definition: Definition])[];
