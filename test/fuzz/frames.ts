@@ -51,7 +51,7 @@ export async function frames(random: Random): Promise<Target> {
       else if (chance < 6) world.bus.turn(!world.bus.state.live);
       else if (chance < 8) guest.client.dismiss(1001, "disconnected");
       else if (chance < 50) world.bus.turnAround();
-      else if (chance < 52) return nextTurn();
+      else if (chance < 52) return nextTurn(world);
       else if (guest.found !== null && chance < 300) return find(world, guest);
       else return say(random, world, guest);
       for (const { client } of guests) client.take();
@@ -78,7 +78,8 @@ function welcome(random: Random, world: FuzzWorld): Guest {
   return { client, session, model, found: null, held: [] };
 }
 
-async function nextTurn(): Promise<null> {
+async function nextTurn({ house }: FuzzWorld): Promise<null> {
+  house.tick();
   await new Promise((resolve) => setTimeout(resolve, 0));
   return null;
 }

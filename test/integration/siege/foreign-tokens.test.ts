@@ -1,7 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
 import { startChannel } from "../channel-process.ts";
+import { connectGroups } from "../groups/groups-client.ts";
 import { connectPhoenix, eventually, mint, type PhoenixClient } from "../phoenix-client.ts";
+import { startPoller } from "../wild/poller.ts";
 import { SECRET, startWorld, type World } from "../world.ts";
 import { type Algorithm, type IssuerKey, issuerKey, type KeyServer, keyServer, part } from "./key-set.ts";
 
@@ -139,6 +141,38 @@ describe("tokens signed elsewhere", () => {
     await join(last, world.token("room", { id: "bob" }));
     expect(Object.keys(Object((await last.event("presence_state")).payload))).toEqual(["bob"]);
   }, 20_000);
+
+  test("a slow key set holds up groups and polls as it does sockets: what waits is done in order", async () => {
+    const served = servedKeys();
+    served.publish(...keys.values());
+    const { answer } = served;
+    served.answer = async () => {
+      await Bun.sleep(1000);
+      return answer();
+    };
+    const world = await worldWith(`jwks_url = "${served.url}"\n`);
+    const token = key("EdDSA").token(CLAIMS);
+    const groups = await connectGroups(world.channel.url, { params: { token } });
+    groups.send({ groups: { room: ["news"] } });
+    const poller = await startPoller(world.channel.url);
+    const posted = performance.now();
+    const frames = [
+      `["1","1","room","phx_join",${JSON.stringify({ token })}]`,
+      `["1","2","phoenix","heartbeat",{}]`,
+    ];
+    expect((await poller.post(...frames)).status).toBe(200);
+    expect(await groups.next()).toEqual({ accept: true, user: "alice" });
+    expect(await groups.next()).toMatchObject({ groups_current: ["room-news"] });
+    const answers = (await poller.until(({ ref }) => ref === "2")).filter(
+      ({ event }) => event === "phx_reply",
+    );
+    expect(answers.map(({ ref }) => ref)).toEqual(["1", "2"]);
+    expect(performance.now() - posted).toBeGreaterThan(500);
+    await world.backend.publish("to:room:news", "1");
+    expect(await groups.next()).toBe(1);
+    groups.socket.cut();
+    expect(served.asked).toBe(1);
+  });
 
   const BROKEN: readonly (readonly [string, () => Response])[] = [
     ["an error", () => new Response("no", { status: 500 })],

@@ -252,6 +252,18 @@ describe("a Redis under a whole server", () => {
     await verify();
   }, 30_000);
 
+  test("a server that is told to stop while Redis hangs stops all the same", async () => {
+    const { redis, channel, client, push } = await siege();
+    redis.kill("SIGSTOP");
+    const waiting = push().catch(() => {});
+    const asked = performance.now();
+    channel.kill("SIGTERM");
+    expect((await client.socket.closed).code).toBe(1012);
+    expect(await channel.exited).toBe(0);
+    expect(performance.now() - asked).toBeLessThan(8000);
+    await waiting;
+  }, 20_000);
+
   test.each([
     ["wrong", ":not-the-password@", "WRONGPASS"],
     ["missing", "", "NOAUTH"],
