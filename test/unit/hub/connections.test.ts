@@ -160,3 +160,28 @@ test("a connection may go while all are swept or watched", () => {
   jest.advanceTimersByTime(3_000);
   expect(connections.size).toBe(0);
 });
+
+test("what is sent while somebody is slow is a reason to look as soon as it could be too much", () => {
+  start(60_000, 1000);
+  const a = connect("a");
+  const b = connect("b");
+  expect(connections.watching).toBe(false);
+  connections.noticeBacklog();
+  expect(connections.watching).toBe(true);
+  a.waiting = 600;
+  b.waiting = 300;
+  // The first look finds 900 of 1000.
+  connections.expect(50);
+  expect(connections.buffered).toBe(900);
+  b.waiting = 650;
+  connections.expect(40);
+  expect(b.done).toEqual([]);
+  connections.expect(30);
+  expect(b.done).toEqual([]);
+  // 900 and 120 could be over it by now, and are: the largest goes.
+  connections.expect(1);
+  expect([a.done, b.done]).toEqual([[], ["cutOff slow"]]);
+  a.waiting = 0;
+  jest.advanceTimersByTime(200);
+  expect(connections.watching).toBe(false);
+});

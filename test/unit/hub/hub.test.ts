@@ -455,3 +455,14 @@ test("stopping tells backends who left last, though the turn of the event has no
   const last = bus.published.filter(({ name }) => name.startsWith("to:admin:channel.")).at(-1);
   expect(JSON.parse(String(last?.payload)).agents).not.toContain(gone.agent);
 });
+
+test("once all are sent away, who leaves is told to backends and no longer to those who leave next", () => {
+  const [first, second] = [join("room"), join("room")];
+  jest.advanceTimersByTime(WINDOW + 1);
+  const before = second.events.length;
+  hub.partAll();
+  leave(first);
+  jest.advanceTimersByTime(WINDOW + 1);
+  expect(second.events.length).toBe(before);
+  expect(JSON.parse(bus.on("to:room:presence_diff").at(-1) ?? "{}").leaves[first.user].metas).toHaveLength(1);
+});
