@@ -1,7 +1,7 @@
 import { isChannelName, isEventName } from "../../bus/bus.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Message } from "../../hub/message.ts";
-import { type Audience, EVERYONE, type Frame } from "./frame.ts";
+import { type Audience, EVERYONE } from "./frame.ts";
 import { isObject, parseJson } from "./json.ts";
 import { BridgeOutlet } from "./outlet.ts";
 import { Recent } from "./recent.ts";
@@ -49,17 +49,15 @@ export class Bridge {
   }
 
   /** Tells everybody else: members of other protocols, other servers, backends. */
-  publish(channel: string, frame: Frame): void {
-    const { type } = frame.wire;
-    if (typeof type !== "string" || !isShared(channel)) return;
-    const event = type.replaceAll(":", "-");
-    this.#told.add(keyOf(channel, frame.wire, frame.text));
-    this.#hub.publish(channel, event, frame.text);
+  publish(channel: string, named: Named, text: string): void {
+    if (!isShared(channel)) return;
+    this.#told.add(keyOf(channel, named, text));
+    this.#hub.publish(channel, named.type.replaceAll(":", "-"), text);
   }
 
   /** The same for a channel that nobody opened in this protocol: only where members of another are in it. */
-  publishElsewhere(channel: string, frame: Frame): void {
-    if ((this.#hub.channels.get(channel)?.outlets.length ?? 0) > 0) this.publish(channel, frame);
+  publishElsewhere(channel: string, named: Named, text: string): void {
+    if ((this.#hub.channels.get(channel)?.outlets.length ?? 0) > 0) this.publish(channel, named, text);
   }
 
   /** A message of the bus in this protocol's words; `null` for one that was told already, or that is not for it. */
@@ -95,10 +93,14 @@ export class Bridge {
   }
 }
 
-interface OwnMessage {
+/** What every message of this protocol has. */
+export interface Named {
   readonly uuid: string;
   readonly type: string;
-  readonly user?: unknown;
+}
+
+interface OwnMessage extends Named {
+  readonly user: unknown;
 }
 
 /** Whether all protocols may share a channel of this name. */
@@ -117,11 +119,7 @@ function ownMessage(json: string, channel: string): OwnMessage | null {
 }
 
 /** What makes a message one: its uuid; of edits, which share that of their message, the text too. */
-function keyOf(
-  channel: string,
-  wire: { readonly uuid?: unknown; readonly type?: unknown },
-  text: string,
-): string {
-  const edit = wire.type === "message:edit" ? Bun.hash(text).toString(36) : "";
-  return `${channel}\u0000${String(wire.type)}\u0000${String(wire.uuid)}\u0000${edit}`;
+function keyOf(channel: string, { uuid, type }: Named, text: string): string {
+  const edit = type === "message:edit" ? Bun.hash(text).toString(36) : "";
+  return `${channel}\u0000${type}\u0000${uuid}\u0000${edit}`;
 }

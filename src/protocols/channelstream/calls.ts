@@ -97,8 +97,8 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
     for (const message of read.value) {
       if (message.channel === null && message.pm_users.length === 0) continue;
       const uuid = message.uuid ?? crypto.randomUUID();
-      const timestamp = message.timestamp ?? engine.timestamp();
-      engine.send(message, uuid, timestamp);
+      const timestamp = message.timestamp ?? engine.dispatch.timestamp();
+      engine.dispatch.send(message, uuid, timestamp);
       accepted.push({ ...understood(message), uuid, timestamp, ...said(message), edited: null });
     }
     return ok(accepted);
@@ -109,8 +109,8 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
     if (!read.ok) return invalid(read.problems);
     return ok(
       read.value.map((message) => {
-        const edited = message.edited ?? engine.timestamp();
-        engine.edit(message, edited);
+        const edited = message.edited ?? engine.dispatch.timestamp();
+        engine.dispatch.edit(message, edited);
         const { uuid, timestamp } = message;
         return {
           ...understood(message),
@@ -128,7 +128,7 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
     if (!read.ok) return invalid(read.problems);
     return ok(
       read.value.map((message) => {
-        engine.delete(message);
+        engine.dispatch.delete(message);
         return { ...understood(message), uuid: message.uuid };
       }),
     );

@@ -1,26 +1,13 @@
 import type { ChannelstreamSettings } from "../../config.ts";
 import type { Hub } from "../../hub/hub.ts";
-import type { Message } from "../../hub/message.ts";
 import type { Client } from "../client.ts";
 import type { Publisher } from "../publisher.ts";
-import type {
-  ChannelConfig,
-  Connect,
-  DeleteBody,
-  Delivery,
-  EditBody,
-  MessageBody,
-  State,
-  UserState,
-} from "./bodies.ts";
-import { Bridge } from "./bridge.ts";
-import { type Audience, audienceOf, EVERYONE, Frame } from "./frame.ts";
-import type { JsonObject } from "./json.ts";
+import type { ChannelConfig, Connect, State, UserState } from "./bodies.ts";
+import { Dispatch } from "./dispatch.ts";
 import { Listener } from "./listener.ts";
 import { listText, Room } from "./room.ts";
 import { Store } from "./store.ts";
-import { createMicroClock, printTimestamp } from "./timestamp.ts";
-import { type Change, MAX_PRIVATE_FRAMES, User } from "./user.ts";
+import { type Change, User } from "./user.ts";
 
 /** How long a connection whose client took its leave may come back, in ms: a page that is loaded anew does. */
 const GOODBYE = 1000;
@@ -41,7 +28,7 @@ export type Refusal =
 /** How a client went: on its own, by our doing, or lost on the way. */
 export type Departure = "left" | "ended" | "lost";
 
-/** Users, their connections and channels, and what is sent to them: the protocol without its transports. */
+/** Users, their connections and channels: the protocol without its transports. */
 export class Engine {
   readonly settings: ChannelstreamSettings;
   readonly hub: Hub;
@@ -49,18 +36,16 @@ export class Engine {
   readonly listeners = new Map<string, Listener>();
   readonly rooms = new Map<string, Room>();
   readonly store: Store;
-  readonly totals = { messages: 0, unique: 0 };
-  readonly micros = createMicroClock();
+  /** What is sent to them. */
+  readonly dispatch: Dispatch;
   readonly #publisher: Publisher;
   readonly #maxConnections: number;
-  readonly #bridge: Bridge;
   /** Connections without a client, or between two polls. */
   readonly #waiting = new Set<Listener>();
   /** Users without a connection, the one longest inactive in front. */
   readonly #resting = new Set<User>();
   /** Rooms in which nobody is, the one longest empty in front. */
   readonly #empty = new Set<Room>();
-  #seq = 0;
 
   constructor(options: EngineOptions) {
     this.settings = options.settings;
@@ -68,12 +53,11 @@ export class Engine {
     this.#publisher = options.publisher;
     this.#maxConnections = options.maxConnections;
     this.store = new Store(options.settings.maxStored);
-    this.#bridge = new Bridge(options.hub, (room, message) => this.#takeFromBus(room, message));
-  }
-
-  /** A message's time, now. */
-  timestamp(): string {
-    return printTimestamp(this.micros());
+    this.dispatch = new Dispatch(options.settings, options.hub, {
+      users: this.users,
+      rooms: this.rooms,
+      touch: (user) => this.#touch(user),
+    });
   }
 
   connect(body: Connect): { readonly listener: Listener; readonly user: User } | Refusal {
@@ -131,7 +115,7 @@ export class Engine {
     if (body.state_public_keys !== null) user.publicKeys = body.state_public_keys;
     const changed = user.merge(body.user_state);
     this.#touch(user);
-    if (changed.length > 0) this.#tellState(user, changed);
+    if (changed.length > 0) this.dispatch.tellState(user, changed);
     return changed;
   }
 
@@ -145,52 +129,6 @@ export class Engine {
       if (room !== undefined) room.config = config;
     }
     return null;
-  }
-
-  /** Sends a message, and keeps it for those who come later. */
-  send(body: MessageBody, uuid: string, timestamp: string): void {
-    this.totals.unique++;
-    const { channel, user, message } = body;
-    const wire = {
-      uuid,
-      type: "message",
-      channel,
-      user,
-      ...(message === null ? {} : { message }),
-      timestamp,
-      edited: null,
-      catchup: false,
-    };
-    this.totals.messages += this.#deliver(body, this.#frame(uuid, wire, audienceOf(body), body));
-  }
-
-  /** Changes a message where it is kept, and tells of it, kept or not. */
-  edit(body: EditBody, edited: string): void {
-    const { uuid, channel, user, message, timestamp } = body;
-    const changes = {
-      ...(user === null ? {} : { user }),
-      ...(message === null ? {} : { message }),
-      ...(timestamp === null ? {} : { timestamp }),
-      edited,
-    };
-    let audience = audienceOf(body);
-    for (const frame of this.#kept(body)) {
-      this.store.change(frame, (kept) => kept.edit(changes));
-      audience = narrower(audience, frame.audience);
-    }
-    const wire = { uuid, type: "message:edit", channel, ...changes };
-    this.#deliver(body, this.#frame(null, wire, audience, body));
-  }
-
-  /** Takes a message away where it is kept, and tells of it, kept or not. */
-  delete(body: DeleteBody): void {
-    let audience = audienceOf(body);
-    for (const frame of this.#kept(body)) {
-      audience = narrower(audience, frame.audience);
-      for (const home of [...frame.homes]) home.remove(frame);
-    }
-    const wire = { uuid: body.uuid, type: "message:delete", channel: body.channel };
-    this.#deliver(body, this.#frame(null, wire, audience, body));
   }
 
   /** Forgets a connection for good; `false` where there is none. */
@@ -213,7 +151,7 @@ export class Engine {
     this.#touch(listener.user);
     if (listener.live) return;
     listener.live = true;
-    const missed = this.#missed(listener, client.house.maxBuffered / 2);
+    const missed = this.dispatch.missed(listener, client.house.maxBuffered / 2);
     if (missed.length > 0) client.send(listText(missed.join(",")));
     for (const room of listener.rooms) room.hook(listener);
   }
@@ -221,7 +159,7 @@ export class Engine {
   /** The client listens no more, but may be back: a poll was answered, or the one who asked hung up (`lost`). */
   pause(listener: Listener, departure: "answered" | "lost"): void {
     this.#silence(listener);
-    if (departure === "answered") listener.seen = this.#seq;
+    if (departure === "answered") listener.seen = this.dispatch.seq;
     this.#touch(listener.user);
     this.#wait(listener, this.settings.gcConnsAfter);
   }
@@ -229,7 +167,7 @@ export class Engine {
   /** The client is gone. Nothing happens where another took its place. */
   detach(listener: Listener, client: Client, departure: Departure): void {
     if (listener.client !== client) return;
-    if (listener.live) listener.seen = this.#seq;
+    if (listener.live) listener.seen = this.dispatch.seq;
     this.#silence(listener);
     listener.client = null;
     this.#touch(listener.user);
@@ -267,7 +205,7 @@ export class Engine {
   }
 
   #newListener(id: string, user: User): Listener {
-    const listener = new Listener(id, user, this.#seq, 0);
+    const listener = new Listener(id, user, this.dispatch.seq, 0);
     this.listeners.set(id, listener);
     user.listeners.add(listener);
     this.#touch(user);
@@ -322,7 +260,7 @@ export class Engine {
       for (const room of spare) this.#close(room);
     }
     for (const name of missing) {
-      const room = new Room(name, this.store, this.#publisher, this.hub.connections, this.micros());
+      const room = new Room(name, this.store, this.#publisher, this.hub.connections, this.dispatch.micros());
       room.config = configs.get(name) ?? room.config;
       this.rooms.set(name, room);
       this.#empty.add(room);
@@ -340,179 +278,20 @@ export class Engine {
   #join(listener: Listener, name: string): boolean {
     const room = this.rooms.get(name);
     if (room === undefined || listener.rooms.has(room)) return false;
-    if (!room.users.has(listener.user.name)) this.#tellPresence(room, listener.user, "joined");
+    if (!room.users.has(listener.user.name)) this.dispatch.tellPresence(room, listener.user, "joined");
     room.add(listener);
     this.#empty.delete(room);
-    this.#bridge.open(room);
+    this.dispatch.bridge.open(room);
     return true;
   }
 
   #part(listener: Listener, room: Room): boolean {
     if (!room.remove(listener)) return false;
-    if (!room.users.has(listener.user.name)) this.#tellPresence(room, listener.user, "parted");
+    if (!room.users.has(listener.user.name)) this.dispatch.tellPresence(room, listener.user, "parted");
     if (room.users.size === 0) {
       this.#empty.add(room);
-      this.#bridge.close(room);
+      this.dispatch.bridge.close(room);
     }
     return true;
   }
-
-  /** Told before the one who joins is in, and after the one who parts is out: nobody hears of themselves. */
-  #tellPresence(room: Room, user: User, action: "joined" | "parted"): void {
-    if (!room.config.notify_presence) return;
-    const joined = action === "joined";
-    const users: { readonly user: string; readonly state: unknown }[] = [];
-    if (room.config.broadcast_presence_with_user_lists) {
-      const names = joined ? [...room.users.keys(), user.name] : room.users.keys();
-      for (const name of names) users.push({ user: name, state: this.users.get(name)?.publicState ?? {} });
-    }
-    const uuid = crypto.randomUUID();
-    const wire = {
-      uuid,
-      type: "presence",
-      channel: room.name,
-      user: user.name,
-      message: { action },
-      users,
-      state: joined ? user.publicState : null,
-      timestamp: this.timestamp(),
-      catchup: false,
-    };
-    const others = { only: null, except: new Set([user.name]) };
-    this.#tell(room, this.#frame(null, wire, others), true);
-  }
-
-  #tellState(user: User, changed: readonly Change[]): void {
-    const told = new Set<Room>();
-    for (const { rooms } of user.listeners) for (const room of rooms) told.add(room);
-    for (const room of told) {
-      if (!room.config.notify_state) continue;
-      const state = user.publicState;
-      const wire = {
-        uuid: crypto.randomUUID(),
-        type: "user_state_change",
-        channel: room.name,
-        user: user.name,
-        message: { state, changed: changed.filter(({ key }) => Object.hasOwn(state, key)) },
-        timestamp: this.timestamp(),
-        catchup: false,
-      };
-      this.#tell(room, this.#frame(null, wire, EVERYONE), true);
-    }
-  }
-
-  #frame(uuid: string | null, wire: JsonObject, audience: Audience, delivery: Delivery | null = null): Frame {
-    const dated = this.settings.legacyDate && Object.hasOwn(wire, "timestamp");
-    const content = dated ? { ...wire, date: wire.timestamp } : wire;
-    return new Frame(++this.#seq, uuid, content, audience, delivery);
-  }
-
-  /** The frames of this message that are kept where it was sent to. */
-  #kept({ uuid, channel, pm_users }: DeleteBody): Set<Frame> {
-    const found = new Set<Frame>();
-    const shelves =
-      channel === null
-        ? pm_users.map((name) => this.users.get(name)?.frames)
-        : [this.rooms.get(channel)].flatMap((room) => [room?.history, room?.frames]);
-    for (const shelf of shelves) {
-      const frame = shelf?.find(uuid);
-      if (frame !== undefined) found.add(frame);
-    }
-    return found;
-  }
-
-  /** Sends a call's frame where it belongs. Returns for how many connections it is, listening now or not. */
-  #deliver({ channel, pm_users, no_history }: Delivery, frame: Frame): number {
-    if (channel === null) return this.#deliverToUsers(pm_users, frame);
-    const room = this.rooms.get(channel);
-    if (room === undefined) {
-      if (!frame.restricted) this.#bridge.publishElsewhere(channel, frame);
-      return 0;
-    }
-    const { config } = room;
-    if (frame.uuid !== null && !no_history && config.store_history) {
-      room.history.add(frame, Math.min(config.history_size, this.settings.maxHistory));
-    }
-    this.#tell(room, frame, !frame.restricted);
-    return room.audience(frame);
-  }
-
-  #deliverToUsers(names: readonly string[], frame: Frame): number {
-    let connections = 0;
-    let sent = 0;
-    const list = listText(frame.text);
-    for (const name of new Set(names)) {
-      const user = this.users.get(name);
-      if (user === undefined) continue;
-      this.#touch(user);
-      user.frames.add(frame, MAX_PRIVATE_FRAMES);
-      connections += user.listeners.size;
-      for (const { client, live } of user.listeners) {
-        if (!live || client === null) continue;
-        client.send(list);
-        sent++;
-      }
-    }
-    this.#countDeliveries(sent, frame);
-    return connections;
-  }
-
-  #countDeliveries(sent: number, { text }: Frame): void {
-    this.hub.stats.deliveries += sent;
-    this.hub.stats.deliveredBytes += sent * text.length;
-  }
-
-  /** Our own members first, then, where all may hear of it, the bus. */
-  #tell(room: Room, frame: Frame, toAll: boolean): void {
-    room.lastActive = this.micros();
-    room.keep(frame);
-    this.#countDeliveries(toAll ? room.sendToAll(frame) : room.sendToSome(frame), frame);
-    if (toAll) this.#bridge.publish(room.name, frame);
-  }
-
-  /** A message that somebody else sent to the hub's channel. The hub counts the deliveries. */
-  #takeFromBus(room: Room, message: Message): number {
-    const read = this.#bridge.read(room.name, message, () => this.timestamp(), this.settings.legacyDate);
-    if (read === "unsendable") {
-      this.hub.stats.unsendable += room.totalConnections;
-      return 0;
-    }
-    if (read === null) return 0;
-    const frame = new Frame(++this.#seq, read.uuid, read.text, read.audience);
-    room.lastActive = this.micros();
-    room.keep(frame);
-    return frame.restricted ? room.sendToSome(frame) : room.sendToAll(frame);
-  }
-
-  /** What a connection has not seen, in the order in which it was sent; the newest where it is more than `most` bytes. */
-  #missed({ rooms, user, seen }: Listener, most: number): string[] {
-    const frames = user.frames.frames.filter(({ seq }) => seq > seen);
-    for (const room of rooms) {
-      for (const frame of room.frames.frames) {
-        if (frame.seq > seen && frame.visibleTo(user.name)) frames.push(frame);
-      }
-    }
-    const texts: string[] = [];
-    let size = 0;
-    for (const frame of frames.sort((a, b) => b.seq - a.seq)) {
-      const text = frame.catchupText;
-      size += Buffer.byteLength(text);
-      if (size > most) break;
-      texts.push(text);
-    }
-    return texts.reverse();
-  }
-}
-
-/** Who may hear of a change: those whom the caller names, and only they who may see what is changed. */
-function narrower(asked: Audience, kept: Audience): Audience {
-  const only =
-    asked.only === null || kept.only === null
-      ? (asked.only ?? kept.only)
-      : asked.only.intersection(kept.only);
-  const except =
-    asked.except === null || kept.except === null
-      ? (asked.except ?? kept.except)
-      : asked.except.union(kept.except);
-  return { only, except };
 }

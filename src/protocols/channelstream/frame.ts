@@ -5,6 +5,9 @@ import type { Home } from "./store.ts";
 /** The keys of a message that an edit may change. */
 const EDITABLE = ["timestamp", "user", "message", "edited"] as const;
 
+/** About what a frame takes beside its text, in bytes. */
+const OVERHEAD = 400;
+
 export interface Audience {
   /** Only these users; `null`: all. */
   readonly only: ReadonlySet<string> | null;
@@ -21,31 +24,29 @@ export function audienceOf({ pm_users, exclude_users }: Delivery): Audience {
 }
 
 /**
- * One message as clients get it, kept for those who are to catch up and for the history. Its text is made once, however
- * many get it.
+ * One message as clients get it, kept for those who are to catch up and for the history: as the text that was sent, and
+ * read again by the few who ask.
  */
 export class Frame {
   /** Frames are numbered in the order in which they were sent. */
   readonly seq: number;
-  readonly audience: Audience;
-  /** Of a message; `null` for edits, deletions, presence and changes of state. */
+  /** The message that it is, which may be edited and deleted; `null` for edits, deletions, presence and changes of state. */
   readonly uuid: string | null;
+  readonly audience: Audience;
   /** Where it is kept; the store's own. */
   readonly homes: Home[] = [];
-  /** About how much of the memory it takes, in bytes. */
-  bytes: number;
+  /** JSON text. */
+  readonly text: string;
   readonly #delivery: Delivery | null;
-  #wire: JsonObject | null;
-  #text: string | null;
 
   /**
-   * @param content what clients see, or its JSON text, which is then left as it is
+   * @param text JSON text, as clients get it
    * @param delivery what the history shows of how it was to be delivered; `null` for what is no caller's message
    */
   constructor(
     seq: number,
     uuid: string | null,
-    content: JsonObject | string,
+    text: string,
     audience: Audience = EVERYONE,
     delivery: Delivery | null = null,
   ) {
@@ -53,9 +54,12 @@ export class Frame {
     this.uuid = uuid;
     this.audience = audience;
     this.#delivery = delivery;
-    this.#wire = typeof content === "string" ? null : content;
-    this.#text = typeof content === "string" ? content : null;
-    this.bytes = this.text.length * 2;
+    this.text = text;
+  }
+
+  /** About how much of the memory it takes. */
+  get bytes(): number {
+    return this.text.length * 2 + OVERHEAD;
   }
 
   /** Whether only some users may see it. */
@@ -68,35 +72,27 @@ export class Frame {
     return except?.has(user) !== true && (only === null || only.has(user));
   }
 
-  /** JSON text. */
-  get text(): string {
-    this.#text ??= JSON.stringify(this.#wire);
-    return this.#text;
-  }
-
   /** JSON text for one who missed it. */
   get catchupText(): string {
-    return JSON.stringify({ ...this.wire, catchup: true });
-  }
-
-  get wire(): JsonObject {
-    if (this.#wire !== null) return this.#wire;
-    const parsed = parseJson(this.text);
-    return isObject(parsed) ? parsed : {};
+    return JSON.stringify({ ...this.#read(), catchup: true });
   }
 
   /** What the history shows: with how it was delivered. */
   get record(): JsonObject {
     const { pm_users = [], exclude_users = [], no_history = false } = this.#delivery ?? {};
-    return { pm_users, exclude_users, no_history, ...this.wire };
+    return { pm_users, exclude_users, no_history, ...this.#read() };
   }
 
-  /** Takes over what an edit changes. */
-  edit(changes: JsonObject): void {
+  /** The same message after an edit. */
+  edited(changes: JsonObject): Frame {
     const changed = EDITABLE.filter((key) => Object.hasOwn(changes, key)).map((key) => [key, changes[key]]);
-    const wire: JsonObject = { ...this.wire, ...Object.fromEntries(changed) };
-    this.#wire = Object.hasOwn(wire, "date") ? { ...wire, date: wire.timestamp } : wire;
-    this.#text = null;
-    this.bytes = this.text.length * 2;
+    const wire: JsonObject = { ...this.#read(), ...Object.fromEntries(changed) };
+    const text = JSON.stringify(Object.hasOwn(wire, "date") ? { ...wire, date: wire.timestamp } : wire);
+    return new Frame(this.seq, this.uuid, text, this.audience, this.#delivery);
+  }
+
+  #read(): JsonObject {
+    const read = parseJson(this.text);
+    return isObject(read) ? read : {};
   }
 }

@@ -4,8 +4,6 @@ import type { Frame } from "./frame.ts";
 export interface Home {
   /** To drop a frame for which there is no room any more. */
   forget(frame: Frame): void;
-  /** To drop a frame, and tell the store. */
-  remove(frame: Frame): void;
 }
 
 /** All frames that are kept, within one budget of memory: the oldest go first, wherever they are kept. */
@@ -39,15 +37,6 @@ export class Store {
     if (frame.homes.length > 0) return;
     this.#frames.delete(frame);
     this.#bytes -= frame.bytes;
-  }
-
-  /** Changes a frame that may be kept, and so its size. */
-  change(frame: Frame, edit: (frame: Frame) => void): void {
-    const before = frame.bytes;
-    edit(frame);
-    if (!this.#frames.has(frame)) return;
-    this.#bytes += frame.bytes - before;
-    this.#makeRoom();
   }
 
   #makeRoom(): void {
@@ -88,6 +77,14 @@ export class Shelf implements Home {
 
   find(uuid: string): Frame | undefined {
     return this.#frames.find((frame) => frame.uuid === uuid);
+  }
+
+  replace(frame: Frame, other: Frame): void {
+    const at = this.#frames.indexOf(frame);
+    if (at < 0) return;
+    this.#frames[at] = other;
+    this.#store.release(frame, this);
+    this.#store.keep(other, this);
   }
 
   remove(frame: Frame): void {

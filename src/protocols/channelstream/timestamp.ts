@@ -19,6 +19,10 @@ export function printTimestamp(micros: number): string {
 const ISO =
   /^(\d{4})-(\d{1,2})-(\d{1,2})[T ](\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:\.(\d{1,6})\d{0,6})?)?(Z|[+-]\d{2}(?::?\d{2})?)?$/;
 
+/** The first and the last second of Python's calendar, the years 1 to 9999, in Unix ms. */
+const FIRST = -62_135_596_800_000;
+const LAST = 253_402_300_799_000;
+
 /**
  * A timestamp of a caller's, in our form: in UTC where it named a zone, the fraction left out where it had none.
  * `null` for what is none.
@@ -43,8 +47,7 @@ export function readTimestamp(text: string): string | null {
   ];
   if (y === 0 || asked.some((part, index) => part !== got[index])) return null;
   const at = date.getTime() - offsetMs(zone);
-  if (Number.isNaN(at) || at < Date.UTC(1, 0, 1) - 62_167_219_200_000 || at > 253_402_300_799_000)
-    return null;
+  if (!(at >= FIRST && at <= LAST)) return null;
   const digits = /[1-9]/.test(fraction) ? `.${fraction.padEnd(6, "0")}` : "";
   return `${new Date(at).toISOString().slice(0, 19)}${digits}`;
 }

@@ -235,6 +235,29 @@ describe.each([...TRANSPORTS])("over %s", (transport) => {
     ]);
   });
 
+  test("a private message to two is edited and deleted for those who are named, and stays with the other", async () => {
+    const [ann, bob, room] = [fresh("ann"), fresh("bob"), fresh("room")];
+    const [a, b] = [await rig.connect(ann, [room]), await rig.connect(bob, [room])];
+    const both = { user: "sys", pm_users: [ann, bob] };
+    const [one, two] = await rig.send(
+      { ...both, message: { text: "1" } },
+      { ...both, message: { text: "2" } },
+    );
+    await rig.ok("PATCH", "/message", [{ uuid: one?.uuid, pm_users: [ann], message: { text: "changed" } }]);
+    await rig.ok("DELETE", "/message", [{ uuid: two?.uuid, pm_users: [ann] }]);
+    const of = async (id: string) =>
+      (await until(await rig.listen(id, transport), room)).map(({ type, message }) => [type, message]);
+    expect(await of(a)).toEqual([
+      ["message", { text: "changed" }],
+      ["message:edit", { text: "changed" }],
+      ["message:delete", undefined],
+    ]);
+    expect(await of(b)).toEqual([
+      ["message", { text: "1" }],
+      ["message", { text: "2" }],
+    ]);
+  });
+
   test("an edit of a message for some is told to them alone", async () => {
     const room = fresh("room");
     const [ann, eve] = [fresh("ann"), fresh("eve")];
