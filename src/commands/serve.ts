@@ -95,11 +95,11 @@ function catchStray(config: Config, log: Log, complain: (line: string) => void):
 }
 
 const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
-  EADDRINUSE: "the port is in use",
-  EADDRNOTAVAIL: "this machine has no such address",
-  EACCES: "permission denied",
+  EADDRINUSE: "the port is in use. End what listens there, or choose another with --port",
+  EADDRNOTAVAIL: "this machine has no such address. --host 0.0.0.0 or :: listens on all that it has",
+  EACCES: "permission denied. Ports below 1024 are for a proxy in front, or need CAP_NET_BIND_SERVICE",
   // What Bun makes of a host name that nobody knows.
-  EINVAL: "no such host",
+  EINVAL: "no such host. --host takes an address of this machine, or its name",
 };
 
 /** Where it could not listen and why, in words of our own; `null` where that was not the problem. */

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { statSync } from "node:fs";
 import { why } from "./file.ts";
 import { isLoopback } from "./loopback.ts";
@@ -93,5 +94,35 @@ export function warningsOf(reader: Reader, config: Config): string[] {
       `token_endpoint is "open" on ${config.host}: anyone who reaches this server gets a token for ${config.tokenChannels.join(", ")}`,
     );
   }
+  const now = Date.now();
+  if (now < EARLIEST) {
+    warnings.push(
+      `the clock of this machine says ${day(now)}, which is before this program was made: tokens and certificates are judged wrongly until it is set`,
+    );
+  }
+  if (config.tls !== null)
+    warnings.push(...certificateWarnings(reader.place("tls_cert"), config.tls.cert, now));
   return warnings;
+}
+
+/** No clock that goes right says less. */
+const EARLIEST = Date.UTC(2026, 10, 1);
+
+/** Certificates are renewed about a month before their end: two weeks before it that has failed. */
+const CERTIFICATE_MARGIN = 14 * 86_400_000;
+
+function certificateWarnings(place: string, pem: string, now: number): string[] {
+  const { validFrom, validTo } = new X509Certificate(pem);
+  const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];
+  const renew = "renew it and restart the server, which reads it once";
+  if (now < from)
+    return [
+      `${place}: the certificate is good from ${day(from)} only, and the clock here says ${day(now)}: one of them is wrong`,
+    ];
+  if (now > to) return [`${place}: the certificate ended on ${day(to)}, and browsers refuse it: ${renew}`];
+  return now > to - CERTIFICATE_MARGIN ? [`${place}: the certificate ends on ${day(to)}: ${renew}`] : [];
+}
+
+function day(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10);
 }

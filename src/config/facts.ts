@@ -1,5 +1,6 @@
 import type { Printed } from "./kinds.ts";
 import {
+  API_KEY,
   CHANNEL,
   CHANNELSTREAM,
   CLAIMS,
@@ -58,7 +59,7 @@ function factsOf<T>(section: string, table: Table<T>): Fact[] {
   return facts;
 }
 
-/** Every key but those of `[channels."<pattern>"]`, in the order of the documentation. */
+/** Every key but those of `[channels."<pattern>"]` and `[[api_keys]]`, in the order of the documentation. */
 export const FACTS: readonly Fact[] = [
   ...factsOf("", TOP),
   ...factsOf("claims", CLAIMS),
@@ -68,3 +69,6 @@ export const FACTS: readonly Fact[] = [
 
 /** The keys of `[channels."<pattern>"]`. */
 export const CHANNEL_FACTS: readonly Fact[] = factsOf('channels."<pattern>"', CHANNEL);
+
+/** The keys of each `[[api_keys]]`. */
+export const API_KEY_FACTS: readonly Fact[] = factsOf("api_keys", API_KEY);

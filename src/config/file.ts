@@ -56,6 +56,9 @@ export function why(error: unknown): string {
   if (code === "ENOENT" || code === "ENOTDIR") return NO_FILE;
   if (code === "EACCES" || code === "EPERM") return "permission denied";
   if (code === "EISDIR") return "it is a folder";
+  if (code === "ENOSPC" || code === "EDQUOT") return "the disk is full";
+  if (code === "EROFS") return "the file system is read-only";
+  if (code === "EMFILE" || code === "ENFILE") return "too many files are open (ulimit -n, LimitNOFILE)";
   return typeof code === "string" && code !== "" ? code : "unreadable";
 }
 

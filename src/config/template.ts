@@ -1,5 +1,5 @@
 import { stringify } from "smol-toml";
-import { CHANNEL_FACTS, FACTS, type Fact } from "./facts.ts";
+import { API_KEY_FACTS, CHANNEL_FACTS, FACTS, type Fact } from "./facts.ts";
 
 /** A key that a file sets, and a remark that stands above it instead of its documentation. */
 export interface Chosen {
@@ -34,9 +34,22 @@ export function configFile(opening: string, chosen: ReadonlyMap<string, Chosen>)
   lines.push("", comment("Settings of the channels that match, the longest pattern first."));
   lines.push(comment('[channels."room:*"]'));
   for (const fact of CHANNEL_FACTS) lines.push(comment(fact.doc), comment(standard(fact)));
+  lines.push(
+    "",
+    comment("Less than the admin secret, for backends that need less; as many as there are backends."),
+  );
+  lines.push(comment("[[api_keys]]"));
+  for (const fact of API_KEY_FACTS)
+    lines.push(comment(fact.doc), comment(EXAMPLES[fact.name] ?? standard(fact)));
   lines.push("");
   return lines.join("\n");
 }
+
+/** What stands for a key that has no default and is needed. */
+const EXAMPLES: Readonly<Record<string, string>> = {
+  key: 'key = "at least 16 characters, better 32 random bytes"',
+  can: 'can = ["publish", "read"]',
+};
 
 /** The default as a line of TOML; nothing stands behind a key that has none. */
 function standard({ name, standard: value }: Fact): string {

@@ -80,6 +80,7 @@ describe("init", () => {
     expect(loaded(cwd, "open.toml").config).toMatchObject({
       ...config,
       channels: expect.anything(),
+      apiKeys: expect.anything(),
       redisUrlGiven: true,
     });
   });

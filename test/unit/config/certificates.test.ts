@@ -1,0 +1,36 @@
+import { afterEach, expect, setSystemTime, test } from "bun:test";
+import { CERTIFICATE, KEY } from "./certificate.ts";
+import { folderWith, load } from "./workspace.ts";
+
+afterEach(() => {
+  setSystemTime();
+});
+
+function warnings(at: string | null): readonly string[] {
+  if (at !== null) setSystemTime(new Date(at));
+  const cwd = folderWith({ "c.pem": CERTIFICATE, "k.pem": KEY });
+  const env = { TLS_CERT: "c.pem", TLS_KEY: "k.pem", JWT_SECRET: "a-long-secret-that-nobody-could-guess" };
+  const loaded = load({ cwd, env });
+  if (!loaded.ok) throw new Error(loaded.message);
+  return loaded.warnings;
+}
+
+test("a certificate that is good is not talked about", () => {
+  expect(warnings(null)).toEqual([]);
+});
+
+test("one that ended, and a clock that is years behind, are told with what to do", () => {
+  expect(warnings("2199-01-01")).toEqual([
+    expect.stringMatching(
+      /^TLS_CERT: the certificate ended on \S+, and browsers refuse it: renew it and restart the server/,
+    ),
+  ]);
+  expect(warnings("1970-01-02")).toEqual([
+    expect.stringMatching(
+      /^the clock of this machine says 1970-01-02, which is before this program was made/,
+    ),
+    expect.stringMatching(
+      /^TLS_CERT: the certificate is good from \S+ only, and the clock here says 1970-01-02/,
+    ),
+  ]);
+});
