@@ -4,8 +4,15 @@ import type { Publication, Publisher } from "./publisher.ts";
 import { now, readStamp, STAMP_DIGITS } from "./stamp.ts";
 import type { Client } from "./websocket.ts";
 
-/** After so long without any progress what is missing counts as lost. */
-const LOST_MS = 1000;
+/**
+ * Between two looks at whether anything comes, in ms. Patience is counted in looks, so that a pause of the generator's
+ * own is not taken for one of the server's.
+ */
+const LOOK_MS = 100;
+/** After so many looks at nothing what is missing counts as lost: 10 s, since a server may only be starved. */
+const LOST_LOOKS = 100;
+/** The same while flooding, where one that loses messages would otherwise stand still: 2 s. */
+const FLOOD_LOOKS = 20;
 
 const ONE = 0x31;
 const QUOTE = 0x22;
@@ -66,15 +73,29 @@ export class Deliveries {
     this.wakeAt = this.expected;
     this.wake = done.resolve;
     if (this.received >= this.expected) this.#wakeUp();
-    let last = this.received;
-    const timer = setInterval(() => {
-      if (this.received === last) done.resolve();
-      last = this.received;
-    }, LOST_MS);
-    await done.promise;
-    clearInterval(timer);
     this.lastAt = performance.now();
+    const stop = this.watch(LOST_LOOKS, done.resolve);
+    await done.promise;
+    stop();
+    if (this.received >= this.expected) this.lastAt = performance.now();
     this.wakeAt = Number.POSITIVE_INFINITY;
+  }
+
+  /** Calls back each time that nothing has come for so many looks; keeps `lastAt` meanwhile. Call the result to end it. */
+  watch(looks: number, stuck: () => void): () => void {
+    let last = this.received;
+    let still = 0;
+    const timer = setInterval(() => {
+      if (this.received !== last) {
+        last = this.received;
+        this.lastAt = performance.now();
+        still = 0;
+      } else if (++still === looks) {
+        still = 0;
+        stuck();
+      }
+    }, LOOK_MS);
+    return () => clearInterval(timer);
   }
 
   #wakeUp(): void {
@@ -112,16 +133,12 @@ export async function flood(
   };
   deliveries.wake = refill;
   refill();
-  let last = deliveries.received;
-  const timer = setInterval(() => {
-    if (deliveries.received === last) {
-      lost = deliveries.expected - deliveries.received;
-      refill();
-    }
-    last = deliveries.received;
-  }, LOST_MS);
+  const stop = deliveries.watch(FLOOD_LOOKS, () => {
+    lost = deliveries.expected - deliveries.received;
+    refill();
+  });
   await over.promise;
-  clearInterval(timer);
+  stop();
   deliveries.wakeAt = Number.POSITIVE_INFINITY;
 }
 

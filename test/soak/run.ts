@@ -39,6 +39,9 @@ const STEP = 50;
 const RATE = 40;
 /** How long a client stays at the most, in s. */
 const STAY = 40;
+/** Descriptors that may be open at the end besides those at the start: files of the runtime, and our own questions. */
+export const SPARE_DESCRIPTORS = 4;
+
 const FAREWELLS: readonly Farewell[] = ["leave", "close", "cut"];
 
 interface Guest {
@@ -105,7 +108,7 @@ export async function runSoak(options: SoakOptions): Promise<Soak> {
     const settled = await readMetrics(channel.url);
     await Promise.all([...guests].map(({ visitor }, i) => visitor.go(FAREWELLS[i % 3] ?? "leave")));
     await observer.go("leave");
-    const last = await untilEmpty(sample);
+    const last = await untilEmpty(sample, first.descriptors + SPARE_DESCRIPTORS);
     exitCode = await channel.stop();
     const report = reportOf(options, ledger, samples, first, last, channel);
     return { ledger, samples, first, last, settled, exitCode, log: channel.output(), report };
@@ -205,12 +208,16 @@ async function untilLive(url: string): Promise<void> {
   }
 }
 
-/** Polling sessions end 15 s after their last poll. */
-async function untilEmpty(sample: () => Promise<Sample>): Promise<Sample> {
+/**
+ * Polling sessions end 15 s after their last poll, and the connections of polls that clients keep for another request half
+ * a minute after it.
+ */
+async function untilEmpty(sample: () => Promise<Sample>, descriptors: number): Promise<Sample> {
   for (let tries = 0; ; tries++) {
     const one = await sample();
     const open = [...one.metrics].filter(([name]) => name.startsWith("channel_connections{"));
-    if (tries === 250 || open.every(([, value]) => value === 0)) return sample();
+    const empty = open.every(([, value]) => value === 0) && one.descriptors <= descriptors;
+    if (tries === 450 || empty) return one;
     await Bun.sleep(100);
   }
 }
