@@ -1,9 +1,17 @@
-import { Socket } from "phoenix";
-import { element, field, line, say, sentenceOf, socketAddress } from "./page.ts";
+import { tell } from "./admin/actions.ts";
+import { call, onSignedOut } from "./admin/api.ts";
+import { ChannelPage } from "./admin/channel.ts";
+import { Channels } from "./admin/channels.ts";
+import { Connections } from "./admin/connections.ts";
+import { Overview } from "./admin/overview.ts";
+import { Tools } from "./admin/tools.ts";
+import { element, field, say, sentenceOf } from "./shared/page.ts";
 
-/** Channels and agents shown; a page that holds tens of thousands of rows serves nobody. */
-const MAX_CHANNELS = 500;
-const MAX_AGENTS = 200;
+/** Between two looks at the server, in ms: as often as it takes snapshots. */
+const PAUSE = 2000;
+
+const PAGES = ["overview", "channels", "channel", "connections", "tools"] as const;
+type PageName = (typeof PAGES)[number];
 
 const state = element("state", HTMLParagraphElement);
 const door = element("door", HTMLElement);
@@ -11,140 +19,96 @@ const inside = element("inside", HTMLElement);
 const signOut = element("sign-out", HTMLButtonElement);
 const secret = element("secret", HTMLInputElement);
 const refusal = element("refusal", HTMLParagraphElement);
-const list = element("channels", HTMLUListElement);
 
-/** The agents of each channel, as the server told last. */
-const channels = new Map<string, readonly string[]>();
+const overview = new Overview();
+const channels = new Channels();
+const channel = new ChannelPage();
+const connections = new Connections();
+const tools = new Tools();
 
-interface Row {
-  readonly item: HTMLLIElement;
-  readonly count: HTMLElement;
-  readonly agents: HTMLUListElement;
-  shown: readonly string[] | null;
-}
+let signedIn = false;
+let page: PageName = "overview";
+let timer: ReturnType<typeof setTimeout> | undefined;
 
-const rows = new Map<string, Row>();
-let drawing = false;
-let socket: Socket | null = null;
-
-function texts(value: unknown): string[] {
-  return Array.isArray(value) ? value.filter((entry) => typeof entry === "string") : [];
-}
-
-function row(name: string): Row {
-  const known = rows.get(name);
-  if (known !== undefined) return known;
-  const item = document.createElement("li");
-  const details = document.createElement("details");
-  const summary = document.createElement("summary");
-  const count = line("span", "", "count");
-  const agents = document.createElement("ul");
-  agents.className = "agents";
-  summary.append(line("code", name), count);
-  details.append(summary, agents);
-  item.append(details);
-  const made = { item, count, agents, shown: null };
-  rows.set(name, made);
-  return made;
-}
-
-/** Many events of one moment are one drawing. */
-function draw(): void {
-  if (drawing) return;
-  drawing = true;
-  requestAnimationFrame(() => {
-    drawing = false;
-    const names = [...channels.keys()].sort();
-    const seen = names.slice(0, MAX_CHANNELS);
-    for (const [name, { item }] of rows) {
-      if (channels.has(name)) continue;
-      item.remove();
-      rows.delete(name);
+/** `#/channels/room%3A1` is the page of a channel; what is no page is the first one. */
+function route(): { readonly page: PageName; readonly name: string } {
+  const [, first = "", second] = location.hash.split("/");
+  if (first === "channels" && second !== undefined && second !== "") {
+    try {
+      return { page: "channel", name: decodeURIComponent(second) };
+    } catch {
+      return { page: "channels", name: "" };
     }
-    for (const [at, name] of seen.entries()) {
-      const drawn = row(name);
-      if (list.children[at] !== drawn.item) list.insertBefore(drawn.item, list.children[at] ?? null);
-      fill(drawn, channels.get(name) ?? []);
-    }
-    while (list.childElementCount > seen.length) list.lastElementChild?.remove();
-    element("total", HTMLSpanElement).textContent = String(names.length);
-    const hidden = names.length - seen.length;
-    element("more", HTMLParagraphElement).textContent = hidden > 0 ? `and ${hidden} more` : "";
-  });
+  }
+  const known = PAGES.find((each) => each === first && each !== "channel");
+  return { page: known ?? "overview", name: "" };
 }
 
-function fill(drawn: Row, agents: readonly string[]): void {
-  if (drawn.shown === agents) return;
-  drawn.shown = agents;
-  drawn.count.textContent = agents.length === 1 ? "1 agent" : `${agents.length} agents`;
-  const items = agents.slice(0, MAX_AGENTS).map((agent) => line("li", agent));
-  if (agents.length > items.length) items.push(line("li", `and ${agents.length - items.length} more`));
-  drawn.agents.replaceChildren(...items);
+function turn(): void {
+  const { page: wanted, name } = route();
+  if (!signedIn) return;
+  const moved = page !== wanted;
+  page = wanted;
+  for (const each of PAGES) element(`page-${each}`, HTMLElement).hidden = each !== page;
+  for (const link of document.querySelectorAll("nav a[data-page]")) {
+    const current = link.getAttribute("data-page") === (page === "channel" ? "channels" : page);
+    if (current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (page === "channel") channel.open(name);
+  else channel.close();
+  if (moved) tell("", "good");
+  refresh();
 }
 
-function told(payload: unknown): void {
-  const name = field(payload, "channel");
-  if (typeof name !== "string") return;
-  channels.set(name, texts(field(payload, "agents")));
-  draw();
+function refresh(): void {
+  if (page === "channels") channels.refresh();
+  else if (page === "channel") channel.refresh();
+  else if (page === "connections") connections.refresh();
+  else if (page === "tools") void tools.refresh();
 }
 
-function added(payload: unknown): void {
-  const name = field(payload, "channel");
-  if (typeof name !== "string" || channels.has(name)) return;
-  channels.set(name, []);
-  draw();
+/** Looks at the server, and again in a while; a page that nobody sees asks for nothing. */
+async function look(): Promise<void> {
+  clearTimeout(timer);
+  if (!signedIn || document.hidden) return;
+  const answer = await call("GET api/stats");
+  if (answer.ok) {
+    const { bus } = answer.value;
+    overview.show(answer.value);
+    connections.protocols(Object.keys(answer.value.connections));
+    say(state, bus.live ? "Live" : "The bus is away", bus.live ? "good" : "bad");
+    refresh();
+  } else if (signedIn) say(state, answer.why, "bad");
+  clearTimeout(timer);
+  if (signedIn) timer = setTimeout(look, PAUSE);
 }
 
-function removed(payload: unknown): void {
-  const name = field(payload, "channel");
-  if (typeof name === "string") channels.delete(name);
-  draw();
+async function enter(): Promise<void> {
+  signedIn = true;
+  door.hidden = true;
+  inside.hidden = false;
+  signOut.hidden = false;
+  await overview.begin();
+  if (!signedIn) return;
+  turn();
+  await look();
 }
 
-function show(signedIn: boolean): void {
-  door.hidden = signedIn;
-  inside.hidden = !signedIn;
-  signOut.hidden = !signedIn;
-  if (!signedIn) secret.focus();
+function leave(why: string): void {
+  const was = signedIn;
+  signedIn = false;
+  clearTimeout(timer);
+  channel.close();
+  door.hidden = false;
+  inside.hidden = true;
+  signOut.hidden = true;
+  say(state, was ? why : "Not signed in", "waiting");
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+  secret.focus();
 }
 
-function leave(): void {
-  socket?.disconnect();
-  socket = null;
-  channels.clear();
-  draw();
-}
-
-/** The cookie says who we are; whether it is good shows when `admin` is joined. */
-function enter(): void {
-  leave();
-  const opened = new Socket(socketAddress());
-  socket = opened;
-  const channel = opened.channel("admin");
-  opened.onClose(() => {
-    if (socket === opened) say(state, "Not connected, trying again", "bad");
-  });
-  channel.on("channel.list", told);
-  channel.on("channel.join", told);
-  channel.on("channel.leave", told);
-  channel.on("channel.add", added);
-  channel.on("channel.remove", removed);
-  channel
-    .join()
-    .receive("ok", () => {
-      channels.clear();
-      draw();
-      show(true);
-      say(state, "Signed in, live", "good");
-    })
-    .receive("error", () => {
-      leave();
-      show(false);
-      say(state, "Not signed in", "waiting");
-    });
-  opened.connect();
-}
+onSignedOut(() => leave("The session is over"));
 
 element("sign-in", HTMLFormElement).addEventListener("submit", async (submit) => {
   submit.preventDefault();
@@ -160,7 +124,8 @@ element("sign-in", HTMLFormElement).addEventListener("submit", async (submit) =>
       return;
     }
     secret.value = "";
-    enter();
+    if (location.hash === "#/explorer") location.assign("api-explorer");
+    else await enter();
   } catch {
     say(refusal, "No answer from the server.", "bad");
   }
@@ -172,9 +137,24 @@ signOut.addEventListener("click", async () => {
     say(state, response === null ? "No answer from the server" : await sentenceOf(response), "bad");
     return;
   }
-  leave();
-  show(false);
-  say(state, "Signed out", "waiting");
+  leave("Signed out");
 });
 
-enter();
+addEventListener("hashchange", turn);
+document.addEventListener("visibilitychange", async () => {
+  if (document.hidden || !signedIn) return;
+  await overview.begin();
+  await look();
+});
+
+/** A visitor who was here before has a cookie; whether it is still good only the server knows. */
+async function begin(): Promise<void> {
+  const response = await fetch("admin/session").catch(() => null);
+  if (response === null) {
+    say(state, "No answer from the server, trying again", "bad");
+    setTimeout(begin, PAUSE);
+  } else if (field(await response.json().catch(() => null), "signed_in") === true) await enter();
+  else leave("Not signed in");
+}
+
+void begin();

@@ -1,4 +1,4 @@
-import { element, field, say } from "./page.ts";
+import { element, field, say } from "./shared/page.ts";
 
 /** A request that the explorer is about to make. */
 interface Call {
@@ -69,13 +69,13 @@ function followScheme(): void {
 async function start(): Promise<void> {
   followScheme();
   dark.addEventListener("change", followScheme);
-  const response = await fetch("openapi.json").catch(() => null);
-  if (response === null) return say(state, "No answer from the server", "bad");
-  if (!response.ok) {
+  const session = await fetch("admin/session").catch(() => null);
+  if (session === null) return say(state, "No answer from the server", "bad");
+  if (field(await session.json().catch(() => null), "signed_in") !== true) {
     element("door", HTMLElement).hidden = false;
     return say(state, "Not signed in", "waiting");
   }
-  const spec: unknown = await response.json();
+  const spec: unknown = await (await fetch("openapi.json")).json();
   say(state, "Signed in: calls are made in your name", "good");
   SwaggerUIBundle({
     spec,

@@ -1,47 +1,169 @@
-import { Presence, Socket } from "phoenix";
-import { element, field, line, say, sentenceOf, socketAddress } from "./page.ts";
+import { Connection } from "./client/connection.ts";
+import { Membership } from "./client/membership.ts";
+import { startPushing } from "./client/push-form.ts";
+import { LANGUAGES, type Language, snippet } from "./client/snippets.ts";
+import { copyButton } from "./shared/copy.ts";
+import { MessageStream } from "./shared/message-stream.ts";
+import { box, button, element, field, line, oncePerFrame, put, say } from "./shared/page.ts";
 
-const CHANNEL = "system";
-
-/** Messages on the page; older ones go. */
-const MAX_MESSAGES = 200;
-const MAX_TEXT = 4000;
+const CLOCK = "system";
 
 /** Events that have a place of their own on the page, and the protocol's. */
 const ELSEWHERE = /^(datetime|presence_state|presence_diff|chan_reply_.*|phx_.*)$/;
 
-const state = element("state", HTMLParagraphElement);
-const send = element("send", HTMLButtonElement);
-const reply = element("reply", HTMLParagraphElement);
-const messages = element("messages", HTMLOListElement);
-const payload = element("payload", HTMLTextAreaElement);
-const pushForm = element("push", HTMLFormElement);
+/** Users that are shown. */
+const MAX_USERS = 200;
 
 const name = new URLSearchParams(location.search).get("name")?.trim() || "anonymous";
 element("name", HTMLInputElement).value = name === "anonymous" ? "" : name;
 
-let token = "";
-let received = 0;
+const list = element("joined", HTMLUListElement);
+const joinForm = element("join", HTMLFormElement);
+const joinName = element("join-name", HTMLInputElement);
+const joinToken = element("join-token", HTMLInputElement);
+const target = element("target", HTMLSelectElement);
+const send = element("send", HTMLButtonElement);
+const stream = new MessageStream("stream");
+const memberships = new Map<string, Membership>();
+let chosen = CLOCK;
+let language: Language = "curl";
 
-/** Asks for a token; says what went wrong, and gives whether it has one. */
-async function renew(): Promise<boolean> {
-  try {
-    const response = await fetch("token", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ channel: CHANNEL, id: name }),
+const draw = oncePerFrame(() => {
+  drawChannels();
+  drawUsers();
+  drawTarget();
+  drawSnippet();
+});
+
+const connection = new Connection(name, {
+  renewed(socket) {
+    for (const membership of memberships.values()) void membership.enter(socket);
+    joinOn = (membership) => void membership.enter(socket);
+  },
+  heard({ topic, event, payload }) {
+    if (topic === CLOCK && event === "datetime") return showClock(payload);
+    if (!memberships.has(topic) || ELSEWHERE.test(event)) return;
+    const bytes = payload instanceof ArrayBuffer ? new Uint8Array(payload) : null;
+    stream.add({
+      at: Date.now(),
+      channel: topic,
+      event,
+      direction: "to",
+      by: "",
+      payload: bytes === null ? { value: payload } : { bytes },
+      size: bytes?.length ?? null,
+      cut: false,
     });
-    if (!response.ok) {
-      say(state, await sentenceOf(response), "bad");
-      return false;
-    }
-    const given = field(await response.json(), "token");
-    token = typeof given === "string" ? given : "";
-    return token !== "";
-  } catch {
-    say(state, "No answer from the server, trying again", "bad");
-    return false;
+  },
+});
+let joinOn: (membership: Membership) => void = () => {};
+
+function join(channel: string, token = ""): void {
+  memberships.get(channel)?.leave();
+  const membership = new Membership(channel, name, token, { changed: draw });
+  memberships.set(channel, membership);
+  joinOn(membership);
+  draw();
+}
+
+/** Rows stay where they are while their texts change: whoever tabs through them is not thrown out. */
+const rows = new Map<string, { readonly item: HTMLElement; update(): void }>();
+
+function rowOf(membership: Membership): { readonly item: HTMLElement; update(): void } {
+  const { name: channel } = membership;
+  const choose = button(channel, () => pick(channel), "name");
+  const state = line("span", "", "state");
+  const away = () => memberships.get(channel)?.channel === null;
+  const toggle = button("Leave", () => {
+    const now = memberships.get(channel);
+    if (now === undefined) return;
+    if (away()) joinOn(now);
+    else now.leave();
+  });
+  const forget = button("×", () => {
+    memberships.get(channel)?.leave();
+    memberships.delete(channel);
+    if (chosen === channel) chosen = memberships.keys().next().value ?? "";
+    draw();
+  });
+  forget.setAttribute("aria-label", `Forget ${channel}`);
+  const item = box("li", "", choose, box("span", "actions", toggle, forget), state);
+  return {
+    item,
+    update() {
+      const now = memberships.get(channel);
+      if (now === undefined) return;
+      choose.setAttribute("aria-pressed", String(channel === chosen));
+      if (state.textContent !== now.state.text || state.dataset.state !== now.state.mood) {
+        say(state, now.state.text, now.state.mood);
+      }
+      put(toggle, away() ? "Rejoin" : "Leave");
+      toggle.setAttribute("aria-label", `${away() ? "Rejoin" : "Leave"} ${channel}`);
+      item.title = now.agent === "" ? channel : `agent ${now.agent}`;
+    },
+  };
+}
+
+function drawChannels(): void {
+  for (const [channel, { item }] of rows) {
+    if (memberships.has(channel)) continue;
+    item.remove();
+    rows.delete(channel);
   }
+  for (const [channel, membership] of memberships) {
+    let row = rows.get(channel);
+    if (row === undefined) {
+      row = rowOf(membership);
+      rows.set(channel, row);
+      list.append(row.item);
+    }
+    row.update();
+  }
+}
+
+function pick(channel: string): void {
+  chosen = channel;
+  draw();
+}
+
+function drawUsers(): void {
+  const users = memberships.get(chosen)?.users ?? [];
+  put(element("present-in", HTMLElement), chosen);
+  put(element("present", HTMLSpanElement), String(users.length));
+  const items = users.slice(0, MAX_USERS).map(({ user, count }) => {
+    const item = line("li", count > 1 ? `${user} ×${count}` : user);
+    item.title = user;
+    if (user === name) item.dataset.me = "";
+    return item;
+  });
+  if (users.length > MAX_USERS) items.push(line("li", `and ${users.length - MAX_USERS} more`));
+  element("users", HTMLUListElement).replaceChildren(...items);
+}
+
+function drawTarget(): void {
+  const names = [...memberships.keys()];
+  const shown = [...target.options].map(({ value }) => value);
+  if (names.join("\0") !== shown.join("\0")) {
+    target.replaceChildren(...names.map((each) => new Option(each, each)));
+  }
+  target.value = chosen;
+  send.disabled = !(memberships.get(chosen)?.joined ?? false);
+}
+
+const code = element("snippet", HTMLPreElement);
+// It scrolls: whoever has no mouse must get there too.
+code.tabIndex = 0;
+code.setAttribute("role", "region");
+code.setAttribute("aria-label", "Example");
+
+function snippetNow(): string {
+  const payload = element("payload", HTMLTextAreaElement).value.trim() || "{}";
+  const event = element("event", HTMLInputElement).value || "event";
+  return snippet(language, { channel: chosen, user: name, event, payload });
+}
+
+function drawSnippet(): void {
+  put(code, snippetNow());
 }
 
 function showClock(answer: unknown): void {
@@ -52,127 +174,37 @@ function showClock(answer: unknown): void {
   const time = element("time", HTMLTimeElement);
   time.textContent = date.toLocaleTimeString();
   time.dateTime = date.toISOString();
-  element("date", HTMLParagraphElement).textContent = date.toLocaleDateString(undefined, {
-    dateStyle: "medium",
-  });
+  put(element("date", HTMLElement), date.toLocaleDateString(undefined, { dateStyle: "medium" }));
   element("counter", HTMLOutputElement).value = String(field(response, "counter"));
 }
 
-function showUsers(presence: Presence): void {
-  const users = presence.list((user, { metas }) => {
-    const item = line("li", metas.length > 1 ? `${user} ×${metas.length}` : user);
-    item.title = user;
-    if (user === name) item.dataset.me = "";
-    return item;
-  });
-  element("present", HTMLSpanElement).textContent = String(users.length);
-  element("users", HTMLUListElement).replaceChildren(...users);
-}
+joinForm.addEventListener("submit", (submit) => {
+  submit.preventDefault();
+  const channel = joinName.value;
+  if (channel === "") return;
+  chosen = channel;
+  join(channel, joinToken.value.trim());
+  joinName.value = "";
+  joinToken.value = "";
+});
+target.addEventListener("change", () => pick(target.value));
+for (const id of ["event", "payload"]) document.getElementById(id)?.addEventListener("input", draw);
 
-/** The beginning of a binary payload: as text where it is some, else its bytes. */
-function startOf(value: ArrayBuffer): string {
-  const start = new Uint8Array(value, 0, Math.min(value.byteLength, 64));
-  const more = value.byteLength > 64 ? " ..." : "";
-  // A character cut in two at the end is waited for, not an error.
-  const decoder = new TextDecoder("utf-8", { fatal: true });
-  try {
-    const text = decoder.decode(start, { stream: true });
-    if (!/[\u0000-\u0008\u000e-\u001f\u007f-\u009f]/.test(text)) return text + more;
-  } catch {
-    // Not text.
-  }
-  return [...start].map((byte) => byte.toString(16).padStart(2, "0")).join(" ") + more;
-}
-
-function asText(value: unknown): string {
-  if (value instanceof ArrayBuffer) return `${value.byteLength} bytes: ${startOf(value)}`;
-  const text = JSON.stringify(value) ?? "";
-  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)} ... (${text.length} characters)` : text;
-}
-
-function showMessage(event: string, value: unknown): void {
-  const now = new Date();
-  const item = document.createElement("li");
-  item.append(
-    line("time", now.toLocaleTimeString()),
-    line("span", event, "event"),
-    line("span", asText(value), "text"),
-  );
-  messages.prepend(item);
-  while (messages.childElementCount > MAX_MESSAGES) messages.lastElementChild?.remove();
-  received++;
-  element("received", HTMLSpanElement).textContent = String(received);
-}
-
-function start(): void {
-  const socket = new Socket(socketAddress());
-  const channel = socket.channel(CHANNEL, () => ({ token }));
-  const presence = new Presence(channel);
-
-  socket.onOpen(() => say(state, "Connected, joining", "waiting"));
-  socket.onClose(() => {
-    say(state, "Not connected, trying again", "bad");
-    send.disabled = true;
-  });
-  socket.onMessage(({ topic, event, payload: value }) => {
-    if (topic === CHANNEL && !ELSEWHERE.test(event)) showMessage(event, value);
-  });
-  channel.on("datetime", showClock);
-  presence.onSync(() => showUsers(presence));
-  channel.onError(() => {
-    send.disabled = true;
-  });
-  channel
-    .join()
-    .receive("ok", () => {
-      say(state, `Joined as ${name}`, "good");
-      send.disabled = false;
-    })
-    .receive("error", (answer) => {
-      say(state, `Not let in: ${String(field(answer, "reason"))}`, "bad");
-      // phoenix.js joins again by itself, then with the new token.
-      void renew();
-    })
-    .receive("timeout", () => say(state, "No answer to the join, trying again", "bad"));
-  socket.connect();
-
-  pushForm.addEventListener("submit", (submit) => {
-    submit.preventDefault();
-    const event = element("event", HTMLInputElement).value;
-    let value: unknown;
-    try {
-      value = payload.value.trim() === "" ? {} : JSON.parse(payload.value);
-    } catch (error) {
-      say(reply, `The payload is not JSON: ${error instanceof Error ? error.message : ""}`, "bad");
-      return;
+const languages = element("languages", HTMLElement);
+for (const each of LANGUAGES) {
+  const choice = button(each, () => {
+    language = each;
+    for (const other of languages.querySelectorAll("button")) {
+      other.setAttribute("aria-pressed", String(other.textContent === each));
     }
-    const begun = performance.now();
-    const took = () => `${(performance.now() - begun).toFixed(1)} ms`;
-    say(reply, "Waiting for the reply", "waiting");
-    channel
-      .push(event, value)
-      .receive("ok", (answer) => say(reply, `ok ${asText(answer)} after ${took()}`, "good"))
-      .receive("error", (answer) => say(reply, `error ${asText(answer)} after ${took()}`, "bad"))
-      .receive("timeout", () => say(reply, `no reply within ${took()}`, "bad"));
+    draw();
   });
+  choice.setAttribute("aria-pressed", String(each === language));
+  languages.append(choice);
 }
+element("snippet-copy", HTMLElement).append(copyButton(snippetNow));
+startPushing(() => memberships.get(chosen) ?? null);
 
-payload.addEventListener("keydown", (key) => {
-  if (key.key !== "Enter" || !(key.ctrlKey || key.metaKey) || send.disabled) return;
-  key.preventDefault();
-  pushForm.requestSubmit();
-});
-element("clear", HTMLButtonElement).addEventListener("click", () => {
-  messages.replaceChildren();
-  received = 0;
-  element("received", HTMLSpanElement).textContent = "";
-});
-
-/** Until there is a token there is nothing to connect with. */
-async function begin(): Promise<void> {
-  say(state, "Asking for a token", "waiting");
-  if (await renew()) start();
-  else setTimeout(begin, 3000);
-}
-
-void begin();
+memberships.set(CLOCK, new Membership(CLOCK, name, "", { changed: draw }));
+connection.open();
+draw();

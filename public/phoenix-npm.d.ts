@@ -7,12 +7,14 @@ declare module "phoenix" {
   }
 
   interface Channel {
-    /** Any JSON value travels, an object or not. */
+    readonly state: "closed" | "errored" | "joined" | "joining" | "leaving";
+    /** Any JSON value travels, an object or not; an ArrayBuffer as bytes. */
     push(event: string, payload: unknown, timeout?: number): Push;
   }
 
   interface Socket {
     onError(callback: () => void): string;
     onMessage(callback: (message: SocketMessage) => void): string;
+    remove(channel: Channel): void;
   }
 }

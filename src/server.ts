@@ -94,8 +94,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const busState = () => ({ kind: bus.kind, ...bus.state });
   const loopDelay = new LoopDelay();
   const registry = createMetrics({ hub, version: VERSION, busState, loopDelay: loopDelay.reader() });
-  const lately = loopDelay.reader();
-  const history = new History(() => takeSnapshot(hub, busState, lately()));
+  const history = new History((delay) => takeSnapshot(hub, busState, delay), loopDelay.reader());
   const http = createHttp({
     config,
     log,

@@ -151,6 +151,7 @@ function routes(deps: HttpDeps, api: Api): ReadonlyMap<string, Route> {
       "/admin/sign_in",
       { GET: (...asked) => signInByLink(deps, ...asked), POST: (...asked) => signIn(deps, ...asked) },
     ],
+    ["/admin/session", { GET: (...asked) => session(deps, ...asked) }],
     ["/admin/sign_out", { POST: (...asked) => signOut(deps, ...asked) }],
   ];
   if (config.staticPath === null) {
@@ -223,6 +224,11 @@ async function signIn({ admin, config }: HttpDeps, request: Request, client: Cli
   if (typeof secret !== "string")
     return refuse({ status: 422, sentence: 'Send {"secret": "<the admin secret>"}.' });
   return cookieAnswer(admin.signIn(secret, client));
+}
+
+/** For the pages: whether their visitor is signed in. No is an answer, and no error in a browser's console. */
+function session({ admin }: HttpDeps, request: Request, client: Client): Response {
+  return json({ signed_in: admin.check(request, client).ok });
 }
 
 function signOut({ admin }: HttpDeps, request: Request, client: Client): Response {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { type Answer, type Call, call, signIn } from "./api-client.ts";
+import { followMany } from "./followers.ts";
 import { eventually } from "./phoenix-client.ts";
 import { BUSES, startWorld, type World } from "./world.ts";
 
@@ -90,7 +91,7 @@ describe("the API", () => {
 
   test("finds, orders and pages ten thousand channels, quickly", async () => {
     const client = await world.connect();
-    const groups = await openGroups(10_000);
+    const groups = await followMany(world, "row-", 10_000);
     const { body } = await ask("/api/channels?search=ROW-&limit=3");
     expect(body.matching).toBe(10_000);
     expect(body.total).toBeGreaterThanOrEqual(10_003);
@@ -312,23 +313,3 @@ test("ten wrong secrets shut the door of the API too, even for the right one", a
   expect(Number(headers.get("retry-after"))).toBeGreaterThan(0);
   await here.stop();
 });
-
-/** Opens channels that nobody joins by following an event of each: as many as one connection may, and so on. */
-async function openGroups(count: number): Promise<WebSocket[]> {
-  const sockets: WebSocket[] = [];
-  for (let from = 0; from < count; from += 1000) {
-    const token = world.token("row-*");
-    const socket = new WebSocket(`${world.channel.url.replace("http", "ws")}/groups?token=${token}`);
-    const groups: Record<string, string[]> = {};
-    for (let i = from; i < Math.min(from + 1000, count); i++)
-      groups[`row-${String(i).padStart(5, "0")}`] = ["tick"];
-    const { promise, resolve } = Promise.withResolvers<void>();
-    socket.onmessage = ({ data }) => {
-      if (String(data).includes('"accept":true')) socket.send(JSON.stringify({ groups }));
-      else resolve();
-    };
-    await promise;
-    sockets.push(socket);
-  }
-  return sockets;
-}

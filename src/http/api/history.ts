@@ -7,20 +7,29 @@ const KEPT = 300;
 /** What was counted over the last minutes, so that whoever opens the page at a bad hour sees how it began. */
 export class History {
   readonly interval = INTERVAL;
-  readonly #look: () => Snapshot;
+  readonly #look: (loopDelay: number) => Snapshot;
+  readonly #ask: () => number;
   readonly #kept: Snapshot[] = [];
   readonly #timer: Timer;
+  /** The most since the last look that was kept, and of the interval before it. */
+  #delay = 0;
+  #lastDelay = 0;
 
-  constructor(look: () => Snapshot) {
+  /** @param loopDelay how late the event loop ran since this was last called, in ms */
+  constructor(look: (loopDelay: number) => Snapshot, loopDelay: () => number) {
     this.#look = look;
+    this.#ask = loopDelay;
     this.#timer = setInterval(() => {
-      this.#kept.push(this.#look());
+      this.#lastDelay = Math.max(this.#delay, loopDelay());
+      this.#delay = 0;
+      this.#kept.push(look(this.#lastDelay));
       if (this.#kept.length > KEPT) this.#kept.shift();
     }, INTERVAL);
   }
 
   now(): Snapshot {
-    return this.#look();
+    this.#delay = Math.max(this.#delay, this.#ask());
+    return this.#look(Math.max(this.#delay, this.#lastDelay));
   }
 
   /** The oldest first. */

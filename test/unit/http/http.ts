@@ -59,7 +59,10 @@ export function testHttp(changes: Partial<Config> = {}) {
     rulesFor: () => ({ presence: true }),
   });
   void hub.start();
-  const history = new History(() => takeSnapshot(hub, () => ({ kind: bus.kind, ...bus.state }), 0));
+  const history = new History(
+    (delay) => takeSnapshot(hub, () => ({ kind: bus.kind, ...bus.state }), delay),
+    () => 0,
+  );
   history.stop();
   const bans = new Bans();
   const http = createHttp({

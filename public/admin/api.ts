@@ -1,0 +1,142 @@
+import { sentenceOf } from "../shared/page.ts";
+
+/** What the server answered; `why` is a sentence. */
+export type Answer<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly status: number; readonly why: string };
+
+let signedOut: () => void = () => {};
+
+/** Tells what to do when the server no longer knows the session. */
+export function onSignedOut(then: () => void): void {
+  signedOut = then;
+}
+
+export interface Snapshot {
+  readonly at: number;
+  readonly connections: Readonly<Record<string, number>>;
+  readonly listeners: Readonly<Record<string, number>>;
+  readonly channels: number;
+  readonly received: Moved;
+  readonly delivered: Moved;
+  readonly pushed: Moved;
+  readonly dropped: Readonly<Record<string, number>>;
+  readonly refused: Readonly<Record<string, number>>;
+  readonly closed: Readonly<Record<string, number>>;
+  readonly unsendable: number;
+  readonly joins: number;
+  readonly opened: number;
+  readonly buffered: number;
+  readonly memory: number;
+  readonly loop_delay: number;
+  readonly bus: {
+    readonly kind: string;
+    readonly live: boolean;
+    readonly detail: string;
+    readonly gaps: number;
+    readonly since: number;
+  };
+}
+
+export interface Moved {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+export interface Stats extends Snapshot {
+  readonly version: string;
+  readonly node: string;
+  readonly started: number;
+}
+
+export interface ChannelRow {
+  readonly name: string;
+  readonly members: number;
+  readonly users: number | null;
+  readonly listeners: Readonly<Record<string, number>>;
+  readonly sent: number;
+  readonly sent_bytes: number;
+  readonly pushed: number;
+  readonly pushed_bytes: number;
+  readonly rate: number;
+  readonly last_active: number | null;
+}
+
+export interface MemberRow {
+  readonly agent: string;
+  readonly connection: string;
+  readonly join_ref: string;
+  readonly user: string;
+  readonly since: number;
+  readonly address: string;
+}
+
+export interface ConnectionRow {
+  readonly id: string;
+  readonly protocol: string;
+  readonly address: string;
+  readonly users: readonly string[];
+  readonly channels: readonly string[];
+  readonly channel_count: number;
+  readonly buffered: number;
+  readonly opened_at: number;
+  readonly last_seen: number;
+}
+
+/** What the server answers to each address, as /openapi.json describes it. The server is ours: it is not checked again. */
+interface Answers {
+  "GET api/stats": Stats;
+  "GET api/history": { readonly interval: number; readonly snapshots: readonly Snapshot[] };
+  "GET api/channels": {
+    readonly matching: number;
+    readonly total: number;
+    readonly channels: readonly ChannelRow[];
+  };
+  "GET api/channels/{name}": ChannelRow & {
+    readonly matching: number;
+    readonly listed: readonly MemberRow[];
+  };
+  "GET api/connections": {
+    readonly matching: number;
+    readonly total: number;
+    readonly connections: readonly ConnectionRow[];
+  };
+  "DELETE api/connections/{id}": { readonly disconnected: number };
+  "POST api/publish": { readonly listeners: number };
+  "POST api/disconnect": { readonly disconnected: number; readonly banned_until: number | null };
+  "GET api/bans": { readonly bans: readonly { readonly id: string; readonly until: number }[] };
+  "DELETE api/bans/{id}": { readonly lifted: true };
+  "POST api/kick": { readonly kicked: number };
+  "POST api/tokens": { readonly id: string; readonly token: string; readonly expires_at: number };
+}
+
+export interface Call {
+  readonly query?: Readonly<Record<string, string | number>>;
+  readonly body?: unknown;
+  /** In place of the braces of the address. */
+  readonly path?: string;
+}
+
+/** Calls an operation by its name: `GET api/channels`. Never rejects. */
+export async function call<K extends keyof Answers>(
+  operation: K,
+  options: Call = {},
+): Promise<Answer<Answers[K]>> {
+  const [method = "GET", address = ""] = operation.split(" ");
+  const path = address.replace(/\{\w+\}/, () => encodeURIComponent(options.path ?? ""));
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(options.query ?? {})) query.set(name, String(value));
+  try {
+    const response = await fetch(query.size === 0 ? path : `${path}?${query}`, {
+      method,
+      ...(options.body === undefined
+        ? {}
+        : { headers: { "content-type": "application/json" }, body: JSON.stringify(options.body) }),
+    });
+    if (response.status === 401) signedOut();
+    if (!response.ok) return { ok: false, status: response.status, why: await sentenceOf(response) };
+    return { ok: true, value: await response.json() };
+  } catch {
+    return { ok: false, status: 0, why: "No answer from the server." };
+  }
+}

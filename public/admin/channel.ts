@@ -1,0 +1,122 @@
+import { ago, amount, bytes, compact } from "../shared/format.ts";
+import { box, element, line, put } from "../shared/page.ts";
+import { VirtualTable } from "../shared/virtual-table.ts";
+import { disconnectUser, kick } from "./actions.ts";
+import { type ChannelRow, call, type MemberRow } from "./api.ts";
+import { buttons, text } from "./cells.ts";
+import { Inspector } from "./inspector.ts";
+
+/** One channel: its members, and its messages as they come. */
+export class ChannelPage {
+  readonly #table: VirtualTable<MemberRow>;
+  readonly #inspector = new Inspector();
+  readonly #search = element("members-search", HTMLInputElement);
+  #name = "";
+
+  constructor() {
+    this.#table = new VirtualTable<MemberRow>(element("members", HTMLElement), {
+      label: "Members",
+      empty: "Nobody is here.",
+      order: { sort: "user", order: "asc" },
+      columns: [
+        {
+          title: "User",
+          sort: "user",
+          className: "wide-cell",
+          fill: (cell, { user }) => text(cell, user),
+        },
+        {
+          title: "Connection",
+          className: "mono",
+          fill: (cell, { connection, agent }) => {
+            text(cell, connection);
+            cell.title = `agent ${agent}`;
+          },
+        },
+        { title: "Join ref", className: "mono minor", fill: (cell, row) => text(cell, row.join_ref) },
+        { title: "Address", className: "mono minor", fill: (cell, { address }) => text(cell, address) },
+        { title: "Joined", className: "minor", fill: (cell, { since }) => text(cell, ago(since)) },
+        {
+          title: "Actions",
+          className: "buttons",
+          fill: (cell, { user, agent }) =>
+            buttons(cell, [
+              {
+                title: "Kick",
+                label: `Kick ${user}`,
+                action: async () => {
+                  await kick(this.#name, { agent });
+                  this.refresh();
+                },
+              },
+              {
+                title: "Ban",
+                label: `Ban ${user}`,
+                action: async () => {
+                  await disconnectUser(user, "10m");
+                  this.refresh();
+                },
+              },
+            ]),
+        },
+      ],
+      load: (offset, limit, { order }) => this.#load(offset, limit, order),
+    });
+    this.#search.addEventListener("input", () => this.#table.restart());
+  }
+
+  open(name: string): void {
+    if (name !== this.#name) {
+      this.#name = name;
+      this.#search.value = "";
+      put(element("channel-name", HTMLElement), name);
+      element("channel-facts", HTMLElement).replaceChildren();
+      this.#table.restart();
+    }
+    this.#inspector.open(name);
+    this.refresh();
+  }
+
+  close(): void {
+    this.#inspector.close();
+  }
+
+  refresh(): void {
+    void this.#table.refresh();
+  }
+
+  async #load(offset: number, limit: number, order: "asc" | "desc") {
+    const name = this.#name;
+    const query = { search: this.#search.value, offset, limit, order };
+    const answer = await call("GET api/channels/{name}", { path: name, query });
+    if (name !== this.#name) return null;
+    if (!answer.ok) {
+      if (answer.status !== 404) return null;
+      this.#facts(null);
+      return { matching: 0, rows: [] };
+    }
+    this.#facts(answer.value);
+    return { matching: answer.value.matching, rows: answer.value.listed };
+  }
+
+  #facts(row: ChannelRow | null): void {
+    put(element("members-total", HTMLElement), amount(row?.members ?? 0));
+    const facts: (readonly [string, string])[] =
+      row === null
+        ? [["State", "not open: nobody is in it"]]
+        : [
+            ["Members", amount(row.members)],
+            ["Users", row.users === null ? "presence is off" : amount(row.users)],
+            ["Rate", `${compact(row.rate)}/s`],
+            ["Sent", `${amount(row.sent)}, ${bytes(row.sent_bytes)}`],
+            ["Pushed", `${amount(row.pushed)}, ${bytes(row.pushed_bytes)}`],
+            ["Last active", ago(row.last_active)],
+            ...Object.entries(row.listeners)
+              .filter(([protocol]) => protocol !== "phoenix")
+              .map(([protocol, count]) => [`By ${protocol}`, amount(count)] as const),
+          ];
+    element("channel-facts", HTMLElement).replaceChildren(
+      ...facts.map(([name, value]) => box("div", "", line("dt", name), line("dd", value))),
+    );
+  }
+}

@@ -1,0 +1,77 @@
+import { ago, amount, compact } from "../shared/format.ts";
+import { element, put } from "../shared/page.ts";
+import { VirtualTable } from "../shared/virtual-table.ts";
+import { type ChannelRow, call } from "./api.ts";
+import { link, number, text } from "./cells.ts";
+
+/** All channels: searched and sorted by the server, however many. */
+export class Channels {
+  readonly #table: VirtualTable<ChannelRow>;
+  readonly #search = element("channels-search", HTMLInputElement);
+
+  constructor() {
+    const total = element("channels-total", HTMLElement);
+    this.#table = new VirtualTable<ChannelRow>(element("channels", HTMLElement), {
+      label: "Channels",
+      empty: "No channel of that name is open.",
+      order: { sort: "name", order: "asc" },
+      columns: [
+        {
+          title: "Channel",
+          sort: "name",
+          className: "wide-cell",
+          fill: (cell, { name }) => link(cell, name, `#/channels/${encodeURIComponent(name)}`),
+        },
+        {
+          title: "Members",
+          sort: "members",
+          falling: true,
+          className: "number",
+          fill: (cell, { members }) => number(cell, amount(members)),
+        },
+        {
+          title: "Others",
+          className: "number minor",
+          fill: (cell, { listeners, members }) => {
+            const others = Object.values(listeners).reduce((all, count) => all + count, 0) - members;
+            number(cell, others > 0 ? amount(others) : "");
+          },
+        },
+        {
+          title: "Rate",
+          sort: "rate",
+          falling: true,
+          className: "number",
+          fill: (cell, { rate }) => number(cell, rate > 0 ? `${compact(rate)}/s` : ""),
+        },
+        {
+          title: "Messages",
+          sort: "messages",
+          falling: true,
+          className: "number minor",
+          fill: (cell, { sent, pushed }) => number(cell, amount(sent + pushed)),
+        },
+        {
+          title: "Last active",
+          sort: "last_active",
+          falling: true,
+          className: "minor",
+          fill: (cell, { last_active }) => text(cell, ago(last_active)),
+        },
+      ],
+      load: async (offset, limit, { sort, order }) => {
+        const query = { search: this.#search.value, offset, limit, sort, order };
+        const answer = await call("GET api/channels", { query });
+        if (!answer.ok) return null;
+        const { matching, total: all, channels } = answer.value;
+        put(total, matching === all ? amount(all) : `${amount(matching)} of ${amount(all)}`);
+        return { matching, rows: channels };
+      },
+    });
+    this.#search.addEventListener("input", () => this.#table.restart());
+  }
+
+  refresh(): void {
+    void this.#table.refresh();
+  }
+}

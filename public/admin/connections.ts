@@ -1,0 +1,110 @@
+import { ago, amount, bytes } from "../shared/format.ts";
+import { element, put } from "../shared/page.ts";
+import { VirtualTable } from "../shared/virtual-table.ts";
+import { disconnect } from "./actions.ts";
+import { type ConnectionRow, call } from "./api.ts";
+import { buttons, number, text } from "./cells.ts";
+
+/** All connections. */
+export class Connections {
+  readonly #table: VirtualTable<ConnectionRow>;
+  readonly #search = element("connections-search", HTMLInputElement);
+  readonly #protocol = element("connections-protocol", HTMLSelectElement);
+
+  constructor() {
+    const total = element("connections-total", HTMLElement);
+    this.#table = new VirtualTable<ConnectionRow>(element("connections", HTMLElement), {
+      label: "Connections",
+      empty: "No such connection is open.",
+      order: { sort: "opened_at", order: "desc" },
+      columns: [
+        {
+          title: "User",
+          className: "wide-cell",
+          fill: (cell, { users }) => text(cell, users.length === 0 ? "–" : users.join(", ")),
+        },
+        { title: "Connection", sort: "id", className: "mono minor", fill: (cell, { id }) => text(cell, id) },
+        {
+          title: "Address",
+          sort: "address",
+          className: "mono",
+          fill: (cell, { address }) => text(cell, address),
+        },
+        { title: "Protocol", className: "minor", fill: (cell, { protocol }) => text(cell, protocol) },
+        {
+          title: "Channels",
+          sort: "channels",
+          falling: true,
+          className: "wide-cell minor",
+          fill: (cell, { channels, channel_count }) => {
+            const more = channel_count - channels.length;
+            text(cell, channels.join(", ") + (more > 0 ? ` and ${more} more` : ""));
+          },
+        },
+        {
+          title: "Waiting",
+          sort: "buffered",
+          falling: true,
+          className: "number minor",
+          fill: (cell, { buffered }) => number(cell, buffered === 0 ? "" : bytes(buffered)),
+        },
+        {
+          title: "Opened",
+          sort: "opened_at",
+          falling: true,
+          className: "minor",
+          fill: (cell, { opened_at }) => text(cell, ago(opened_at)),
+        },
+        {
+          title: "Actions",
+          className: "buttons one",
+          fill: (cell, { id }) =>
+            buttons(cell, [
+              {
+                title: "End",
+                label: `End connection ${id}`,
+                action: async () => {
+                  await disconnect(id);
+                  this.refresh();
+                },
+              },
+            ]),
+        },
+      ],
+      load: async (offset, limit, { sort, order }) => {
+        const protocol = this.#protocol.value;
+        const query = {
+          search: this.#search.value,
+          offset,
+          limit,
+          sort,
+          order,
+          ...(protocol === "" ? {} : { protocol }),
+        };
+        const answer = await call("GET api/connections", { query });
+        if (!answer.ok) return null;
+        const { matching, total: all, connections } = answer.value;
+        put(total, matching === all ? amount(all) : `${amount(matching)} of ${amount(all)}`);
+        return { matching, rows: connections };
+      },
+    });
+    this.#search.addEventListener("input", () => this.#table.restart());
+    this.#protocol.addEventListener("change", () => this.#table.restart());
+  }
+
+  /** The protocols to choose from are those that are there. */
+  protocols(names: readonly string[]): void {
+    const shown = [...this.#protocol.options].slice(1).map(({ value }) => value);
+    if (names.join() === shown.join()) return;
+    const chosen = this.#protocol.value;
+    this.#protocol.replaceChildren(
+      new Option("all protocols", ""),
+      ...names.map((name) => new Option(name, name)),
+    );
+    this.#protocol.value = chosen;
+  }
+
+  refresh(): void {
+    void this.#table.refresh();
+  }
+}

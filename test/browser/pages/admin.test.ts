@@ -1,0 +1,224 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { deriveKey } from "../../../src/auth/keys.ts";
+import { Sessions } from "../../../src/auth/session.ts";
+import { ADMIN_SECRET } from "../../integration/world.ts";
+import { openPage } from "../chromium.ts";
+import { type Stage, signIn, startStage } from "./stage.ts";
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await startStage();
+}, 30_000);
+afterAll(() => stage?.stop());
+
+describe("signing in", () => {
+  test("takes the secret and nothing else, stays over a reload, and ends by signing out", async () => {
+    const opened = await openPage(stage.browser);
+    const { page } = opened;
+    await opened.watched(async () => {
+      await page.goto(`${stage.world.channel.url}/admin.html`);
+      await page.waitForSelector("#door:not([hidden])");
+      expect(opened.console.all).toEqual([]);
+      await page.fill("#secret", "wrong");
+      await page.press("#secret", "Enter");
+      await page.waitForSelector('#refusal[data-state="bad"]');
+      expect(await page.textContent("#refusal")).toBe("That is not the admin secret.");
+      await signIn(page);
+      await page.reload();
+      await page.waitForSelector("#inside:not([hidden])");
+      await page.click("#sign-out");
+      await page.waitForSelector("#door:not([hidden])");
+      expect(await page.context().cookies()).toEqual([]);
+      await page.reload();
+      await page.waitForSelector("#door:not([hidden])");
+    });
+    await opened.close();
+  });
+
+  test("a session that has expired shows the door, while the page is open and when it is opened", async () => {
+    const opened = await stage.admin("#/connections");
+    const { page } = opened;
+    const past = Date.now() - 13 * 60 * 60 * 1000;
+    const expired = new Sessions(deriveKey(ADMIN_SECRET, "session"), () => past).begin();
+    await opened.watched(async () => {
+      const url = stage.world.channel.url;
+      await page.context().addCookies([{ name: "channel_session", value: expired, url }]);
+      await page.waitForSelector("#door:not([hidden])");
+      expect(await page.textContent("#state")).toBe("The session is over");
+      expect(await page.locator("#inside").isHidden()).toBe(true);
+      await page.reload();
+      await page.waitForSelector("#door:not([hidden])");
+      await signIn(page);
+    });
+    await opened.close();
+  });
+
+  test("ten wrong secrets shut the door for a while, even to the right one", async () => {
+    const apart = await startStage();
+    const opened = await openPage(apart.browser);
+    const { page } = opened;
+    await opened.watched(async () => {
+      await page.goto(`${apart.world.channel.url}/admin.html`);
+      await page.waitForSelector("#door:not([hidden])");
+      for (let i = 0; i < 10; i++) {
+        await page.fill("#secret", `guess ${i}`);
+        const answered = page.waitForResponse((response) => response.url().endsWith("/sign_in"));
+        await page.press("#secret", "Enter");
+        expect((await answered).status()).toBe(401);
+      }
+      await page.fill("#secret", ADMIN_SECRET);
+      await page.press("#secret", "Enter");
+      await page.waitForSelector("#refusal:has-text('Too many wrong secrets')");
+      expect(await page.locator("#inside").isHidden()).toBe(true);
+    });
+    await opened.close();
+    await apart.stop();
+  }, 30_000);
+});
+
+test("the overview counts and draws what moves", async () => {
+  const client = await stage.world.connect();
+  await client.join("room:1", { token: stage.world.token("room:1") });
+  const opened = await stage.admin();
+  const { page } = opened;
+  await opened.watched(async () => {
+    const tile = (name: string) => page.locator(".tile", { has: page.locator(`dt:text-is("${name}")`) });
+    expect(await tile("Bus").locator(".value").textContent()).toBe("live");
+    expect(await tile("Connections").locator(".value").textContent()).toBe("1");
+    for (let i = 0; i < 200; i++) await stage.world.backend.publish("to:room:1:tick", "1");
+    await page.waitForFunction(() =>
+      [...document.querySelectorAll(".tile")].some(
+        (each) => each.textContent?.startsWith("Delivered") && !/Delivered0\/s/.test(each.textContent),
+      ),
+    );
+    expect(await page.locator(".chart canvas").count()).toBe(6);
+    await stage.world.backend.publish("to:broken", "1");
+    await page.waitForSelector("#reasons-dropped th:has-text('malformed')");
+    expect(opened.console.all).toEqual([]);
+  });
+  await opened.close();
+  stage.world.cutClients();
+});
+
+test("channels are found, ordered and opened; a channel's page shows members and messages both ways", async () => {
+  const { world } = stage;
+  const client = await world.connect();
+  await client.join("weather:wind:now", { token: world.token("weather:wind:now") });
+  const opened = await stage.admin("#/channels");
+  const { page } = opened;
+  await opened.watched(async () => {
+    await page.fill("#channels-search", "WIND");
+    await page.waitForFunction(
+      () => document.querySelectorAll("#channels tbody tr:not(.spacer):not([hidden])").length === 1,
+    );
+    await page.click("#channels tbody a:has-text('weather:wind:now')");
+    await page.waitForSelector("#page-channel:not([hidden])");
+    expect(await page.textContent("#channel-name")).toBe("weather:wind:now");
+    await page.waitForSelector("#members td:has-text('alice')");
+    // The connection's id and the join ref are what is left of the agent id without the channel, colons and all.
+    const cells = await page.locator("#members tbody tr:not(.spacer):not([hidden]) td").allTextContents();
+    expect(cells[0]).toBe("alice");
+    expect(cells[1]).toMatch(/^[0-9A-Za-z]{8}$/);
+    expect(cells[2]).toBe("1");
+
+    await page.waitForSelector('#inspect-state[data-state="good"]');
+    await world.backend.publish("to:weather:wind:now:update", '{"a":1}');
+    await client.ask({ topic: "weather:wind:now", joinRef: "1", event: "ask", payload: '{"b":2}' });
+    await page.waitForSelector("#inspect-list .message:has-text('update')");
+    await page.waitForSelector("#inspect-list .message:has-text('ask')");
+    await page.click("#inspect-list .message:has-text('ask')");
+    expect(await page.textContent("#inspect-detail")).toContain("from:weather:wind:now:ask");
+    expect(await page.textContent("#inspect-detail")).toContain(`by ${cells[1]}:weather:wind:now:1`);
+
+    await page.fill("#publish-here-event", "greeting");
+    await page.click("#publish-here button");
+    expect((await client.event("greeting")).payload).toEqual({ hello: "from the administrator" });
+    await page.waitForSelector("#publish-here-reply:has-text('1 listen')");
+  });
+  await opened.close();
+  world.cutClients();
+});
+
+describe("what is risky asks once", () => {
+  test("kicking, from the channel's page", async () => {
+    const { world } = stage;
+    const client = await world.connect();
+    await client.join("room:2", { token: world.token("room:2", { id: "mallory" }) });
+    const opened = await stage.admin("#/channels/room%3A2");
+    const { page } = opened;
+    await opened.watched(async () => {
+      await page.getByLabel("Kick mallory").click();
+      await page.waitForSelector("dialog[open]");
+      await page.keyboard.press("Escape");
+      await page.waitForSelector("dialog", { state: "detached" });
+      await page.getByLabel("Kick mallory").click();
+      await page.click("dialog button:has-text('Cancel')");
+      expect((await client.fence()).filter(({ event }) => event === "phx_close")).toEqual([]);
+      await page.getByLabel("Kick mallory").click();
+      await page.click("dialog button.risky");
+      await client.event("phx_close");
+      await page.waitForSelector("#notice:has-text('1 membership of room:2 ended')");
+      await page.waitForSelector("#members .none");
+    });
+    await opened.close();
+    world.cutClients();
+  });
+
+  test("ending a connection, from the list", async () => {
+    const { world } = stage;
+    const client = await world.connect();
+    await client.join("room:3", { token: world.token("room:3", { id: "mallory" }) });
+    const opened = await stage.admin("#/connections");
+    const { page } = opened;
+    await opened.watched(async () => {
+      await page.fill("#connections-search", "mallory");
+      await page.waitForFunction(
+        () => document.querySelectorAll("#connections tbody tr:not(.spacer):not([hidden])").length === 1,
+      );
+      await page.click("#connections tbody button");
+      await page.click("dialog button.risky");
+      expect(await client.socket.closed).toMatchObject({ code: 1001 });
+    });
+    await opened.close();
+  }, 20_000);
+
+  test("banning, and lifting the ban", async () => {
+    const { world } = stage;
+    const join = async () => {
+      const client = await world.connect();
+      return client.join("room:4", { token: world.token("room:4", { id: "mallory" }) });
+    };
+    const opened = await stage.admin("#/tools");
+    const { page } = opened;
+    await opened.watched(async () => {
+      await page.fill("#disconnect-user", "mallory");
+      await page.fill("#disconnect-ban", "10m");
+      await page.press("#disconnect-ban", "Enter");
+      await page.click("dialog button.risky");
+      await page.waitForSelector("#bans code:has-text('mallory')");
+      expect((await join()).status).toBe("error");
+      await page.getByLabel("Lift the ban of mallory").click();
+      await page.waitForSelector("#bans:has-text('Nobody is banned')");
+      expect((await join()).status).toBe("ok");
+    });
+    await opened.close();
+    world.cutClients();
+  });
+});
+
+test("a token is minted that opens its channel", async () => {
+  const { world } = stage;
+  const opened = await stage.admin("#/tools");
+  const { page } = opened;
+  await opened.watched(async () => {
+    await page.fill("#mint-channels", "room:5 room:6");
+    await page.fill("#mint-user", "grace");
+    await page.press("#mint-user", "Enter");
+    const token = (await page.textContent("#mint-reply code")) ?? "";
+    const client = await world.connect();
+    expect((await client.join("room:6", { token })).status).toBe("ok");
+    expect((await client.join("room:7", { token })).status).toBe("error");
+  });
+  await opened.close();
+  world.cutClients();
+});
