@@ -1,6 +1,7 @@
 import {
   type Bus,
   type BusListener,
+  type BusName,
   type BusState,
   isEventName,
   parseTo,
@@ -41,6 +42,10 @@ const SMALL_STATE = 50;
 /** For so long after the bus turned, in ms, what comes back of our own may be unexpected: nobody else is blamed for it. */
 const UNSURE = 2000;
 
+/** How many names of the bus are remembered with what they mean, and of how many bytes at the most. */
+const MAX_NAMES = 20_000;
+const MAX_NAME = 600;
+
 /** Between two warnings about reserved events, in ms. */
 const WARN_PAUSE = 60_000;
 
@@ -70,6 +75,7 @@ export class Hub implements BusListener {
   readonly #windows = new Map<Channel, number>();
   #windowTimer: Timer | null = null;
   #parting = false;
+  readonly #names = new Map<string, BusName | null>();
   /** What we published on `to:` ourselves and the bus will bring back, by name. */
   readonly #echoes = new Map<string, number>();
   /** `performance.now()`. */
@@ -236,7 +242,7 @@ export class Hub implements BusListener {
     const { stats } = this;
     stats.received.messages++;
     stats.received.bytes += payload.length;
-    const parsed = parseTo(name);
+    const parsed = this.#parse(name);
     if (parsed === null) return this.#drop("malformed");
     const { event } = parsed;
     if (RESERVED_EVENTS.has(event) || (parsed.channel === "admin" && event.startsWith("channel."))) {
@@ -252,6 +258,18 @@ export class Hub implements BusListener {
     }
     stats.delivered++;
     this.#deliver(channel, new Message(event, payload, room, false));
+  }
+
+  /** A name is parsed when it comes for the first time: a backend uses the same ones again and again. */
+  #parse(name: Buffer): BusName | null {
+    if (name.length > MAX_NAME) return parseTo(name);
+    const bytes = name.toString("latin1");
+    const known = this.#names.get(bytes);
+    if (known !== undefined) return known;
+    const parsed = parseTo(name);
+    if (this.#names.size >= MAX_NAMES) this.#names.clear();
+    this.#names.set(bytes, parsed);
+    return parsed;
   }
 
   changed({ live, detail, gaps }: BusState): void {

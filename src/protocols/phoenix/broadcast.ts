@@ -3,7 +3,7 @@ import type { Connections } from "../../hub/connections.ts";
 import type { Message } from "../../hub/message.ts";
 import type { Client } from "../client.ts";
 import type { Publisher } from "../publisher.ts";
-import { binaryAsJson, type Codec, encodeBinary, V1, V2 } from "./codec.ts";
+import { binaryAsJson, type Codec, encodeBinary, type Ref, V1, V2 } from "./codec.ts";
 
 /** A wire format: everybody of one channel who has the same one gets the very same frame. */
 export interface Format {
@@ -35,6 +35,10 @@ export function formatOf(codec: Codec, binary: boolean, presence: boolean): Form
   return format;
 }
 
+/** Characters from which on a frame for one member is kept for others who joined under the same ref, and how many are. */
+const LARGE = 4096;
+const MAX_KEPT = 16;
+
 /** The members of one channel who share a format: one Bun topic, one encoding for each message. */
 export class FormatOutlet implements Outlet {
   readonly protocol = "phoenix";
@@ -52,6 +56,9 @@ export class FormatOutlet implements Outlet {
   #event: string | null = null;
   #before = "";
   #plain = false;
+  /** Frames of the last large payload that went to single members, by join_ref: a state, until its diff. */
+  readonly #kept = new Map<Ref, string>();
+  #keptPayload = "";
 
   constructor(channel: Channel, format: Format, publisher: Publisher, connections: Connections) {
     this.channel = channel;
@@ -82,7 +89,20 @@ export class FormatOutlet implements Outlet {
     client.unsubscribe(this.#topic);
   }
 
+  /** A frame for one member. Thousands who join at once get the same state, most of them under the same few refs. */
+  frameFor(joinRef: Ref, event: string, payload: string): string {
+    const known = payload === this.#keptPayload ? this.#kept.get(joinRef) : undefined;
+    if (known !== undefined) return known;
+    const frame = this.format.codec.push(joinRef, null, this.quotedTopic, JSON.stringify(event), payload);
+    if (payload.length < LARGE) return frame;
+    if (payload !== this.#keptPayload || this.#kept.size >= MAX_KEPT) this.#kept.clear();
+    this.#keptPayload = payload;
+    this.#kept.set(joinRef, frame);
+    return frame;
+  }
+
   deliver(message: Message): number {
+    if (message.presence) this.#forgetFrames();
     if (message.presence && !this.format.presence) return 0;
     const frame = this.#encode(message);
     if (this.#sockets > 0) {
@@ -92,6 +112,11 @@ export class FormatOutlet implements Outlet {
     }
     for (const client of this.#others) client.send(frame);
     return this.listeners;
+  }
+
+  #forgetFrames(): void {
+    this.#kept.clear();
+    this.#keptPayload = "";
   }
 
   #encode(message: Message): string | Buffer {

@@ -69,7 +69,7 @@ export class Membership implements Member {
   }
 
   send(event: string, payload: string): void {
-    this.sendWithRef(null, event, payload);
+    this.connection.send(this.outlet.frameFor(this.joinRef, event, payload));
   }
 
   expire(): void {
@@ -82,11 +82,8 @@ export class Membership implements Member {
 
   /** Tells the client that this membership is over: `phx_close`, for good, or `phx_error`, after which it rejoins. */
   end(event: "phx_close" | "phx_error", payload: string): void {
-    this.sendWithRef(this.joinRef, event, payload);
-  }
-
-  private sendWithRef(ref: Ref, event: string, payload: string): void {
     const { format, quotedTopic } = this.outlet;
-    this.connection.send(format.codec.push(this.joinRef, ref, quotedTopic, JSON.stringify(event), payload));
+    const { joinRef } = this;
+    this.connection.send(format.codec.push(joinRef, joinRef, quotedTopic, JSON.stringify(event), payload));
   }
 }
