@@ -9,6 +9,7 @@ import type { Target } from "./target.ts";
 import { createFuzzWorld, type FuzzWorld, inconsistency, MAX_CHANNELS, permissions } from "./world.ts";
 
 const TOKENS = [
+  "brief",
   "alice",
   "alice",
   "alice",
@@ -51,7 +52,8 @@ export async function frames(random: Random): Promise<Target> {
       else if (chance < 6) world.bus.turn(!world.bus.state.live);
       else if (chance < 8) guest.client.dismiss(1001, "disconnected");
       else if (chance < 50) world.bus.turnAround();
-      else if (chance < 52) return nextTurn(world);
+      else if (chance < 52) return nextTurn(world, guests);
+      else if (chance === 52) guest.client.stalled = true;
       else if (guest.found !== null && chance < 300) return find(world, guest);
       else return say(random, world, guest);
       for (const { client } of guests) client.take();
@@ -78,9 +80,12 @@ function welcome(random: Random, world: FuzzWorld): Guest {
   return { client, session, model, found: null, held: [] };
 }
 
-async function nextTurn({ house }: FuzzWorld): Promise<null> {
-  house.tick();
+/** What waits for the clock has its turn: tokens that ran out, clients that are cut off. */
+async function nextTurn(world: FuzzWorld, guests: readonly Guest[]): Promise<null> {
+  world.house.tick();
+  for (const { model, session } of guests) model.expire((topic) => session.memberships.has(topic));
   await new Promise((resolve) => setTimeout(resolve, 0));
+  for (const { client } of guests) client.frames.length = 0;
   return null;
 }
 
@@ -121,6 +126,8 @@ function handled(
   const expected: Expected[] = [];
   for (const [i, fields] of frames.entries()) {
     const waits = model.tokenOf(fields)?.startsWith("far-") === true && !(isFound && i === 0);
+    // One that does not read is cut off by the first answer, and nothing more of it is handled.
+    if (client.stalled && !client.open) break;
     if (waits) {
       guest.found = world.waiting.pop() ?? null;
       guest.held = frames.slice(i);
@@ -142,6 +149,8 @@ function compare(client: FakeClient, model: Model, expected: readonly Expected[]
     return [JSON.stringify([each.ref, each.status, each.reason])];
   });
   client.frames.length = 0;
+  // Nothing reaches a client that does not read, and it is cut off for it.
+  if (client.stalled) return null;
   if (client.open === model.dismissed) return model.dismissed ? "was not dismissed" : "was dismissed";
   if (got.join("\n") === wanted.join("\n")) return null;
   return `was answered ${got.join(" ")} and not ${wanted.join(" ")}`;

@@ -69,6 +69,12 @@ export class Model {
     return renews ? ownToken(fields) : null;
   }
 
+  /** Memberships whose token ran out end when the server gets to it. */
+  expire(holds: (topic: string) => boolean): void {
+    for (const [topic, { user }] of this.joined)
+      if (user === "brief" && !holds(topic)) this.joined.delete(topic);
+  }
+
   /** @param live whether the bus is there */
   judge(fields: Fields | null, live: boolean): Expected {
     if (fields === null) {

@@ -72,7 +72,7 @@ export interface FuzzWorld {
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** `bad`, `expired`, `narrow` (room-0 alone), `mute`, `shut`, or the name of a user who may do everything. */
+/** `bad`, `expired`, `narrow` (room-0 alone), `mute`, `shut`, `brief` (soon over), or the name of a user who may do everything. */
 export function verdictOf(token: string): Verdict {
   if (token === "bad") return { ok: false, reason: "unauthorized" };
   if (token === "expired") return { ok: false, reason: "token expired" };
@@ -80,6 +80,7 @@ export function verdictOf(token: string): Verdict {
   if (token === "mute") {
     return { ok: true, claims: claims("mute", { can: { join: true, push: false, presence: false } }) };
   }
+  if (token === "brief") return { ok: true, claims: claims("brief", { expiresAt: Date.now() + 20 }) };
   if (token === "shut") {
     return { ok: true, claims: claims("shut", { can: { join: false, push: true, presence: true } }) };
   }
