@@ -5,7 +5,7 @@ import type { Client } from "./websocket.ts";
 /** How many connect, or join, at the same time: a busy server, and no flood that its listen queue refuses. */
 const AT_ONCE = 200;
 /** For peers to whom a join of thousands is minutes of work. */
-const PATIENCE_MS = 300_000;
+const PATIENCE_MS = 150_000;
 
 export async function connectAll(dialect: Dialect, url: URL, count: number, from = 0): Promise<Client[]> {
   const clients: Client[] = [];

@@ -46,3 +46,20 @@ export function pidListeningOn(port: number): number {
   }
   throw new Error(`no process that may be looked at listens on port ${port}`);
 }
+
+/**
+ * As `cpuMs`, to the nanosecond, from the `schedstat` of each thread: for work of less than a second. A thread that ends takes
+ * its time with it.
+ */
+export function fineCpuMs(pid: number): number {
+  let nanoseconds = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "latin1");
+      nanoseconds += Number(stat.slice(0, stat.indexOf(" ")));
+    } catch {
+      // ended meanwhile
+    }
+  }
+  return nanoseconds / 1e6;
+}

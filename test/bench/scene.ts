@@ -34,6 +34,8 @@ export interface Figures {
   readonly connectUs: number | null;
   /** The server's CPU for each join of a second crowd of the same size, in us: when it has compiled what it runs. */
   readonly againUs: number | null;
+  /** The server's CPU for each join into what there is already, in us; where growth is measured. */
+  readonly joinUs?: number;
   /** The server's memory (PSS) for each connection that has joined. */
   readonly bytesEach: number | null;
   /** Connections that the server has closed. */

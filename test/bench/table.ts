@@ -23,6 +23,7 @@ export interface Summary {
   readonly p99Ms: number | null;
   readonly connectUs: number | null;
   readonly againUs: number | null;
+  readonly joinUs: number | null;
   readonly bytesEach: number | null;
   /** The generator's CPU, in cores: near 1 it is what is measured. */
   readonly loadCores: number;
@@ -54,6 +55,7 @@ export function summarize(runs: readonly Run[], reference: string): Summary[] {
         p99Ms: median(present(mine.map((each) => each.p99Ms))),
         connectUs: median(present(mine.map((each) => each.connectUs))),
         againUs: median(present(mine.map((each) => each.againUs))),
+        joinUs: median(present(mine.map((each) => each.joinUs ?? null))),
         bytesEach: median(present(mine.map((each) => each.bytesEach))),
         loadCores: median(mine.map((each) => each.loadMs / 1000 / each.seconds)) ?? 0,
         arrived: Math.min(...mine.map((each) => each.arrived / each.expected)),
@@ -93,6 +95,7 @@ const HEAD = [
   "load",
   "connect us",
   "again us",
+  "join us",
   "KB each",
 ];
 
@@ -137,6 +140,7 @@ function row(summary: Summary): string[] {
     summary.loadCores.toFixed(2),
     number(summary.connectUs),
     number(summary.againUs),
+    number(summary.joinUs),
     number(summary.bytesEach === null ? null : summary.bytesEach / 1024),
   ];
 }
