@@ -32,10 +32,10 @@ export const UNKNOWN_LISTENER = page(
     "the wrong credentials (e.g., bad password), or your browser does not understand how to supply the " +
     "credentials required.",
 );
-export const HTTPS_ONLY = page(
-  "406 Not Acceptable",
-  "The resource could not be generated that was acceptable to your browser\n(content of type {accept}). SSL is required",
-);
+export const HTTPS_ONLY: Reply = {
+  status: 406,
+  body: { message: "\n\n\nSSL is required\n\n", code: "406 Not Acceptable", title: "Not Acceptable" },
+};
 
 /** Pyramid's own refusals, in the form that it gives to those who accept JSON. */
 function page(code: string, sentence: string): Reply {
