@@ -6,6 +6,9 @@ const PING_AFTER = 25_000;
 /** Between two looks at what waits for slow clients, in ms, while somebody is slow. */
 const BUFFER_WATCH = 100;
 
+/** A sweep that comes after so many times its pause shows that the whole process stood still. */
+const LATE = 3;
+
 export interface ConnectionLimits {
   /** ms without a sign of life, or without a channel, after which a connection ends. */
   readonly idleTimeout: number;
@@ -19,6 +22,10 @@ export class Connections {
   readonly #byId = new Map<string, Connection>();
   readonly #pinged = new WeakSet<Connection>();
   readonly #sweeper: Timer;
+  readonly #pause: number;
+  #sweptAt = performance.now();
+  /** When this process last went on after a pause of its own: it could hear nobody meanwhile. */
+  #resumedAt = Number.NEGATIVE_INFINITY;
   #watch: Timer | null = null;
   /** What waited at the last look, and at the most what was added since. */
   #waiting = 0;
@@ -26,8 +33,8 @@ export class Connections {
 
   constructor(limits: ConnectionLimits) {
     this.#limits = limits;
-    const pause = Math.min(Math.max(limits.idleTimeout / 10, 50), 5_000);
-    this.#sweeper = setInterval(() => this.#sweep(performance.now()), pause);
+    this.#pause = Math.min(Math.max(limits.idleTimeout / 10, 50), 5_000);
+    this.#sweeper = setInterval(() => this.#sweep(performance.now()), this.#pause);
   }
 
   get size(): number {
@@ -91,14 +98,20 @@ export class Connections {
   #sweep(now: number): void {
     const { idleTimeout } = this.#limits;
     const pingAfter = Math.min(PING_AFTER, idleTimeout / 2);
+    const resumes = now - this.#sweptAt > LATE * this.#pause;
+    this.#sweptAt = now;
+    if (resumes) this.#resumedAt = now;
+    // Whoever was silent because nobody listened is asked first, and has the usual time to answer.
+    const heardBy = this.#resumedAt - pingAfter;
     for (const connection of this.#byId.values()) {
-      const silent = now - connection.lastSeen;
+      if (resumes) this.#pinged.delete(connection);
+      const silent = now - Math.max(connection.lastSeen, heardBy);
       if (silent >= idleTimeout) {
         connection.cutOff("silent");
         continue;
       }
       // Those who are dismissed stay for a while, and answer pings meanwhile.
-      if (connection.idleSince !== null && now - connection.idleSince >= idleTimeout) {
+      if (connection.idleSince !== null && now - Math.max(connection.idleSince, heardBy) >= idleTimeout) {
         connection.dismiss(1001, "no channel joined");
       }
       if (silent < pingAfter) {

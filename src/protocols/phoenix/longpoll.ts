@@ -8,6 +8,9 @@ import { PhoenixSession } from "./session.ts";
 const POLL_WAIT = 10_000;
 const POLL_PAUSE = 15_000;
 
+/** Between two ticks, in ms: more shows that the process did not run. */
+const STANDSTILL = 2_000;
+
 /** Frames in one POST: phoenix.js sends its backlog in batches of so many. */
 const MAX_FRAMES = 100;
 
@@ -58,6 +61,8 @@ export class LongPoll {
   readonly #clients = new Map<string, LongPollClient>();
   /** Sessions that ended while their token could still begin one, with the time until which it could. */
   readonly #ended = new Map<string, number>();
+  #tickedAt = performance.now();
+  #resumedAt = Number.NEGATIVE_INFINITY;
 
   constructor(endpoint: PhoenixEndpoint, places: Places, newId: () => string) {
     this.#endpoint = endpoint;
@@ -89,9 +94,13 @@ export class LongPoll {
   /** To be called several times a second: ends the sessions that nobody polls. */
   tick(): void {
     const now = performance.now();
+    if (now - this.#tickedAt > STANDSTILL) this.#resumedAt = now;
+    this.#tickedAt = now;
     for (const client of this.#clients.values()) {
       const { unpolledSince } = client;
-      if (unpolledSince !== null && now - unpolledSince > POLL_PAUSE) client.cutOff("silent");
+      if (unpolledSince === null) continue;
+      // Polls that came while the whole process stood still are yet to be read.
+      if (now - Math.max(unpolledSince, this.#resumedAt) > POLL_PAUSE) client.cutOff("silent");
     }
     for (const [id, until] of this.#ended) {
       if (until > now) return;
