@@ -43,6 +43,8 @@ export const init: Command = async ({ values }, { cwd, terminal, print, complain
     writeFileSync(resolve(cwd, target), text, { flag: "wx", mode: MODE });
   } catch (error) {
     const exists = error instanceof Error && "code" in error && error.code === "EEXIST";
+    // A disk that is full takes the name and nothing else.
+    if (!exists) rmSync(resolve(cwd, target), { force: true });
     const reason = exists
       ? "it is there already, and nothing is overwritten. Move it away, or name another with --config"
       : why(error) === "no such file"

@@ -1,0 +1,171 @@
+/**
+ * Writes the pages that are made of the sources: `bun docs/generate.ts`; `--check` writes nothing and ends with 1 where
+ * one of them is stale.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import manifest from "../package.json";
+import lock from "../package-lock.json";
+import { API_KEY_FACTS, CHANNEL_FACTS, FACTS, type Fact } from "../src/config/facts.ts";
+import { variable } from "../src/config/settings.ts";
+
+const TITLES: Readonly<Record<string, string>> = {
+  "": "Top level",
+  claims: "`[claims]`: names in tokens made elsewhere",
+  limits: "`[limits]`",
+  channelstream: "`[channelstream]`",
+};
+
+/** docs/configuration.md */
+export function configurationPage(): string {
+  const lines = [
+    "# Configuration",
+    "",
+    "<!-- Made by docs/generate.ts from src/config/settings.ts: change it there. -->",
+    "",
+    "Flags win over variables, variables over the file, the file over defaults. The file is TOML: `--config`, else `./channel.toml`, else",
+    "`./tangram.toml`, else `/etc/channel/channel.toml`. `channel init` writes one with every key; `channel config` shows what is in force.",
+    "",
+    "- A key is a variable in capitals: `PORT`, `LIMITS_MAX_FRAME`. With `CHANNEL_` before it, it wins over the name alone.",
+    "- A secret may lie in a file that the variable with `_FILE` behind its name points to: `JWT_SECRET_FILE=/run/secrets/jwt`.",
+    '- Durations are seconds or text such as `"50ms"`, `"5s"`, `"10m"`; sizes are bytes or text such as `"64KiB"`, `"4MiB"`.',
+    "- In a `tangram.toml` the keys stand under `[channel]`, and some defaults are Tangram's.",
+    "- What is unknown or wrong is an error of one line that names it, and exit code 2.",
+  ];
+  const sections = new Map<string, Fact[]>();
+  for (const fact of FACTS) sections.set(fact.section, [...(sections.get(fact.section) ?? []), fact]);
+  for (const [section, facts] of sections)
+    lines.push("", `## ${TITLES[section] ?? section}`, "", ...table(facts));
+  lines.push(
+    "",
+    '## `[channels."<pattern>"]`',
+    "",
+    "Settings of the channels that match, the longest pattern first.",
+    "",
+  );
+  lines.push(...table(CHANNEL_FACTS, false));
+  lines.push(
+    "",
+    "## `[[api_keys]]`",
+    "",
+    "Less than the admin secret, for backends that need less; sent as Bearer.",
+    "",
+  );
+  lines.push(...table(API_KEY_FACTS, false));
+  return `${lines.join("\n")}\n`;
+}
+
+function table(facts: readonly Fact[], variables = true): string[] {
+  return grid([
+    ["key", "default", "what", ...(variables ? ["allowed; variable, flag"] : ["allowed"])],
+    ...facts.map((fact) => {
+      const { name, key, standard, tangram, doc, expects, flag, secret } = fact;
+      const value =
+        standard === null || (!variables && standard === "") ? "none" : `\`${JSON.stringify(standard)}\``;
+      const other = tangram === undefined ? "" : ` (\`${JSON.stringify(tangram)}\` with a tangram.toml)`;
+      const names = [`\`${variable(key)}\``];
+      if (secret) names.push(`\`${variable(key)}_FILE\``);
+      if (flag !== null) names.push(`\`--${name.replaceAll("_", "-")}\``);
+      return [`\`${name}\``, value + other, doc, expects + (variables ? `; ${names.join(", ")}` : "")];
+    }),
+  ]);
+}
+
+/** A table as the formatter has it: columns as wide as their widest cell. */
+function grid(rows: readonly (readonly string[])[]): string[] {
+  const cells = rows.map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
+  const widths = (cells[0] ?? []).map((_, column) =>
+    Math.max(3, ...cells.map((row) => Bun.stringWidth(row[column] ?? ""))),
+  );
+  const line = (row: readonly string[]) =>
+    `| ${row.map((cell, column) => cell + " ".repeat((widths[column] ?? 0) - Bun.stringWidth(cell))).join(" | ")} |`;
+  const [head = [], ...body] = cells;
+  return [line(head), line(widths.map((width) => "-".repeat(width))), ...body.map(line)];
+}
+
+/** Why each package is there; a package without a reason is an error. */
+const REASONS: Readonly<Record<string, string>> = {
+  citty: "help texts of the command line",
+  ioredis: "connections to Redis, Sentinel and Cluster: addresses, TLS, sign-in, trying again",
+  jose: "tokens by public key and key set; making tokens",
+  phoenix: "the client that pages load from `/phoenix.js`, unchanged",
+  "prom-client": "the text format of `/metrics`",
+  "smol-toml": "reading and writing TOML, with places in its errors",
+  "swagger-ui-dist": "the API explorer",
+  uplot: "the graphs of the admin page",
+  zod: "the API's description, from which checks, types and `/openapi.json` come",
+  "@biomejs/biome": "format and lint",
+  "@types/bun": "types of the runtime",
+  "axe-core": "accessibility of the pages, in tests",
+  bun: "the runtime; it is in the executable",
+  "playwright-core": "drives Chromium in tests",
+  typescript: "checks types",
+  "socket.io": "a peer in the benchmark",
+  "@socket.io/redis-adapter": "its adapter",
+  "@socket.io/redis-emitter": "its publisher",
+  redis: "what that adapter needs",
+};
+
+/** docs/dependencies.md */
+export function dependenciesPage(): string {
+  const packages: Record<string, { version?: string; license?: string; dev?: boolean }> = lock.packages;
+  const row = (name: string): string[] => {
+    const reason = REASONS[name];
+    if (reason === undefined)
+      throw new Error(`docs/generate.ts: why is ${name} a dependency? Say it in REASONS`);
+    const found = packages[`node_modules/${name}`];
+    return [name, found?.version ?? "?", found?.license ?? "?", reason];
+  };
+  const head = ["package", "version", "licence", "why"];
+  const direct = Object.keys(manifest.dependencies);
+  const inside = Object.entries(packages)
+    .filter(([path, { dev }]) => path !== "" && !dev)
+    .map(([path, { version, license }]) => [
+      path.replace(/^.*node_modules\//, ""),
+      version ?? "?",
+      license ?? "?",
+    ])
+    .filter(([name]) => name !== undefined && !direct.includes(name));
+  return `${[
+    "# Dependencies",
+    "",
+    "<!-- Made by docs/generate.ts from package.json and package-lock.json. -->",
+    "",
+    "Pinned to the version, with checksums in `package-lock.json`. `npm run audit` asks the registry whether a vulnerability is known in any of them.",
+    "`bun run build --all` writes the list of what an executable holds as CycloneDX.",
+    "",
+    "## In the executable",
+    "",
+    ...grid([head, ...direct.map(row), row("bun")]),
+    "",
+    "What these need themselves:",
+    "",
+    ...grid([head.slice(0, 3), ...inside]),
+    "",
+    "`@scarf/scarf` is installed with swagger-ui-dist; its script does not run (`allowScripts`), and it is not in the executable.",
+    "",
+    "## For working on it",
+    "",
+    ...grid([
+      head,
+      ...Object.keys(manifest.devDependencies)
+        .filter((name) => name !== "bun")
+        .map(row),
+    ]),
+  ].join("\n")}\n`;
+}
+
+export const PAGES = { "configuration.md": configurationPage, "dependencies.md": dependenciesPage } as const;
+
+if (import.meta.main) {
+  let stale = false;
+  for (const [name, make] of Object.entries(PAGES)) {
+    const file = join(import.meta.dir, name);
+    if (process.argv.includes("--check")) {
+      if (readFileSync(file, "utf8") === make()) continue;
+      console.error(`docs/${name} is stale: bun docs/generate.ts`);
+      stale = true;
+    } else await Bun.write(file, make());
+  }
+  process.exit(stale ? 1 : 0);
+}

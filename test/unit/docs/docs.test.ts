@@ -1,0 +1,159 @@
+import { describe, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative, resolve } from "node:path";
+import { parse as parseToml } from "smol-toml";
+import { PAGES } from "../../../docs/generate.ts";
+import { readArguments } from "../../../src/commands/arguments.ts";
+import { COMMANDS } from "../../../src/commands/definitions.ts";
+import { loadConfig } from "../../../src/config.ts";
+import { errorTexts } from "./error-texts.ts";
+
+const ROOT = join(import.meta.dir, "../../..");
+
+const pages = [
+  ...new Bun.Glob("docs/**/*.md").scanSync({ cwd: ROOT }),
+  ...["README.md", "SECURITY.md", "CHANGELOG.md"].filter((name) => existsSync(join(ROOT, name))),
+].sort();
+
+function read(page: string): string {
+  return readFileSync(join(ROOT, page), "utf8");
+}
+
+interface Block {
+  readonly page: string;
+  readonly language: string;
+  readonly text: string;
+}
+
+function blocks(page: string): Block[] {
+  return [...read(page).matchAll(/^( *)```(\w*)\n([\s\S]*?)^ *```$/gm)].map(
+    ([, indent = "", language = "", text = ""]) => ({
+      page,
+      language,
+      text: text.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
+    }),
+  );
+}
+
+/** A heading as a link names it. */
+function anchor(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, "")
+    .replaceAll(" ", "-");
+}
+
+function withoutCode(text: string): string {
+  return text.replace(/^ *```[\s\S]*?^ *```$/gm, "").replace(/`[^`\n]*`/g, "");
+}
+
+describe("pages made of the sources", () => {
+  for (const [name, make] of Object.entries(PAGES)) {
+    test(`docs/${name} is as "bun docs/generate.ts" writes it`, () => {
+      expect(read(`docs/${name}`) === make() ? "fresh" : `stale: run "bun docs/generate.ts"`).toBe("fresh");
+    });
+  }
+
+  test("every error text has its remedy in docs/errors.md", () => {
+    // A line of the page may be broken anywhere.
+    const known = read("docs/errors.md").replace(/\s+/g, " ");
+    const lacking = [...errorTexts()].filter(([text]) => !known.includes(text.replace(/^[.:,;] ?/, "")));
+    expect(lacking.map(([text, file]) => `${file}: ${text}`)).toEqual([]);
+  });
+});
+
+describe("links", () => {
+  for (const page of pages) {
+    test(`${page} leads somewhere`, () => {
+      const dead: string[] = [];
+      for (const [, target = ""] of withoutCode(read(page)).matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^(https?|mailto):/.test(target)) continue;
+        const [path = "", fragment] = target.split("#");
+        const file = path === "" ? join(ROOT, page) : resolve(ROOT, dirname(page), path);
+        if (!existsSync(file)) dead.push(target);
+        else if (fragment !== undefined) {
+          const headings = [...readFileSync(file, "utf8").matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+            anchor(heading),
+          );
+          if (!headings.includes(fragment)) dead.push(target);
+        }
+      }
+      expect(dead).toEqual([]);
+    });
+  }
+
+  test("every page is reached from docs/README.md", () => {
+    const index = read("docs/README.md") + read("docs/protocols.md");
+    for (const page of pages.filter((name) => name.startsWith("docs/") && name !== "docs/README.md")) {
+      expect(index).toContain(`(${relative("docs", page)})`);
+    }
+  });
+});
+
+/** `channel ...` of a line of shell, as words; `null` where the line runs something else. */
+function ourWords(line: string): string[] | null {
+  const text = line
+    .replace(/^(sudo )?([A-Z_]+=\S+ )*/, "")
+    .replace(/^eval "\$\((.*)\)"$/, "$1")
+    .replace(/ [|>].*$/, "");
+  if (!/^(dist\/)?channel( |$)/.test(text)) return null;
+  const words = text.match(/'[^']*'|"\$\([^)]*\)"|\S+/g) ?? [];
+  return words.slice(1).map((word) => word.replace(/^(['"])(.*)\1$/s, "$2"));
+}
+
+describe("code", () => {
+  for (const block of pages.flatMap(blocks)) {
+    const { page, language, text } = block;
+    const name = `${page}: ${language} ${JSON.stringify(text.slice(0, 40))}`;
+    if (language === "json") {
+      test(name, () => {
+        for (const line of text.trim().split("\n")) JSON.parse(line);
+      });
+    } else if (language === "toml") {
+      test(name, () => {
+        const file =
+          text.includes("[core]") || text.includes("tangram.toml") ? "tangram.toml" : "channel.toml";
+        parseToml(text);
+        const folder = mkdtempSync(join(tmpdir(), "channel-docs-"));
+        writeFileSync(join(folder, file), text);
+        const loaded = loadConfig({ flags: { config: file }, env: {}, cwd: folder });
+        rmSync(folder, { recursive: true });
+        expect(loaded.ok ? "" : loaded.message).toBe("");
+      });
+    } else if (language === "yaml") test(name, () => void expect(Bun.YAML.parse(text)).toBeObject());
+    else if (language === "js" || language === "ts") {
+      test(name, () => void new Bun.Transpiler({ loader: "ts" }).transformSync(text));
+    } else if (language === "html") {
+      test(name, () => {
+        for (const [, script = ""] of text.matchAll(/<script type="module">([\s\S]*?)<\/script>/g)) {
+          new Bun.Transpiler({ loader: "js" }).transformSync(script);
+        }
+      });
+    } else if (language === "python") {
+      test.skipIf(Bun.which("python3") === null)(name, () => {
+        const run = Bun.spawnSync(["python3", "-c", "import ast, sys; ast.parse(sys.stdin.read())"], {
+          stdin: Buffer.from(text),
+          stderr: "pipe",
+        });
+        expect(run.stderr.toString()).toBe("");
+      });
+    } else if (language === "sh") {
+      test(name, () => {
+        const run = Bun.spawnSync(["sh", "-n"], { stdin: Buffer.from(text), stderr: "pipe" });
+        expect(run.stderr.toString()).toBe("");
+        for (const line of text.trim().split("\n")) {
+          const words = ourWords(line.trim().replace(/ +#.*$/, ""));
+          if (words === null) continue;
+          const given = readArguments(words, COMMANDS, "serve");
+          expect(given.ok ? "" : `${line}: ${given.message}`).toBe("");
+        }
+      });
+    } else {
+      test(name, () => {
+        // Pictures of text, not code; a language that nobody checks is none to write in.
+        expect(["", "text"]).toContain(language);
+      });
+    }
+  }
+});
