@@ -56,6 +56,12 @@ async function carries({ client }: Started, port: number, what: string): Promise
       "ok",
     );
     await heard.until(({ payload }) => payload.toString() === JSON.stringify(what), `push of ${what}`);
+    // Once each, though every node of a cluster hears everything.
+    await client.fence();
+    expect(
+      client.frames.all.filter(({ event, payload }) => event === "news" && payload === what),
+    ).toHaveLength(1);
+    expect(heard.all.filter(({ payload }) => payload.toString() === JSON.stringify(what))).toHaveLength(1);
   } finally {
     backend.stop();
   }
