@@ -179,6 +179,22 @@ describe("bombs", () => {
     expect((await opened.closed).code).toBe(1009);
   });
 
+  test("pings whose pongs nobody reads end the socket when they are too many", async () => {
+    const before = memory();
+    const opened = await openWebSocket(addressOf(world.channel.url));
+    if (!("write" in opened)) throw new Error("refused");
+    opened.pause();
+    const pings = Buffer.concat(Array.from({ length: 500 }, () => frame(9, "p".repeat(125))));
+    // Far more than may wait for one client.
+    for (let sent = 0; sent < 96 * MIB && !opened.isClosed; sent += pings.length) {
+      opened.write(pings);
+      if (sent % (4 * pings.length) === 0) await Bun.sleep(1);
+    }
+    opened.resume();
+    expect((await opened.closed).code).toBe(1006);
+    expect(memory() - before).toBeLessThan(64 * MIB);
+  }, 30_000);
+
   test("a head that says a terabyte is coming: 1009 at once", async () => {
     const opened = await openWebSocket(addressOf(world.channel.url));
     if (!("write" in opened)) throw new Error("refused");
