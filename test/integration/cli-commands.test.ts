@@ -12,6 +12,7 @@ const BINARY = channelBinary();
 const SECRET = "a-long-secret-that-nobody-could-guess";
 
 const folders: string[] = [];
+const watchers: { kill(): void }[] = [];
 let redis: RedisProcess;
 let server: ChannelProcess;
 
@@ -21,6 +22,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  for (const watcher of watchers) watcher.kill();
   await server?.stop();
   await redis?.stop();
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
@@ -232,6 +234,7 @@ describe("publish and watch", () => {
       stdout: "pipe",
       stderr: "pipe",
     });
+    watchers.push(child);
     const reader = child.stderr.getReader();
     let said = "";
     while (!said.includes("watching")) {

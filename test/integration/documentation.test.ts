@@ -1,0 +1,225 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Socket } from "phoenix";
+import { type ChannelProcess, channelBinary, startChannel } from "./channel-process.ts";
+import { connectGroups } from "./groups/groups-client.ts";
+import { connectPhoenix, eventually, mint } from "./phoenix-client.ts";
+import { findPython } from "./python.ts";
+import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
+
+/*
+ * The pages of docs/ are followed as a reader follows them: their blocks are run as they stand, with nothing but addresses and
+ * secrets given to them.
+ */
+
+const DOCS = join(import.meta.dir, "../../docs");
+const SECRET = "a-long-secret-that-nobody-could-guess";
+
+const folders: string[] = [];
+const running: { kill(): void }[] = [];
+const servers: ChannelProcess[] = [];
+let redis: RedisProcess;
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterEach(async () => {
+  for (const child of running.splice(0)) child.kill();
+  for (const server of servers.splice(0)) await server.stop();
+});
+afterAll(async () => {
+  await redis?.stop();
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+/** The blocks of a page in a language, in their order. */
+function blocks(page: string, language: string): string[] {
+  const text = readFileSync(join(DOCS, page), "utf8");
+  return [...text.matchAll(/^( *)```(\w*)\n([\s\S]*?)^ *```$/gm)]
+    .filter(([, , named]) => named === language)
+    .map(([, indent = "", , block = ""]) => block.replaceAll(new RegExp(`^${indent}`, "gm"), ""));
+}
+
+/** A reader's folder, in which `channel` is a command. */
+function desk(files: Readonly<Record<string, string>> = {}): string {
+  const folder = mkdtempSync(join(tmpdir(), "channel-reader-"));
+  folders.push(folder);
+  symlinkSync(channelBinary(), join(folder, "channel"));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+  return folder;
+}
+
+function shell(block: string, cwd: string, env: Readonly<Record<string, string>> = {}) {
+  const child = Bun.spawn(["sh", "-eu", "-c", block], {
+    cwd,
+    env: { PATH: `${cwd}:${process.env.PATH ?? ""}`, ...env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  running.push(child);
+  return child;
+}
+
+async function runs(block: string, cwd: string, env: Readonly<Record<string, string>> = {}): Promise<string> {
+  const child = shell(block, cwd, env);
+  const [out, err, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  if (code !== 0) throw new Error(`${block} ended with ${code}: ${err}`);
+  return out;
+}
+
+async function serve(options: Parameters<typeof startChannel>[0]): Promise<ChannelProcess> {
+  const server = await startChannel(options);
+  servers.push(server);
+  return server;
+}
+
+test("first minute: what it says to type works, in its order", async () => {
+  const [first = "", second = "", third = ""] = blocks("first-minute.md", "sh");
+  const port = freePort();
+  const cwd = desk();
+  const env = { PORT: String(port), REDIS_URL: `redis://127.0.0.1:${freePort()}`, BUS: "embedded" };
+  const server = shell(`exec ${first}`, cwd, env);
+  const health = await eventually(
+    () =>
+      fetch(`http://127.0.0.1:${port}/health`).then(
+        (answer) => answer.json(),
+        () => null,
+      ),
+    "the server",
+  );
+  expect(health).toMatchObject({ status: "up", bus: "embedded" });
+  const { token }: { token: string } = await (
+    await fetch(`http://127.0.0.1:${port}/token`, { method: "POST", body: '{"channel":"system"}' })
+  ).json();
+  const page = await connectPhoenix(`http://127.0.0.1:${port}`, { params: { userToken: token } });
+  page.send({
+    joinRef: "1",
+    ref: "1",
+    topic: "system",
+    event: "phx_join",
+    payload: JSON.stringify({ token }),
+  });
+  await page.reply("1");
+  const [publish = "", watch = ""] = second.trim().split("\n");
+  await runs(publish, cwd, env);
+  expect((await page.event("update")).payload).toEqual({ hello: "everybody" });
+
+  const watching = shell(`exec ${watch}`, cwd, env);
+  const seen = watching.stdout.getReader();
+  await runs(publish, cwd, env);
+  // The clock of the channel system may come first.
+  let shown = "";
+  while (!shown.includes("everybody")) shown += new TextDecoder().decode((await seen.read()).value);
+  expect(shown).toContain('to:system:update {"hello":"everybody"}');
+  watching.kill("SIGINT");
+  expect(await watching.exited).toBe(0);
+  page.socket.close();
+  server.kill("SIGTERM");
+  expect(await server.exited).toBe(0);
+
+  expect(await runs(third, cwd)).toMatch(/^channel\.toml\n[\s\S]*jwt_secret +"\*+"[\s\S]*\neyJ\S+\n$/);
+});
+
+test("metrics: the page lists what a server tells, and nothing else", async () => {
+  const server = await serve({ args: ["--redis-url", redis.url] });
+  const told = await (await fetch(`${server.url}/metrics`)).text();
+  const metrics = [...told.matchAll(/^# HELP (\S+) (.*)$/gm)].map(([, name, help]) => `${name}: ${help}`);
+  const rows = [
+    ...readFileSync(join(DOCS, "metrics.md"), "utf8").matchAll(/^\| `(\S+)` *\| \w+ *\| (.*?) *\|/gm),
+  ];
+  expect(rows.map(([, name, help]) => `${name}: ${help}`).sort()).toEqual(metrics.sort());
+});
+
+describe("moving in", () => {
+  test("from Phoenix: the page's client and the page's backend speak with each other", async () => {
+    const server = await serve({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
+    const [python = ""] = blocks("moving-from-phoenix.md", "python");
+    const backend = Bun.spawn(
+      [findPython("redis"), "-c", `import sys\nurl = sys.argv[1]\n${python}`, redis.url],
+      {
+        stdout: "ignore",
+        stderr: "inherit",
+      },
+    );
+    running.push(backend);
+    const asking = new Bun.RedisClient(redis.url);
+    await eventually(async () => Number(await asking.send("PUBSUB", ["NUMPAT"])) >= 2, "the backend");
+    asking.close();
+
+    const [js = ""] = blocks("moving-from-phoenix.md", "js");
+    const code = js.replace('import { Socket } from "phoenix";\n', "");
+    const answered = Promise.withResolvers<unknown>();
+    const taken = Promise.withResolvers<void>();
+    const follow = new Function("Socket", "address", "token", "done", "said", `${code}; return socket;`);
+    const token = mint({ id: "reader", channels: ["room:*"] }, SECRET);
+    const socket: unknown = follow(
+      Socket,
+      server.url.replace("http", "ws"),
+      token,
+      answered.resolve,
+      taken.resolve,
+    );
+    await taken.promise;
+    expect(await answered.promise).toEqual({ heard: { text: "hello" } });
+    if (socket instanceof Socket) socket.disconnect();
+  });
+
+  test("from Channelstream: its configuration is carried over, and the page's call works", async () => {
+    const [init = ""] = blocks("moving-from-channelstream.md", "sh");
+    const [python = ""] = blocks("moving-from-channelstream.md", "python");
+    const cwd = desk({
+      "config.ini": `[channelstream]\nhost = 127.0.0.1\nport = 8000\nsecret = ${SECRET}\n`,
+    });
+    await runs(init, cwd);
+    const server = await serve({ cwd, args: ["--redis-url", redis.url] });
+    const call = Bun.spawn([findPython("itsdangerous"), "-c", python], {
+      env: { PATH: process.env.PATH ?? "", CHANNEL_ADDRESS: server.url, CHANNEL_SECRET: SECRET },
+      stdout: "pipe",
+      stderr: "inherit",
+    });
+    expect(await new Response(call.stdout).text()).toBe("hello\n");
+  }, 30_000);
+
+  test("from Tangram: the page's tangram.toml and command line", async () => {
+    const [toml = ""] = blocks("moving-from-tangram.md", "toml");
+    const [line = ""] = blocks("moving-from-tangram.md", "sh");
+    const port = freePort();
+    const cwd = desk({ "tangram.toml": toml.replace("redis://127.0.0.1:6379", redis.url) });
+    const server = shell(`exec ${line.replace("2025", String(port))}`, cwd);
+    const asked = () =>
+      fetch(`http://127.0.0.1:${port}/token`, { method: "POST", body: '{"channel":"system","id":"a"}' });
+    const answer = await eventually(() => asked().catch(() => null), "the server");
+    const { token }: { token: string } = await answer.json();
+    const { exp } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
+    // Tangram's tokens are good for ten years.
+    expect(exp).toBeGreaterThan(Date.now() / 1000 + 9 * 365 * 86_400);
+    expect(toml).toContain(`jwt_secret = "`);
+    server.kill("SIGTERM");
+    expect(await server.exited).toBe(0);
+  });
+
+  test("from AWX: the page's publish reaches one who follows the group", async () => {
+    const server = await serve({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
+    const [publish = ""] = blocks("moving-from-awx.md", "sh");
+    const cwd = desk();
+    const page = readFileSync(join(DOCS, "moving-from-awx.md"), "utf8");
+    const command = /`(channel token [^`]*)`/.exec(page)?.[1] ?? "";
+    const token = (await runs(command, cwd, { JWT_SECRET: SECRET })).trim();
+    const client = await connectGroups(server.url, {
+      path: "/websocket/",
+      headers: { cookie: `token="${token}"` },
+    });
+    expect(await client.next()).toEqual({ accept: true, user: "alice" });
+    await client.follow({ jobs: ["status_changed"], job_events: [42] });
+    await runs(publish, cwd, { REDIS_URL: redis.url });
+    expect(await client.next()).toEqual({ group_name: "jobs", unified_job_id: 42, status: "running" });
+    client.socket.close();
+  });
+});
