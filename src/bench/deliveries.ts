@@ -1,6 +1,6 @@
 import type { Dialect } from "./dialect.ts";
 import { Latency } from "./latency.ts";
-import type { Publication, Publisher } from "./publisher.ts";
+import type { Publication, Publisher, Sender } from "./publisher.ts";
 import { now, readStamp, STAMP_DIGITS } from "./stamp.ts";
 import type { Client } from "./websocket.ts";
 
@@ -145,7 +145,7 @@ export async function flood(
 /** Publishes one after the other, `perSecond` in all and evenly, whatever the receivers do; each goes to `each` clients. */
 export async function pace(
   deliveries: Deliveries,
-  publisher: Publisher,
+  sender: Sender,
   publications: readonly Publication[],
   perSecond: number,
   each: number,
@@ -160,7 +160,7 @@ export async function pace(
       const due = Math.min(total, Math.floor(((performance.now() - began) / 1000) * perSecond));
       while (sent < due) {
         const publication = publications[sent % publications.length];
-        if (publication !== undefined) publisher.send(publication);
+        if (publication !== undefined) sender.send(publication);
         sent++;
         deliveries.expected += each;
       }

@@ -3,8 +3,13 @@ import { BLANK_STAMP, now, writeStamp } from "./stamp.ts";
 
 /** A PUBLISH in the Redis protocol, made once and sent many times with a new stamp. */
 export interface Publication {
+  readonly name: string;
+  readonly payload: Buffer;
+  /** Where the digits of the stamp end in `payload`. */
+  readonly stampEnd: number;
+  /** All of it as it travels. */
   readonly bytes: Buffer;
-  /** Where the digits of each stamp end: one for each message. */
+  /** Where the digits of each stamp end in `bytes`: one for each message. */
   readonly stampEnds: readonly number[];
 }
 
@@ -17,7 +22,18 @@ export function publication(name: string, payload: Buffer, times = 1): Publicati
   ]);
   const stampEnd = one.lastIndexOf(BLANK_STAMP) + BLANK_STAMP.length;
   const bytes = Buffer.concat(Array.from({ length: times }, () => one));
-  return { bytes, stampEnds: Array.from({ length: times }, (_, i) => i * one.length + stampEnd) };
+  return {
+    name,
+    payload: Buffer.from(payload),
+    stampEnd: payload.lastIndexOf(BLANK_STAMP) + BLANK_STAMP.length,
+    bytes,
+    stampEnds: Array.from({ length: times }, (_, i) => i * one.length + stampEnd),
+  };
+}
+
+/** Whatever sends publications, each with the time of sending. */
+export interface Sender {
+  send(publication: Publication): void;
 }
 
 /** One connection to Redis that speaks its protocol raw and reads the answers only for errors. */

@@ -23,6 +23,38 @@ const PATIENCE_MS = 3000;
 
 const SILENT: Log = createLog({ level: "error", format: "text", write: () => {} });
 
+/** A backend that has more to say. */
+export interface Speaker {
+  /** Resolves to how many Redis says heard it (in a cluster: of one node alone). */
+  publish(name: string, payload: string | Buffer): Promise<number>;
+  stop(): Promise<void>;
+}
+
+/**
+ * Connects as a backend does, once: a connection lost later makes `publish` reject.
+ * @throws BusError where the address is none.
+ */
+export async function openSpeaker(
+  url: string,
+): Promise<
+  | { readonly ok: true; readonly where: string; readonly speaker: Speaker }
+  | { readonly ok: false; readonly where: string; readonly reason: string }
+> {
+  const address = parseRedisAddress(url);
+  const { promise, resolve } = Promise.withResolvers<Redis | string>();
+  const link = new RedisLink(address, "channel-publish", { opened: resolve, lost: resolve }, SILENT);
+  link.start();
+  const timer = setTimeout(() => resolve("no answer"), PATIENCE_MS);
+  const opened = await promise;
+  clearTimeout(timer);
+  if (typeof opened !== "string") {
+    const publish = (name: string, payload: string | Buffer) => opened.publish(name, payload);
+    return { ok: true, where: link.where, speaker: { publish, stop: () => link.stop() } };
+  }
+  await link.stop();
+  return { ok: false, where: link.where, reason: opened };
+}
+
 /**
  * Publishes once, as a backend does. Resolves to how many Redis says heard it (in a cluster: of one node alone), or to
  * the reason why it could not.
@@ -36,20 +68,15 @@ export async function publishOnce(
   | { readonly ok: true; readonly heard: number; readonly where: string }
   | { readonly ok: false; readonly where: string; readonly reason: string }
 > {
-  const address = parseRedisAddress(url);
-  const { promise, resolve } = Promise.withResolvers<Redis | string>();
-  const link = new RedisLink(address, "channel-publish", { opened: resolve, lost: resolve }, SILENT);
-  link.start();
-  const timer = setTimeout(() => resolve("no answer"), PATIENCE_MS);
-  const opened = await promise;
-  clearTimeout(timer);
+  const opened = await openSpeaker(url);
+  if (!opened.ok) return opened;
+  const { where, speaker } = opened;
   try {
-    if (typeof opened === "string") return { ok: false, where: link.where, reason: opened };
-    return { ok: true, where: link.where, heard: await opened.publish(name, payload) };
+    return { ok: true, where, heard: await speaker.publish(name, payload) };
   } catch (error) {
-    return { ok: false, where: link.where, reason: error instanceof Error ? error.message : String(error) };
+    return { ok: false, where, reason: error instanceof Error ? error.message : String(error) };
   } finally {
-    await link.stop();
+    await speaker.stop();
   }
 }
 

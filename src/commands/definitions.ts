@@ -1,5 +1,6 @@
 import type { ArgsDef } from "citty";
 import { flagName, snake, TOP } from "../config/settings.ts";
+import { BENCH_DEFAULTS, bench } from "./bench.ts";
 import type { Definitions } from "./command.ts";
 import { completion, SHELLS } from "./completion.ts";
 import { config } from "./config.ts";
@@ -41,6 +42,10 @@ const ALWAYS: ArgsDef = {
 export const FLAGS: ArgsDef = { ...SETTING_FLAGS, ...CONFIG, ...ALWAYS };
 
 const JSON_FLAG = (what: string): ArgsDef => ({ json: { type: "boolean", description: what } });
+
+function number(name: keyof typeof BENCH_DEFAULTS, valueHint: string, what: string): ArgsDef[string] {
+  return { type: "string", valueHint, description: `${what} Default: ${BENCH_DEFAULTS[name]}.` };
+}
 
 function only(...names: readonly string[]): ArgsDef {
   return Object.fromEntries(Object.entries(FLAGS).filter(([name]) => names.includes(name)));
@@ -149,6 +154,36 @@ export const COMMANDS: Definitions = {
     examples: [
       ["channel watch", "both directions"],
       ["channel watch 'from:*' --json", "what clients say, for a program"],
+    ],
+  },
+  bench: {
+    run: bench,
+    flags: {
+      clients: number("clients", "COUNT", "How many connect; each joins one channel."),
+      rate: number("rate", "NUMBER", "Messages a second, in all channels together."),
+      payload: number("payload", "SIZE", "Bytes of a message: 100, 10KB."),
+      channels: number("channels", "COUNT", "How many channels the clients are spread over."),
+      for: number("for", "DURATION", "How long messages are sent: 30s, 5m."),
+      "yes-i-own-this-server": {
+        type: "boolean",
+        description: "Go ahead although the server or its Redis is another machine.",
+      },
+      ...JSON_FLAG("Print JSON: what was asked for, and what was found."),
+      ...only("redis-url", "jwt-secret"),
+      ...CONFIG,
+      ...ALWAYS,
+    },
+    operands: [{ name: "url", description: "The server: ws://127.0.0.1:2025.", required: true }],
+    description: "Put load on a server of yours, and tell what it takes.",
+    examples: [
+      [
+        "channel bench --clients 1000 --rate 50 --payload 100 ws://127.0.0.1:2025",
+        "a thousand clients in one channel, each gets fifty messages a second",
+      ],
+      [
+        "channel bench --clients 1000 --channels 1000 --rate 5000 --for 1m ws://127.0.0.1:2025",
+        "a channel for each client, five messages a second in each, for a minute",
+      ],
     ],
   },
   config: {

@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type ChannelProcess, channelBinary, startChannel } from "./channel-process.ts";
+import { type RedisProcess, startRedis } from "./redis-process.ts";
+
+const SECRET = "a-long-secret-that-nobody-could-guess";
+const cwd = mkdtempSync(join(tmpdir(), "channel-bench-"));
+let redis: RedisProcess;
+let other: RedisProcess;
+let server: ChannelProcess;
+
+beforeAll(async () => {
+  [redis, other] = await Promise.all([startRedis(), startRedis()]);
+  server = await startChannel({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
+});
+
+afterAll(async () => {
+  await server?.stop();
+  await Promise.all([redis?.stop(), other?.stop()]);
+  rmSync(cwd, { recursive: true, force: true });
+});
+
+async function bench(args: readonly string[]) {
+  const child = Bun.spawn([channelBinary(), "bench", ...args], {
+    cwd,
+    env: {},
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: 25_000,
+  });
+  const [out, err, code] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  return { code, out, err };
+}
+
+describe("bench", () => {
+  test("puts on the load that was asked for, shows how far it is, and ends with a table", async () => {
+    const load = ["--clients", "40", "--channels", "4", "--rate", "50", "--payload", "200", "--for", "2s"];
+    const { code, out, err } = await bench([...load, "--redis-url", redis.url, server.url]);
+    expect(code).toBe(0);
+    // 50 messages a second for two seconds, each to the ten of its channel.
+    expect(out).toContain("40 clients in 4 channels, 50 messages a second in all");
+    expect(out).toMatch(/published +100 messages of 200 bytes/);
+    expect(out).toMatch(/delivered +1,000 of 1,000 \(100 %\)/);
+    expect(out).toMatch(/latency +p50 [\d.]+ ms, p99 [\d.]+ ms/);
+    expect(out).not.toContain("LOST");
+    expect(err).toMatch(/connecting 40 clients.*joining.*1 of 2 s.*2 of 2 s/s);
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    expect(metrics).toMatch(/^channel_joins_total 40$/m);
+  });
+
+  test("signs tokens itself where it knows the secret, and prints JSON for programs", async () => {
+    const args = [
+      "--clients",
+      "5",
+      "--for",
+      "1s",
+      "--json",
+      "--jwt-secret",
+      SECRET,
+      "--redis-url",
+      redis.url,
+    ];
+    const { code, out } = await bench([...args, `ws://127.0.0.1:${server.port}/socket/websocket`]);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ clients: 5, rate: 10, expected: 50, arrived: 50, closed: 0 });
+  });
+
+  test("leaves machines of others alone unless it is told that they are not", async () => {
+    const { code, out, err } = await bench(["ws://192.0.2.1:2025"]);
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toBe(
+      "channel: 192.0.2.1 is not this machine: if you may put load on it, add --yes-i-own-this-server\n",
+    );
+    const far = await bench(["--redis-url", "redis://redis.example", server.url]);
+    expect({ code: far.code, out: far.out }).toEqual({ code: 2, out: "" });
+    expect(far.err).toContain("redis.example is not this machine");
+  });
+
+  test("says in one line what is wrong, without a trace", async () => {
+    const wrong: [readonly string[], number, RegExp][] = [
+      [[], 2, /bench needs <url>/],
+      [["nowhere"], 2, /nowhere is no address of a server/],
+      [["wss://127.0.0.1"], 2, /speaks no TLS/],
+      [["--clients", "none", server.url], 2, /--clients must be a whole number from 1/],
+      [["--payload", "1", server.url], 2, /--payload must be a size from/],
+      [["--rate", "0", server.url], 2, /--rate must be a whole number/],
+      [["--for", "soon", server.url], 2, /--for must be a duration/],
+      [["--clients", "10", "--channels", "3", server.url], 2, /multiple of --channels/],
+      [["--clients", "900000", server.url], 2, /may open \d+ connections/],
+      [["--redis-url", redis.url, "ws://127.0.0.1:1"], 1, /nothing answers at 127\.0\.0\.1:1/],
+      [["--redis-url", redis.url, "--jwt-secret", SECRET, "ws://127.0.0.1:1"], 1, /./],
+      [
+        ["--redis-url", redis.url, "--jwt-secret", "another-secret-of-somebody-elses", server.url],
+        1,
+        /refused/,
+      ],
+      [["--redis-url", other.url, server.url], 1, /no client got what was published/],
+      [["--redis-url", "redis://127.0.0.1:1", server.url], 1, /cannot reach Redis/],
+    ];
+    for (const [args, code, message] of wrong) {
+      const ended = await bench(["--clients", "2", ...args]);
+      expect({ args, code: ended.code, out: ended.out }).toEqual({ args, code, out: "" });
+      const lines = ended.err.trim().split("\n");
+      expect(lines.at(-1)).toMatch(message);
+      expect(ended.err).not.toContain("    at ");
+      if (code === 2) expect(lines).toHaveLength(1);
+    }
+  }, 60_000);
+});
