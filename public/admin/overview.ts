@@ -186,7 +186,7 @@ function perSecond(difference: number, ms: number): number {
 /** Reasons that say too little by themselves. */
 const MEANINGS: Readonly<Record<string, string>> = {
   unheard: "unheard: nobody listens here",
-  own: "own: what this server told backends, come back",
+  own: "own: sent by this server, come back",
 };
 
 function wordsOf(reason: string): string {
