@@ -298,8 +298,8 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       pong(ws) {
         ws.data.pong();
       },
-      close(ws, code) {
-        ws.data.closed(code);
+      close(ws, code, reason) {
+        ws.data.closed(code, reason);
         limiter.release(ws.data);
       },
     },

@@ -1,8 +1,15 @@
 import type { ServerWebSocket } from "bun";
+import { count } from "../hub/stats.ts";
 import { Client } from "./client.ts";
 
 /** How long a socket that is to be closed may take to read what was sent to it before, in ms. */
 const PATIENCE = 1000;
+
+/** What Bun closes a socket for, by its own words: 1009, 1007, and 1002 for all else. */
+function faultIn(reason: string): string {
+  if (reason.includes("too big")) return "frame_too_large";
+  return reason.includes("UTF-8") ? "invalid_utf8" : "protocol_error";
+}
 
 /** A client on a WebSocket; it is the socket's `data`. */
 export class WebSocketClient extends Client {
@@ -19,9 +26,11 @@ export class WebSocketClient extends Client {
     this.lastSeen = performance.now();
   }
 
-  closed(code: number): void {
+  /** @param reason what the client said, or, with 1006, why Bun ended it: nothing where the network did */
+  closed(code: number, reason: string): void {
     this.#ws = null;
     this.closeCode = code;
+    if (code === 1006 && reason !== "") count(this.house.stats.closed, faultIn(reason));
     this.depart();
   }
 

@@ -232,6 +232,23 @@ describe("text that is none", () => {
     }
   });
 
+  test("what the server ends for its bytes is counted by its fault", async () => {
+    const ended = async (fault: string): Promise<number> =>
+      (await readMetrics(world.channel.url)).get(`channel_disconnects_total{reason="${fault}"}`) ?? 0;
+    const faults: readonly (readonly [string, number, Buffer])[] = [
+      ["invalid_utf8", 1007, frame(1, Buffer.from([0xff]))],
+      ["protocol_error", 1002, Buffer.from([0x81, 1, 65])],
+    ];
+    for (const [fault, code, bytes] of faults) {
+      const before = await ended(fault);
+      const opened = await openWebSocket(addressOf(world.channel.url));
+      if (!("write" in opened)) throw new Error("refused");
+      opened.write(bytes);
+      expect((await opened.closed).code).toBe(code);
+      await eventually(async () => (await ended(fault)) === before + 1, fault);
+    }
+  });
+
   test("from a backend it is binary, or no name at all", async () => {
     const client = await world.connect();
     const old = await world.connect({ vsn: "1.0.0" });
