@@ -3,7 +3,7 @@
  * those of Phoenix: `{"<user>":{"metas":[{"phx_ref":"...","online_at":"<unix ms>"}]}}`.
  */
 
-/** One membership of a user. `ref` is never used twice. */
+/** One membership of a user. `ref` is never used twice, and holds letters, digits and dots only. */
 export interface Meta {
   readonly node: string;
   readonly user: string;
@@ -94,7 +94,7 @@ function encodeUsers(users: ReadonlyMap<string, readonly Meta[]>): string {
     text += `${text === "" ? "{" : ","}${JSON.stringify(user)}:{"metas":[`;
     let separator = "";
     for (const meta of metas) {
-      text += `${separator}{"phx_ref":${JSON.stringify(meta.ref)},"online_at":"${meta.onlineAt}"}`;
+      text += `${separator}{"phx_ref":"${meta.ref}","online_at":"${meta.onlineAt}"}`;
       separator = ",";
     }
     text += "]}";
