@@ -168,3 +168,30 @@ test.each(["nginx", "caddy"] as const)(
     }
   },
 );
+
+test.each(["nginx", "caddy"] as const)(
+  "pages come back when the only server behind %s was away",
+  async (name) => {
+    const toml = `jwt_secret = "${SECRET}"\nredis_url = "${redis.url}"\nbus = "redis"\nshutdown_grace = 0\n`;
+    let server = await startChannel({ toml });
+    const proxy = await startProxy(name, [server.port]);
+    const visitors = (["websocket", "longpoll"] as const).map((transport) =>
+      visit(proxy, transport, transport),
+    );
+    try {
+      for (const visitor of visitors) expect(await visitor.joined()).toBe("ok");
+      await server.stop();
+      // They try in vain at least once: nobody listens.
+      await eventually(() => /"status": ?502|" 502 /.test(proxy.written()), "a try in vain", 10_000);
+      server = await startChannel({ toml, port: server.port });
+      for (const visitor of visitors) expect(await visitor.joined()).toBe("ok");
+      await publish("7");
+      for (const visitor of visitors) expect(await visitor.heard.next()).toBe(7);
+    } finally {
+      for (const visitor of visitors) visitor.leave();
+      await proxy.stop();
+      await server.stop();
+    }
+  },
+  60_000,
+);

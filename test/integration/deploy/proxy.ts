@@ -9,7 +9,7 @@ const DEPLOY = join(import.meta.dir, "../../../deploy");
 
 /** A proxy that runs with the configuration of deploy/, only places and addresses changed. */
 export interface FrontProxy {
-  /** `https://localhost:PORT` */
+  /** `https://localhost:PORT`, or `http:` where there is no TLS. */
   readonly url: string;
   /** Everything that it has written down so far, of whatever kind. */
   written(): string;
@@ -28,12 +28,12 @@ function changed(text: string, changes: readonly (readonly [from: string, to: st
   }, text);
 }
 
-function forNginx(folder: string, port: number, servers: readonly number[]): string[] {
+function forNginx(folder: string, port: number, servers: readonly number[], tls: boolean): string[] {
   const text = readFileSync(join(DEPLOY, "nginx.conf"), "utf8");
-  const one = "server 127.0.0.1:2025 max_fails=1 fail_timeout=2s;";
+  const one = "server 127.0.0.1:2025 max_fails=0;";
   const inner = changed(text, [
     [one, servers.map((server) => one.replace("2025", String(server))).join(" ")],
-    ["listen 443 ssl", `listen 127.0.0.1:${port} ssl`],
+    ["listen 443 ssl", `listen 127.0.0.1:${port}${tls ? " ssl" : ""}`],
     ["channel.example.org", "localhost"],
     ["/etc/ssl/channel", folder],
     ["/var/log/nginx", folder],
@@ -52,13 +52,13 @@ function forNginx(folder: string, port: number, servers: readonly number[]): str
   return ["nginx", "-p", folder, "-e", join(folder, "other.log"), "-c", join(folder, "nginx.conf")];
 }
 
-function forCaddy(folder: string, port: number, servers: readonly number[]): string[] {
+function forCaddy(folder: string, port: number, servers: readonly number[], tls: boolean): string[] {
   const text = readFileSync(join(DEPLOY, "Caddyfile"), "utf8");
   const list = servers.map((server) => `127.0.0.1:${server}`).join(" ");
   const inner = changed(text, [
     ["127.0.0.1:2025", list],
     // A name of this machine gets a certificate of Caddy's own authority.
-    ["channel.example.org {", `https://localhost:${port} {`],
+    ["channel.example.org {", `${tls ? "https" : "http"}://localhost:${port} {`],
     ["{\n\t# Tokens", "{\n\tadmin off\n\tskip_install_trust\n\tauto_https disable_redirects\n\t# Tokens"],
   ]);
   writeFileSync(join(folder, "Caddyfile"), inner);
@@ -66,10 +66,14 @@ function forCaddy(folder: string, port: number, servers: readonly number[]): str
 }
 
 /** Starts it before servers of ours; resolves when a request comes through. */
-export async function startProxy(name: ProxyName, servers: readonly number[]): Promise<FrontProxy> {
+export async function startProxy(
+  name: ProxyName,
+  servers: readonly number[],
+  tls = true,
+): Promise<FrontProxy> {
   const folder = mkdtempSync(join(tmpdir(), `channel-${name}-`));
   const port = freePort();
-  const [program = "", ...args] = (name === "nginx" ? forNginx : forCaddy)(folder, port, servers);
+  const [program = "", ...args] = (name === "nginx" ? forNginx : forCaddy)(folder, port, servers, tls);
   const found = Bun.which(program, { PATH });
   if (found === null) throw new Error(`no ${program} on this machine`);
   mkdirSync(join(folder, "home"));
@@ -92,7 +96,7 @@ export async function startProxy(name: ProxyName, servers: readonly number[]): P
     await child.exited;
     rmSync(folder, { recursive: true, force: true });
   };
-  const url = `https://localhost:${port}`;
+  const url = `${tls ? "https" : "http"}://localhost:${port}`;
   try {
     await eventually(
       () =>
