@@ -18,6 +18,12 @@ const STRIKE_WINDOW = 60_000;
 /** Bytes of frames that may wait behind something that is being verified, besides one of the largest frames. */
 const MAX_HELD = 64 * 1024;
 
+/**
+ * Bytes that may wait so for all clients together: beyond them those are dismissed who have more waiting than `MAX_HELD`.
+ * A key set that does not answer lets anybody's frames wait.
+ */
+const MAX_HELD_BY_ALL = 64 * 1024 * 1024;
+
 /** How many times its frames a second a client may send at once. */
 const BURST = 10;
 
@@ -62,6 +68,8 @@ export class House {
   readonly framesPerSecond: number;
   readonly maxFrame: number;
   readonly maxBuffered: number;
+  /** Bytes of frames that wait behind something that is being verified, of all clients. */
+  held = 0;
   readonly #closeOnExpiry: boolean;
   readonly #expiries = new Deadlines<Expiring>(Date.now());
   readonly #farewells = new Deadlines<Farewell>(performance.now());
@@ -239,6 +247,7 @@ export abstract class Client implements Connection {
     if (!this.open) return;
     this.#dismissed = true;
     count(this.house.stats.closed, reason.replaceAll(" ", "_"));
+    this.#letGo();
     this.session?.leave();
     this.house.endLater(this, code, reason);
   }
@@ -273,6 +282,7 @@ export abstract class Client implements Connection {
   protected depart(): void {
     this.house.stats.connections.closed++;
     this.house.connections.remove(this);
+    this.#letGo();
     this.session?.leave();
   }
 
@@ -280,7 +290,15 @@ export abstract class Client implements Connection {
     this.#held ??= [];
     this.#held.push(held);
     this.#heldBytes += held.frame.length;
-    if (this.#heldBytes > this.house.maxFrame + MAX_HELD) this.dismiss(1008, "too much sent while joining");
+    this.house.held += held.frame.length;
+    const most = this.house.held > MAX_HELD_BY_ALL ? MAX_HELD : this.house.maxFrame + MAX_HELD;
+    if (this.#heldBytes > most) this.dismiss(1008, "too much sent while joining");
+  }
+
+  #letGo(): void {
+    this.house.held -= this.#heldBytes;
+    this.#heldBytes = 0;
+    this.#held = null;
   }
 
   #release(): void {
@@ -288,6 +306,7 @@ export abstract class Client implements Connection {
       const next = this.#held?.shift();
       if (next === undefined) return;
       this.#heldBytes -= next.frame.length;
+      this.house.held -= next.frame.length;
       this.session?.receive(next.frame, next.allowed);
     }
   }

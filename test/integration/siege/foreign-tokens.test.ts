@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { startChannel } from "../channel-process.ts";
 import { connectGroups } from "../groups/groups-client.ts";
 import { connectPhoenix, eventually, mint, type PhoenixClient } from "../phoenix-client.ts";
@@ -173,6 +174,38 @@ describe("tokens signed elsewhere", () => {
     groups.socket.cut();
     expect(served.asked).toBe(1);
   });
+
+  test("a crowd that sends much while the key set hangs is sent away; who sends little waits undisturbed", async () => {
+    const served = servedKeys();
+    const stuck = Promise.withResolvers<Response>();
+    ends.push(() => stuck.resolve(new Response()));
+    served.answer = () => stuck.promise;
+    const world = await worldWith(`jwks_url = "${served.url}"\n`);
+    const rss = (): number => {
+      const status = readFileSync(`/proc/${world.channel.pid}/status`, "utf8");
+      return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
+    };
+    const payload = JSON.stringify({ token: key("RS256").token(CLAIMS) });
+    const quiet = await world.connect();
+    quiet.send({ ref: "1", topic: "room", event: "phx_join", payload });
+    quiet.send({ ref: "beat", topic: "phoenix", event: "heartbeat" });
+    const before = rss();
+    const filler = `"${"f".repeat(1_000_000)}"`;
+    const crowd = await Promise.all(Array.from({ length: 200 }, () => world.connect()));
+    for (const client of crowd) {
+      client.send({ ref: "1", topic: "room", event: "phx_join", payload });
+      client.send({ ref: "2", topic: "room", event: "said", payload: filler });
+    }
+    const codes = await Promise.all(
+      crowd.map(({ socket }) => Promise.race([socket.closed.then(({ code }) => code), Bun.sleep(7000)])),
+    );
+    // Sixty-four of them have room.
+    expect(codes.filter((code) => code === 1008).length).toBeWithin(100, 140);
+    expect(rss() - before).toBeLessThan(250);
+    expect((await quiet.reply("1")).response).toEqual({ reason: "unauthorized" });
+    expect((await quiet.reply("beat")).status).toBe("ok");
+    for (const { socket } of crowd) socket.cut();
+  }, 30_000);
 
   const BROKEN: readonly (readonly [string, () => Response])[] = [
     ["an error", () => new Response("no", { status: 500 })],
