@@ -6,10 +6,15 @@
 import { parseArgs } from "node:util";
 import type { ServerWebSocket } from "bun";
 import { Redis } from "ioredis";
+import { type Member, withPresence } from "./limit-presence.ts";
 
 const { values } = parseArgs({
   args: Bun.argv.slice(2),
-  options: { port: { type: "string", default: "0" }, "redis-url": { type: "string" } },
+  options: {
+    port: { type: "string", default: "0" },
+    "redis-url": { type: "string" },
+    presence: { type: "string" },
+  },
 });
 const redisUrl = values["redis-url"];
 if (redisUrl === undefined) throw new Error("limit.ts needs --redis-url");
@@ -22,7 +27,7 @@ const outgoing = new Redis(redisUrl, { enableAutoPipelining: true });
 let grouped = false;
 
 /** Event groups: `{"groups":{"<group>":[<entry>, ...]}}` names the whole set of a socket anew. */
-function regroup(socket: ServerWebSocket<{ groups: Set<string> }>, message: string): void {
+function regroup(socket: ServerWebSocket<Member>, message: string): void {
   grouped = true;
   const wanted: { groups: Record<string, (string | number)[]> } = JSON.parse(message);
   const groups = new Set<string>();
@@ -39,12 +44,12 @@ function regroup(socket: ServerWebSocket<{ groups: Set<string> }>, message: stri
   socket.send(JSON.stringify({ groups_current: names }));
 }
 
-const server = Bun.serve<{ groups: Set<string> }>({
+const server = Bun.serve<Member>({
   hostname: "127.0.0.1",
   port: Number(values.port),
   development: false,
   fetch(request, server) {
-    if (server.upgrade(request, { data: { groups: new Set() } })) return undefined;
+    if (server.upgrade(request, { data: { groups: new Set(), channels: new Map() } })) return undefined;
     return new Response("WebSocket only", { status: 426 });
   },
   websocket: {
@@ -64,6 +69,10 @@ const server = Bun.serve<{ groups: Set<string> }>({
       const name = message.slice(topic + 3, event);
       const reply = `${message.slice(0, topic)}","phx_reply",{"status":"ok","response":{}}]`;
       if (name === "phx_join") {
+        if (presence !== null) {
+          if (!presence.join(socket, channel, message.slice(event + 2, -1), reply)) socket.close();
+          return;
+        }
         socket.subscribe(channel);
         socket.send(reply);
         return;
@@ -72,8 +81,14 @@ const server = Bun.serve<{ groups: Set<string> }>({
         .publish(`from:${channel}:${name}`, message.slice(event + 2, -1))
         .then(() => socket.send(reply));
     },
+    close(socket) {
+      presence?.close(socket);
+    },
   },
 });
+
+/** With the secret of their tokens it also looks at those who join, and tells them of each other. */
+const presence = values.presence === undefined ? null : withPresence(server, outgoing, values.presence);
 
 incoming.on("pmessage", (_pattern: string, name: string, payload: string) => {
   const colon = name.lastIndexOf(":");

@@ -10,14 +10,14 @@ import { hottest } from "./profile.ts";
 import type { Figures, Scene } from "./scene.ts";
 import { growth } from "./scenes/growth.ts";
 import { scenes } from "./scenes.ts";
-import { type Contender, limit, ours, SECRET, stranger, twin } from "./servers.ts";
+import { type Contender, limit, limitWithPresence, ours, SECRET, stranger, twin } from "./servers.ts";
 import { type Run, summarize, table } from "./table.ts";
 
 const USAGE = `bun run bench [options]
   --scenes a,b          only these: ${scenes.map(({ name }) => name).join(", ")}
   --rounds N            rounds for each scene (5; with --short 3)
   --short               seconds instead of minutes, small crowds: finds regressions, gives no figure to quote
-  --only a,b            only these servers: limit, limit-again, ours, ${peers.map(({ name }) => name).join(", ")}, or the name of a --server
+  --only a,b            only these servers: limit, limit+presence, limit-again, ours, ${peers.map(({ name }) => name).join(", ")}, or the name of a --server
   --server name=[dialect+]ws://host:port[/path]   one more server, already running on this machine; dialects:
                         ${dialects.map(({ name }) => name).join(", ")}; without one phoenix
   --redis-url URL       use this Redis, as the servers of --server do, instead of starting one
@@ -57,8 +57,8 @@ const strangers = values.server.map(parseStranger);
 const others: readonly Contender[] = [...peers, ...strangers];
 const contenders =
   values.only === undefined
-    ? [limit, ours, ...available(peers), ...strangers]
-    : pick([limit, twin, ours, ...others], values.only, "server");
+    ? [limit, limitWithPresence, ours, ...available(peers), ...strangers]
+    : pick([limit, limitWithPresence, twin, ours, ...others], values.only, "server");
 const rounds = Number(values.rounds ?? (values.profile ? 1 : values.short ? 3 : 5));
 if (!Number.isInteger(rounds) || rounds < 1)
   fail(`--rounds ${values.rounds}: a whole number from 1 is needed`);
@@ -74,6 +74,7 @@ try {
       // Every other round in reverse, so that whatever drifts does not always meet the same server.
       for (const contender of round % 2 === 1 ? contenders : contenders.toReversed()) {
         if (scene.groups && !contender.groups) continue;
+        if (contender.only?.includes(scene.name) === false) continue;
         if (failed.has(`${contender.name} did not finish ${scene.name}`)) continue;
         if (round > (contender.most?.[scene.name] ?? rounds)) continue;
         const figures = await playOnce(scene, contender).catch((error: unknown) => {

@@ -27,6 +27,8 @@ export interface Contender {
   readonly dialect: Dialect;
   /** Whether it has event groups. */
   readonly groups?: true;
+  /** The scenes that it is for; all, where this is absent. */
+  readonly only?: readonly string[];
   /** Rounds that it plays at most of a scene, where each takes it minutes; 0 where it has nothing of the kind. */
   readonly most?: Readonly<Record<string, number>>;
   start(options: ServerOptions): Promise<RunningServer>;
@@ -42,6 +44,18 @@ export const limit: Contender = {
   dialect: phoenix,
   start: (options) =>
     launch([...runtime(options), LIMIT, "--port", "0", "--redis-url", options.redisUrl], options),
+};
+
+/** The limit with tokens and presence: what a join of ours is to be held against. */
+export const limitWithPresence: Contender = {
+  name: "limit+presence",
+  dialect: phoenix,
+  only: ["joined", "presence"],
+  start: (options) =>
+    launch(
+      [...runtime(options), LIMIT, "--port", "0", "--redis-url", options.redisUrl, "--presence", SECRET],
+      options,
+    ),
 };
 
 /** The limit once more: how far apart two equal servers come out is what a figure may be wrong by. */
