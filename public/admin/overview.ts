@@ -11,6 +11,9 @@ const MAX_LINES = 5;
 
 type Counters = Readonly<Record<string, number>>;
 
+/** Parts of the strip that shows the bus over the time of the charts. */
+const STRIP = 50;
+
 /** The first page: counters and charts that move. */
 export class Overview {
   readonly #tiles = new Map<
@@ -18,6 +21,7 @@ export class Overview {
     { readonly value: HTMLElement; readonly note: HTMLElement; readonly tile: HTMLElement }
   >();
   readonly #charts: Record<"connections" | "messages" | "bytes" | "trouble" | "delay" | "memory", Chart>;
+  readonly #strip = line("div", "", "strip");
   #snapshots: Snapshot[] = [];
 
   constructor() {
@@ -36,8 +40,10 @@ export class Overview {
       const note = line("dd", "", "note");
       const tile = box("div", "tile", line("dt", name), value, note);
       tiles.append(tile);
+      if (name === "Bus") tile.append(box("dd", "", this.#strip));
       this.#tiles.set(name, { value, note, tile });
     }
+    this.#strip.setAttribute("role", "img");
     const charts = element("charts", HTMLElement);
     const chart = (title: string, format: (value: number) => string): Chart => {
       const host = box("section", "chart");
@@ -79,6 +85,7 @@ export class Overview {
       `${bus.kind === "embedded" ? "embedded bus, for " : "for "}${duration(Date.now() - bus.since)}${bus.gaps > 0 ? `, lost ${bus.gaps}×` : ""}`,
       bus.live ? "good" : "bad",
     );
+    this.#drawStrip();
     put(element("bus-detail", HTMLElement), bus.detail);
     this.#tile("Connections", amount(sum(stats.connections)), protocols(stats.connections));
     this.#tile("Channels", amount(stats.channels), `${amount(sum(stats.listeners))} memberships`);
@@ -103,6 +110,29 @@ export class Overview {
       element("about", HTMLElement),
       `Channel ${stats.version}, node ${stats.node}, started ${ago(stats.started)}`,
     );
+  }
+
+  /** When the bus was live and when away, the oldest to the left: each part is red that saw it away or lost. */
+  #drawStrip(): void {
+    const snapshots = this.#snapshots;
+    const parts = Math.min(STRIP, snapshots.length);
+    let away = 0;
+    const shown = Array.from({ length: parts }, (_part, index) => {
+      const from = Math.floor((index * snapshots.length) / parts);
+      const to = Math.floor(((index + 1) * snapshots.length) / parts);
+      const part = line("span", "");
+      const seen = snapshots.slice(Math.max(0, from - 1), to);
+      const gaps = new Set(seen.map(({ bus }) => bus.gaps)).size > 1;
+      const bad = gaps || snapshots.slice(from, to).some(({ bus }) => !bus.live);
+      if (bad) away++;
+      part.className = bad ? "bad" : "good";
+      return part;
+    });
+    this.#strip.setAttribute(
+      "aria-label",
+      away === 0 ? "Live over the time shown" : `Away in ${away} of ${parts} parts of the time shown`,
+    );
+    this.#strip.replaceChildren(...shown);
   }
 
   #tile(name: string, value: string, note: string, mood = ""): void {

@@ -111,7 +111,10 @@ export function createMetrics({ hub, version, busState, loopDelay }: MetricsDeps
       this.reset();
       const counts: Record<string, number> = { phoenix: 0, groups: 0 };
       for (const { outlets } of hub.channels.values()) {
-        for (const { protocol, listeners } of outlets) counts[protocol] = (counts[protocol] ?? 0) + listeners;
+        for (const { protocol, listeners } of outlets) {
+          // Who reads along is in no channel, and no protocol of its own.
+          if (listeners > 0) counts[protocol] = (counts[protocol] ?? 0) + listeners;
+        }
       }
       for (const [protocol, count] of Object.entries(counts)) this.set({ protocol }, count);
     },

@@ -7,6 +7,7 @@ describe("pages", () => {
     for (const [path, script] of [
       ["/", "index.js"],
       ["/admin.html", "admin.js"],
+      ["/api-explorer", "explorer.js"],
     ] as const) {
       const page = await ask(path);
       const text = await page.text();
@@ -20,9 +21,22 @@ describe("pages", () => {
       expect(policy).not.toContain("unsafe");
       const code = await ask(`/${script}`);
       expect(code.headers.get("content-type")).toBe("text/javascript;charset=utf-8");
-      expect((await code.text()).length).toBeGreaterThan(20_000);
+      expect((await code.text()).length).toBeGreaterThan(1000);
     }
     expect((await ask("/style.css")).headers.get("content-type")).toBe("text/css;charset=utf-8");
+  });
+
+  test("no page but the explorer makes markup of text, and all their scripts and styles are there", async () => {
+    const { ask } = testHttp();
+    for (const path of ["/", "/admin.html", "/api-explorer"]) {
+      const page = await ask(path);
+      const policy = page.headers.get("content-security-policy") ?? "";
+      expect(policy.includes("require-trusted-types-for 'script'")).toBe(path !== "/api-explorer");
+      const text = await page.text();
+      const parts = [...text.matchAll(/<(?:script src|link rel="stylesheet" href)="([^"]+)"/g)];
+      expect(parts.length).toBeGreaterThan(1);
+      for (const [, part] of parts) expect((await ask(`/${part}`)).status).toBe(200);
+    }
   });
 
   test("a host that is none can't widen the policy", async () => {
