@@ -16,7 +16,7 @@ const { values } = parseArgs({
     "redis-url": { type: "string", default: "" },
     dialect: { type: "string", default: "" },
     secret: { type: "string", default: "" },
-    short: { type: "boolean", default: false },
+    form: { type: "string", default: "full" },
   },
 });
 
@@ -30,7 +30,8 @@ const figures = await scene.play({
   redisUrl: values["redis-url"],
   secret: values.secret,
   dialect,
-  short: values.short,
+  short: values.form !== "full",
+  quick: values.form === "quick",
 });
 console.log(JSON.stringify(figures));
 process.exit(0);

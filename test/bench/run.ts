@@ -1,11 +1,9 @@
 /** `bun run bench`: our server beside the least that the runtime can do, in alternating rounds. README.md says more. */
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { startRedis } from "../integration/redis-process.ts";
 import { dialects } from "./dialects.ts";
 import { type Peer, peers } from "./peers.ts";
+import { playOnce } from "./play.ts";
 import { hottest } from "./profile.ts";
 import type { Figures, Scene } from "./scene.ts";
 import { growth } from "./scenes/growth.ts";
@@ -77,7 +75,7 @@ try {
         if (contender.only?.includes(scene.name) === false) continue;
         if (failed.has(`${contender.name} did not finish ${scene.name}`)) continue;
         if (round > (contender.most?.[scene.name] ?? rounds)) continue;
-        const figures = await playOnce(scene, contender).catch((error: unknown) => {
+        const figures = await play(scene, contender).catch((error: unknown) => {
           // Whether a peer can do it at all is a finding; whether we can is a condition.
           if (!others.includes(contender)) throw error;
           console.error(error);
@@ -110,42 +108,18 @@ if (values.json) {
   for (const text of profiles) console.log(`\n${text}`);
 }
 
-/** Starts the server, plays the scene from a process of its own, stops the server. */
-async function playOnce(scene: Scene, contender: Contender): Promise<Figures> {
-  const profileInto = values.profile ? mkdtempSync(join(tmpdir(), "channel-profile-")) : null;
-  const server = await contender.start({ redisUrl, env: scene.env ?? {}, profileInto });
-  let figures: Figures | null = null;
-  try {
-    const load = Bun.spawn(
-      [
-        ...[process.execPath, join(import.meta.dir, "load.ts"), "--scene", scene.name],
-        ...["--url", server.url, "--pid", String(server.pid), "--redis-url", redisUrl],
-        ...[
-          "--dialect",
-          contender.dialect.name,
-          "--secret",
-          values["jwt-secret"],
-          ...(values.short ? ["--short"] : []),
-        ],
-      ],
-      { stdin: "ignore", stdout: "pipe", stderr: "pipe" },
-    );
-    const [printed, errors, code] = await Promise.all([
-      new Response(load.stdout).text(),
-      new Response(load.stderr).text(),
-      load.exited,
-    ]);
-    if (code !== 0) throw new Error(`${scene.name} against ${contender.name} failed:\n${errors}`);
-    const played: Figures = JSON.parse(printed);
-    figures = played;
-    return played;
-  } finally {
-    await server.stop();
-    if (profileInto !== null && figures !== null) {
-      const lines = hottest(profileInto, figures.beganAt, figures.endedAt);
-      profiles.push([`${scene.name}, ${contender.name} (${profileInto})`, ...lines].join("\n"));
-    }
+async function play(scene: Scene, contender: Contender): Promise<Figures> {
+  const { figures, profile } = await playOnce(scene, contender, {
+    redisUrl,
+    secret: values["jwt-secret"],
+    form: values.short ? "short" : "full",
+    profile: values.profile,
+  });
+  if (profile !== null) {
+    const lines = hottest(profile, figures.beganAt, figures.endedAt);
+    profiles.push([`${scene.name}, ${contender.name} (${profile})`, ...lines].join("\n"));
   }
+  return figures;
 }
 
 function parseStranger(text: string): Contender {

@@ -13,6 +13,8 @@ export interface Stage {
   readonly dialect: Dialect;
   /** Seconds and small crowds instead of a measurement that can be quoted. */
   readonly short: boolean;
+  /** The smallest that still finds a regression. */
+  readonly quick: boolean;
 }
 
 /** What one run of a scene has found. */

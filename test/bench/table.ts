@@ -39,10 +39,10 @@ export function summarize(runs: readonly Run[], reference: string): Summary[] {
   const summaries: Summary[] = [];
   for (const scene of new Set(runs.map((run) => run.scene))) {
     const ofScene = runs.filter((run) => run.scene === scene);
-    const base = median(cpuEach(ofScene.filter((run) => run.server === reference)));
+    const base = medianOf(cpuEach(ofScene.filter((run) => run.server === reference)));
     for (const server of new Set(ofScene.map((run) => run.server))) {
       const mine = ofScene.filter((run) => run.server === server).map((run) => run.figures);
-      const cpuUs = median(mine.map((each) => (each.serverMs * 1000) / each.arrived)) ?? 0;
+      const cpuUs = median(mine.map((each) => (each.serverMs * 1000) / each.arrived));
       summaries.push({
         scene: scene.name,
         server,
@@ -50,14 +50,14 @@ export function summarize(runs: readonly Run[], reference: string): Summary[] {
         rounds: mine.length,
         cpuUs,
         ratio: base === null ? null : cpuUs / base,
-        perSecond: median(mine.map((each) => each.arrived / each.seconds)) ?? 0,
-        p50Ms: median(present(mine.map((each) => each.p50Ms))),
-        p99Ms: median(present(mine.map((each) => each.p99Ms))),
-        connectUs: median(present(mine.map((each) => each.connectUs))),
-        againUs: median(present(mine.map((each) => each.againUs))),
-        joinUs: median(present(mine.map((each) => each.joinUs ?? null))),
-        bytesEach: median(present(mine.map((each) => each.bytesEach))),
-        loadCores: median(mine.map((each) => each.loadMs / 1000 / each.seconds)) ?? 0,
+        perSecond: median(mine.map((each) => each.arrived / each.seconds)),
+        p50Ms: medianOf(mine.map((each) => each.p50Ms)),
+        p99Ms: medianOf(mine.map((each) => each.p99Ms)),
+        connectUs: medianOf(mine.map((each) => each.connectUs)),
+        againUs: medianOf(mine.map((each) => each.againUs)),
+        joinUs: medianOf(mine.map((each) => each.joinUs ?? null)),
+        bytesEach: medianOf(mine.map((each) => each.bytesEach)),
+        loadCores: median(mine.map((each) => each.loadMs / 1000 / each.seconds)),
         arrived: Math.min(...mine.map((each) => each.arrived / each.expected)),
         closed: mine.reduce((sum, each) => sum + each.closed, 0),
         lost: mine.reduce((sum, each) => sum + each.expected - each.arrived, 0),
@@ -72,15 +72,17 @@ function cpuEach(runs: readonly Run[]): number[] {
   return runs.map(({ figures }) => (figures.serverMs * 1000) / figures.arrived);
 }
 
-function present(values: readonly (number | null)[]): number[] {
-  return values.filter((value) => value !== null);
+/** `null` where nothing was measured. */
+function medianOf(values: readonly (number | null | undefined)[]): number | null {
+  const measured = values.filter((value) => typeof value === "number");
+  return measured.length === 0 ? null : median(measured);
 }
 
-function median(values: readonly number[]): number | null {
-  if (values.length === 0) return null;
+/** `NaN` of nothing. */
+export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
-  const upper = sorted[Math.floor(sorted.length / 2)] ?? 0;
-  const lower = sorted[Math.floor((sorted.length - 1) / 2)] ?? 0;
+  const upper = sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  const lower = sorted[Math.floor((sorted.length - 1) / 2)] ?? Number.NaN;
   return (lower + upper) / 2;
 }
 

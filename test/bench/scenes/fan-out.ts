@@ -17,7 +17,7 @@ export const fanOut: Scene = {
       clients: 1000,
       topic: () => "bench",
       stampEvery: 16,
-      warmUpSeconds: stage.short ? 1 : 2,
+      warmUpSeconds: stage.quick ? 0.5 : stage.short ? 1 : 2,
       seconds: stage.short ? 1.5 : 8,
       send: (deliveries, publisher, seconds) => flood(deliveries, publisher, batch, IN_FLIGHT, seconds),
     });

@@ -8,14 +8,15 @@ export const joined: Scene = {
   name: "joined",
   title: "10,000 joined on 1,000 channels, each with a token (ours with presence)",
   unit: "join",
-  play: (stage) => playJoins(stage, 10_000, (index) => `room-${index % 1000}`),
+  play: (stage) =>
+    playJoins(stage, stage.quick ? 2000 : 10_000, (index) => `room-${index % (stage.quick ? 200 : 1000)}`),
 };
 
 export const presence: Scene = {
   name: "presence",
   title: "5,000 joined in one channel, each with a token (ours with presence)",
   unit: "join",
-  play: (stage) => playJoins(stage, 5000, () => "hall"),
+  play: (stage) => playJoins(stage, stage.quick ? 1000 : 5000, () => "hall"),
 };
 
 /** A tenth joins first and stays: what a server allocates once, and compiles, is no cost of a connection. */
@@ -72,6 +73,6 @@ async function playJoins(stage: Stage, count: number, topic: (index: number) => 
 
 /** The server's memory after it has had the time to collect its garbage. */
 async function settled(stage: Stage): Promise<number> {
-  await Bun.sleep(stage.short ? SETTLE_MS / 3 : SETTLE_MS);
+  await Bun.sleep(stage.quick ? 0 : stage.short ? SETTLE_MS / 3 : SETTLE_MS);
   return pssBytes(stage.pid);
 }

@@ -19,7 +19,7 @@ export const pages: Scene = {
       topic: (index) => `streaming-${index}`,
       stampEvery: 1,
       warmUpSeconds: stage.short ? 1 : 3,
-      seconds: stage.short ? 3 : 15,
+      seconds: stage.quick ? 2 : stage.short ? 3 : 15,
       send: (deliveries, publisher, seconds) => pace(deliveries, publisher, messages, PAGES, 1, seconds),
     });
   },

@@ -1,0 +1,67 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { type RedisProcess, startRedis } from "../integration/redis-process.ts";
+import { playOnce } from "./play.ts";
+import type { Scene } from "./scene.ts";
+import { scenes } from "./scenes.ts";
+import { type Contender, limit, limitWithPresence, ours } from "./servers.ts";
+import { median } from "./table.ts";
+
+/*
+ * Every scene in a short form, beside the limit in the same run: wide enough for a busy machine, narrow enough to catch a
+ * regression. A scene that says too much is measured once more, and all of its rounds count.
+ */
+
+const WORST_RATIO = 1.5;
+/** Of each server, in turn; as many again where they say too much. */
+const ROUNDS = 2;
+
+let redis: RedisProcess;
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis?.stop());
+
+// Process times come from /proc.
+describe.skipIf(process.platform !== "linux")("no more CPU than 1.5 times the least", () => {
+  for (const scene of scenes) {
+    test(scene.name, async () => {
+      const found = new Comparison(scene);
+      await found.play(redis.url);
+      if (found.ratio > WORST_RATIO) await found.play(redis.url);
+      const { ratio, missing } = found;
+      console.log(`${scene.name}: ${ratio.toFixed(2)} times the limit`);
+      expect(missing).toBe(0);
+      expect(ratio).toBeLessThanOrEqual(WORST_RATIO);
+    }, 120_000);
+  }
+});
+
+/** Our CPU for each delivery over that of the limit, medians of alternating rounds; and what did not come to us. */
+class Comparison {
+  missing = 0;
+  readonly #scene: Scene;
+  readonly #reference: Contender;
+  readonly #least: number[] = [];
+  readonly #ours: number[] = [];
+
+  constructor(scene: Scene) {
+    this.#scene = scene;
+    // Tokens and presence have their price in any server.
+    this.#reference = limitWithPresence.only?.includes(scene.name) ? limitWithPresence : limit;
+  }
+
+  get ratio(): number {
+    return median(this.#ours) / median(this.#least);
+  }
+
+  async play(redisUrl: string): Promise<void> {
+    for (let round = 0; round < ROUNDS; round++) {
+      const turns = [this.#reference, ours];
+      for (const contender of round % 2 === 0 ? turns : turns.toReversed()) {
+        const { figures } = await playOnce(this.#scene, contender, { redisUrl, form: "quick" });
+        (contender === ours ? this.#ours : this.#least).push(figures.serverMs / figures.arrived);
+        if (contender === ours) this.missing += figures.expected - figures.arrived;
+      }
+    }
+  }
+}
