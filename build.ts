@@ -1,7 +1,7 @@
 /**
  * Compiles the executable for the machine that runs this: `bun build.ts`, or `bun build.ts --outfile=PATH`.
- * `bun build.ts --all` makes a release of all platforms in dist/release, with checksums, a list of what is inside, and a
- * table of sizes and start-up times; `--only=linux-x64,linux-arm64` some of them. Bun fetches the runtimes of other
+ * `bun build.ts --all` makes a release of all platforms in dist/release, with checksums, a list of what is inside, its
+ * licences, and a table of sizes and start-up times; `--only=linux-x64,linux-arm64` some of them. Bun fetches the runtimes of other
  * platforms from npm.
  * Ends with 1 when anything does not compile, a page's script included.
  */
@@ -9,6 +9,7 @@ import { chmod, mkdir, rm } from "node:fs/promises";
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import { version } from "./package.json";
+import lock from "./package-lock.json";
 
 const RELEASE = `${import.meta.dir}/dist/release`;
 
@@ -81,7 +82,9 @@ async function release(names: readonly string[]): Promise<void> {
   }
   const bill = `${RELEASE}/channel-${version}.cdx.json`;
   await Bun.write(bill, billOfMaterials());
-  files.push(bill);
+  const notices = `${RELEASE}/THIRD-PARTY.txt`;
+  await Bun.write(notices, await licences(bill));
+  files.push(bill, notices);
   const sums: string[] = [];
   for (const file of files) {
     const hash = new Bun.CryptoHasher("sha256");
@@ -105,30 +108,27 @@ function startUp(file: string, name: string): string {
   return `starts in ${times.sort((a, b) => a - b)[2]?.toFixed(0)} ms`;
 }
 
-/** CycloneDX, of what the executable holds: npm's packages and the runtime, without what only makes it. */
+/**
+ * CycloneDX, of what the executable holds: npm's packages and the runtime, without what only makes it. (`--omit=dev` leaves
+ * out what the executable and its tools both need.)
+ */
 function billOfMaterials(): string {
   const run = Bun.spawnSync(
-    [
-      "npm",
-      "sbom",
-      "--package-lock-only",
-      "--omit=dev",
-      "--sbom-format=cyclonedx",
-      "--sbom-type=application",
-    ],
-    {
-      cwd: import.meta.dir,
-      stdout: "pipe",
-      stderr: "pipe",
-    },
+    ["npm", "sbom", "--package-lock-only", "--sbom-format=cyclonedx", "--sbom-type=application"],
+    { cwd: import.meta.dir, stdout: "pipe", stderr: "pipe" },
   );
   if (run.exitCode !== 0) {
     console.error(`no bill of materials: ${run.stderr.toString().trim()}`);
     process.exit(1);
   }
-  const bill: { metadata: { component: object }; components: unknown[] } = JSON.parse(run.stdout.toString());
-  // npm calls it by the folder that it stands in.
-  Object.assign(bill.metadata.component, { name: "channel" });
+  const bill: Bill = JSON.parse(run.stdout.toString());
+  const packages: Record<string, { version?: string; dev?: boolean }> = lock.packages;
+  const held = new Set(
+    Object.entries(packages)
+      .filter(([path, { dev }]) => path !== "" && !dev)
+      .map(([path, { version: one }]) => `${path.replace(/^.*node_modules\//, "")}@${one}`),
+  );
+  const root = bill.metadata.component["bom-ref"];
   const runtime = {
     "bom-ref": `bun@${Bun.version}`,
     type: "framework",
@@ -137,7 +137,45 @@ function billOfMaterials(): string {
     purl: `pkg:npm/bun@${Bun.version}`,
     licenses: [{ license: { id: "MIT" } }],
   };
-  return `${JSON.stringify({ ...bill, components: [runtime, ...bill.components] }, null, 2)}\n`;
+  const isHeld = (ref: string) => ref === root || held.has(ref);
+  const components = bill.components.filter((one) => isHeld(one["bom-ref"]));
+  const dependencies = bill.dependencies
+    .filter(({ ref }) => isHeld(ref))
+    .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter(isHeld) }));
+  // npm calls it by the folder that it stands in.
+  const component = { ...bill.metadata.component, name: "channel" };
+  const made = {
+    ...bill,
+    metadata: { ...bill.metadata, component },
+    components: [runtime, ...components],
+    dependencies,
+  };
+  return `${JSON.stringify(made, null, 2)}\n`;
+}
+
+/** As much of npm's CycloneDX as is touched here. */
+interface Bill {
+  readonly metadata: { readonly component: { readonly "bom-ref": string } };
+  readonly components: readonly { readonly "bom-ref": string }[];
+  readonly dependencies: readonly { readonly ref: string; readonly dependsOn: readonly string[] }[];
+}
+
+/** The licence texts of what the executable holds, which have to go with it. */
+async function licences(bill: string): Promise<string> {
+  const { components }: { components: { name: string; version: string }[] } = await Bun.file(bill).json();
+  const texts: string[] = [];
+  for (const { name, version } of components) {
+    const folder = `${import.meta.dir}/node_modules/${name}`;
+    const [file] = [
+      ...new Bun.Glob("{LICENSE,LICENCE,License,license,COPYING}*").scanSync({ cwd: folder }),
+    ].sort();
+    const text =
+      file === undefined
+        ? `Its package says: ${(await Bun.file(`${folder}/package.json`).json()).license}.`
+        : (await Bun.file(`${folder}/${file}`).text()).trim();
+    texts.push(`${name} ${version}\n\n${text}\n`);
+  }
+  return texts.join(`\n${"-".repeat(72)}\n\n`);
 }
 
 function megabytes(file: string): string {

@@ -2,7 +2,8 @@ import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { dependencies, version } from "../../../package.json";
+import { version } from "../../../package.json";
+import lock from "../../../package-lock.json";
 
 const ROOT = join(import.meta.dir, "../../..");
 const RELEASE = join(ROOT, "dist/release");
@@ -45,8 +46,12 @@ test.skipIf(!process.env.CHANNEL_LONG)(
       metadata: { component: { name: "channel", version } },
     });
     const names: string[] = bill.components.map(({ name }: { name: string }) => name);
-    for (const name of ["bun", ...Object.keys(dependencies)]) expect(names).toContain(name);
-    expect(names).not.toContain("typescript");
+    const packages: Record<string, { version?: string; dev?: boolean }> = lock.packages;
+    const held = Object.entries(packages).filter(([path, { dev }]) => path !== "" && !dev);
+    const paths = held.map(([path]) => path.replace(/^.*node_modules\//, ""));
+    expect([...names].sort()).toEqual(["bun", ...paths].sort());
+    const notices = readFileSync(join(RELEASE, "THIRD-PARTY.txt"), "utf8");
+    for (const name of names) expect(notices).toContain(`${name} `);
 
     let ran = 0;
     for (const platform of LINUX) {

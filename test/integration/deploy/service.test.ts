@@ -7,6 +7,7 @@ import { COMMANDS } from "../../../src/commands/definitions.ts";
 import { loadConfig } from "../../../src/config.ts";
 import { channelBinary } from "../channel-process.ts";
 import { eventually } from "../phoenix-client.ts";
+import { freePort } from "../redis-process.ts";
 
 const DEPLOY = join(import.meta.dir, "../../../deploy");
 const SECRET = "a-long-secret-that-nobody-could-guess";
@@ -169,3 +170,48 @@ test("the compose file keeps what it promises: read-only, without capabilities, 
   expect(Object(services).channel.environment).toMatchObject({ JWT_SECRET_FILE: "/run/secrets/jwt_secret" });
   expect(Object(Bun.YAML.parse(read("process-compose.yaml"))).processes).toHaveProperty("channel");
 });
+
+const mayRemount =
+  process.getuid?.() === 0 &&
+  Bun.which("unshare") !== null &&
+  Bun.which("setpriv") !== null &&
+  Bun.spawnSync(["unshare", "--mount", "mount", "-o", "remount,ro,bind", "/"], { stderr: "ignore" })
+    .exitCode === 0;
+
+/** The image's own user, command and health check on a root that nobody can write to; no engine is needed for that. */
+test.skipIf(!mayRemount)(
+  "what the image runs needs no root, no capability and nothing to write to",
+  async () => {
+    const containerfile = read("Containerfile");
+    const user = /^USER (\d+):(\d+)$/m.exec(containerfile);
+    const check: unknown = JSON.parse(/^ +CMD (\[.*\])$/m.exec(containerfile)?.[1] ?? "null");
+    expect(user).not.toBeNull();
+    if (!Array.isArray(check)) throw new Error("the image has no health check");
+    const cwd = folder();
+    writeFileSync(
+      join(cwd, "check.sh"),
+      check.map((word) => `'${String(word).replaceAll("'", "'\\''")}'`).join(" "),
+    );
+    const script = `
+    mount --make-rprivate / && mount -o remount,ro,bind /
+    cd / && exec setpriv --reuid ${user?.[1]} --regid ${user?.[2]} --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all \\
+      /bin/sh -c '"$0" --redis-url redis://127.0.0.1:1 --bus redis --jwt-secret ${SECRET} & server=$!
+        i=0; until /bin/sh '${join(cwd, "check.sh")}' 2>/dev/null || [ $i -gt 100 ]; do sleep 0.1; i=$((i + 1)); done
+        touch /proof 2>/dev/null && echo writable; id -u; /bin/sh '${join(cwd, "check.sh")}' && echo healthy
+        kill $server; wait $server; echo "ended $?"; /bin/sh '${join(cwd, "check.sh")}' 2>/dev/null || echo unhealthy' ${channelBinary()}`;
+    Bun.spawnSync(["chmod", "-R", "a+rX", cwd]);
+    const port = String(freePort());
+    const run = Bun.spawn(["unshare", "--mount", "sh", "-c", script], {
+      env: { PATH: process.env.PATH ?? "", HOST: "0.0.0.0", PORT: port },
+      stdout: "pipe",
+      stderr: "pipe",
+      timeout: 30_000,
+    });
+    const told = (await new Response(run.stdout).text()).trim().split("\n");
+    expect([told, (await run.exited) === 0 ? "" : await new Response(run.stderr).text()]).toEqual([
+      ["2025", "healthy", "ended 0", "unhealthy"],
+      "",
+    ]);
+  },
+  40_000,
+);
