@@ -1,5 +1,5 @@
 /**
- * `npm test`: everything. `npm test -- unit`, `integration`, `browser`, or the path of a test file: only that.
+ * `npm test`: everything. `npm test -- unit`, `integration`, `bench`, `browser`, or the path of a test file: only that.
  * Fetches what the tests need, and ends with the line `N passed, M failed`.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";

@@ -43,7 +43,7 @@ const HEIGHT = 250;
 const LEFT = 58;
 const TOP = 34;
 const BOTTOM = 40;
-const RIGHT = 14;
+const RIGHT = 26;
 const LEGEND = 34;
 
 const { summaries }: { summaries: readonly Summary[] } = await Bun.file(SOURCE).json();
@@ -91,10 +91,10 @@ ${body.join("\n")}
 function legend(): string {
   const servers = [...new Set(summaries.map(({ server }) => server))];
   const entries = servers.map((server, index) => {
-    const x = LEFT + index * 110;
+    const x = LEFT + index * 88;
     return `<line x1="${x}" y1="18" x2="${x + 22}" y2="18" stroke="${colorOf(server)}" stroke-width="2.5"/><text x="${x + 28}" y="22" fill="#222222">${server}</text>`;
   });
-  return `<g>${entries.join("")}<text x="${WIDTH * 2 - RIGHT}" y="22" text-anchor="end" fill="#555555">microseconds of server CPU, both axes logarithmic</text></g>`;
+  return `<g>${entries.join("")}<text x="${WIDTH * 2 - RIGHT}" y="22" text-anchor="end" fill="#555555">us of server CPU; both axes logarithmic</text></g>`;
 }
 
 function drawPanel({ title, lines }: Panel): string {

@@ -49,6 +49,8 @@ export interface Scene {
   /** One line for the table's heading. */
   readonly title: string;
   readonly unit: "delivery" | "join" | "push" | "replacement";
+  /** How many times the limit it may cost us where 1.5 cannot be, since the limit leaves most of the work out. */
+  readonly worstRatio?: number;
   /** Event groups: not for servers of another dialect. */
   readonly groups?: true;
   /** Environment that our server needs for this scene. */

@@ -13,6 +13,8 @@ export const regroup: Scene = {
   title: "1,000 entries of one group replaced by another 1,000, one message after the other",
   unit: "replacement",
   groups: true,
+  // The limit keeps no account of who follows what.
+  worstRatio: 3,
   env: { LIMITS_FRAMES_PER_SECOND: "100000" },
   play: (stage) =>
     playReplacements(stage, (half) =>
@@ -26,6 +28,8 @@ export const regroupMany: Scene = {
   title: "1,000 groups of one entry replaced by another 1,000, one message after the other",
   unit: "replacement",
   groups: true,
+  // The limit has no channels that open and close.
+  worstRatio: 10,
   env: { LIMITS_FRAMES_PER_SECOND: "100000" },
   play: (stage) =>
     playReplacements(stage, (half) =>
