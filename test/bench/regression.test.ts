@@ -11,6 +11,7 @@ import { median } from "./table.ts";
  * regression. A scene that says too much is measured once more, and all of its rounds count.
  */
 
+/** Where a scene names no other. */
 const WORST_RATIO = 1.5;
 /** Of each server, in turn; as many again where they say too much. */
 const ROUNDS = 2;
@@ -22,16 +23,17 @@ beforeAll(async () => {
 afterAll(() => redis?.stop());
 
 // Process times come from /proc.
-describe.skipIf(process.platform !== "linux")("no more CPU than 1.5 times the least", () => {
+describe.skipIf(process.platform !== "linux")("no more CPU than a scene allows, beside the limit", () => {
   for (const scene of scenes) {
     test(scene.name, async () => {
       const found = new Comparison(scene);
       await found.play(redis.url);
-      if (found.ratio > WORST_RATIO) await found.play(redis.url);
+      const worst = scene.worstRatio ?? WORST_RATIO;
+      if (found.ratio > worst) await found.play(redis.url);
       const { ratio, missing } = found;
       console.log(`${scene.name}: ${ratio.toFixed(2)} times the limit`);
       expect(missing).toBe(0);
-      expect(ratio).toBeLessThanOrEqual(WORST_RATIO);
+      expect(ratio).toBeLessThanOrEqual(worst);
     }, 120_000);
   }
 });
