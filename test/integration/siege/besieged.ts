@@ -116,6 +116,8 @@ export async function besiege(options: SiegeOptions = {}): Promise<Siege> {
     told: () => channel.lines.filter(({ level }) => level !== "debug"),
     verify: async () => {
       await client.fence();
+      // What is on its way may still come; what never does fails below, with its number.
+      await eventually(() => allArrived(client, heard, tally), "what was said").catch(() => {});
       verify(client, heard, tally);
     },
     stop: async () => {
@@ -132,11 +134,28 @@ async function ready(url: string): Promise<number> {
   return (await fetch(`${url}/ready`)).status;
 }
 
+function allArrived(client: PhoenixClient, heard: Inbox<Heard>, { published, pushed }: Tally): boolean {
+  const numbers = numbersHeard(client);
+  const marks = marksHeard(heard);
+  return (
+    published.every(({ serial, heardBy }) => heardBy !== 1 || numbers.includes(serial)) &&
+    [...pushed].every(([mark, answer]) => answer !== "ok" || marks.includes(mark))
+  );
+}
+
+function numbersHeard({ frames }: PhoenixClient): number[] {
+  return frames.all.filter((each) => each.event === "news").map((each) => Number(each.payload));
+}
+
+function marksHeard({ all }: Inbox<Heard>): number[] {
+  return all.map(({ payload }) => Number(/\d+/.exec(payload.toString())?.[0]));
+}
+
 function verify(client: PhoenixClient, heard: Inbox<Heard>, { published, pushed }: Tally): void {
   const frames = client.frames.all;
   const ended = frames.filter((each) => each.event === "phx_close" || each.event === "phx_error");
   if (client.socket.isClosed || ended.length > 0) throw new Error("the client was sent away");
-  const numbers = frames.filter((each) => each.event === "news").map((each) => Number(each.payload));
+  const numbers = numbersHeard(client);
   for (const [i, number] of numbers.entries()) {
     if (i > 0 && number <= (numbers[i - 1] ?? 0)) throw new Error(`heard ${number} after ${numbers[i - 1]}`);
   }
@@ -146,7 +165,7 @@ function verify(client: PhoenixClient, heard: Inbox<Heard>, { published, pushed 
       throw new Error(`${serial} was given to the server and not to the client`);
     if (heardBy === 0 && got.has(serial)) throw new Error(`${serial} went to nobody and was heard`);
   }
-  const marks = heard.all.map(({ payload }) => Number(/\d+/.exec(payload.toString())?.[0]));
+  const marks = marksHeard(heard);
   if (new Set(marks).size !== marks.length) throw new Error("a push arrived twice");
   for (const [number, answer] of pushed) {
     const arrived = marks.includes(number);
