@@ -1,9 +1,11 @@
+import { readFileSync } from "node:fs";
 import phoenixLicense from "../../node_modules/phoenix/LICENSE.md" with { type: "text" };
 import phoenixScript from "../../node_modules/phoenix/priv/static/phoenix.min.js" with { type: "text" };
 import swaggerLicense from "../../node_modules/swagger-ui-dist/LICENSE" with { type: "text" };
-import swaggerStyle from "../../node_modules/swagger-ui-dist/swagger-ui.css" with { type: "text" };
-import swaggerScript from "../../node_modules/swagger-ui-dist/swagger-ui-bundle.js" with { type: "text" };
+import swaggerStyle from "../../node_modules/swagger-ui-dist/swagger-ui.css" with { type: "file" };
+import swaggerScript from "../../node_modules/swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import chartStyle from "../../node_modules/uplot/dist/uPlot.min.css" with { type: "text" };
+import chartLicense from "../../node_modules/uplot/LICENSE" with { type: "text" };
 import adminHtml from "../../public/admin.html" with { type: "text" };
 import explorerHtml from "../../public/explorer.html" with { type: "text" };
 import indexHtml from "../../public/index.html" with { type: "text" };
@@ -31,10 +33,28 @@ const CSS = "text/css;charset=utf-8";
 function asset(text: unknown, type: string): Asset {
   // Without its import attribute an HTML file would be something else of Bun's.
   if (typeof text !== "string") throw new TypeError("an embedded page is no text");
+  return { text, type, tag: tagOf(text) };
+}
+
+function tagOf(text: string): string {
+  return `"${new Bun.CryptoHasher("sha256").update(text).digest("base64url").slice(0, 22)}"`;
+}
+
+/** A large file, read when it is first asked for: most servers are never asked. */
+function largeAsset(path: string, type: string, head = ""): Asset {
+  let read: Asset | null = null;
+  const get = (): Asset => {
+    read ??= asset(head + readFileSync(path, "utf8"), type);
+    return read;
+  };
   return {
-    text,
     type,
-    tag: `"${new Bun.CryptoHasher("sha256").update(text).digest("base64url").slice(0, 22)}"`,
+    get text() {
+      return get().text;
+    },
+    get tag() {
+      return get().tag;
+    },
   };
 }
 
@@ -47,10 +67,10 @@ export const pages = {
   explorer: { ...asset(explorerHtml, HTML), plainMarkup: true },
   style: asset(style + chartStyle, CSS),
   indexScript: asset(notice + indexScript, SCRIPT),
-  adminScript: asset(notice + adminScript, SCRIPT),
+  adminScript: asset(`/*! uPlot\n${chartLicense}*/\n${adminScript}`, SCRIPT),
   explorerScript: asset(explorerScript, SCRIPT),
-  swaggerScript: asset(`/*! Swagger UI\n${swaggerLicense}*/\n${swaggerScript}`, SCRIPT),
-  swaggerStyle: asset(swaggerStyle, CSS),
+  swaggerScript: largeAsset(swaggerScript, SCRIPT, `/*! Swagger UI\n${swaggerLicense}*/\n`),
+  swaggerStyle: largeAsset(swaggerStyle, CSS),
   /** The pinned client as a script that defines `Phoenix`. */
   phoenix: asset(notice + phoenixScript, SCRIPT),
 } as const satisfies Record<string, Asset>;

@@ -4,6 +4,12 @@ declare module "*.css" {
 }
 
 declare module "*/swagger-ui-bundle.js" {
+  /** Its path inside the executable. */
+  const path: string;
+  export default path;
+}
+
+declare module "*/uplot/LICENSE" {
   const text: string;
   export default text;
 }

@@ -6,7 +6,7 @@ import type { Verify } from "../auth/token.ts";
 import type { Log } from "../log.ts";
 import { checkOrigin, corsHeaders, preflightHeaders } from "./admission.ts";
 import { json, refuse } from "./answer.ts";
-import { type Api, createApi } from "./api/api.ts";
+import type { Api } from "./api/api.ts";
 import type { ApiDeps } from "./api/deps.ts";
 import { pages } from "./assets.ts";
 import { readJson } from "./body.ts";
@@ -34,14 +34,19 @@ const NOT_FOUND = { status: 404, sentence: "There is nothing at this address." }
 /** Answers with what `table` says, with files of `static_path` in place of our pages. */
 export function createHttp(deps: HttpDeps): Http {
   const { config, log } = deps;
-  const api = createApi(deps);
-  const table = routes(deps, api);
+  let loaded: Promise<Api> | null = null;
+  /** The API and the library of its schemas take memory that a server without administrators can do without. */
+  const loadApi = (): Promise<Api> => {
+    loaded ??= import("./api/api.ts").then(({ createApi }) => createApi(deps));
+    return loaded;
+  };
+  const table = routes(deps, loadApi);
 
   async function answer(request: Request, path: string, client: Client): Promise<Response> {
     const { search } = new URL(request.url);
     if (path === "") return redirect(`${config.basePath}/${search}`, 308);
     if (!path.startsWith("/")) return refuse(NOT_FOUND);
-    const route = table.get(path) ?? api.find(path);
+    const route = table.get(path) ?? (path.startsWith("/api/") ? (await loadApi()).find(path) : undefined);
     if (config.staticPath !== null && (route === undefined || route.page)) {
       const file = await fromFolder(config.staticPath, request, path, config.basePath);
       if (file !== null) return file;
@@ -127,7 +132,7 @@ function redirect(
 }
 
 /** Every address that is no socket and no long poll. */
-function routes(deps: HttpDeps, api: Api): ReadonlyMap<string, Route> {
+function routes(deps: HttpDeps, loadApi: () => Promise<Api>): ReadonlyMap<string, Route> {
   const { config } = deps;
   const page = (asset: (typeof pages)[keyof typeof pages]): Route => ({
     page: true,
@@ -142,7 +147,7 @@ function routes(deps: HttpDeps, api: Api): ReadonlyMap<string, Route> {
     ["/explorer.js", page(pages.explorerScript)],
     ["/swagger-ui.js", page(pages.swaggerScript)],
     ["/swagger-ui.css", page(pages.swaggerStyle)],
-    ["/openapi.json", { GET: (...asked) => described(deps, api, ...asked) }],
+    ["/openapi.json", { GET: (...asked) => described(deps, loadApi, ...asked) }],
     ["/token", { cors: true, POST: createTokenHandler(deps) }],
     ["/health", { GET: () => health(deps) }],
     ["/ready", { GET: () => ready(deps) }],
@@ -178,14 +183,14 @@ function ready({ busState, draining }: HttpDeps): Response {
 }
 
 /** For the administrator, and for whoever has a key, whatever it is for. */
-function described(
+async function described(
   { admin }: HttpDeps,
-  api: Api,
+  loadApi: () => Promise<Api>,
   request: Request,
   client: Client,
-): Response | Promise<Response> {
+): Promise<Response> {
   const found = admin.identify(request, client);
-  return found.ok ? api.description(request, client) : refuse(found);
+  return found.ok ? (await loadApi()).description(request, client) : refuse(found);
 }
 
 /** For whoever is on this machine, as Prometheus' agents are; from elsewhere for those who may read. */

@@ -2,14 +2,6 @@ import * as z from "zod";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation, Refused } from "./operation.ts";
 
-/** What the Channelstream protocol adds to the description and the explorer. */
-export interface ChannelstreamApi {
-  /** Of an OpenAPI 3.1 document, by path. What must be signed says `security: [{ "signature": [] }]`. */
-  readonly paths: Readonly<Record<string, object>>;
-  /** A fresh value for the header `x-channelstream-secret`. */
-  sign(): string;
-}
-
 /** Lets the explorer sign what a signed-in administrator calls: the secret itself never leaves the server. */
 export function channelstreamOperations({ channelstream }: ApiDeps): Operation[] {
   return [

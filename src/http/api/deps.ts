@@ -4,8 +4,15 @@ import type { Mint } from "../../auth/mint.ts";
 import type { Bus, BusKind, BusState } from "../../bus/bus.ts";
 import type { Config } from "../../config.ts";
 import type { Hub } from "../../hub/hub.ts";
-import type { ChannelstreamApi } from "./channelstream.ts";
 import type { History } from "./history.ts";
+
+/** What the Channelstream protocol adds to the description and the explorer. */
+export interface ChannelstreamApi {
+  /** Of an OpenAPI 3.1 document, by path. What must be signed says `security: [{ "signature": [] }]`. */
+  readonly paths: Readonly<Record<string, object>>;
+  /** A fresh value for the header `x-channelstream-secret`. */
+  sign(): string;
+}
 
 /** What the operations work with. */
 export interface ApiDeps {

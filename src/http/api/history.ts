@@ -1,4 +1,4 @@
-import type { Snapshot } from "./stats.ts";
+import type { Snapshot } from "./snapshot-schema.ts";
 
 /** Between two looks, in ms, and how many are kept: ten minutes. */
 const INTERVAL = 2000;

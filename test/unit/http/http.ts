@@ -6,7 +6,7 @@ import { createVerifier } from "../../../src/auth/token.ts";
 import type { BusKind, BusState } from "../../../src/bus/bus.ts";
 import type { Config } from "../../../src/config.ts";
 import { History } from "../../../src/http/api/history.ts";
-import { takeSnapshot } from "../../../src/http/api/stats.ts";
+import { takeSnapshot } from "../../../src/http/api/snapshot.ts";
 import type { Client } from "../../../src/http/client.ts";
 import { createHttp } from "../../../src/http/routes.ts";
 import { Connections } from "../../../src/hub/connections.ts";
