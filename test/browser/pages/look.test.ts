@@ -105,7 +105,8 @@ describe("by keyboard alone", () => {
       expect(await page.textContent("#stream-detail .json")).toContain("38");
       await page.keyboard.press("End");
       expect(await page.textContent("#stream-detail .json")).toContain("i: 0");
-      expect(await page.locator('.message[aria-selected="true"]').isVisible()).toBe(true);
+      // It was scrolled into view.
+      await page.locator('.message[aria-selected="true"]', { hasText: '{"i":0}' }).waitFor();
       await tabTo(page, "#event");
       await page.keyboard.press("Control+A");
       await page.keyboard.type("typed");
