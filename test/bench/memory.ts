@@ -24,12 +24,13 @@ const CROWD = 5000;
 const SETTLE_MS = 3000;
 const BETWEEN_MS = 1500;
 const REST_MS = 40_000;
+const PAUSE_MS = 15_000;
 
 const redis = await startRedis();
 try {
   for (const contender of contenders) {
     await played(contender, "weights", weigh);
-    await played(contender, `${waves * CROWD} connections that come and go`, comeAndGo);
+    if (waves > 0) await played(contender, `${waves * CROWD} connections that come and go`, comeAndGo);
   }
 } finally {
   await redis.stop();
@@ -67,9 +68,9 @@ async function settled({ pid }: RunningServer, ms = SETTLE_MS): Promise<number> 
 }
 
 /** The least within the time that the runtime takes to collect garbage while it idles. */
-async function atRest(server: RunningServer): Promise<number> {
+async function atRest(server: RunningServer, ms = REST_MS): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
-  for (const until = performance.now() + REST_MS; performance.now() < until; ) {
+  for (const until = performance.now() + ms; performance.now() < until; ) {
     least = Math.min(least, await settled(server, 1000));
   }
   return least;
@@ -82,13 +83,13 @@ async function weigh(contender: Contender, server: RunningServer): Promise<reado
   const early = await connectAll(dialect, url, FIRST);
   await join(contender, early, (index) => `early-${index % 10}`);
   await join(contender, early, (index) => `early-own-${index}`);
-  const empty = await settled(server);
+  const empty = await atRest(server, PAUSE_MS);
   const clients = await connectAll(dialect, url, CROWD, FIRST);
-  const connected = await settled(server);
+  const connected = await atRest(server, PAUSE_MS);
   await join(contender, clients, (index) => `hall-${index % (CROWD / 100)}`);
-  const joined = await settled(server);
+  const joined = await atRest(server, PAUSE_MS);
   await join(contender, clients, (index) => `own-${index}`);
-  const owning = await settled(server);
+  const owning = await atRest(server, PAUSE_MS);
   for (const client of clients) client.end();
   await quiet(early);
   const after = await atRest(server);

@@ -42,7 +42,7 @@ export function summarize(runs: readonly Run[], reference: string): Summary[] {
     const base = medianOf(cpuEach(ofScene.filter((run) => run.server === reference)));
     for (const server of new Set(ofScene.map((run) => run.server))) {
       const mine = ofScene.filter((run) => run.server === server).map((run) => run.figures);
-      const cpuUs = median(mine.map((each) => (each.serverMs * 1000) / each.arrived));
+      const cpuUs = median(cpuEach(ofScene.filter((run) => run.server === server)));
       summaries.push({
         scene: scene.name,
         server,
@@ -69,7 +69,9 @@ export function summarize(runs: readonly Run[], reference: string): Summary[] {
 }
 
 function cpuEach(runs: readonly Run[]): number[] {
-  return runs.map(({ figures }) => (figures.serverMs * 1000) / figures.arrived);
+  // A round in which nothing came tells nothing but that.
+  const some = runs.filter(({ figures }) => figures.arrived > 0);
+  return some.map(({ figures }) => (figures.serverMs * 1000) / figures.arrived);
 }
 
 /** `null` where nothing was measured. */
@@ -153,5 +155,6 @@ function count(value: number): string {
 
 function number(value: number | null): string {
   if (value === null) return "";
+  if (!Number.isFinite(value)) return "-";
   return value.toFixed(value < 1 ? 3 : value < 10 ? 2 : value < 100 ? 1 : 0);
 }
