@@ -177,7 +177,7 @@ export class MessageStream {
     if (!(event instanceof HTMLElement) || !(text instanceof HTMLElement)) return;
     put(time, timeOf(message.at));
     put(way, message.direction === "to" ? "↓" : "↑");
-    way.title = message.direction === "to" ? "to clients" : `from ${message.by}`;
+    way.title = message.direction === "to" ? "to clients" : `from ${message.by || "the server, of a client"}`;
     put(event, message.event);
     put(text, previewOf(message));
   }

@@ -16,9 +16,10 @@ export interface Member extends Meta {
   kick(): void;
 }
 
-/** Sees what members push. */
+/** Sees what goes from members to backends. */
 export interface Watcher {
-  pushed(member: Member, event: string, payload: string | Uint8Array): void;
+  /** `agent`: who pushed it; empty for a notice of ours, of a join or a leave. */
+  pushed(agent: string, event: string, payload: string | Uint8Array): void;
 }
 
 /** A way from a channel to those of its listeners who share one wire format. */

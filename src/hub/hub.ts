@@ -215,12 +215,13 @@ export class Hub implements BusListener {
     traffic.pushed++;
     traffic.pushedBytes += payload.length;
     traffic.lastAt = this.#time;
-    watcher?.pushed(member, event, payload);
+    watcher?.pushed(member.agent, event, payload);
     this.#options.bus.publish(printFrom(name, event), payload, receipt);
   }
 
   /** A notice of ours to the backends (joins, leaves, heartbeats): told if the bus is there, else counted. */
   notify(channel: string, event: string, payload: string): void {
+    this.#channels.get(channel)?.watcher?.pushed("", event, payload);
     this.#options.bus.publish(printFrom(channel, event), payload, this.#exported);
   }
 

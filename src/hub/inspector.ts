@@ -1,4 +1,4 @@
-import type { Channel, Member, Outlet, Watcher } from "./channel.ts";
+import type { Channel, Outlet, Watcher } from "./channel.ts";
 import type { Hub } from "./hub.ts";
 import type { Message } from "./message.ts";
 
@@ -6,7 +6,7 @@ import type { Message } from "./message.ts";
 export interface Reader {
   /** To those who listen. `payload` is JSON text, or bytes. */
   sent(event: string, payload: string | Uint8Array, size: number): void;
-  /** From a member to the backends. */
+  /** From a member to the backends; of a notice about one `agent` is empty. */
   pushed(agent: string, event: string, payload: string | Uint8Array): void;
 }
 
@@ -56,7 +56,7 @@ export class Inspector implements Outlet, Watcher {
     return 0;
   }
 
-  pushed(member: Member, event: string, payload: string | Uint8Array): void {
-    for (const reader of this.#readers) reader.pushed(member.agent, event, payload);
+  pushed(agent: string, event: string, payload: string | Uint8Array): void {
+    for (const reader of this.#readers) reader.pushed(agent, event, payload);
   }
 }

@@ -60,7 +60,7 @@ class Collector implements Reader {
   pushed(agent: string, event: string, payload: string | Uint8Array): void {
     if (this.#full) return void this.#skipped++;
     const size = typeof payload === "string" ? Buffer.byteLength(payload) : payload.length;
-    this.#take("from", event, agent, payload, size);
+    this.#take("from", event, agent === "" ? null : agent, payload, size);
   }
 
   take(): z.infer<typeof Batch> {

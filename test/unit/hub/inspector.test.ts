@@ -48,7 +48,14 @@ test("who reads along sees both directions, and is nobody's listener", () => {
   const member = new FakeMember(hub.open("room:1"), "c1");
   hub.join(member);
   hub.push(member, "ask", "[1]");
-  expect(read).toEqual(['to update {"a": 1} 8', "to raw 2 bytes 2", "from c1:room:1:1 ask [1]"]);
+  hub.notify("room:1", "phx_join", "{}");
+  hub.notify("room:2", "phx_join", "{}");
+  expect(read).toEqual([
+    'to update {"a": 1} 8',
+    "to raw 2 bytes 2",
+    "from c1:room:1:1 ask [1]",
+    "from  phx_join {}",
+  ]);
   expect(hub.stats.deliveries).toBe(0);
   stop();
 });
