@@ -60,14 +60,20 @@ export async function drive(load: Load): Promise<Found> {
   const memoryBefore = pid === null ? 0 : pssBytes(pid);
   const count = memberships.length;
 
+  const interrupted: Promise<never> = load.enough.then(() => {
+    throw new Error("ended before anything was measured");
+  });
+  interrupted.catch(() => {});
+
   progress(`connecting ${count} clients to ${url.host}`);
   const connecting = performance.now();
-  const clients = await connectAll(phoenix, url, count);
+  const clients = await Promise.race([connectAll(phoenix, url, count), interrupted]);
   const connectSeconds = (performance.now() - connecting) / 1000;
   try {
     progress("joining");
-    const joined = await joinAll(phoenix, clients, ({ index }) => memberships[index] ?? NO_MEMBERSHIP);
-    await quiet(clients);
+    const joining = joinAll(phoenix, clients, ({ index }) => memberships[index] ?? NO_MEMBERSHIP);
+    const joined = await Promise.race([joining, interrupted]);
+    await Promise.race([quiet(clients), interrupted]);
     const bytesEach = pid === null ? 0 : (pssBytes(pid) - memoryBefore) / count;
 
     const publications = channels.map((channel) =>

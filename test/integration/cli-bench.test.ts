@@ -72,6 +72,23 @@ describe("bench", () => {
     expect(JSON.parse(out)).toMatchObject({ clients: 5, rate: 10, expected: 50, arrived: 50, closed: 0 });
   });
 
+  test("ends with what it has measured so far when it is interrupted", async () => {
+    const child = Bun.spawn(
+      [channelBinary(), "bench", "--clients", "5", "--for", "10m", "--redis-url", redis.url, server.url],
+      { cwd, env: {}, stdin: "ignore", stdout: "pipe", stderr: "pipe", timeout: 25_000 },
+    );
+    let seen = "";
+    let interrupted = false;
+    for await (const chunk of child.stderr) {
+      seen += Buffer.from(chunk).toString();
+      if (interrupted || !seen.includes("2 of 600 s")) continue;
+      interrupted = true;
+      child.kill("SIGINT");
+    }
+    expect(await child.exited).toBe(0);
+    expect(await new Response(child.stdout).text()).toMatch(/delivered .*\(100 %\)/);
+  });
+
   test("leaves machines of others alone unless it is told that they are not", async () => {
     const { code, out, err } = await bench(["ws://192.0.2.1:2025"]);
     expect({ code, out }).toEqual({ code: 2, out: "" });
