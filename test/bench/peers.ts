@@ -18,7 +18,7 @@ const ROOT = join(import.meta.dir, "../..");
 const tangramCore: Peer = {
   name: "tangram",
   dialect: tangram,
-  // It answers about half of 10,000 joins within five minutes, and joins 5,000 into one channel in two.
+  // It answers about half of 10,000 joins within five minutes.
   most: { presence: 1, "channels-10000": 0, "members-10000": 0 },
   lacks() {
     try {
