@@ -196,7 +196,7 @@ export const TOP: Table<Top> = {
   presenceWindow: {
     kind: duration(0, 10 * SECOND),
     default: 50 * MS,
-    doc: "How long joins and leaves of a channel are collected before they are told.",
+    doc: "How long joins and leaves of a channel are collected before they are told; in a storm up to a second.",
   },
   shutdownGrace: {
     kind: duration(0, 300 * SECOND),

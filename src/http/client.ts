@@ -12,8 +12,27 @@ export interface Client {
   readonly loopback: boolean;
 }
 
-/** An address as limits and lists compare it: IPv6 in its shortest form, IPv4 in IPv6 as IPv4; `null` for none. */
+/** How many addresses are remembered as they were read, and how long each is at the most. */
+const MAX_KNOWN = 10_000;
+const MAX_LENGTH = 48;
+
+const known = new Map<string, string | null>();
+
+/**
+ * An address as limits and lists compare it: IPv6 in its shortest form, IPv4 in IPv6 as IPv4; `null` for none. The
+ * connections of one address share one text.
+ */
 export function plainAddress(text: string): string | null {
+  const before = known.get(text);
+  if (before !== undefined) return before;
+  const address = readAddress(text);
+  if (text.length > MAX_LENGTH) return address;
+  if (known.size >= MAX_KNOWN) known.clear();
+  known.set(text, address);
+  return address;
+}
+
+function readAddress(text: string): string | null {
   const kind = isIP(text);
   if (kind === 0 || text.includes("%")) return null;
   const name = URL.parse(kind === 6 ? `http://[${text}]` : `http://${text}`)?.hostname;

@@ -20,8 +20,8 @@ interface Turn {
   channel: Channel;
   /** `performance.now()`. */
   due: number;
-  joined: string | null;
-  left: string | null;
+  joined: Member | null;
+  left: Member | null;
   /** Whether it stands among what is to be told at the end of this turn of the event loop. */
   queued: boolean;
 }
@@ -78,13 +78,13 @@ export class Administration {
 
   joined(member: Member): void {
     const turn = this.#turn(member.channel);
-    turn.joined = member.agent;
+    turn.joined = member;
     this.#take(turn);
   }
 
   left(member: Member): void {
     const turn = this.#turn(member.channel);
-    turn.left = member.agent;
+    turn.left = member;
     this.#take(turn);
   }
 
@@ -162,8 +162,8 @@ export class Administration {
     if (joined === null && left === null) return;
     turn.due = performance.now() + PAUSE;
     const list = `"channel":${JSON.stringify(channel.name)},"agents":${agents(channel)}}`;
-    if (joined !== null) this.#announce("channel.join", `{"agent":${JSON.stringify(joined)},${list}`);
-    if (left !== null) this.#announce("channel.leave", `{"agent":${JSON.stringify(left)},${list}`);
+    if (joined !== null) this.#announce("channel.join", `{"agent":${JSON.stringify(joined.agent)},${list}`);
+    if (left !== null) this.#announce("channel.leave", `{"agent":${JSON.stringify(left.agent)},${list}`);
   }
 
   #names(): string {

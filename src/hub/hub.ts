@@ -16,6 +16,7 @@ import { startClock } from "./clock.ts";
 import type { Connections } from "./connections.ts";
 import { jsonMessage, Message } from "./message.ts";
 import { Presence } from "./presence.ts";
+import { PresenceWindows } from "./presence-windows.ts";
 import { count, type DropReason, type Stats } from "./stats.ts";
 
 /** Channels that always exist. */
@@ -46,6 +47,9 @@ const UNSURE = 2000;
 const MAX_NAMES = 20_000;
 const MAX_NAME = 600;
 
+/** How many members are told of changes in each ms, at the most: each costs one write. */
+const DIFFS_PER_MS = 10;
+
 /** Between two warnings about reserved events, in ms. */
 const WARN_PAUSE = 60_000;
 
@@ -56,7 +60,7 @@ export interface HubOptions {
   readonly log: Log;
   /** This server's id, for presence. */
   readonly node: string;
-  /** ms for which the diffs of a channel are collected. */
+  /** ms for which the changes of a channel are collected, or longer in a storm (`PresenceWindows`). */
   readonly presenceWindow: number;
   /** Bytes; a larger message of a backend is dropped. */
   readonly maxPayload: number;
@@ -71,9 +75,8 @@ export class Hub implements BusListener {
   readonly #options: HubOptions;
   readonly #channels = new Map<string, Channel>();
   readonly #administration: Administration;
-  /** Channels whose presence window is open, the one that closes first in front, with the time when it does. */
-  readonly #windows = new Map<Channel, number>();
-  #windowTimer: Timer | null = null;
+  readonly #states: PresenceWindows;
+  readonly #diffs: PresenceWindows;
   #parting = false;
   readonly #names = new Map<string, BusName | null>();
   /** What we published on `to:` ourselves and the bus will bring back, by name. */
@@ -102,6 +105,9 @@ export class Hub implements BusListener {
       this.broadcast("admin", jsonMessage(event, payload));
       this.#export("admin", event, payload);
     });
+    const { presenceWindow } = options;
+    this.#states = new PresenceWindows(presenceWindow, Number.POSITIVE_INFINITY, tellState);
+    this.#diffs = new PresenceWindows(presenceWindow, DIFFS_PER_MS, (channel) => this.#tellDiff(channel));
     for (const name of PERMANENT) this.#channels.set(name, this.#create(name));
   }
 
@@ -145,8 +151,8 @@ export class Hub implements BusListener {
   /** Sends what still waits to be told, then stops the clock and all timers. The bus is its owner's to stop. */
   stop(): void {
     this.#stopClock?.();
-    for (const channel of [...this.#windows.keys()]) this.#closeWindow(channel);
-    if (this.#windowTimer !== null) clearTimeout(this.#windowTimer);
+    this.#diffs.stop();
+    this.#states.stop();
     this.#administration.stop();
   }
 
@@ -162,7 +168,7 @@ export class Hub implements BusListener {
   /** Closes a channel in which nobody is left; backends are told when its last member left. */
   release(channel: Channel): void {
     if (channel.members.size > 0) return;
-    this.#closeWindow(channel);
+    this.#diffs.close(channel);
     this.#administration.closed(channel);
     if (channel.outlets.length > 0 || PERMANENT.some((name) => name === channel.name)) return;
     this.#channels.delete(channel.name);
@@ -180,14 +186,16 @@ export class Hub implements BusListener {
     const { presence } = channel;
     if (presence !== null) {
       presence.join(member);
-      const waits = this.#windows.has(channel) && presence.users > SMALL_STATE;
-      if (waits && member.seesPresence) channel.awaiting.push(member);
-      else if (member.seesPresence) member.send("presence_state", presence.state());
-      this.#openWindow(channel);
+      if (member.seesPresence) {
+        channel.awaiting.push(member);
+        if (this.#diffs.isOpen(channel) && presence.users > SMALL_STATE) this.#states.open(channel);
+        else tellState(channel);
+      }
+      this.#diffs.open(channel);
     }
     this.#administration.joined(member);
     if (channel.name === "admin") {
-      this.#closeWindow(channel);
+      this.#diffs.close(channel);
       this.#listChannels(member);
     }
   }
@@ -200,7 +208,7 @@ export class Hub implements BusListener {
     if (channel.presence !== null) {
       channel.presence.leave(member);
       if (channel.awaiting.length > 0) channel.awaiting = channel.awaiting.filter((each) => each !== member);
-      this.#openWindow(channel);
+      this.#diffs.open(channel);
     }
     this.#administration.left(member);
     if (!rejoins) this.release(channel);
@@ -306,7 +314,7 @@ export class Hub implements BusListener {
   #deliver(channel: Channel, message: Message): number {
     // Who just joined gets the state, then the diff, then messages. Costs no more than the message itself does: all
     // three go to, or speak of, every member once.
-    if (!message.presence && channel.presence?.joining) this.#closeWindow(channel);
+    if (!message.presence && channel.presence?.joining) this.#diffs.close(channel);
     let deliveries = 0;
     for (const outlet of channel.outlets) deliveries += outlet.deliver(message);
     const { traffic } = channel;
@@ -335,37 +343,22 @@ export class Hub implements BusListener {
     }
   }
 
-  #openWindow(channel: Channel): void {
-    if (this.#windows.has(channel)) return;
-    const { presenceWindow } = this.#options;
-    this.#windows.set(channel, performance.now() + presenceWindow);
-    this.#windowTimer ??= setTimeout(() => this.#closeWindows(), presenceWindow);
-  }
-
-  #closeWindows(): void {
-    this.#windowTimer = null;
-    const now = performance.now();
-    for (const [channel, due] of this.#windows) {
-      if (due > now) {
-        this.#windowTimer = setTimeout(() => this.#closeWindows(), Math.ceil(due - now));
-        return;
-      }
-      this.#closeWindow(channel);
-    }
-  }
-
   /** Who waits gets the state, then everyone the diff: nobody sees a diff before the state that it changes. */
-  #closeWindow(channel: Channel): void {
-    this.#windows.delete(channel);
-    const { presence, awaiting } = channel;
-    if (presence === null) return;
-    channel.awaiting = [];
-    for (const member of awaiting) member.send("presence_state", presence.state());
-    const diff = presence.takeDiff();
+  #tellDiff(channel: Channel): void {
+    this.#states.close(channel);
+    const diff = channel.presence?.takeDiff() ?? null;
     if (diff === null) return;
     if (!this.#parting) this.#deliver(channel, jsonMessage("presence_diff", diff, true));
     this.#export(channel.name, "presence_diff", diff);
   }
+}
+
+/** Sends the state to those who wait for it. */
+function tellState(channel: Channel): void {
+  const { presence, awaiting } = channel;
+  channel.awaiting = [];
+  if (presence === null) return;
+  for (const member of awaiting) member.send("presence_state", presence.state());
 }
 
 /** Counts a refusal under the reason that the client is told. */

@@ -83,7 +83,7 @@ function welcome(random: Random, world: FuzzWorld): Guest {
 /** What waits for the clock has its turn: tokens that ran out, clients that are cut off. */
 async function nextTurn(world: FuzzWorld, guests: readonly Guest[]): Promise<null> {
   world.house.tick();
-  for (const { model, session } of guests) model.expire((topic) => session.memberships.has(topic));
+  for (const { model, session } of guests) model.expire((topic) => session.channels.includes(topic));
   await new Promise((resolve) => setTimeout(resolve, 0));
   for (const { client } of guests) client.frames.length = 0;
   return null;
@@ -184,7 +184,7 @@ function reasonIn(value: unknown): string | null {
 function memberships(guests: readonly Guest[]): string | null {
   for (const { client, session, model, found } of guests) {
     if (!client.open || found !== null) continue;
-    const got = [...session.memberships.keys()].sort().join("\n");
+    const got = [...session.channels].sort().join("\n");
     const expected = [...model.joined.keys()].sort().join("\n");
     if (got !== expected) return `is in ${JSON.stringify(got)} and should be in ${JSON.stringify(expected)}`;
     if (client.topics.size !== model.joined.size) return "hears other topics than it joined";

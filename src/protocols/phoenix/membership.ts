@@ -13,19 +13,26 @@ export interface Owner {
   kick(member: Membership): void;
 }
 
-/** One topic joined by one Phoenix client. */
+/** The id that a join is known by: `<conn_id>:<topic>:<join_ref>`. */
+export function agentId(client: Client, topic: string, joinRef: Ref): string {
+  return `${client.id}:${topic}:${joinRef ?? ""}`;
+}
+
+/** One topic joined by one Phoenix client. There are many: its ids are put together when asked for. */
 export class Membership implements Member {
   readonly owner: Owner;
   readonly outlet: FormatOutlet;
   readonly joinRef: Ref;
-  readonly agent: string;
-  readonly ref: string;
   readonly user: string;
   readonly node: string;
   readonly onlineAt: number;
   /** The slot under which the end of its token is remembered; 0 for none. */
   expirySlot = 0;
   canPush: boolean;
+  /** Counts the joins of its client. */
+  readonly #serial: number;
+  /** The join_ref, or the ref of a join without one. */
+  readonly #agentRef: Ref;
   /** Whether its token came with the join or a renewal; else it is the socket's. */
   ownToken: boolean;
 
@@ -33,8 +40,8 @@ export class Membership implements Member {
     owner: Owner,
     outlet: FormatOutlet,
     joinRef: Ref,
-    agent: string,
-    ref: string,
+    agentRef: Ref,
+    serial: number,
     node: string,
     claims: Claims,
     ownToken: boolean,
@@ -42,8 +49,8 @@ export class Membership implements Member {
     this.owner = owner;
     this.outlet = outlet;
     this.joinRef = joinRef;
-    this.agent = agent;
-    this.ref = ref;
+    this.#agentRef = agentRef;
+    this.#serial = serial;
     this.node = node;
     this.user = claims.user;
     this.onlineAt = Date.now();
@@ -57,6 +64,14 @@ export class Membership implements Member {
 
   get channel(): Channel {
     return this.outlet.channel;
+  }
+
+  get agent(): string {
+    return agentId(this.connection, this.channel.name, this.#agentRef);
+  }
+
+  get ref(): string {
+    return `${this.connection.id}.${this.#serial}`;
   }
 
   get seesPresence(): boolean {

@@ -16,7 +16,8 @@ import {
   V2,
 } from "./codec.ts";
 import { withoutMember } from "./json.ts";
-import { Membership, type Owner } from "./membership.ts";
+import { agentId, Membership, type Owner } from "./membership.ts";
+import { Memberships } from "./memberships.ts";
 
 /** What the sessions of this protocol share. */
 export interface PhoenixContext {
@@ -45,15 +46,19 @@ export interface Opening {
 export class PhoenixSession implements Session, Owner {
   readonly client: Client;
   readonly #context: PhoenixContext;
-  readonly #opening: Opening;
-  readonly #memberships = new Map<string, Membership>();
+  readonly #binary: boolean;
+  readonly #token: string | null;
+  readonly #administrator: Claims | null;
+  readonly #memberships = new Memberships();
   #codec: Codec | null;
   #serial = 0;
 
   constructor(context: PhoenixContext, client: Client, opening: Opening) {
     this.#context = context;
     this.client = client;
-    this.#opening = opening;
+    this.#binary = opening.binary;
+    this.#token = opening.token;
+    this.#administrator = opening.administrator;
     this.#codec = opening.codec;
   }
 
@@ -62,15 +67,11 @@ export class PhoenixSession implements Session, Owner {
   }
 
   get users(): readonly string[] {
-    return [...new Set(Array.from(this.#memberships.values(), ({ user }) => user))];
+    return [...new Set(this.#memberships.all().map(({ user }) => user))];
   }
 
   get channels(): readonly string[] {
-    return [...this.#memberships.keys()];
-  }
-
-  get memberships(): ReadonlyMap<string, Membership> {
-    return this.#memberships;
+    return this.#memberships.all().map(({ channel }) => channel.name);
   }
 
   /** Answers a frame; one with a null ref gets no answer. `topic` and `response` are JSON text. */
@@ -95,7 +96,7 @@ export class PhoenixSession implements Session, Owner {
   }
 
   leave(): void {
-    for (const member of [...this.#memberships.values()]) this.#drop(member);
+    for (const member of this.#memberships.all()) this.#drop(member);
   }
 
   receive(data: string | Buffer, allowed: boolean): void {
@@ -147,18 +148,24 @@ export class PhoenixSession implements Session, Owner {
     if (frame.topic === "phoenix") return this.#joinPhoenix(frame);
     if (!isChannelName(frame.topic)) return this.#refuse(frame, "invalid topic");
     const own = tokenIn(frame.payload);
-    const { administrator } = this.#opening;
+    const administrator = this.#administrator;
     if (own === null && administrator !== null && frame.topic === "admin") {
       return this.#admit(frame, { ok: true, claims: administrator }, false);
     }
-    const token = own ?? this.#opening.token;
+    const token = own ?? this.#token;
     if (token === null) return this.#admit(frame, { ok: false, reason: "unauthorized" }, false);
     this.client.after(this.#context.verify(token), (verdict) => this.#admit(frame, verdict, own !== null));
   }
 
   /** The channel for heartbeats: anybody may join it, nobody is in it. */
   #joinPhoenix(frame: Frame): void {
-    this.reply(frame.joinRef, frame.ref, '"phoenix"', "ok", JSON.stringify({ id: this.#agent(frame) }));
+    this.reply(
+      frame.joinRef,
+      frame.ref,
+      '"phoenix"',
+      "ok",
+      JSON.stringify({ id: agentId(this.client, frame.topic, frame.joinRef ?? frame.ref) }),
+    );
     this.#context.hub.notify("phoenix", "phx_join", withoutToken(frame.payload));
   }
 
@@ -187,23 +194,28 @@ export class PhoenixSession implements Session, Owner {
   #enter(frame: Frame, claims: Claims, ownToken: boolean): void {
     const { hub } = this.#context;
     const codec = this.#codec ?? V2;
-    const format = formatOf(codec, this.#opening.binary, claims.can.presence);
+    const format = formatOf(codec, this.#binary, claims.can.presence);
     const outlet = this.#context.outlet(hub.open(frame.topic), format);
     // V1 has no join_ref: there it is the ref of the join.
     const joinRef = frame.joinRef ?? (codec === V1 ? frame.ref : null);
-    const ref = `${this.client.id}.${++this.#serial}`;
-    const member = new Membership(this, outlet, joinRef, this.#agent(frame), ref, hub.node, claims, ownToken);
-    this.#memberships.set(frame.topic, member);
+    const agentRef = frame.joinRef ?? frame.ref;
+    const member = new Membership(
+      this,
+      outlet,
+      joinRef,
+      agentRef,
+      ++this.#serial,
+      hub.node,
+      claims,
+      ownToken,
+    );
+    this.#memberships.add(member);
     this.client.idleSince = null;
     member.expirySlot = this.#context.house.expireAt(member, claims.expiresAt);
     this.reply(frame.joinRef, frame.ref, outlet.quotedTopic, "ok", `{"id":${JSON.stringify(member.agent)}}`);
     outlet.add(this.client);
     hub.join(member);
     hub.notify(frame.topic, "phx_join", withoutToken(frame.payload));
-  }
-
-  #agent(frame: Frame): string {
-    return `${this.client.id}:${frame.topic}:${frame.joinRef ?? frame.ref ?? ""}`;
   }
 
   #leave(frame: Frame): void {
@@ -219,7 +231,7 @@ export class PhoenixSession implements Session, Owner {
 
   /** Takes a membership back wherever it is known. `rejoins`: its channel stays open for the next one. */
   #drop(member: Membership, rejoins = false): void {
-    this.#memberships.delete(member.channel.name);
+    this.#memberships.delete(member);
     if (this.#memberships.size === 0) this.client.idleSince = performance.now();
     this.#context.house.forgetExpiry(member, member.expirySlot);
     member.outlet.remove(this.client);
