@@ -30,6 +30,9 @@ const MAX_SHOWN = 200;
 const CR = 13;
 const ZERO = 48;
 
+/** Bytes of a chunk from which on its memory is given back at once. */
+const LARGE = 16 * 1024;
+
 /**
  * The reading end of a subscribing connection that ioredis opened. It reads what Redis sends itself, since nothing should
  * be done twice to 200 KB: a message that came in one piece is handed on where it lies, one in several is joined once, in
@@ -68,6 +71,7 @@ export class RedisIntake {
     stream.removeAllListeners("data");
     stream.on("data", (chunk: Buffer) => {
       if (stream === this.#stream) this.read(chunk);
+      release(chunk);
     });
     this.#stream = stream;
     stream.write(SUBSCRIBE);
@@ -230,5 +234,16 @@ export class RedisIntake {
     const values = "%|".includes(kind) ? 2 * size : size;
     for (let i = 0; i < values && after >= 0; i++) after = this.#valueEnd(data, after, end);
     return after;
+  }
+}
+
+/**
+ * Gives back the memory of a large chunk that is read. The collector would wait for megabytes of them, and the next one
+ * would come to lie in memory that no cache holds.
+ */
+function release(chunk: Buffer): void {
+  const { buffer } = chunk;
+  if (chunk.length >= LARGE && chunk.length === buffer.byteLength && buffer instanceof ArrayBuffer) {
+    buffer.transfer(0);
   }
 }
