@@ -60,11 +60,6 @@ export function atMostOncePer(ms: number, tell: (times: number) => void): () => 
   };
 }
 
-/** A URL or path as it may be logged: without query and fragment, which may hold a token. */
-export function withoutQuery(url: string): string {
-  return url.replace(/[?#].*$/s, "");
-}
-
 /** No text is worth more of a line than this, in characters; the rest is left out. */
 const MAX_TEXT = 500;
 

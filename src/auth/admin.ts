@@ -58,7 +58,7 @@ export interface Admin {
 }
 
 /** Who an administrator is where users are told apart: in presence, and in agent lists. */
-export const ADMINISTRATOR = "administrator";
+const ADMINISTRATOR = "administrator";
 
 const COOKIE = "channel_session";
 const ALL = Object.freeze({ join: true, push: true, presence: true });

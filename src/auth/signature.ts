@@ -2,7 +2,7 @@ import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { LEEWAY_SECS } from "./hs256.ts";
 
 /** How long a signed request is good, in seconds (Channelstream 0.7). */
-export const MAX_SIGNATURE_AGE_SECS = 60;
+const MAX_SIGNATURE_AGE_SECS = 60;
 
 /** A signed text longer than this is refused unread, in characters. */
 const MAX_SIGNED = 8192;

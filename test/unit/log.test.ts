@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { atMostOncePer, createLog, type Fields, type LogOptions, withoutQuery } from "../../src/log.ts";
+import { atMostOncePer, createLog, type Fields, type LogOptions } from "../../src/log.ts";
 
 function written(options: Partial<LogOptions>, message: string, fields?: Fields): string {
   let all = "";
@@ -100,13 +100,6 @@ describe("json", () => {
       /^\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","level":"info","message":"x"\}\n$/,
     );
   });
-});
-
-test("an address is logged without its query and fragment", () => {
-  expect(withoutQuery("/websocket?userToken=abc&x=1")).toBe("/websocket");
-  expect(withoutQuery("http://h:1/a/b#token=abc")).toBe("http://h:1/a/b");
-  expect(withoutQuery("/a?b\n?c")).toBe("/a");
-  expect(withoutQuery("/plain")).toBe("/plain");
 });
 
 test("what happens often is told at once, then counted, then told with its number", async () => {

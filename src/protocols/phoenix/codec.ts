@@ -37,7 +37,7 @@ export interface Codec {
 }
 
 /** The longest ref or join_ref, in bytes of UTF-8. */
-export const MAX_REF_BYTES = 64;
+const MAX_REF_BYTES = 64;
 
 function malformed(what: string): Malformed {
   return { malformed: what };

@@ -15,7 +15,7 @@ const STANDSTILL = 2_000;
 const MAX_FRAMES = 100;
 
 /** Bytes of one POST: phoenix.js sends its whole backlog at once. */
-export const MAX_LONGPOLL_BODY = 8 * 1024 * 1024;
+const MAX_LONGPOLL_BODY = 8 * 1024 * 1024;
 
 /**
  * Bytes of a poll's URL and headers. Bun answers a bare 431 to more than 16 KiB, after which phoenix.js would begin a new
