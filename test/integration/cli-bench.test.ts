@@ -100,6 +100,18 @@ describe("bench", () => {
     expect(far.err).toContain("redis.example is not this machine");
   });
 
+  test("takes any address of an operator who says that it is theirs", async () => {
+    // To the kernel an address of this machine, to the command none that it knows.
+    const args = ["--clients", "2", "--for", "1s", "--json", "--redis-url", redis.url];
+    const address = `ws://0.0.0.0:${server.port}`;
+    const refused = await bench([...args, address]);
+    expect(refused).toMatchObject({ code: 2, out: "" });
+    expect(refused.err).toContain("0.0.0.0 is not this machine");
+    const { code, out } = await bench([...args, "--yes-i-own-this-server", "--jwt-secret", SECRET, address]);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ expected: 20, arrived: 20 });
+  });
+
   test("says in one line what is wrong, without a trace", async () => {
     const wrong: [readonly string[], number, RegExp][] = [
       [[], 2, /bench needs <url>/],
