@@ -112,14 +112,19 @@ test("first minute: what it says to type works, in its order", async () => {
   expect((await page.event("update")).payload).toEqual({ hello: "everybody" });
 
   const watching = shell(`exec ${watch}`, cwd, env);
-  const seen = watching.stdout.getReader();
-  await runs(publish, cwd, env);
-  // The clock of the channel system may come first.
   let shown = "";
-  while (!shown.includes("everybody")) shown += new TextDecoder().decode((await seen.read()).value);
+  const reading = (async () => {
+    for await (const chunk of watching.stdout) shown += Buffer.from(chunk).toString();
+  })();
+  // Who begins to watch hears nothing of before.
+  await eventually(async () => {
+    await runs(publish, cwd, env);
+    return shown.includes("everybody");
+  }, "what was published");
   expect(shown).toContain('to:system:update {"hello":"everybody"}');
   watching.kill("SIGINT");
   expect(await watching.exited).toBe(0);
+  await reading;
   page.socket.close();
   server.kill("SIGTERM");
   expect(await server.exited).toBe(0);
