@@ -8,7 +8,16 @@ import { hottest } from "./profile.ts";
 import type { Figures, Scene } from "./scene.ts";
 import { growth } from "./scenes/growth.ts";
 import { scenes } from "./scenes.ts";
-import { type Contender, limit, limitWithPresence, ours, SECRET, stranger, twin } from "./servers.ts";
+import {
+  type Contender,
+  limit,
+  limitWithPresence,
+  ours,
+  oursDeployed,
+  SECRET,
+  stranger,
+  twin,
+} from "./servers.ts";
 import { type Run, summarize, table } from "./table.ts";
 
 const USAGE = `bun run bench [options]
@@ -55,8 +64,8 @@ const strangers = values.server.map(parseStranger);
 const others: readonly Contender[] = [...peers, ...strangers];
 const contenders =
   values.only === undefined
-    ? [limit, limitWithPresence, ours, ...available(peers), ...strangers]
-    : pick([limit, limitWithPresence, twin, ours, ...others], values.only, "server");
+    ? [limit, limitWithPresence, ours, oursDeployed, ...available(peers), ...strangers]
+    : pick([limit, limitWithPresence, twin, ours, oursDeployed, ...others], values.only, "server");
 const rounds = Number(values.rounds ?? (values.profile ? 1 : values.short ? 3 : 5));
 if (!Number.isInteger(rounds) || rounds < 1)
   fail(`--rounds ${values.rounds}: a whole number from 1 is needed`);
