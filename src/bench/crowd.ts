@@ -65,6 +65,7 @@ export function joinAll(
       answered++;
       if (answered === clients.length) {
         clearTimeout(timer);
+        for (const each of clients) each.onMessage = () => {};
         resolve({ latency, seconds: (performance.now() - began) / 1000 });
       } else joinNext();
     };

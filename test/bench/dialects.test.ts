@@ -43,6 +43,18 @@ const cases: readonly [
   ],
 ];
 
+test("centrifugo: an answer is seen behind a publication that came with it", () => {
+  const isReply = (text: string): boolean => {
+    const client = new Client(0);
+    client.mark = text.charCodeAt(5);
+    return centrifugo.isReply(client, Buffer.from(text), 0, text.length);
+  };
+  const published = '{"push":{"channel":"a","pub":{"data":{}}}}';
+  expect(isReply(`${published}\n{"id":3,"publish":{}}`)).toBe(true);
+  expect(isReply('{"id":3,"publish":{}}')).toBe(true);
+  expect(isReply(published)).toBe(false);
+});
+
 for (const [dialect, messages, others, expected] of cases) {
   test(`${dialect.name}: deliveries are counted and timed, and nothing else is`, () => {
     const client = new Client(0);

@@ -90,6 +90,9 @@ export const oursDeployed: Contender = {
   start: (options) => ours.start({ ...options, env: { ...options.env, MIMALLOC_PURGE_DELAY: "60000" } }),
 };
 
+/** How long a server may take to notice that thousands have left. */
+const LEAVING_MS = 2000;
+
 /** A server that somebody else started on this machine, at `ws://host:port[/path]`, on the Redis named by `--redis-url`. */
 export function stranger(name: string, url: string, dialect: Dialect): Contender {
   return {
@@ -98,7 +101,8 @@ export function stranger(name: string, url: string, dialect: Dialect): Contender
     start: async () => {
       const { protocol, port } = new URL(url);
       if (protocol !== "ws:") throw new Error(`${name}: the address must begin with ws://`);
-      return { url, pid: pidListeningOn(Number(port || 80)), stop: async () => {} };
+      // Those who left still cost it something, which is not to be the next run's.
+      return { url, pid: pidListeningOn(Number(port || 80)), stop: () => Bun.sleep(LEAVING_MS) };
     },
   };
 }

@@ -21,7 +21,7 @@ function varint(value: number): Buffer {
 }
 
 /**
- * Centrifugo's JSON protocol, with its Redis engine under the standard prefix. Its clients are anonymous here, and its pings are
+ * Centrifugo's JSON protocol, with its Redis engine under the standard prefix. Its clients connect without a name here, and its pings are
  * not answered: see the README for the settings that this wants.
  */
 export const centrifugo: Dialect = {
@@ -37,7 +37,7 @@ export const centrifugo: Dialect = {
     client.send(CONNECT);
     return connected.promise;
   },
-  joinFrame: (topic) => textFrame(`{"id":2,"subscribe":{"channel":"${topic}"}}`),
+  joinFrame: (topic, token) => textFrame(`{"id":2,"subscribe":{"channel":"${topic}","token":"${token}"}}`),
   // What somebody publishes comes back to them too, and most often before the answer.
   isReply: (client, bytes, start, end) =>
     client.mark === REPLY_MARK || bytes.subarray(start, end).includes(LATER_REPLY),
