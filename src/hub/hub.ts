@@ -106,7 +106,7 @@ export class Hub implements BusListener {
       this.#export("admin", event, payload);
     });
     const { presenceWindow } = options;
-    this.#states = new PresenceWindows(presenceWindow, Number.POSITIVE_INFINITY, tellState);
+    this.#states = new PresenceWindows(presenceWindow, Number.MAX_SAFE_INTEGER, tellState);
     this.#diffs = new PresenceWindows(presenceWindow, DIFFS_PER_MS, (channel) => this.#tellDiff(channel));
     for (const name of PERMANENT) this.#channels.set(name, this.#create(name));
   }

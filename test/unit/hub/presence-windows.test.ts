@@ -10,7 +10,7 @@ let windows: PresenceWindows;
 
 beforeEach(() => {
   jest.useFakeTimers();
-  start(Number.POSITIVE_INFINITY);
+  start(Number.MAX_SAFE_INTEGER);
 });
 
 afterEach(() => {
