@@ -2,25 +2,10 @@ import { parseArgs } from "node:util";
 import type { ArgsDef } from "citty";
 import { hint } from "../config/nearest.ts";
 import { quoted } from "../config/quote.ts";
-import type { Definition, Operand } from "./command.ts";
+import type { Definition, Given, Operand } from "./command.ts";
 
 /** What a command line asks for, or one line that says what is wrong with it. */
-export type Arguments =
-  | {
-      readonly ok: true;
-      readonly command: string;
-      /** Whether it was named, rather than taken because none was. */
-      readonly named: boolean;
-      /** Flags with a value, by name: the last of each. */
-      readonly values: Readonly<Record<string, string>>;
-      /** All values of each flag, in their order. */
-      readonly all: Readonly<Record<string, readonly string[]>>;
-      /** Flags without one. */
-      readonly switches: ReadonlySet<string>;
-      /** What stands behind the command and is no flag: as many as it takes. */
-      readonly operands: readonly string[];
-    }
-  | { readonly ok: false; readonly message: string };
+export type Arguments = ({ readonly ok: true } & Given) | { readonly ok: false; readonly message: string };
 
 type Shape = Pick<Definition, "flags" | "operands">;
 

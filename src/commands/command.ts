@@ -1,5 +1,4 @@
 import type { ArgsDef } from "citty";
-import type { Arguments } from "./arguments.ts";
 
 /** Standard output where a person reads it. */
 export interface Terminal {
@@ -25,11 +24,23 @@ export interface Surroundings {
   ended(): Promise<void>;
 }
 
+/** What a command line asks for. */
+export interface Given {
+  readonly command: string;
+  /** Whether it was named, rather than taken because none was. */
+  readonly named: boolean;
+  /** Flags with a value, by name: the last of each. */
+  readonly values: Readonly<Record<string, string>>;
+  /** All values of each flag, in their order. */
+  readonly all: Readonly<Record<string, readonly string[]>>;
+  /** Flags without one. */
+  readonly switches: ReadonlySet<string>;
+  /** What stands behind the command and is no flag: as many as it takes. */
+  readonly operands: readonly string[];
+}
+
 /** Runs to its end and resolves to the exit code: 0; 1, something is in the way; 2, the operator wrote something wrong. */
-export type Command = (
-  given: Extract<Arguments, { ok: true }>,
-  surroundings: Surroundings,
-) => Promise<number>;
+export type Command = (given: Given, surroundings: Surroundings) => Promise<number>;
 
 /** A word of the command line that is no flag. */
 export interface Operand {

@@ -1,6 +1,5 @@
 import type { Delivery } from "./bodies.ts";
 import { isObject, type JsonObject, parseJson } from "./json.ts";
-import type { Home } from "./store.ts";
 
 /** The keys of a message that an edit may change. */
 const EDITABLE = ["timestamp", "user", "message", "edited"] as const;
@@ -21,6 +20,12 @@ export function audienceOf({ pm_users, exclude_users }: Delivery): Audience {
     only: pm_users.length > 0 ? new Set(pm_users) : null,
     except: exclude_users.length > 0 ? new Set(exclude_users) : null,
   };
+}
+
+/** Something that keeps frames: the history of a room, what is there to catch up with. */
+export interface Home {
+  /** To drop a frame for which there is no room any more. */
+  forget(frame: Frame): void;
 }
 
 /**

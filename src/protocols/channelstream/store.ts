@@ -1,10 +1,4 @@
-import type { Frame } from "./frame.ts";
-
-/** Something that keeps frames: the history of a room, what is there to catch up with. */
-export interface Home {
-  /** To drop a frame for which there is no room any more. */
-  forget(frame: Frame): void;
-}
+import type { Frame, Home } from "./frame.ts";
 
 /** All frames that are kept, within one budget of memory: the oldest go first, wherever they are kept. */
 export class Store {
