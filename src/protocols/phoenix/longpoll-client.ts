@@ -100,6 +100,8 @@ export class LongPollClient extends Client {
    *   broke. `null` for who does not say: whatever was written counts as arrived.
    */
   poll(signal: AbortSignal, got: number | null): Promise<Polled> {
+    // Who hung up before the request was read may have polled anew since then, and read what this one asks for.
+    if (signal.aborted) return Promise.resolve(this.#over ? "gone" : "none");
     this.#seen();
     this.#answer("none");
     this.#acknowledges = got !== null;
@@ -107,7 +109,6 @@ export class LongPollClient extends Client {
     if (got === null ? written : got >= number) this.#forget();
     else if (got !== null) this.#takeBack();
     if (this.#over) return Promise.resolve("gone");
-    if (signal.aborted) return Promise.resolve("none");
     return new Promise((resolve) => {
       const poll = { answer: resolve, timer: setTimeout(() => this.#answer("none"), this.#wait) };
       this.#poll = poll;
