@@ -1,6 +1,6 @@
 import type { Dialect } from "./dialect.ts";
 import { Latency } from "./latency.ts";
-import type { Client } from "./websocket.ts";
+import { type Client, ignore } from "./websocket.ts";
 
 /** How many connect, or join, at the same time: a busy server, and no flood that its listen queue refuses. */
 const AT_ONCE = 200;
@@ -65,7 +65,7 @@ export function joinAll(
       answered++;
       if (answered === clients.length) {
         clearTimeout(timer);
-        for (const each of clients) each.onMessage = () => {};
+        for (const each of clients) each.onMessage = ignore;
         resolve({ latency, seconds: (performance.now() - began) / 1000 });
       } else joinNext();
     };

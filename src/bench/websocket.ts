@@ -167,7 +167,8 @@ export class Client {
   }
 }
 
-function ignore(): void {}
+/** For messages that nobody wants. */
+export function ignore(): void {}
 
 /** A text message as a client sends it: masked, in one frame. */
 export function textFrame(text: string): Buffer {

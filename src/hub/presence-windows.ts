@@ -1,7 +1,7 @@
 import type { Channel } from "./channel.ts";
 
-/** How many may be told at once after a pause. */
-const BURST = 1000;
+/** After a pause as many may be told at once as otherwise in so many ms. */
+const BURST_MS = 100;
 
 /** A window never stays open longer than this, in ms, or than its regular length if that is more. */
 const PATIENCE = 1000;
@@ -15,12 +15,13 @@ const PATIENCE = 1000;
 export class PresenceWindows {
   readonly #length: number;
   readonly #toldPerMs: number;
+  readonly #burst: number;
   readonly #tell: (channel: Channel) => void;
   /** Channels whose window is open, the one that closes first in front, with the time when it does. */
   readonly #open = new Map<Channel, number>();
   #timer: Timer | null = null;
   /** How many may still be told, as of `#countedAt`. Below zero: the last channel was larger. */
-  #allowed = BURST;
+  #allowed: number;
   #countedAt = performance.now();
 
   /**
@@ -31,6 +32,8 @@ export class PresenceWindows {
   constructor(length: number, toldPerMs: number, tell: (channel: Channel) => void) {
     this.#length = length;
     this.#toldPerMs = toldPerMs;
+    this.#burst = toldPerMs * BURST_MS;
+    this.#allowed = this.#burst;
     this.#tell = tell;
   }
 
@@ -61,7 +64,7 @@ export class PresenceWindows {
   #closeDue(): void {
     this.#timer = null;
     const now = performance.now();
-    this.#allowed = Math.min(BURST, this.#allowed + (now - this.#countedAt) * this.#toldPerMs);
+    this.#allowed = Math.min(this.#burst, this.#allowed + (now - this.#countedAt) * this.#toldPerMs);
     this.#countedAt = now;
     for (const [channel, due] of this.#open) {
       const next = this.#allowed > 0 ? due : Math.min(this.#pauseUntil(now), this.#latest(due));

@@ -94,6 +94,13 @@ test("a channel too large for any allowance is told once a second, and the small
   expect(times("room")).toBeGreaterThanOrEqual(4);
 });
 
+test("where as many may be told as there are, large channels do not wait for each other", () => {
+  const channels = ["a", "b", "c"].map((name) => channelOf(2000, name));
+  for (const channel of channels) windows.open(channel);
+  jest.advanceTimersByTime(LENGTH + 1);
+  expect(told).toEqual(["a", "b", "c"]);
+});
+
 test("after a storm the regular length holds again", () => {
   start(10);
   windows.open(channelOf(5000, "hall"));
