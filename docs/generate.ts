@@ -92,6 +92,7 @@ const REASONS: Readonly<Record<string, string>> = {
   "prom-client": "the text format of `/metrics`",
   "smol-toml": "reading and writing TOML, with places in its errors",
   "swagger-ui-dist": "the API explorer",
+  wabt: "compiling the JSON scanner, and checking the compiled bytes in a test",
   uplot: "the graphs of the admin page",
   zod: "the API's description, from which checks, types and `/openapi.json` come",
   "@biomejs/biome": "format and lint",

@@ -28,3 +28,9 @@ declare module "*/LICENSE.md" {
   const text: string;
   export default text;
 }
+
+declare module "*.wasm" {
+  /** Its path inside the executable. */
+  const path: string;
+  export default path;
+}

@@ -1,18 +1,31 @@
-import { BLOCK, BROKEN, scanModule, TOO_DEEP, WHOLE, WINDOW, WINDOW_START } from "./scan.ts";
+import { readFileSync } from "node:fs";
+import wasm from "./scan.wasm" with { type: "file" };
 
-/** Whether the text, valid UTF-8, is JSON; `undefined`: too many containers are open at once to tell. Never throws. */
+/** What `run` of scan.wat returns. */
+const BROKEN = 0;
+const WHOLE = 2;
+const TOO_DEEP = 3;
+
+/** Bytes that the scanner reads at a time. */
+export const BLOCK = 64;
+/** Address of the window in the scanner's memory; the stack is before it. */
+const WINDOW_START = 65_536;
+/** Bytes of text in one call at most: one more block of the text, and white space for two, must fit behind them. */
+export const WINDOW = 64 * 1024 - 4 * BLOCK;
+
+/** Whether the text, valid UTF-8, is JSON; `undefined`: too many open containers to tell. Never throws. */
 export type Scanner = (text: Uint8Array) => boolean | undefined;
 
 /**
- * Makes a scanner, which holds 128 KiB whatever it is given, or `undefined` where the engine can't run it: on x86 it
- * needs AVX. `window` is a multiple of BLOCK; less than WINDOW is for tests.
+ * Makes a scanner, which holds 128 KiB of memory for texts of any size, or `undefined` where the engine can't run it: on
+ * x86 it needs AVX. `window` is a multiple of BLOCK; less than WINDOW is for tests.
  */
 export function openScanner(window = WINDOW): Scanner | undefined {
-  const instance = instantiated(scanModule());
+  const instance = instantiate(readFileSync(wasm));
   if (instance === undefined) return undefined;
   const { run, memory } = instance.exports;
   if (typeof run !== "function" || !(memory instanceof WebAssembly.Memory)) return undefined;
-  const room = new Uint8Array(memory.buffer);
+  const bytes = new Uint8Array(memory.buffer);
 
   return (text) => {
     for (let start = 0; ; start += window) {
@@ -20,7 +33,7 @@ export function openScanner(window = WINDOW): Scanner | undefined {
       const length = Math.min(left, window);
       const available = Math.min(left, window + BLOCK);
       const isAll = available === text.length;
-      room.set(isAll ? text : text.subarray(start, start + available), WINDOW_START);
+      bytes.set(isAll ? text : text.subarray(start, start + available), WINDOW_START);
       const verdict: number = run(length, available, start === 0 ? 1 : 0);
       if (verdict === BROKEN) return false;
       if (verdict === TOO_DEEP) return undefined;
@@ -29,7 +42,7 @@ export function openScanner(window = WINDOW): Scanner | undefined {
   };
 }
 
-function instantiated(module: BufferSource): WebAssembly.Instance | undefined {
+function instantiate(module: BufferSource): WebAssembly.Instance | undefined {
   try {
     return new WebAssembly.Instance(new WebAssembly.Module(module));
   } catch {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { BLOCK, WINDOW } from "../../../src/hub/json/scan.ts";
-import { openScanner, type Scanner } from "../../../src/hub/json/scanner.ts";
+import { readFile } from "node:fs/promises";
+import { BLOCK, openScanner, type Scanner, WINDOW } from "../../../src/hub/json/scanner.ts";
 import { isJson, isJsonText } from "../../../src/hub/json.ts";
+import { compileScan, SCAN_WASM } from "../../compile-scan.ts";
 import { jsonDocument, mutated, numbers, type Random } from "./json-documents.ts";
 import { BROKEN, VALID } from "./json-table.ts";
 
@@ -50,6 +51,10 @@ function isUtf8(bytes: Uint8Array): boolean {
     return false;
   }
 }
+
+test("scan.wasm is what scan.wat compiles to", async () => {
+  expect(Buffer.from(await compileScan()).equals(await readFile(SCAN_WASM))).toBe(true);
+});
 
 describe("the table", () => {
   test("every text that RFC 8259 allows is JSON", () => {
