@@ -5,8 +5,6 @@ export interface Outcome {
   readonly skipped: number;
   /** `file: name` of each failure. */
   readonly failures: readonly string[];
-  /** Those that failed at first and passed when they ran again. */
-  readonly flaky?: readonly string[];
 }
 
 /**

@@ -77,39 +77,15 @@ async function runSuite(
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "channel-report-"));
   const report = join(folder, "junit.xml");
-  const run = async (chosen: readonly string[]): Promise<Outcome> => {
-    rmSync(report, { force: true });
-    const options = [
-      `--timeout=${SUITES[suite]?.timeout}`,
-      "--reporter=junit",
-      `--reporter-outfile=${report}`,
-    ];
-    const paths = chosen.map((file) => `./${file}`);
+  const options = [`--timeout=${SUITES[suite]?.timeout}`, "--reporter=junit", `--reporter-outfile=${report}`];
+  await timed(suite, async () => {
+    const paths = files.map((file) => `./${file}`);
     const good = await runs([process.execPath, "test", ...options, ...paths], env);
-    const outcome = readReport(existsSync(report) ? readFileSync(report, "utf8") : "", chosen);
+    const outcome = readReport(existsSync(report) ? readFileSync(report, "utf8") : "", files);
     if (good || outcome.failed > 0) return outcome;
     return { ...outcome, failed: 1, failures: [`${suite}: bun test failed without saying where`] };
-  };
-  await timed(suite, async () => {
-    const first = await run(files);
-    const failing = files.filter((file) => first.failures.some((failure) => failure.startsWith(`${file}: `)));
-    return failing.length === 0 ? first : secondTry(first, await run(failing));
   });
   rmSync(folder, { recursive: true });
-}
-
-/**
- * Many tests measure time, on a machine that may be busy with something else: a file with a failure runs once more, when
- * nothing else of ours does. What passes only then is told.
- */
-function secondTry(first: Outcome, second: Outcome): Outcome {
-  return {
-    passed: first.passed + first.failed - second.failed,
-    failed: second.failed,
-    skipped: first.skipped,
-    failures: second.failures,
-    flaky: first.failures.filter((failure) => !second.failures.includes(failure)),
-  };
 }
 
 function filesOf(suite: string): string[] {
@@ -139,7 +115,6 @@ function summarize(): number {
       `${outcome.failed > 0 ? "FAIL" : "ok  "}  ${name.padEnd(18)} ${counts.padEnd(36)} ${seconds.toFixed(1)} s`,
     );
     for (const failure of outcome.failures) console.log(`        ${failure}`);
-    for (const failure of outcome.flaky ?? []) console.log(`        passed only when run again: ${failure}`);
   }
   const sum = (key: "passed" | "failed") => lines.reduce((total, { outcome }) => total + outcome[key], 0);
   console.log(`\n${sum("passed")} passed, ${sum("failed")} failed`);
