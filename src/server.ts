@@ -8,7 +8,14 @@ import { sign } from "./auth/signature.ts";
 import { createVerifier } from "./auth/token.ts";
 import { openBus } from "./bus/open.ts";
 import type { Config } from "./config.ts";
-import { checkHost, checkOrigin, corsHeaders, preflightHeaders, type Refusal } from "./http/admission.ts";
+import {
+  checkHost,
+  checkOrigin,
+  corsHeaders,
+  type Foreign,
+  preflightHeaders,
+  type Refusal,
+} from "./http/admission.ts";
 import { CHANNELSTREAM_PATHS } from "./http/api/channelstream-paths.ts";
 import type { ChannelstreamApi } from "./http/api/deps.ts";
 import { History } from "./http/api/history.ts";
@@ -101,6 +108,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     admin,
     mint: createMint(config),
     verify,
+    refusals: house.refusals,
     registry,
     hub,
     bus,
@@ -194,10 +202,13 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
         { upgrade: "websocket" },
       );
     }
-    const foreign = channelstream?.isSocket(path)
-      ? channelstream.checkOrigin(request.headers)
-      : checkOrigin(request.headers, config);
-    if (foreign !== null) return refuse(foreign);
+    if (channelstream?.isSocket(path)) {
+      const foreign = channelstream.checkOrigin(request.headers, client);
+      if (foreign !== null) return refuse(foreign);
+    } else {
+      const foreign = checkOrigin(request.headers, config);
+      if (foreign !== null) return refuseForeign(foreign, client);
+    }
     if (closing) return refuse({ status: 503, sentence: "The server is shutting down." });
     const full = limiter.admit(client);
     if (full !== null) return refuse(full);
@@ -235,7 +246,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   ): Response | Promise<Response> {
     const { headers } = request;
     const cors = corsHeaders(headers, config);
-    if (checkHost(headers, config) !== null || checkOrigin(headers, config) !== null) {
+    const foreign = checkHost(headers, config) ?? checkOrigin(headers, config);
+    if (foreign !== null) {
+      house.refusals[foreign.what](foreign.value, foreign.reason, client.address);
       return longPoll.forbid(cors);
     }
     if (request.method === "OPTIONS") {
@@ -250,6 +263,11 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     return Response.json({ error: refusal.sentence }, { status: refusal.status, headers });
   }
 
+  function refuseForeign(foreign: Foreign, { address }: Client): Response {
+    house.refusals[foreign.what](foreign.value, foreign.reason, address);
+    return refuse(foreign);
+  }
+
   function answer(request: Request, bun: Server<WebSocketClient>): Response | Promise<Response> | undefined {
     const client = clientOf(request.headers, bun.requestIP(request)?.address ?? null);
     const url = URL.parse(request.url);
@@ -258,7 +276,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     if (path === null) return refuse({ status: 404, sentence: "There is nothing at this address." });
     if (path.endsWith("/longpoll")) return poll(request, url, client, bun);
     const foreign = checkHost(request.headers, config);
-    if (foreign !== null) return refuse(foreign);
+    if (foreign !== null) return refuseForeign(foreign, client);
     const socket = path.endsWith("/websocket") || (config.groups && isGroupsPath(path));
     if (socket || channelstream?.isSocket(path)) return upgrade(request, url, path, client);
     const answered = channelstream?.handle(request, path, url.searchParams, client, (secs) =>

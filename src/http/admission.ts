@@ -10,6 +10,15 @@ export interface Refusal {
   readonly sentence: string;
 }
 
+/** A request with a name or of a web page that may not be here. */
+export interface Foreign extends Refusal {
+  readonly what: "host" | "origin";
+  /** As it was given. */
+  readonly value: string;
+  /** For the log: the setting that refused it. */
+  readonly reason: string;
+}
+
 /** The name in a `Host` header, in lower case, without its port, brackets and final dot; `null` where there is none. */
 function hostName(header: string): string | null {
   if (!/^[^\s/?#@\\]+$/.test(header)) return null;
@@ -30,11 +39,14 @@ function shown(text: string): string {
  * Refuses names in `Host` that are not ours. A foreign name that resolves to this machine is how a web page reaches a
  * server on loopback as if it were its own (DNS rebinding). No `Host` at all is no browser.
  */
-export function checkHost(headers: Headers, config: Config): Refusal | null {
+export function checkHost(headers: Headers, config: Config): Foreign | null {
   const header = headers.get("host");
   if (header === null) return null;
   const name = hostName(header);
-  if (name === null) return { status: 400, sentence: "The Host header holds no host name." };
+  if (name === null) {
+    const sentence = "The Host header holds no host name.";
+    return { status: 400, sentence, what: "host", value: header, reason: "no host name" };
+  }
   if (config.allowedHosts === null && !isLoopback(config.host)) return null;
   const own = config.publicUrl === null ? null : bareName(URL.parse(config.publicUrl)?.hostname ?? null);
   if (isIP(name) !== 0 || isLoopback(name) || name === own || config.allowedHosts?.includes(name))
@@ -42,14 +54,23 @@ export function checkHost(headers: Headers, config: Config): Refusal | null {
   return {
     status: 403,
     sentence: `The host name ${shown(name)} is not allowed here: allowed_hosts does not list it.`,
+    what: "host",
+    value: header,
+    reason: "allowed_hosts does not list it",
   };
 }
 
 /** Refuses web pages of other sites, as `allowed_origins` says. No `Origin` at all is no browser. */
-export function checkOrigin(headers: Headers, config: Config): Refusal | null {
+export function checkOrigin(headers: Headers, config: Config): Foreign | null {
   const origin = headers.get("origin");
   if (origin === null || isAllowedOrigin(origin, headers, config)) return null;
-  return { status: 403, sentence: `The origin ${shown(origin)} is not allowed here (allowed_origins).` };
+  return {
+    status: 403,
+    sentence: `The origin ${shown(origin)} is not allowed here (allowed_origins).`,
+    what: "origin",
+    value: origin,
+    reason: "allowed_origins does not allow it",
+  };
 }
 
 function isAllowedOrigin(given: string, headers: Headers, config: Config): boolean {

@@ -3,6 +3,7 @@ import type { Admin } from "../auth/admin.ts";
 import { isJsonObject, ownValue } from "../auth/hs256.ts";
 import { isSameOrigin } from "../auth/same-origin.ts";
 import type { Verify } from "../auth/token.ts";
+import type { RefusalLog } from "../hub/refusal-log.ts";
 import type { Log } from "../log.ts";
 import { checkOrigin, corsHeaders, preflightHeaders } from "./admission.ts";
 import { json, refuse } from "./answer.ts";
@@ -19,6 +20,7 @@ import { createTokenHandler } from "./token.ts";
 export interface HttpDeps extends ApiDeps {
   readonly log: Log;
   readonly verify: Verify;
+  readonly refusals: RefusalLog;
   readonly registry: Registry;
   /** Whether the server is about to stop, and wants no new clients. */
   readonly draining: () => boolean;
@@ -33,7 +35,7 @@ const NOT_FOUND = { status: 404, sentence: "There is nothing at this address." }
 
 /** Answers with what `table` says, with files of `static_path` in place of our pages. */
 export function createHttp(deps: HttpDeps): Http {
-  const { config, log } = deps;
+  const { config, log, refusals } = deps;
   let loaded: Promise<Api> | null = null;
   /** The API and the library of its schemas take memory that a server without administrators can do without. */
   const loadApi = (): Promise<Api> => {
@@ -57,7 +59,10 @@ export function createHttp(deps: HttpDeps): Http {
 
   async function crossOrigin(route: Route, request: Request, client: Client): Promise<Response> {
     const foreign = checkOrigin(request.headers, config);
-    if (foreign !== null) return refuse(foreign, corsHeaders(request.headers, config));
+    if (foreign !== null) {
+      refusals.origin(foreign.value, foreign.reason, client.address);
+      return refuse(foreign, corsHeaders(request.headers, config));
+    }
     if (request.method === "OPTIONS") {
       const headers = preflightHeaders(request.headers, config, allowed(route).join(", "));
       return new Response(null, { status: 204, headers });
@@ -71,7 +76,9 @@ export function createHttp(deps: HttpDeps): Http {
 
   function sameOrigin(route: Route, request: Request, client: Client): Response | Promise<Response> {
     const reads = request.method === "GET" || request.method === "HEAD" || request.method === "OPTIONS";
-    if (!reads && request.headers.has("origin") && !isSameOrigin(request.headers, config.publicUrl)) {
+    const origin = request.headers.get("origin");
+    if (!reads && origin !== null && !isSameOrigin(request.headers, config.publicUrl)) {
+      refusals.origin(origin, "only our own pages may change this (public_url)", client.address);
       return refuse({ status: 403, sentence: "Pages of other origins may not change anything here." });
     }
     return dispatch(route, request, client);

@@ -1,6 +1,7 @@
 import type { Connection } from "../hub/connection.ts";
 import type { Connections } from "../hub/connections.ts";
 import { Deadlines } from "../hub/deadlines.ts";
+import { RefusalLog } from "../hub/refusal-log.ts";
 import { count, type Stats } from "../hub/stats.ts";
 import type { Log } from "../log.ts";
 
@@ -65,6 +66,7 @@ export class House {
   readonly connections: Connections;
   readonly stats: Stats;
   readonly log: Log;
+  readonly refusals: RefusalLog;
   readonly framesPerSecond: number;
   readonly maxFrame: number;
   readonly maxBuffered: number;
@@ -78,6 +80,7 @@ export class House {
     this.connections = options.connections;
     this.stats = options.stats;
     this.log = options.log;
+    this.refusals = new RefusalLog(options.log);
     this.framesPerSecond = options.framesPerSecond;
     this.maxFrame = options.maxFrame;
     this.maxBuffered = options.maxBuffered;

@@ -132,8 +132,15 @@ export class ChannelstreamEndpoint implements Endpoint {
   }
 
   /** Why a page of this origin may not be here; `null` where it may. */
-  checkOrigin(headers: Headers): { readonly status: 403; readonly sentence: string } | null {
-    return this.#options.crossOrigin.allows(headers) ? null : FOREIGN;
+  checkOrigin(
+    headers: Headers,
+    { address }: Peer,
+  ): { readonly status: 403; readonly sentence: string } | null {
+    const { crossOrigin, house, settings } = this.#options;
+    if (crossOrigin.allows(headers)) return null;
+    const setting = settings.allowCors.length > 0 ? "channelstream.allow_cors" : "allowed_origins";
+    house.refusals.origin(headers.get("origin") ?? "", `${setting} does not allow it`, address);
+    return FOREIGN;
   }
 
   /**
@@ -183,10 +190,11 @@ export class ChannelstreamEndpoint implements Endpoint {
     peer: Peer,
     extend: (secs: number) => void,
   ): Promise<Reply | Response> {
-    const { settings, crossOrigin } = this.#options;
+    const { settings } = this.#options;
     const { method, headers } = request;
     if (settings.enforceHttps && !peer.https) return HTTPS_ONLY;
-    if (!crossOrigin.allows(headers)) return refused(FOREIGN.status, FOREIGN.sentence);
+    const foreign = this.checkOrigin(headers, peer);
+    if (foreign !== null) return refused(foreign.status, foreign.sentence);
     if (method === "OPTIONS") {
       const allowed = preflight(headers.get("access-control-request-headers"));
       return new Response("", { headers: { "content-type": "text/plain; charset=UTF-8", ...allowed } });

@@ -1,5 +1,6 @@
 import { type Claims, covers, type Verify } from "../../auth/token.ts";
 import { countRefusal } from "../../hub/hub.ts";
+import type { Fields } from "../../log.ts";
 import type { Client, House, Session } from "../client.ts";
 import {
   accepted,
@@ -90,7 +91,10 @@ export class GroupsSession implements Session {
     if (csrf !== undefined && (csrf === null || message.xrftoken !== csrf)) {
       return this.#refuse(DENIED, "no xrftoken");
     }
-    for (const { group, entry } of message.impossible) this.#deny(group, entry);
+    for (const { group, entry } of message.impossible) {
+      this.#logRefusal("invalid group", { channel: group });
+      this.#deny(group, entry);
+    }
     this.#denyUncovered(this.#claims, message.wanted);
     // A client that does not read may be gone by what it was sent just now: nobody would ever take it out again.
     if (this.#client.open) this.#client.send(changed(this.#follow(message.wanted)));
@@ -108,8 +112,14 @@ export class GroupsSession implements Session {
 
   #turnAway(reason: string): void {
     countRefusal(this.#context.house.stats, reason);
+    this.#logRefusal(reason, {});
     this.#client.send(CLOSED);
     this.#client.dismiss(UNAUTHORIZED, "unauthorized");
+  }
+
+  #logRefusal(reason: string, fields: Fields): void {
+    const { id, address } = this.#client;
+    this.#context.house.refusals.join(reason, { ...fields, protocol: "groups", connection: id, address });
   }
 
   /** Refuses a message whole. `reason` is what it is counted under. */
@@ -128,6 +138,7 @@ export class GroupsSession implements Session {
     for (const [group, entries] of wanted) {
       if (claims.can.join && covers(claims, group)) continue;
       wanted.delete(group);
+      this.#logRefusal(claims.can.join ? "unauthorized" : "forbidden", { channel: group, user: claims.user });
       for (const entry of entries) this.#deny(group, entry);
     }
   }

@@ -131,6 +131,7 @@ export class PhoenixSession implements Session, Owner {
 
   #overBudget(frame: Frame): void {
     if (frame.event === "phx_leave" || (frame.topic === "phoenix" && frame.event === "heartbeat")) return;
+    if (frame.event === "phx_join") return this.#refuseJoin(frame, "rate limited");
     this.#refuse(frame, "rate limited");
   }
 
@@ -144,9 +145,16 @@ export class PhoenixSession implements Session, Owner {
     this.reply(joinRef, frame.ref, JSON.stringify(frame.topic), "error", `{"reason":"${reason}"}`);
   }
 
+  #refuseJoin(frame: Frame, reason: string, user?: string): void {
+    const { id, address } = this.client;
+    const who = user === undefined ? {} : { user };
+    this.#context.house.refusals.join(reason, { channel: frame.topic, ...who, connection: id, address });
+    this.#refuse(frame, reason);
+  }
+
   #join(frame: Frame): void {
     if (frame.topic === "phoenix") return this.#joinPhoenix(frame);
-    if (!isChannelName(frame.topic)) return this.#refuse(frame, "invalid topic");
+    if (!isChannelName(frame.topic)) return this.#refuseJoin(frame, "invalid topic");
     const own = tokenIn(frame.payload);
     const administrator = this.#administrator;
     if (own === null && administrator !== null && frame.topic === "admin") {
@@ -179,7 +187,7 @@ export class PhoenixSession implements Session, Owner {
     }
     const reason = this.#objection(frame, verdict);
     if (reason === null && verdict.ok) this.#enter(frame, verdict.claims, ownToken);
-    else this.#refuse(frame, reason ?? "unauthorized");
+    else this.#refuseJoin(frame, reason ?? "unauthorized", verdict.ok ? verdict.claims.user : undefined);
     if (old !== undefined) hub.release(old.channel);
   }
 

@@ -11,6 +11,7 @@ import type { Client } from "../../../src/http/client.ts";
 import { createHttp } from "../../../src/http/routes.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
+import { RefusalLog } from "../../../src/hub/refusal-log.ts";
 import { createStats } from "../../../src/hub/stats.ts";
 import { testConfig } from "../auth/config.ts";
 import { FakeBus } from "../hub/fake-bus.ts";
@@ -65,6 +66,7 @@ export function testHttp(changes: Partial<Config> = {}) {
   );
   history.stop();
   const bans = new Bans();
+  const log = { debug: write, info: write, warn: write, error: write };
   const http = createHttp({
     hub,
     bus: fakeBus,
@@ -72,7 +74,8 @@ export function testHttp(changes: Partial<Config> = {}) {
     history,
     channelstream: null,
     config,
-    log: { debug: write, info: write, warn: write, error: write },
+    log,
+    refusals: new RefusalLog(log),
     admin,
     mint: createMint(config),
     verify,

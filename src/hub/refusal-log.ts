@@ -1,0 +1,68 @@
+import type { Fields, Log } from "../log.ts";
+
+/** Between two lines about the same refusal, in ms. */
+const PERIOD = 60_000;
+
+/** Different refusals of one kind that have a line of their own within a period; more are logged at debug level only. */
+const MAX_KEYS = 10;
+
+interface Seen {
+  /** When the next line may be written. */
+  next: number;
+  /** Refusals since the last line. */
+  times: number;
+}
+
+/**
+ * Logs what clients are refused, so that an operator finds the setting to change: each origin, host, or reason of a join
+ * once a minute, with how many there were since its last line, and at debug level every one.
+ */
+export class RefusalLog {
+  readonly #log: Log;
+  readonly #origins = new Map<string, Seen>();
+  readonly #hosts = new Map<string, Seen>();
+  readonly #joins = new Map<string, Seen>();
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** A web page of another site. `reason` names the setting that refused it. */
+  origin(origin: string, reason: string, address: string): void {
+    const times = due(this.#origins, origin);
+    this.#write("warn", times, "origin refused", { origin, reason, address });
+  }
+
+  /** A name in `Host`. */
+  host(host: string, reason: string, address: string): void {
+    this.#write("warn", due(this.#hosts, host), "host refused", { host, reason, address });
+  }
+
+  /** A join, or the token of a socket that needs one before anything else; `fields` say of what and of whom. */
+  join(reason: string, fields: Fields): void {
+    this.#write("info", due(this.#joins, reason), "join refused", { reason, ...fields });
+  }
+
+  #write(level: "info" | "warn", times: number, message: string, fields: Fields): void {
+    if (times === 0) this.#log.debug(message, fields);
+    else this.#log[level](message, times === 1 ? fields : { ...fields, times });
+  }
+}
+
+/** How many there were since the last line where one is due again; else 0. */
+function due(seen: Map<string, Seen>, key: string): number {
+  const now = performance.now();
+  let entry = seen.get(key);
+  if (entry === undefined) {
+    if (seen.size >= MAX_KEYS) for (const [old, { next }] of seen) if (next <= now) seen.delete(old);
+    if (seen.size >= MAX_KEYS) return 0;
+    entry = { next: now, times: 0 };
+    seen.set(key, entry);
+  }
+  entry.times++;
+  if (now < entry.next) return 0;
+  const { times } = entry;
+  entry.next = now + PERIOD;
+  entry.times = 0;
+  return times;
+}
