@@ -1,11 +1,17 @@
 import type { Config } from "../config.ts";
-import { type JsonObject, LEEWAY_SECS, ownValue } from "./hs256.ts";
+import { isJsonObject, type JsonObject, LEEWAY_SECS, ownValue } from "./hs256.ts";
 import type { Abilities, Claims } from "./verdict.ts";
 
 /** The longest user id, in bytes of UTF-8. */
 export const MAX_USER_BYTES = 256;
 
-const ALL: Abilities = Object.freeze({ join: true, push: true, presence: true });
+/** What a token may allow in a channel, in the order in which it is written. */
+export const ABILITIES = ["join", "push", "presence"] as const satisfies readonly (keyof Abilities)[];
+
+export const ALL: Abilities = Object.freeze({ join: true, push: true, presence: true });
+
+/** The only channel that takes more than a token which covers it. */
+const ADMIN_CHANNEL = "admin";
 
 /**
  * Reads the claims of a payload whose signature and times are good; `null` where they say nothing that we can use.
@@ -27,7 +33,9 @@ export function readClaims(
   const exp = ownValue(payload, "exp");
   if (user === null || channels === null || can === null || typeof exp !== "number") return null;
   const expiresAt = Math.min((exp + LEEWAY_SECS) * 1000, Number.MAX_SAFE_INTEGER);
-  return { user, channels, can, expiresAt, admin };
+  const { names: list, rights } = channels;
+  const claims = { user, channels: list, can, expiresAt, admin };
+  return rights === null ? claims : { ...claims, rights };
 }
 
 /** Whether a text may be the id of a user: at most 256 bytes and well-formed; any character, or none. */
@@ -42,26 +50,73 @@ function readUser(payload: JsonObject, name: string, shared: boolean): string | 
   return typeof id === "string" && isUserId(id) ? id : null;
 }
 
-function readChannels(payload: JsonObject, name: string, shared: boolean): readonly string[] | null {
+interface Channels {
+  readonly names: readonly string[];
+  /** Of an object under `channels`; `null` for a list. */
+  readonly rights: ReadonlyMap<string, Abilities> | null;
+}
+
+function readChannels(payload: JsonObject, name: string, shared: boolean): Channels | null {
   const renamed = name !== "channels";
   const listed = ownValue(payload, name) ?? (renamed && shared ? ownValue(payload, "channels") : undefined);
   const single = shared || !renamed ? ownValue(payload, "channel") : undefined;
   if (listed === undefined && single === undefined) return null;
-  const names: string[] = [];
-  for (const value of [listed, single]) {
+  const rights = isJsonObject(listed) ? readRights(listed) : undefined;
+  if (rights === null) return null;
+  const names = rights === undefined ? [] : [...rights.keys()];
+  for (const value of [rights === undefined ? listed : undefined, single]) {
     if (value === undefined || value === null) continue;
     for (const entry of Array.isArray(value) ? value : [value]) {
       if (typeof entry !== "string") return null;
       names.push(entry);
     }
   }
-  return names;
+  return { names, rights: rights ?? null };
+}
+
+/** `{"room:*": ["join", "push"], "news": ["join"]}`; `null` where a value is no list. */
+export function readRights(object: JsonObject): Map<string, Abilities> | null {
+  const rights = new Map<string, Abilities>();
+  for (const [name, can] of Object.entries(object)) {
+    const abilities = can === undefined ? null : readAbilities(can);
+    if (abilities === null) return null;
+    rights.set(name, abilities);
+  }
+  return rights;
 }
 
 function readAbilities(can: unknown): Abilities | null {
   if (can === undefined) return ALL;
   if (!Array.isArray(can)) return null;
   return { join: can.includes("join"), push: can.includes("push"), presence: can.includes("presence") };
+}
+
+/** What both allow. */
+export function intersection(a: Abilities, b: Abilities): Abilities {
+  return { join: a.join && b.join, push: a.push && b.push, presence: a.presence && b.presence };
+}
+
+/**
+ * What a token allows in a channel; `null` where it does not cover it. Of several names that cover it the channel's own
+ * decides, else the longest pattern. `admin` is covered by its own name only, and only in a token signed for
+ * administrators.
+ */
+export function abilitiesIn({ channels, can, rights, admin }: Claims, channel: string): Abilities | null {
+  if (channel === ADMIN_CHANNEL && !admin) return null;
+  if (channels.includes(channel)) return rights?.get(channel) ?? can;
+  if (channel === ADMIN_CHANNEL) return null;
+  let best: string | null = null;
+  for (const name of channels) {
+    if (nameCovers(name, channel) && (best === null || name.length > best.length)) best = name;
+  }
+  return best === null ? null : (rights?.get(best) ?? can);
+}
+
+/** What a token allows in each of its channels, whichever it is. */
+export function leastAbilities({ channels, can, rights }: Claims): Abilities {
+  let least = can;
+  if (rights !== undefined) for (const name of channels) least = intersection(least, rights.get(name) ?? can);
+  return least;
 }
 
 /** Whether a token's name is a pattern: one that ends in `*`. */

@@ -1,6 +1,6 @@
 import type { Config } from "../config.ts";
 import { isAsymmetric, type KeyVerify, keySetVerifier, publicKeyVerifier } from "./asymmetric.ts";
-import { nameCovers, readClaims } from "./claims.ts";
+import { abilitiesIn, readClaims } from "./claims.ts";
 import { algorithmOf, verifyHs256 } from "./hs256.ts";
 import { deriveKey } from "./keys.ts";
 import type { Claims, Verdict, Verify } from "./verdict.ts";
@@ -8,9 +8,6 @@ import type { Claims, Verdict, Verify } from "./verdict.ts";
 export type { Abilities, Claims, TokenRefusal, Verdict, Verify } from "./verdict.ts";
 
 const UNAUTHORIZED: Verdict = Object.freeze({ ok: false, reason: "unauthorized" });
-
-/** The only channel that takes more than a token which covers it. */
-const ADMIN_CHANNEL = "admin";
 
 /**
  * Makes the one way in which tokens are verified. HS256 is verified with `jwt_secret`, or the key derived from the
@@ -57,11 +54,7 @@ function verdict(claims: Claims | null): Verdict {
   return claims === null ? UNAUTHORIZED : { ok: true, claims };
 }
 
-/**
- * Whether a token opens a channel: one of its names is the channel's, or is a pattern whose start the channel has.
- * `admin` is opened by its own name only, and only in a token signed for administrators.
- */
+/** Whether a token opens a channel, whatever it allows there (`abilitiesIn`). */
 export function covers(claims: Claims, channel: string): boolean {
-  if (channel === ADMIN_CHANNEL) return claims.admin && claims.channels.includes(ADMIN_CHANNEL);
-  return claims.channels.some((name) => nameCovers(name, channel));
+  return abilitiesIn(claims, channel) !== null;
 }

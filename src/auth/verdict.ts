@@ -12,7 +12,10 @@ export interface Claims {
   readonly user: string;
   /** Names and patterns (`room:*`). */
   readonly channels: readonly string[];
+  /** What holds for every name that `rights` does not hold. */
   readonly can: Abilities;
+  /** What holds for single names: absent where the token lists its channels. */
+  readonly rights?: ReadonlyMap<string, Abilities>;
   /** Unix time in ms from which on the token is refused: its `exp` and the leeway. */
   readonly expiresAt: number;
   /** Signed with the key derived from the admin secret: the only kind of token that opens `admin`. */

@@ -158,7 +158,7 @@ export const TOP: Table<Top> = {
   tokenIds: {
     kind: oneOf("any", "own"),
     default: "any",
-    doc: "Whether POST /token takes any id, or only one that an earlier token of the caller proves.",
+    doc: "Whether POST /token takes any id, or only one that an earlier token proves; that one limits the new token.",
   },
   adminSecret: {
     kind: secret,

@@ -1,34 +1,19 @@
 import { type Admin, bearerOf } from "../auth/admin.ts";
-import { isPattern, isUserId, MAX_USER_BYTES, nameCovers } from "../auth/claims.ts";
-import { isJsonObject, MAX_TOKEN_BYTES, ownValue } from "../auth/hs256.ts";
+import { abilitiesIn, intersection, isPattern, leastAbilities, nameCovers } from "../auth/claims.ts";
+import { LEEWAY_SECS, MAX_TOKEN_BYTES } from "../auth/hs256.ts";
 import type { Grant, Mint } from "../auth/mint.ts";
-import type { Verify } from "../auth/token.ts";
-import { isChannelName } from "../bus/bus.ts";
+import { type Abilities, type Claims, covers, type Verify } from "../auth/token.ts";
 import type { Config } from "../config.ts";
-import { randomId } from "../hub/id.ts";
 import { json, refuse } from "./answer.ts";
 import { readJson } from "./body.ts";
 import type { Client } from "./client.ts";
+import { type Asked, granted, type Refused, readAsked, unusable } from "./token-request.ts";
 
 export interface TokenDeps {
   readonly config: Config;
   readonly admin: Admin;
   readonly mint: Mint;
   readonly verify: Verify;
-}
-
-interface Refused {
-  readonly status: number;
-  readonly sentence: string;
-  readonly retryAfterSecs?: number;
-}
-
-interface Asked {
-  readonly id: string;
-  /** Whether the caller chose the id. */
-  readonly chosen: boolean;
-  readonly names: readonly string[];
-  readonly channels: Grant["channels"];
 }
 
 /** `POST /token`: a token for those who may have it (http.md, Tokens). */
@@ -39,53 +24,42 @@ export function createTokenHandler(deps: TokenDeps): (request: Request, client: 
     if (!body.ok) return refuse(body.refusal);
     const asked = readAsked(body.value, config.idLength);
     if ("status" in asked) return refuse(asked);
-    const refusal = await refusalOf(asked, request, client, deps);
-    if (refusal !== null) return refuse(refusal);
-    const { id, channels } = asked;
-    const token = await mint({ id, channels });
+    const proof = await prove(asked, request, client, deps);
+    if ("status" in proof) return refuse(proof);
+    const { id } = asked;
+    const { channels, ...limits } = grantOf(asked, proof.bearer);
+    const token = await mint({ id, channels, ...limits });
     if (token.length > MAX_TOKEN_BYTES) return refuse(unusable("These are too many channels for one token."));
-    return json({ id, ...channels, token });
+    return json({ id, ...channels, ...(limits.can === undefined ? {} : { can: limits.can }), token });
   };
 }
 
-function unusable(sentence: string): Refused {
-  return { status: 422, sentence };
+/** What is minted: as asked, but never more than the token by which the caller has it allows, nor for longer. */
+function grantOf({ rights, form }: Asked, bearer: Claims | null): Omit<Grant, "id" | "expiresInSecs"> {
+  if (bearer === null) return granted(rights, form);
+  const elsewhere = leastAbilities(bearer);
+  const limited = new Map<string, Abilities>();
+  for (const [name, can] of rights) {
+    limited.set(name, intersection(can, abilitiesIn(bearer, name) ?? elsewhere));
+  }
+  return { ...granted(limited, form), notAfter: Math.floor(bearer.expiresAt / 1000) - LEEWAY_SECS };
 }
 
-function readAsked(value: unknown, idLength: number): Asked | Refused {
-  if (!isJsonObject(value)) return unusable('Send an object such as {"channel": "system", "id": "client1"}.');
-  const channel = ownValue(value, "channel") ?? undefined;
-  const list = ownValue(value, "channels") ?? undefined;
-  if (channel !== undefined && list !== undefined) return unusable("Name channel or channels, not both.");
-  if (channel === undefined && list === undefined) return unusable("Name the channel that the token is for.");
-  if (list !== undefined && !(Array.isArray(list) && list.length > 0)) {
-    return unusable("channels must be a list with at least one name.");
-  }
-  const names: string[] = [];
-  for (const name of Array.isArray(list) ? list : [channel]) {
-    if (typeof name !== "string" || !isChannelName(name)) {
-      return unusable("The name of a channel is a text of 1 to 255 bytes without control characters.");
-    }
-    names.push(name);
-  }
-  const channels = typeof channel === "string" ? { channel } : { channels: names };
-
-  const id = ownValue(value, "id") ?? "";
-  if (typeof id !== "string" || !isUserId(id)) {
-    return unusable(`id must be a well-formed text of at most ${MAX_USER_BYTES} bytes.`);
-  }
-  const chosen = id.trim() !== "";
-  return { id: chosen ? id : randomId(idLength), chosen, names, channels };
+/** The caller may have the token; `bearer`: only by an earlier one, which limits it. */
+interface Proof {
+  readonly bearer: Claims | null;
 }
 
-/** The table of http.md: what anyone may have, what needs the administrator, what nobody gets. */
-async function refusalOf(
+const NO_BEARER: Proof = { bearer: null };
+
+/** The table of http.md: what anyone may have, what needs an earlier token or the administrator, what nobody gets. */
+async function prove(
   asked: Asked,
   request: Request,
   client: Client,
   { config, admin, verify }: TokenDeps,
-): Promise<Refused | null> {
-  const { names } = asked;
+): Promise<Proof | Refused> {
+  const names = [...asked.rights.keys()];
   if (names.includes("phoenix")) {
     return {
       status: 403,
@@ -99,20 +73,21 @@ async function refusalOf(
   const needsAdmin = names.some((name) => name === "admin" || isPattern(name));
   if (needsAdmin || config.tokenEndpoint === "admin") {
     const check = admin.check(request, client);
-    return check.ok ? null : check;
+    return check.ok ? NO_BEARER : check;
   }
 
-  const bearer = bearerOf(request.headers);
-  const foreign = names.find(
+  const foreign = names.filter(
     (name) => !config.tokenChannels.some((entry) => entryCovers(entry, asked.id, name)),
   );
-  if (foreign === undefined && (config.tokenIds === "any" || !asked.chosen)) return null;
-  if (foreign === undefined && bearer !== null) {
-    const verdict = await verify(bearer);
-    if (verdict.ok && verdict.claims.user === asked.id) return null;
+  if (foreign.length === 0 && (config.tokenIds === "any" || !asked.chosen)) return NO_BEARER;
+  const bearer = bearerOf(request.headers);
+  const verdict = bearer === null ? null : await verify(bearer);
+  if (verdict?.ok && verdict.claims.user === asked.id) {
+    const { claims } = verdict;
+    if (foreign.every((name) => covers(claims, name))) return { bearer: claims };
   }
   const refused: Refused =
-    foreign === undefined
+    foreign.length === 0
       ? {
           status: 403,
           sentence: "An id of your choice needs an earlier token of that id as Bearer (token_ids).",
@@ -121,7 +96,7 @@ async function refusalOf(
   // The administrator may have it all the same; a user's token is no wrong guess at the secret.
   if (bearer !== null ? looksLikeToken(bearer) : !request.headers.has("cookie")) return refused;
   const check = admin.check(request, client);
-  if (check.ok) return null;
+  if (check.ok) return NO_BEARER;
   return bearer === null && check.status === 401 ? refused : check;
 }
 

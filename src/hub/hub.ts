@@ -186,11 +186,7 @@ export class Hub implements BusListener {
     const { presence } = channel;
     if (presence !== null) {
       presence.join(member);
-      if (member.seesPresence) {
-        channel.awaiting.push(member);
-        if (this.#diffs.isOpen(channel) && presence.users > SMALL_STATE) this.#states.open(channel);
-        else tellState(channel);
-      }
+      if (member.seesPresence) this.#awaitState(channel, presence, member);
       this.#diffs.open(channel);
     }
     this.#administration.joined(member);
@@ -198,6 +194,20 @@ export class Hub implements BusListener {
       this.#diffs.close(channel);
       this.#listChannels(member);
     }
+  }
+
+  #awaitState(channel: Channel, presence: Presence, member: Member): void {
+    channel.awaiting.push(member);
+    if (this.#diffs.isOpen(channel) && presence.users > SMALL_STATE) this.#states.open(channel);
+    else tellState(channel);
+  }
+
+  /** A member may see who is there from now on, and gets the state; or may not any more. */
+  presenceAllowed(member: Member): void {
+    const { channel } = member;
+    if (channel.presence === null) return;
+    if (member.seesPresence) this.#awaitState(channel, channel.presence, member);
+    else channel.awaiting = channel.awaiting.filter((each) => each !== member);
   }
 
   /** Lets a member go; its outlet no longer hears the channel. The last one closes it, unless it is about to rejoin. */

@@ -1,15 +1,19 @@
 import * as z from "zod";
+import { ABILITIES } from "../../auth/claims.ts";
 import { ChannelName, UserId } from "./schemas.ts";
 
+const Can = z.array(z.enum(ABILITIES));
 const TokenAsked = z.object({
   channel: ChannelName.optional(),
-  channels: z.array(ChannelName).optional(),
+  channels: z.union([z.array(ChannelName), z.record(ChannelName, Can)]).optional(),
+  can: Can.optional(),
   id: UserId.optional(),
 });
 const TokenGiven = z.object({
   id: z.string(),
   channel: z.string().optional(),
-  channels: z.array(z.string()).optional(),
+  channels: z.union([z.array(z.string()), z.record(z.string(), Can)]).optional(),
+  can: Can.optional(),
   token: z.string(),
 });
 const Health = z.object({
@@ -33,7 +37,8 @@ export function outerPaths(
         operationId: "postToken",
         tags: ["Tokens"],
         summary: "Ask for a token, as a client does",
-        description: "For whoever may have it: `token_endpoint`, `token_channels`, `token_ids`.",
+        description:
+          "For whoever may have it: `token_endpoint`, `token_channels`, `token_ids`. An earlier token as Bearer proves the id and gives its channels; the new one allows no more than it, and is good no longer. An object under `channels` says for each what the holder may do; `can` does for a list.",
         security: [],
         requestBody: {
           required: true,

@@ -1,5 +1,7 @@
 import * as z from "zod";
+import { ABILITIES } from "../../auth/claims.ts";
 import { MAX_TOKEN_BYTES } from "../../auth/hs256.ts";
+import { namesOf } from "../../auth/mint.ts";
 import { randomId } from "../../hub/id.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation, Refused } from "./operation.ts";
@@ -7,6 +9,8 @@ import { ChannelName, period, UnixMs, UserId } from "./schemas.ts";
 
 const SECOND = 1000;
 const CENTURY = 100 * 365 * 24 * 3600 * SECOND;
+
+const Can = z.array(z.enum(ABILITIES)).meta({ description: "What its holder may do." });
 
 export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
   return [
@@ -16,23 +20,28 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
       tag: "Tokens",
       summary: "Mint a token",
       description:
-        "For whichever channels and user, whatever `token_endpoint` and `token_channels` say. A name that ends in `*` is a pattern. Without `id` the user is a random one.",
+        "For whichever channels and user, whatever `token_endpoint` and `token_channels` say. A name that ends in `*` is a pattern. An object under `channels` says for each of them what its holder may do; `can` does for a list. Without `id` the user is a random one.",
       needs: "admin",
       body: z.object({
-        channels: z.array(ChannelName).min(1, "must hold at least one name"),
+        channels: z.union([
+          z.array(ChannelName).min(1, "must hold at least one name"),
+          z.record(ChannelName, Can).refine((names) => Object.keys(names).length > 0, {
+            message: "must hold at least one name",
+          }),
+        ]),
         id: UserId.optional(),
         expires_in: period(SECOND, CENTURY).optional(),
-        can: z.array(z.enum(["join", "push", "presence"])).optional(),
+        can: Can.optional(),
       }),
       example: { channels: ["system"], id: "alice", expires_in: "1h" },
       answer: z.object({
         id: z.string(),
-        channels: z.array(z.string()),
+        channels: z.union([z.array(z.string()), z.record(z.string(), Can)]),
         expires_at: UnixMs,
         token: z.string(),
       }),
       async run({ body: { channels, id, expires_in, can } }) {
-        if (channels.includes("phoenix")) {
+        if (namesOf({ channels }).includes("phoenix")) {
           return new Refused(
             422,
             "There are no tokens for phoenix: it takes heartbeats only, and needs none.",
@@ -42,8 +51,8 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
         const expiresInSecs =
           expires_in === undefined ? config.jwtExpirationSecs : Math.ceil(expires_in / SECOND);
         const expiresAt = (Math.floor(Date.now() / SECOND) + expiresInSecs) * SECOND;
-        const [only] = channels;
-        const named = channels.length === 1 && only !== undefined ? { channel: only } : { channels };
+        const [only, ...others] = Array.isArray(channels) ? channels : [];
+        const named = only !== undefined && others.length === 0 ? { channel: only } : { channels };
         const token = await mint({
           id: user,
           channels: named,

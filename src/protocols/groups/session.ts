@@ -1,4 +1,5 @@
-import { type Claims, covers, type Verify } from "../../auth/token.ts";
+import { abilitiesIn } from "../../auth/claims.ts";
+import type { Claims, Verify } from "../../auth/token.ts";
 import { countRefusal } from "../../hub/hub.ts";
 import type { Fields } from "../../log.ts";
 import type { Client, House, Session } from "../client.ts";
@@ -136,9 +137,10 @@ export class GroupsSession implements Session {
   /** Takes out of `wanted` what the token does not cover, and says so. */
   #denyUncovered(claims: Claims, wanted: Subscriptions): void {
     for (const [group, entries] of wanted) {
-      if (claims.can.join && covers(claims, group)) continue;
+      const can = abilitiesIn(claims, group);
+      if (can?.join) continue;
       wanted.delete(group);
-      this.#logRefusal(claims.can.join ? "unauthorized" : "forbidden", { channel: group, user: claims.user });
+      this.#logRefusal(can === null ? "unauthorized" : "forbidden", { channel: group, user: claims.user });
       for (const entry of entries) this.#deny(group, entry);
     }
   }

@@ -1,4 +1,3 @@
-import type { Claims } from "../../auth/token.ts";
 import type { Channel, Member } from "../../hub/channel.ts";
 import type { Client } from "../client.ts";
 import type { FormatOutlet } from "./broadcast.ts";
@@ -21,7 +20,7 @@ export function agentId(client: Client, topic: string, joinRef: Ref): string {
 /** One topic joined by one Phoenix client. There are many: its ids are put together when asked for. */
 export class Membership implements Member {
   readonly owner: Owner;
-  readonly outlet: FormatOutlet;
+  outlet: FormatOutlet;
   readonly joinRef: Ref;
   readonly user: string;
   readonly node: string;
@@ -43,7 +42,8 @@ export class Membership implements Member {
     agentRef: Ref,
     serial: number,
     node: string,
-    claims: Claims,
+    user: string,
+    canPush: boolean,
     ownToken: boolean,
   ) {
     this.owner = owner;
@@ -52,9 +52,9 @@ export class Membership implements Member {
     this.#agentRef = agentRef;
     this.#serial = serial;
     this.node = node;
-    this.user = claims.user;
+    this.user = user;
     this.onlineAt = Date.now();
-    this.canPush = claims.can.push;
+    this.canPush = canPush;
     this.ownToken = ownToken;
   }
 

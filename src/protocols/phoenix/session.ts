@@ -1,4 +1,5 @@
-import { type Claims, covers, type Verdict, type Verify } from "../../auth/token.ts";
+import { abilitiesIn } from "../../auth/claims.ts";
+import type { Abilities, Claims, Verdict, Verify } from "../../auth/token.ts";
 import type { Receipt } from "../../bus/bus.ts";
 import { isChannelName, isEventName } from "../../bus/bus.ts";
 import type { Channel } from "../../hub/channel.ts";
@@ -185,24 +186,25 @@ export class PhoenixSession implements Session, Owner {
       old.end("phx_close", "{}");
       this.#drop(old, true);
     }
-    const reason = this.#objection(frame, verdict);
-    if (reason === null && verdict.ok) this.#enter(frame, verdict.claims, ownToken);
+    const can = verdict.ok ? abilitiesIn(verdict.claims, frame.topic) : null;
+    const reason = this.#objection(verdict, can);
+    if (reason === null && verdict.ok && can !== null) this.#enter(frame, verdict.claims, can, ownToken);
     else this.#refuseJoin(frame, reason ?? "unauthorized", verdict.ok ? verdict.claims.user : undefined);
     if (old !== undefined) hub.release(old.channel);
   }
 
   /** Why a join is refused; `null` when it is not. */
-  #objection(frame: Frame, verdict: Verdict): string | null {
+  #objection(verdict: Verdict, can: Abilities | null): string | null {
     if (!verdict.ok) return verdict.reason;
-    if (!covers(verdict.claims, frame.topic)) return "unauthorized";
-    if (!verdict.claims.can.join) return "forbidden";
+    if (can === null) return "unauthorized";
+    if (!can.join) return "forbidden";
     return this.#memberships.size >= this.#context.maxChannels ? "too many channels joined" : null;
   }
 
-  #enter(frame: Frame, claims: Claims, ownToken: boolean): void {
+  #enter(frame: Frame, claims: Claims, can: Abilities, ownToken: boolean): void {
     const { hub } = this.#context;
     const codec = this.#codec ?? V2;
-    const format = formatOf(codec, this.#binary, claims.can.presence);
+    const format = formatOf(codec, this.#binary, can.presence);
     const outlet = this.#context.outlet(hub.open(frame.topic), format);
     // V1 has no join_ref: there it is the ref of the join.
     const joinRef = frame.joinRef ?? (codec === V1 ? frame.ref : null);
@@ -214,7 +216,8 @@ export class PhoenixSession implements Session, Owner {
       agentRef,
       ++this.#serial,
       hub.node,
-      claims,
+      claims.user,
+      can.push,
       ownToken,
     );
     this.#memberships.add(member);
@@ -258,7 +261,10 @@ export class PhoenixSession implements Session, Owner {
     this.#context.hub.push(member, frame.event, frame.payload, new PushReceipt(this, member, frame.ref));
   }
 
-  /** A newer token for a membership, of the same user and for the same topic. It goes no further than here. */
+  /**
+   * A newer token for a membership, of the same user and for the same topic. It goes no further than here. One that no
+   * longer allows to be in the channel ends the membership.
+   */
   #renew(frame: Frame, member: Membership): void {
     const token = tokenIn(frame.payload);
     if (token === null) return this.#refuse(frame, "unauthorized");
@@ -266,14 +272,30 @@ export class PhoenixSession implements Session, Owner {
       if (!verdict.ok) return this.#refuse(frame, verdict.reason);
       const { claims } = verdict;
       if (this.#memberships.get(frame.topic) !== member) return this.#refuse(frame, "unmatched topic");
-      if (claims.user !== member.user || !covers(claims, frame.topic))
-        return this.#refuse(frame, "unauthorized");
+      const can = abilitiesIn(claims, frame.topic);
+      if (claims.user !== member.user || can === null) return this.#refuse(frame, "unauthorized");
+      if (!can.join) {
+        this.#refuse(frame, "forbidden");
+        return this.kick(member);
+      }
       this.#context.house.forgetExpiry(member, member.expirySlot);
       member.ownToken = true;
-      member.canPush = claims.can.push;
+      member.canPush = can.push;
       member.expirySlot = this.#context.house.expireAt(member, claims.expiresAt);
       this.reply(member.joinRef, frame.ref, member.outlet.quotedTopic, "ok", "{}");
+      if (member.seesPresence !== can.presence) this.#showPresence(member, can.presence);
     });
+  }
+
+  /** From now on a member hears of who is there, or no longer. */
+  #showPresence(member: Membership, presence: boolean): void {
+    const { outlet, channel } = member;
+    const { codec, binary } = outlet.format;
+    member.outlet = this.#context.outlet(channel, formatOf(codec, binary, presence));
+    outlet.remove(this.client);
+    if (outlet.empty) channel.removeOutlet(outlet);
+    member.outlet.add(this.client);
+    this.#context.hub.presenceAllowed(member);
   }
 }
 

@@ -1,0 +1,103 @@
+import { ABILITIES, ALL, isUserId, MAX_USER_BYTES } from "../auth/claims.ts";
+import { isJsonObject, type JsonObject, ownValue } from "../auth/hs256.ts";
+import type { Ability, GrantedChannels } from "../auth/mint.ts";
+import type { Abilities } from "../auth/token.ts";
+import { isChannelName } from "../bus/bus.ts";
+import { randomId } from "../hub/id.ts";
+
+/** Why there is no token. */
+export interface Refused {
+  readonly status: number;
+  readonly sentence: string;
+  readonly retryAfterSecs?: number;
+}
+
+/** What the body of `POST /token` asks for. */
+export interface Asked {
+  readonly id: string;
+  /** Whether the caller chose the id. */
+  readonly chosen: boolean;
+  /** What the token is to allow, by name. */
+  readonly rights: ReadonlyMap<string, Abilities>;
+  /** The form in which the channels were named. */
+  readonly form: "channel" | "list" | "object";
+}
+
+export function unusable(sentence: string): Refused {
+  return { status: 422, sentence };
+}
+
+export function readAsked(value: unknown, idLength: number): Asked | Refused {
+  if (!isJsonObject(value)) return unusable('Send an object such as {"channel": "system", "id": "client1"}.');
+  const channel = ownValue(value, "channel") ?? undefined;
+  const channels = ownValue(value, "channels") ?? undefined;
+  if (channel !== undefined && channels !== undefined) return unusable("Name channel or channels, not both.");
+  if (channel === undefined && channels === undefined)
+    return unusable("Name the channel that the token is for.");
+  const can = readCan(ownValue(value, "can") ?? undefined, ALL);
+  if (can === null) return unusable(WRONG_CAN);
+
+  const rights = isJsonObject(channels)
+    ? readRights(channels)
+    : readNames(channels === undefined ? [channel] : channels, can);
+  if ("status" in rights) return rights;
+
+  const id = ownValue(value, "id") ?? "";
+  if (typeof id !== "string" || !isUserId(id)) {
+    return unusable(`id must be a well-formed text of at most ${MAX_USER_BYTES} bytes.`);
+  }
+  const chosen = id.trim() !== "";
+  const form = channels === undefined ? "channel" : isJsonObject(channels) ? "object" : "list";
+  return { id: chosen ? id : randomId(idLength), chosen, rights, form };
+}
+
+const NO_CHANNELS = "channels must be a list with at least one name, or an object that holds one.";
+const WRONG_NAME = "The name of a channel is a text of 1 to 255 bytes without control characters.";
+const WRONG_CAN = `What a token allows is a list of ${ABILITIES.map((one) => `"${one}"`).join(", ")}.`;
+
+function readNames(names: unknown, can: Abilities): Map<string, Abilities> | Refused {
+  const rights = new Map<string, Abilities>();
+  if (!Array.isArray(names)) return unusable(NO_CHANNELS);
+  for (const name of names) {
+    if (typeof name !== "string" || !isChannelName(name)) return unusable(WRONG_NAME);
+    rights.set(name, can);
+  }
+  return rights.size === 0 ? unusable(NO_CHANNELS) : rights;
+}
+
+function readRights(channels: JsonObject): Map<string, Abilities> | Refused {
+  const rights = new Map<string, Abilities>();
+  for (const [name, list] of Object.entries(channels)) {
+    if (!isChannelName(name)) return unusable(WRONG_NAME);
+    const can = readCan(list, null);
+    if (can === null) return unusable(WRONG_CAN);
+    rights.set(name, can);
+  }
+  return rights.size === 0 ? unusable(NO_CHANNELS) : rights;
+}
+
+/** Stricter than what is read from a token: whoever asks is told what was not understood. */
+function readCan(list: unknown, absent: Abilities | null): Abilities | null {
+  if (list === undefined) return absent;
+  if (!Array.isArray(list) || !list.every((one) => ABILITIES.some((known) => known === one))) return null;
+  return { join: list.includes("join"), push: list.includes("push"), presence: list.includes("presence") };
+}
+
+/** The channels of a token that allows this, and `can` where not everything is allowed in all of them. */
+export function granted(
+  rights: ReadonlyMap<string, Abilities>,
+  form: Asked["form"],
+): { readonly channels: GrantedChannels; readonly can?: readonly Ability[] } {
+  const [first = ALL, ...others] = rights.values();
+  if (form === "object" || others.some((each) => ABILITIES.some((one) => each[one] !== first[one]))) {
+    const entries = Array.from(rights, ([name, can]) => [name, listed(can)] as const);
+    return { channels: { channels: Object.fromEntries(entries) } };
+  }
+  const [name = ""] = rights.keys();
+  const channels = form === "channel" ? { channel: name } : { channels: [...rights.keys()] };
+  return ABILITIES.every((one) => first[one]) ? { channels } : { channels, can: listed(first) };
+}
+
+function listed(can: Abilities): Ability[] {
+  return ABILITIES.filter((one) => can[one]);
+}
