@@ -193,6 +193,11 @@ export const TOP: Table<Top> = {
   },
   groups: { kind: toggle, default: true, doc: "Whether event groups are served (AWX' protocol)." },
   datetime: { kind: toggle, default: true, doc: "Whether the channel system has its clock." },
+  adminEvents: {
+    kind: toggle,
+    default: true,
+    doc: "Whether backends are sent the events of the admin channel (channels that open and close, joins and leaves).",
+  },
   presenceWindow: {
     kind: duration(0, 10 * SECOND),
     default: 50 * MS,

@@ -147,6 +147,7 @@ export interface Config {
   readonly staticPath: string | null;
   readonly groups: boolean;
   readonly datetime: boolean;
+  readonly adminEvents: boolean;
   readonly presenceWindow: number;
   readonly shutdownGrace: number;
   readonly drainDelay: number;

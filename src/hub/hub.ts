@@ -66,6 +66,8 @@ export interface HubOptions {
   readonly maxPayload: number;
   /** Whether `system` has its clock. */
   readonly datetime: boolean;
+  /** Whether backends are sent the events of the `admin` channel; its members here always are. */
+  readonly adminEvents: boolean;
   /** What holds for a channel; asked once, when it is opened. */
   rulesFor(channel: string): ChannelRules;
 }
@@ -101,10 +103,16 @@ export class Hub implements BusListener {
         },
       );
     });
-    this.#administration = new Administration(PERMANENT, (event, payload) => {
-      this.broadcast("admin", jsonMessage(event, payload));
-      this.#export("admin", event, payload);
-    });
+    const { adminEvents } = options;
+    const receivesHere = (): boolean => (this.#channels.get("admin")?.outlets.length ?? 0) > 0;
+    this.#administration = new Administration(
+      PERMANENT,
+      (event, payload) => {
+        this.broadcast("admin", jsonMessage(event, payload));
+        if (adminEvents) this.#export("admin", event, payload);
+      },
+      () => adminEvents || receivesHere(),
+    );
     const { presenceWindow } = options;
     this.#states = new PresenceWindows(presenceWindow, Number.MAX_SAFE_INTEGER, tellState);
     this.#diffs = new PresenceWindows(presenceWindow, DIFFS_PER_MS, (channel) => this.#tellDiff(channel));
@@ -349,7 +357,7 @@ export class Hub implements BusListener {
       if (!this.#administration.knows(channel)) continue;
       const list = this.#administration.list(channel);
       member.send("channel.list", list);
-      this.#export("admin", "channel.list", list);
+      if (this.#options.adminEvents) this.#export("admin", "channel.list", list);
     }
   }
 

@@ -109,6 +109,7 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     presenceWindow: 5,
     maxPayload: MAX_PAYLOAD,
     datetime: false,
+    adminEvents: true,
     rulesFor: (name) => ({ presence: !name.startsWith("quiet") }),
   });
   const house = new House({

@@ -32,6 +32,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     staticPath: null,
     groups: true,
     datetime: true,
+    adminEvents: true,
     presenceWindow: 50,
     shutdownGrace: 5_000,
     drainDelay: 0,

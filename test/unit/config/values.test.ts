@@ -119,6 +119,7 @@ describe("values", () => {
       staticPath: null,
       groups: true,
       datetime: true,
+      adminEvents: true,
       presenceWindow: 50,
       shutdownGrace: 5000,
       drainDelay: 0,

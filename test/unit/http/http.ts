@@ -57,6 +57,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     presenceWindow: 0,
     maxPayload: config.limits.maxPayload,
     datetime: false,
+    adminEvents: true,
     rulesFor: () => ({ presence: true }),
   });
   void hub.start();

@@ -181,24 +181,136 @@ test("channels are known while they have members, and those that always exist", 
   expect(administration.knows(channelOf("always"))).toBe(true);
 });
 
-test("beyond 1,000 names a list is cut, and says how many there are", async () => {
+test("beyond 100 names a list of channels holds the one that opened, and says how many there are", async () => {
   const members: FakeMember[] = [];
-  for (let i = 0; i < 999; i++) members.push(join(channelOf(`c${i}`)));
+  for (let i = 0; i < 99; i++) members.push(join(channelOf(`c${i}`)));
   await turn();
   const full = events("channel.add").at(-1)?.payload;
-  expect(full?.channels).toHaveLength(1000);
+  expect(full?.channels).toHaveLength(100);
   expect(full).not.toHaveProperty("total");
-  for (let i = 999; i < 1004; i++) members.push(join(channelOf(`c${i}`)));
+  for (let i = 99; i < 104; i++) members.push(join(channelOf(`c${i}`)));
   await turn();
-  const cut = events("channel.add").at(-1)?.payload;
-  expect(cut?.channels).toHaveLength(1000);
-  expect(cut).toMatchObject({ channel: "c1003", total: 1005 });
-  for (const member of members.slice(0, 10)) leave(member);
+  const cut = { channel: "c103", channels: ["c103"], total: 105 };
+  expect(events("channel.add").at(-1)?.payload).toEqual(cut);
+  for (const member of members.splice(0, 4)) leave(member);
+  await turn();
+  expect(events("channel.remove").at(-1)?.payload).toEqual({ channel: "c3", channels: [], total: 101 });
+  for (const member of members.splice(0, 1)) leave(member);
   await turn();
   const names = events("channel.remove").at(-1)?.payload.channels;
-  expect(names).toHaveLength(995);
-  expect(names).not.toContain("c9");
-  expect(names).toContain("c1003");
+  expect(names).toHaveLength(100);
+  expect(names).not.toContain("c4");
+  expect(names).toContain("c103");
+});
+
+test("a list of channels is cut beyond 4 KiB of JSON, to the byte", async () => {
+  // ["always", and three names: 4,096 bytes in all, escapes and UTF-8 included.
+  const names = ['"'.repeat(600), "\u00e4".repeat(700), "x".repeat(4096 - 10 - 1203 - 1403 - 3)];
+  const list = JSON.stringify(["always", ...names]);
+  expect(Buffer.byteLength(list)).toBe(4096);
+  const [, , third] = names.map((name) => join(channelOf(name)));
+  await turn();
+  expect(events("channel.add").at(-1)?.payload).toEqual({
+    channel: names[2],
+    channels: ["always", ...names],
+  });
+  if (third !== undefined) leave(third);
+  join(channelOf(`${names[2]}x`));
+  await turn();
+  expect(events("channel.add").at(-1)?.payload).toEqual({
+    channel: `${names[2]}x`,
+    channels: [`${names[2]}x`],
+    total: 4,
+  });
+});
+
+test("beyond 100 agents or 4 KiB a list of agents holds the one that joined, and says how many there are", async () => {
+  const crowd = channelOf("crowd");
+  const members = Array.from({ length: 100 }, () => join(crowd));
+  await pass(1100);
+  expect(events("channel.join").at(-1)?.payload.agents).toHaveLength(100);
+  expect(JSON.parse(administration.list(crowd)).agents).toHaveLength(100);
+  const last = join(crowd);
+  await pass(1100);
+  expect(events("channel.join").at(-1)?.payload).toEqual({
+    agent: last.agent,
+    channel: "crowd",
+    agents: [last.agent],
+    total: 101,
+  });
+  expect(JSON.parse(administration.list(crowd))).toEqual({ channel: "crowd", agents: [], total: 101 });
+  join(crowd);
+  await pass(1100);
+  leave(last);
+  await pass(1100);
+  expect(events("channel.leave").at(-1)?.payload).toEqual({
+    agent: last.agent,
+    channel: "crowd",
+    agents: [],
+    total: 101,
+  });
+  for (const member of members) leave(member);
+
+  const long = channelOf("n".repeat(1500));
+  for (let i = 0; i < 3; i++) join(long);
+  await pass(1100);
+  expect(events("channel.join").at(-1)?.payload).toMatchObject({ total: 3, agents: [expect.anything()] });
+});
+
+test("the last leave of a channel is sent before its removal, though others were just sent", async () => {
+  const channel = channelOf("short");
+  const first = join(channel);
+  await turn();
+  const second = join(channel);
+  leave(first);
+  leave(second);
+  await turn();
+  expect(announced.map(({ event }) => event)).toEqual([
+    "channel.add",
+    "channel.join",
+    "channel.leave",
+    "channel.remove",
+  ]);
+  expect(events("channel.leave")[0]?.payload).toEqual({ agent: second.agent, channel: "short", agents: [] });
+});
+
+test("a channel that opens and closes all the time has four joins and leaves a second, wherever it begins", async () => {
+  for (let ms = 0; ms < 4000; ms += 10) {
+    const member = join(channelOf("flip"));
+    if (ms % 30 === 0) await turn();
+    leave(member);
+    await pass(10);
+  }
+  await pass(1500);
+  const told = announced.filter(({ event }) => /join|leave/.test(event));
+  expect(told.length).toBeGreaterThan(8);
+  for (const { at } of told) {
+    expect(told.filter((other) => other.at >= at && other.at < at + 1000).length).toBeLessThanOrEqual(4);
+  }
+  const flips = announced.filter(({ event }) => /add|remove/.test(event));
+  expect(flips).toHaveLength(800);
+});
+
+test("without a receiver nothing is made, and channels are still known", async () => {
+  let wanted = false;
+  const quiet = new Administration(
+    [],
+    (event) => announced.push({ at: 0, event, payload: {} }),
+    () => wanted,
+  );
+  const channel = channelOf("quiet");
+  const member = new FakeMember(channel, "quiet");
+  quiet.opened(channel);
+  quiet.joined(member);
+  await turn();
+  expect(quiet.knows(channel)).toBe(true);
+  expect(announced).toEqual([]);
+  wanted = true;
+  quiet.left(member);
+  quiet.closed(channel);
+  await turn();
+  expect(announced.map(({ event }) => event)).toEqual(["channel.leave", "channel.remove"]);
+  quiet.stop();
 });
 
 test("the list of a channel names its agents", () => {

@@ -28,7 +28,11 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-async function start(changes: { datetime?: boolean; maxPayload?: number }): Promise<void> {
+async function start(changes: {
+  datetime?: boolean;
+  maxPayload?: number;
+  adminEvents?: boolean;
+}): Promise<void> {
   warnings = [];
   const log: Log = {
     debug() {},
@@ -47,6 +51,7 @@ async function start(changes: { datetime?: boolean; maxPayload?: number }): Prom
     presenceWindow: WINDOW,
     maxPayload: 1024,
     datetime: false,
+    adminEvents: true,
     rulesFor: (name) => ({ presence: !name.startsWith("anonymous:") }),
     ...changes,
   });
@@ -397,6 +402,22 @@ test("administrators see what backends see, while the bus is away too", async ()
   leave(join("room"));
   await settle();
   expect(administrator.events).toContain("channel.add");
+  expect(administrator.events).toContain("channel.remove");
+});
+
+test("admin_events = false: backends are sent nothing on admin, and members of admin everything", async () => {
+  hub.stop();
+  await start({ adminEvents: false });
+  const before = join("room");
+  await settle();
+  const administrator = join("admin");
+  leave(before);
+  await settle();
+  for (const event of ["add", "remove", "join", "leave", "list"]) {
+    expect(bus.on(`to:admin:channel.${event}`)).toEqual([]);
+  }
+  expect(administrator.events).toContain("channel.list");
+  expect(administrator.events).toContain("channel.leave");
   expect(administrator.events).toContain("channel.remove");
 });
 

@@ -35,6 +35,7 @@ beforeEach(async () => {
     presenceWindow: 0,
     maxPayload: 1024,
     datetime: false,
+    adminEvents: true,
     rulesFor: () => ({ presence: false }),
   });
   await hub.start();

@@ -127,6 +127,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     presenceWindow: 50,
     maxPayload: 1 << 20,
     datetime: false,
+    adminEvents: true,
     rulesFor: () => ({ presence: true }),
   });
   const framesPerSecond = options.framesPerSecond ?? 1_000_000;
