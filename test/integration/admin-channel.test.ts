@@ -150,7 +150,8 @@ for (const bus of BUSES) {
       const start = performance.now();
       while (performance.now() - start < 1600) {
         members.push(await joined("crowd"));
-        if (++came % 3 === 0) {
+        // Few enough that the list is complete.
+        if (++came % 3 === 0 || members.length > 50) {
           await members.shift()?.client.ask({ topic: "crowd", event: "phx_leave" });
         }
       }
