@@ -196,7 +196,7 @@ export const TOP: Table<Top> = {
   adminEvents: {
     kind: toggle,
     default: true,
-    doc: "Whether backends are sent the events of the admin channel (channels that open and close, joins and leaves).",
+    doc: "Whether backends are sent the events of the admin channel: channels that open and close, joins, leaves.",
   },
   presenceWindow: {
     kind: duration(0, 10 * SECOND),
