@@ -6,69 +6,146 @@ const BACKSLASH = 92;
 const CLOSE = 93;
 const CARET = 94;
 
+/** Pattern elements in one 32-bit word of the state. */
+const WORD = 32;
+
+/** A pattern of PSUBSCRIBE, compiled. */
+export interface Glob {
+  matches(name: Uint8Array): boolean;
+}
+
 /**
- * Whether a name matches a pattern as Redis' PSUBSCRIBE does, byte by byte: `*` any bytes, `?` one, `[abc]`, `[a-z]`
- * (either way round) and `[^a]` one of a class, `\` the next byte as it is, in a class too. As with Redis a class that
- * is never closed ends with the pattern, and an empty name matches the empty pattern only.
+ * Compiles a pattern as Redis' PSUBSCRIBE reads it, byte by byte: `*` any bytes, `?` one, `[abc]`, `[a-z]` (either way
+ * round) and `[^a]` one of a class, `\` the next byte as it is, in a class too. As with Redis a class that is never closed
+ * ends with the pattern, and an empty name matches the empty pattern only.
+ *
+ * Matching never backtracks: it runs all partial matches at once, as the bits of a few words, so its cost is the name's
+ * length times the pattern's length / 32, whatever the stars are.
  */
+export function compileGlob(pattern: Uint8Array): Glob {
+  return new BitGlob(pattern);
+}
+
+/** Whether a name matches a pattern, for a single use. */
 export function globMatches(pattern: Uint8Array, name: Uint8Array): boolean {
-  if (name.length === 0) return pattern.length === 0;
-  let p = 0;
-  let n = 0;
-  // Where to go on when the bytes after the last star turn out not to fit: the star takes one more.
-  let starPattern = -1;
-  let starName = 0;
-  for (;;) {
-    if (n === name.length) {
-      while (pattern[p] === STAR) p++;
-      if (p === pattern.length) return true;
-    } else if (pattern[p] === STAR) {
-      while (pattern[p] === STAR) p++;
-      if (p === pattern.length) return true;
-      starPattern = p;
-      starName = n;
-      continue;
-    } else if (p < pattern.length) {
-      const next = step(pattern, p, name[n] ?? 0);
-      if (next > 0) {
-        p = next;
-        n++;
-        continue;
+  return compileGlob(pattern).matches(name);
+}
+
+class BitGlob implements Glob {
+  /** How many bytes a match without its stars has. Bit `i` of a state: the first `i` elements are matched. */
+  readonly #size: number;
+  readonly #words: number;
+  /** Whether a star is the last: what has matched so far then matches for good. */
+  readonly #open: boolean;
+  /** Bit `i`: a star stands between element `i - 1` and `i`. */
+  readonly #stars: Uint32Array;
+  /** Which row of `#accepts` belongs to a byte. Bytes that the pattern does not tell apart share one. */
+  readonly #rows = new Uint8Array(256);
+  /** Row by row: bit `i` says that element `i` accepts the bytes of that row. */
+  readonly #accepts: Uint32Array;
+  readonly #state: Uint32Array;
+
+  constructor(pattern: Uint8Array) {
+    const elements: Uint8Array[] = [];
+    const stars: number[] = [];
+    for (let at = 0; at < pattern.length; ) {
+      if (pattern[at] === STAR) {
+        stars.push(elements.length);
+        at++;
+      } else {
+        const accepted = new Uint8Array(256);
+        at = readElement(pattern, at, accepted);
+        elements.push(accepted);
       }
     }
-    if (starPattern < 0 || starName + 1 >= name.length) return false;
-    p = starPattern;
-    n = ++starName;
+    this.#size = elements.length;
+    this.#words = Math.floor(this.#size / WORD) + 1;
+    this.#open = stars.at(-1) === this.#size;
+    this.#stars = new Uint32Array(this.#words);
+    for (const index of stars) setBit(this.#stars, 0, index);
+    this.#state = new Uint32Array(this.#words);
+
+    const rows = new Map<string, number>();
+    const accepts: number[] = [];
+    for (let byte = 0; byte < 256; byte++) {
+      const row = new Uint32Array(this.#words);
+      for (let i = 0; i < elements.length; i++) if (elements[i]?.[byte] === 1) setBit(row, 0, i);
+      const key = row.join();
+      let index = rows.get(key);
+      if (index === undefined) {
+        index = rows.size;
+        rows.set(key, index);
+        accepts.push(...row);
+      }
+      this.#rows[byte] = index;
+    }
+    this.#accepts = Uint32Array.from(accepts);
+  }
+
+  matches(name: Uint8Array): boolean {
+    if (name.length === 0) return this.#size === 0 && !this.#open;
+    const words = this.#words;
+    const state = this.#state.fill(0);
+    const stars = this.#stars;
+    const accepts = this.#accepts;
+    const lastWord = words - 1;
+    const lastBit = 1 << (this.#size % WORD);
+    state[0] = 1;
+    for (let n = 0; n < name.length; n++) {
+      if (this.#open && ((state[lastWord] ?? 0) & lastBit) !== 0) return true;
+      const row = (this.#rows[name[n] ?? 0] ?? 0) * words;
+      let carry = 0;
+      let any = 0;
+      for (let w = 0; w < words; w++) {
+        const now = state[w] ?? 0;
+        const advanced = now & (accepts[row + w] ?? 0);
+        const next = (advanced << 1) | carry | (now & (stars[w] ?? 0));
+        carry = advanced >>> (WORD - 1);
+        state[w] = next;
+        any |= next;
+      }
+      if (any === 0) return false;
+    }
+    return ((state[lastWord] ?? 0) & lastBit) !== 0;
   }
 }
 
-/** Matches one byte against what stands at `at`: where the pattern goes on, or -1. */
-function step(pattern: Uint8Array, at: number, byte: number): number {
-  const symbol = pattern[at];
-  if (symbol === QUESTION) return at + 1;
-  if (symbol === OPEN) return stepClass(pattern, at + 1, byte);
-  const literal = symbol === BACKSLASH && at + 1 < pattern.length ? at + 1 : at;
-  return pattern[literal] === byte ? literal + 1 : -1;
+function setBit(words: Uint32Array, from: number, index: number): void {
+  const word = from + Math.floor(index / WORD);
+  words[word] = (words[word] ?? 0) | (1 << (index % WORD));
 }
 
-function stepClass(pattern: Uint8Array, start: number, byte: number): number {
+/** Reads what stands at `at` and accepts one byte; marks the bytes that it accepts. Returns where the pattern goes on. */
+function readElement(pattern: Uint8Array, at: number, accepted: Uint8Array): number {
+  const symbol = pattern[at];
+  if (symbol === QUESTION) {
+    accepted.fill(1);
+    return at + 1;
+  }
+  if (symbol === OPEN) return readClass(pattern, at + 1, accepted);
+  const literal = symbol === BACKSLASH && at + 1 < pattern.length ? at + 1 : at;
+  accepted[pattern[literal] ?? 0] = 1;
+  return literal + 1;
+}
+
+function readClass(pattern: Uint8Array, start: number, accepted: Uint8Array): number {
   const { length } = pattern;
   const negated = pattern[start] === CARET;
   let at = negated ? start + 1 : start;
-  let found = false;
   while (at < length && pattern[at] !== CLOSE) {
     if (pattern[at] === BACKSLASH && at + 1 < length) {
-      if (pattern[at + 1] === byte) found = true;
+      accepted[pattern[at + 1] ?? 0] = 1;
       at += 2;
     } else if (at + 2 < length && pattern[at + 1] === MINUS) {
       const one = pattern[at] ?? 0;
       const other = pattern[at + 2] ?? 0;
-      if (byte >= Math.min(one, other) && byte <= Math.max(one, other)) found = true;
+      accepted.fill(1, Math.min(one, other), Math.max(one, other) + 1);
       at += 3;
     } else {
-      if (pattern[at] === byte) found = true;
+      accepted[pattern[at] ?? 0] = 1;
       at++;
     }
   }
-  return found === negated ? -1 : Math.min(at + 1, length);
+  if (negated) for (let byte = 0; byte < 256; byte++) accepted[byte] = accepted[byte] === 1 ? 0 : 1;
+  return Math.min(at + 1, length);
 }

@@ -2,7 +2,7 @@ import { timingSafeEqual } from "node:crypto";
 import type { RespConnection } from "./resp-connection.ts";
 import * as reply from "./resp-reply.ts";
 import { OK, type Reply } from "./resp-reply.ts";
-import { keyOf, type Subscriptions } from "./subscriptions.ts";
+import { keyOf, MAX_SUBSCRIBED_NAME, SubscriptionRefusal, type Subscriptions } from "./subscriptions.ts";
 
 /** What commands work on. */
 export interface RespContext {
@@ -39,6 +39,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ["auth", { arity: -2, run: auth, open: true }],
   ["select", { arity: 2, run: select }],
   ["client", { arity: -2, run: client }],
+  ["role", { arity: 1, run: () => reply.array([reply.bulk("master"), reply.integer(0), reply.array([])]) }],
   ["info", { arity: -1, run: info }],
   ["command", { arity: -1, run: command }],
   ["quit", { arity: -1, run: quit, subscribed: true, open: true }],
@@ -248,19 +249,29 @@ function reset(connection: RespConnection, _args: readonly Buffer[], context: Re
   return reply.simple("RESET");
 }
 
+const NAME_TOO_LONG = reply.error(`ERR a name of more than ${MAX_SUBSCRIBED_NAME} bytes`);
+
 function publish(
   _connection: RespConnection,
   [name, payload]: readonly Buffer[],
   context: RespContext,
 ): Reply {
   if (name === undefined || payload === undefined) return wrongNumber("publish");
+  if (name.length > MAX_SUBSCRIBED_NAME) return NAME_TOO_LONG;
   return reply.integer(context.subscriptions.publish(name, payload));
 }
 
 function subscriber(kind: string, isPattern: boolean): Run {
   return (connection, args) => {
     for (const name of args) {
-      const count = connection.subscribe(name, isPattern);
+      let count: number;
+      try {
+        count = connection.subscribe(name, isPattern);
+      } catch (refusal) {
+        if (!(refusal instanceof SubscriptionRefusal)) throw refusal;
+        connection.send(reply.error(`ERR ${refusal.message}`));
+        continue;
+      }
       connection.send(confirmation(connection, kind, reply.bulk(keyOf(name)), count));
     }
     return null;
@@ -290,6 +301,7 @@ function pubsub(_connection: RespConnection, args: readonly Buffer[], { subscrip
   switch (name.toLowerCase()) {
     case "channels":
       if (rest.length > 1) return unknownOrWrong("PUBSUB", name);
+      if ((rest[0]?.length ?? 0) > MAX_SUBSCRIBED_NAME) return NAME_TOO_LONG;
       return reply.array(subscriptions.channels(rest[0] ?? null).map((each) => reply.bulk(keyOf(each))));
     case "numsub":
       // A flat array in RESP3 as well, as Redis answers.

@@ -1,11 +1,35 @@
 import type { Socket } from "bun";
 import { RespReader } from "./resp-reader.ts";
 import { bulk, type Protocol, push as pushOf, type Reply } from "./resp-reply.ts";
-import { keyOf, type Message, type Subscriber, type Subscriptions } from "./subscriptions.ts";
+import {
+  costOf,
+  keyOf,
+  type Message,
+  type Subscriber,
+  SubscriptionRefusal,
+  type Subscriptions,
+} from "./subscriptions.ts";
 
 /** Small pieces are joined up to so many bytes, so that they leave in one write. */
 const JOIN = 64 * 1024;
 const END_OF_LINE = Buffer.from("\r\n");
+/** Bytes of a payload from which on all subscribers share one copy of it, whatever their patterns are. */
+const SHARED = 4096;
+/** Characters of replies that are kept as text, to be one piece. */
+const MAX_TEXT = 16 * 1024;
+/** Bytes that the subscriptions of one connection may hold. */
+const MAX_SUBSCRIPTION_COST = 4 * 1024 * 1024;
+
+/** How long a client may take to sign in, where there is a password, in seconds. */
+const SIGN_IN_S = 10;
+
+/** What all connections together have waiting, in bytes. */
+export interface Budget {
+  waiting: number;
+  readonly most: number;
+  /** Called when more waits than may. */
+  exceeded(): void;
+}
 
 /** One client of the embedded bus: what it has subscribed to, and what waits to be sent to it. */
 export class RespConnection implements Subscriber {
@@ -13,18 +37,21 @@ export class RespConnection implements Subscriber {
   readonly reader: RespReader;
   readonly #socket: Socket<RespConnection>;
   readonly #subscriptions: Subscriptions;
+  readonly #budget: Budget;
   /** Called whenever more waits to be sent. */
   readonly #dirty: (connection: RespConnection) => void;
   protocol: Protocol = 2;
   name = "";
-  authenticated: boolean;
   /** Nothing more is read from it; it ends when what waits has left. */
   closing = false;
   readonly channels = new Map<string, Buffer>();
   readonly patterns = new Map<string, Buffer>();
 
+  /** Replies that are not yet a piece of `#out`: many small ones would each be an object. */
+  #text = "";
   #out: Buffer[] = [];
   #waiting = 0;
+  #cost = 0;
   #blocked = false;
 
   constructor(options: {
@@ -33,14 +60,26 @@ export class RespConnection implements Subscriber {
     readonly maxBulk: number;
     readonly authenticated: boolean;
     readonly subscriptions: Subscriptions;
+    readonly budget: Budget;
     readonly dirty: (connection: RespConnection) => void;
   }) {
     this.id = options.id;
-    this.reader = new RespReader({ maxBulk: options.maxBulk });
+    this.reader = new RespReader({ maxBulk: options.maxBulk }, options.authenticated);
+    this.#budget = options.budget;
     this.#socket = options.socket;
     this.#subscriptions = options.subscriptions;
     this.#dirty = options.dirty;
-    this.authenticated = options.authenticated;
+    // Bun ends a socket's patience after 120 s by itself, busy or not. A subscriber stays for as long as it reads.
+    this.#socket.timeout(options.authenticated ? 0 : SIGN_IN_S);
+  }
+
+  get authenticated(): boolean {
+    return this.reader.authenticated;
+  }
+
+  set authenticated(value: boolean) {
+    this.reader.authenticated = value;
+    if (!this.closing) this.#socket.timeout(value ? 0 : SIGN_IN_S);
   }
 
   /** Bytes that it has not taken yet. */
@@ -53,29 +92,47 @@ export class RespConnection implements Subscriber {
   }
 
   send(reply: Reply): void {
-    this.#queue(Buffer.from(reply, "latin1"));
+    this.#text += reply;
+    this.#count(reply.length);
+    if (this.#text.length > MAX_TEXT) this.#pushText();
   }
 
   hear(message: Message, pattern: Buffer | null): void {
+    if (this.closing) return;
     const key = pattern === null ? `${this.protocol}` : `${this.protocol} ${keyOf(pattern)}`;
+    const whole = message.payload.length < SHARED;
     let frame = message.frames.get(key);
     if (frame === undefined) {
-      frame = encode(this.protocol, message, pattern);
+      frame = encode(this.protocol, message, pattern, whole);
       message.frames.set(key, frame);
     }
     this.#queue(frame);
+    if (whole) return;
+    message.tail ??= Buffer.concat([message.payload, END_OF_LINE]);
+    this.#queue(message.tail);
   }
 
-  /** Gives the new number of subscriptions. */
+  /** Gives the new number of subscriptions. @throws SubscriptionRefusal */
   subscribe(name: Buffer, isPattern: boolean): number {
     const own = isPattern ? this.patterns : this.channels;
-    if (this.#subscriptions.add(this, name, isPattern)) own.set(keyOf(name), Buffer.from(name));
+    const cost = costOf(name, isPattern);
+    if (this.#cost + cost > MAX_SUBSCRIPTION_COST && !own.has(keyOf(name))) {
+      throw new SubscriptionRefusal("too many subscriptions of this client");
+    }
+    const kept = this.#subscriptions.add(this, name, isPattern);
+    if (kept !== null) {
+      own.set(keyOf(kept), kept);
+      this.#cost += cost;
+    }
     return this.subscribed;
   }
 
   unsubscribe(name: Buffer, isPattern: boolean): number {
     const own = isPattern ? this.patterns : this.channels;
-    if (own.delete(keyOf(name))) this.#subscriptions.remove(this, name, isPattern);
+    if (own.delete(keyOf(name))) {
+      this.#subscriptions.remove(this, name, isPattern);
+      this.#cost -= costOf(name, isPattern);
+    }
     return this.subscribed;
   }
 
@@ -84,14 +141,16 @@ export class RespConnection implements Subscriber {
     for (const name of this.patterns.values()) this.#subscriptions.remove(this, name, true);
     this.channels.clear();
     this.patterns.clear();
+    this.#cost = 0;
   }
 
   /** Writes what the socket takes; the rest waits for `drained`. */
   flush(): void {
+    this.#pushText();
     while (!this.#blocked && this.#out.length > 0) {
       const piece = this.#next();
       const written = Math.max(0, this.#socket.write(piece));
-      this.#waiting -= written;
+      this.#count(-written);
       if (written < piece.length) {
         this.#out.unshift(piece.subarray(written));
         this.#blocked = true;
@@ -105,6 +164,11 @@ export class RespConnection implements Subscriber {
     this.flush();
   }
 
+  /** Time is up: for one that is being closed, or that did not sign in. */
+  timedOut(): void {
+    if (this.closing || !this.authenticated) this.terminate();
+  }
+
   /** Cuts it off, with all that waits for it. */
   terminate(): void {
     this.forget();
@@ -116,13 +180,29 @@ export class RespConnection implements Subscriber {
     this.closing = true;
     this.unsubscribeAll();
     this.#out = [];
+    this.#text = "";
+    this.#budget.waiting -= this.#waiting;
     this.#waiting = 0;
   }
 
   #queue(piece: Buffer): void {
-    this.#dirty(this);
+    this.#pushText();
     this.#out.push(piece);
-    this.#waiting += piece.length;
+    this.#count(piece.length);
+  }
+
+  #pushText(): void {
+    if (this.#text === "") return;
+    this.#out.push(Buffer.from(this.#text, "latin1"));
+    this.#text = "";
+  }
+
+  #count(bytes: number): void {
+    this.#waiting += bytes;
+    this.#budget.waiting += bytes;
+    if (bytes < 0) return;
+    this.#dirty(this);
+    if (this.#budget.waiting > this.#budget.most) this.#budget.exceeded();
   }
 
   /** The next piece to write; small ones are joined. */
@@ -140,7 +220,13 @@ export class RespConnection implements Subscriber {
   }
 }
 
-function encode(protocol: Protocol, { name, payload }: Message, pattern: Buffer | null): Buffer {
+/** The frame, or, if not `whole`, what comes before the payload. */
+function encode(
+  protocol: Protocol,
+  { name, payload }: Message,
+  pattern: Buffer | null,
+  whole: boolean,
+): Buffer {
   const channel = bulk(keyOf(name));
   const last = bulk("");
   const head =
@@ -148,5 +234,5 @@ function encode(protocol: Protocol, { name, payload }: Message, pattern: Buffer 
       ? pushOf(protocol, [bulk("message"), channel, last])
       : pushOf(protocol, [bulk("pmessage"), bulk(keyOf(pattern)), channel, last]);
   const before = Buffer.from(`${head.slice(0, -last.length)}$${payload.length}\r\n`, "latin1");
-  return Buffer.concat([before, payload, END_OF_LINE]);
+  return whole ? Buffer.concat([before, payload, END_OF_LINE]) : before;
 }

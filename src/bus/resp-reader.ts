@@ -25,6 +25,13 @@ const MAX_DIGITS = 10;
 const MAX_STRINGS = 1024 * 1024;
 /** What a command may hold beyond one largest bulk: its name, a channel, many channels to subscribe to. */
 const COMMAND_MARGIN = 1024 * 1024;
+/** What a string costs beside its bytes, so that many tiny ones cannot hold many times what was sent. */
+const STRING_COST = 128;
+/** Strings of one command, and bytes of each, before a client has signed in; as in Redis. */
+const MAX_STRINGS_UNAUTHENTICATED = 10;
+const MAX_BULK_UNAUTHENTICATED = 16 * 1024;
+
+const EMPTY = Buffer.allocUnsafeSlow(0);
 
 /**
  * Takes the requests of one connection apart: arrays of bulk strings, in whatever pieces they arrive. No work is done
@@ -32,8 +39,10 @@ const COMMAND_MARGIN = 1024 * 1024;
  */
 export class RespReader {
   readonly #maxBulk: number;
-  /** Bytes that make no whole line or bulk yet, and how many there must be before it is worth looking again. */
-  #waiting: Buffer[] = [];
+  /** Whether the client has signed in, or need not: until then its requests are small. */
+  authenticated: boolean;
+  /** Holds bytes that make no whole line or bulk yet, and how many there must be before it is worth looking again. */
+  #block = EMPTY;
   #waitingBytes = 0;
   #needed = 0;
   /** Strings still to come of the current array; 0 between two. */
@@ -43,11 +52,19 @@ export class RespReader {
   #strings: Buffer[] = [];
   /** How many of these are copies, and not part of the buffer that they arrived in. */
   #owned = 0;
-  /** Bytes of the current request's strings, announced ones included. */
+  /** Cost of the current request's strings, announced ones included. */
   #size = 0;
+  /** Cost of those that are here. */
+  #held = 0;
 
-  constructor(limits: ReaderLimits) {
+  constructor(limits: ReaderLimits, authenticated = true) {
     this.#maxBulk = limits.maxBulk;
+    this.authenticated = authenticated;
+  }
+
+  /** Bytes that a request which is not complete holds in memory. */
+  get held(): number {
+    return this.#waitingBytes + this.#held;
   }
 
   /**
@@ -57,11 +74,10 @@ export class RespReader {
   read(chunk: Buffer, command: (strings: readonly Buffer[]) => boolean): Fault | null {
     let data = chunk;
     if (this.#waitingBytes > 0) {
-      this.#waiting.push(Buffer.from(chunk));
-      this.#waitingBytes += chunk.length;
+      this.#append(chunk);
       if (this.#waitingBytes < this.#needed) return null;
-      data = Buffer.concat(this.#waiting, this.#waitingBytes);
-      this.#waiting = [];
+      data = this.#block.subarray(0, this.#waitingBytes);
+      this.#block = EMPTY;
       this.#waitingBytes = 0;
     }
     let at = 0;
@@ -71,6 +87,7 @@ export class RespReader {
         if (end + 2 > data.length) return this.#keep(data, at, this.#bulk + 2);
         if (data[end] !== CARRIAGE_RETURN || data[end + 1] !== LINE_FEED) return fault("invalid bulk length");
         this.#strings.push(data.subarray(at, end));
+        this.#held += this.#bulk + STRING_COST;
         this.#bulk = -1;
         at = end + 2;
         if (--this.#missing === 0) {
@@ -78,6 +95,7 @@ export class RespReader {
           this.#strings = [];
           this.#owned = 0;
           this.#size = 0;
+          this.#held = 0;
           if (!command(strings)) return null;
         }
         continue;
@@ -90,12 +108,18 @@ export class RespReader {
       if (length === "malformed") return fault(`invalid ${name} length`);
       at = length.end;
       if (this.#missing > 0) {
-        this.#size += length.value;
+        this.#size += length.value + STRING_COST;
         if (length.value > this.#maxBulk) return fault("invalid bulk length");
+        if (!this.authenticated && length.value > MAX_BULK_UNAUTHENTICATED) {
+          return fault("unauthenticated bulk length");
+        }
         if (this.#size > this.#maxBulk + COMMAND_MARGIN) return fault("too big a request");
         this.#bulk = length.value;
       } else {
         if (length.value > MAX_STRINGS) return fault("invalid multibulk length");
+        if (!this.authenticated && length.value > MAX_STRINGS_UNAUTHENTICATED) {
+          return fault("unauthenticated multibulk length");
+        }
         this.#missing = length.value;
       }
     }
@@ -103,12 +127,33 @@ export class RespReader {
     return null;
   }
 
+  /** Lets go of what has arrived; nothing more is read. */
+  clear(): void {
+    free(this.#block);
+    this.#block = EMPTY;
+    this.#waitingBytes = 0;
+    this.#strings = [];
+    this.#held = 0;
+  }
+
   #keep(data: Buffer, at: number, needed: number): null {
-    this.#waiting = [Buffer.from(data.subarray(at))];
-    this.#waitingBytes = data.length - at;
+    this.#append(data.subarray(at));
     this.#needed = needed;
     this.#own();
     return null;
+  }
+
+  /** Grows by doubling, with what has arrived, not with what was announced. */
+  #append(bytes: Buffer): void {
+    const total = this.#waitingBytes + bytes.length;
+    if (total > this.#block.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(total, Math.min(2 * total, this.#needed), 64));
+      this.#block.copy(larger, 0, 0, this.#waitingBytes);
+      free(this.#block);
+      this.#block = larger;
+    }
+    bytes.copy(this.#block, this.#waitingBytes);
+    this.#waitingBytes = total;
   }
 
   /** Strings of a request that is not complete must neither hold nor share the buffer that they arrived in. */
@@ -118,6 +163,11 @@ export class RespReader {
       if (string !== undefined) this.#strings[this.#owned] = Buffer.from(string);
     }
   }
+}
+
+/** Gives memory back at once: the collector counts objects, and would let megabytes of them wait. */
+function free({ buffer }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength > 0) buffer.transfer(0);
 }
 
 /** Digits and an end of line. A sign, a space, a leading plus: malformed. */

@@ -2,7 +2,7 @@ import type { Socket, TCPSocketListener } from "bun";
 import type { Log } from "../log.ts";
 import { BusError } from "./bus-error.ts";
 import { type RespContext, runCommand } from "./resp-commands.ts";
-import { RespConnection } from "./resp-connection.ts";
+import { type Budget, RespConnection } from "./resp-connection.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
 export interface RespOptions {
@@ -28,6 +28,8 @@ export interface RespListener {
 
 /** Connections at a time. It is for one machine and for trying things. */
 const MAX_CONNECTIONS = 1000;
+/** Bytes that requests which are not complete may hold, of all connections; two of the largest are always possible. */
+const MAX_UNFINISHED = 16 * 1024 * 1024;
 /** How long a client that is being closed may take to read its last reply, in seconds. */
 const FAREWELL_S = 5;
 
@@ -37,6 +39,10 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
   const connections = new Set<RespConnection>();
   /** Those for which more waits than at the last flush. */
   const dirty = new Set<RespConnection>();
+  const budget: Budget = { waiting: 0, most: options.maxBuffered, exceeded: flush };
+  /** Bytes of requests that are not complete, of all connections. */
+  let unfinished = 0;
+  const mostUnfinished = Math.min(options.maxBuffered, Math.max(MAX_UNFINISHED, 2 * options.maxPayload));
   let nextId = 1;
 
   const listener = listen(options, {
@@ -47,6 +53,7 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
         maxBulk: options.maxPayload,
         authenticated: options.password === null,
         subscriptions,
+        budget,
         dirty: (one) => dirty.add(one),
       });
       socket.data = connection;
@@ -60,10 +67,14 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
     data(socket, chunk) {
       const connection = socket.data;
       if (connection.closing) return;
-      const fault = connection.reader.read(chunk, (strings) => {
+      const { reader } = connection;
+      unfinished -= reader.held;
+      const fault = reader.read(chunk, (strings) => {
         runCommand(connection, strings, context);
         return !connection.closing;
       });
+      unfinished += reader.held;
+      if (unfinished > mostUnfinished) cutOffUnfinished();
       if (fault !== null) {
         log.debug("closed a connection to the embedded bus", {
           reason: fault.reply?.trim() ?? "not the Redis protocol",
@@ -78,11 +89,13 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
       socket.data.drained();
     },
     timeout(socket) {
-      socket.data.terminate();
+      socket.data.timedOut();
     },
     close(socket) {
       connections.delete(socket.data);
       dirty.delete(socket.data);
+      unfinished -= socket.data.reader.held;
+      socket.data.reader.clear();
       socket.data.forget();
     },
     error(_socket, error) {
@@ -111,23 +124,42 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
     if (dirty.size === 0) return;
     for (const connection of dirty) connection.flush();
     dirty.clear();
-    let waiting = 0;
-    for (const connection of connections) waiting += connection.waiting;
-    while (waiting > options.maxBuffered) {
-      let slowest: RespConnection | null = null;
-      for (const connection of connections) {
-        if (slowest === null || connection.waiting > slowest.waiting) slowest = connection;
-      }
+    while (budget.waiting > budget.most) {
+      const slowest = largest(({ waiting }) => waiting);
       if (slowest === null) return;
       log.warn("cut off a subscriber of the embedded bus that does not read", {
         client: slowest.id,
         name: slowest.name,
         waiting: slowest.waiting,
       });
-      waiting -= slowest.waiting;
       connections.delete(slowest);
       slowest.terminate();
     }
+  }
+
+  /** Ends connections whose requests never become complete, the largest first, until the rest is within the budget. */
+  function cutOffUnfinished(): void {
+    while (unfinished > mostUnfinished) {
+      const largestOne = largest(({ reader }) => reader.held);
+      if (largestOne === null) return;
+      log.warn("cut off a client of the embedded bus: too much waits for the ends of requests", {
+        client: largestOne.id,
+        name: largestOne.name,
+        waiting: largestOne.reader.held,
+      });
+      connections.delete(largestOne);
+      unfinished -= largestOne.reader.held;
+      largestOne.reader.clear();
+      largestOne.terminate();
+    }
+  }
+
+  function largest(size: (connection: RespConnection) => number): RespConnection | null {
+    let found: RespConnection | null = null;
+    for (const connection of connections) {
+      if (found === null || size(connection) > size(found)) found = connection;
+    }
+    return found;
   }
 
   return {

@@ -1,4 +1,4 @@
-import { globMatches } from "./glob.ts";
+import { compileGlob, type Glob } from "./glob.ts";
 
 /** What is published. Both buffers are good until all subscribers have heard it. */
 export interface Message {
@@ -6,6 +6,8 @@ export interface Message {
   readonly payload: Buffer;
   /** What subscribers made of it for the wire, for the next one to use again. */
   readonly frames: Map<string, Buffer>;
+  /** The payload and what ends it, in memory of its own, once a subscriber made it: all share it. */
+  tail: Buffer | null;
 }
 
 /** One who subscribes at the embedded bus. */
@@ -17,6 +19,23 @@ export interface Subscriber {
 interface Topic {
   readonly text: Buffer;
   readonly subscribers: Set<Subscriber>;
+  /** `null` for a channel. */
+  readonly glob: Glob | null;
+}
+
+/** Why there can't be one more subscription: a sentence for the one who asked. */
+export class SubscriptionRefusal extends Error {}
+
+/** Bytes of a channel's name or a pattern. The longest name that the hub knows has 516. */
+export const MAX_SUBSCRIBED_NAME = 1024;
+/** Different patterns, of all subscribers: each is looked at for each message. */
+const MAX_PATTERNS = 1000;
+/** Bytes that all subscriptions together may hold. */
+const MAX_COST = 32 * 1024 * 1024;
+
+/** About what a subscription holds in memory, in bytes. */
+export function costOf(name: Buffer, isPattern: boolean): number {
+  return isPattern ? 1000 + 40 * name.length : 400 + 4 * name.length;
 }
 
 /** Names are bytes, which need not be UTF-8: as keys they are read as Latin-1, one character a byte. */
@@ -26,39 +45,52 @@ type Key = string;
 export class Subscriptions {
   readonly #channels = new Map<Key, Topic>();
   readonly #patterns = new Map<Key, Topic>();
+  #cost = 0;
 
-  /** False where it is subscribed already. */
-  add(subscriber: Subscriber, name: Buffer, isPattern: boolean): boolean {
+  /** The name in memory that may be kept, or `null` where it is subscribed already. @throws SubscriptionRefusal */
+  add(subscriber: Subscriber, name: Buffer, isPattern: boolean): Buffer | null {
     const topics = isPattern ? this.#patterns : this.#channels;
     const key = keyOf(name);
     let topic = topics.get(key);
+    if (topic?.subscribers.has(subscriber)) return null;
+    if (name.length > MAX_SUBSCRIBED_NAME) {
+      throw new SubscriptionRefusal(`a name of more than ${MAX_SUBSCRIBED_NAME} bytes`);
+    }
+    const cost = costOf(name, isPattern);
+    if (this.#cost + cost > MAX_COST) throw new SubscriptionRefusal("too many subscriptions of all clients");
     if (topic === undefined) {
+      if (isPattern && topics.size >= MAX_PATTERNS) {
+        throw new SubscriptionRefusal(`more than ${MAX_PATTERNS} patterns of all clients`);
+      }
       // Copied: what arrived is part of a larger buffer, which would live as long as the subscription.
-      topic = { text: Buffer.from(name), subscribers: new Set() };
+      const glob = isPattern ? compileGlob(name) : null;
+      topic = { text: Buffer.from(name), subscribers: new Set(), glob };
       topics.set(key, topic);
     }
-    if (topic.subscribers.has(subscriber)) return false;
     topic.subscribers.add(subscriber);
-    return true;
+    this.#cost += cost;
+    return topic.text;
   }
 
   remove(subscriber: Subscriber, name: Buffer, isPattern: boolean): void {
     const topics = isPattern ? this.#patterns : this.#channels;
     const key = keyOf(name);
     const topic = topics.get(key);
-    if (topic?.subscribers.delete(subscriber) && topic.subscribers.size === 0) topics.delete(key);
+    if (topic === undefined || !topic.subscribers.delete(subscriber)) return;
+    this.#cost -= costOf(name, isPattern);
+    if (topic.subscribers.size === 0) topics.delete(key);
   }
 
   /** Tells all who subscribed, in Redis' order: those by name, then those by pattern, each match once. Gives their number. */
   publish(name: Buffer, payload: Buffer): number {
-    const message: Message = { name, payload, frames: new Map() };
+    const message: Message = { name, payload, frames: new Map(), tail: null };
     let heard = 0;
     for (const subscriber of this.#channels.get(keyOf(name))?.subscribers ?? []) {
       subscriber.hear(message, null);
       heard++;
     }
-    for (const { text, subscribers } of this.#patterns.values()) {
-      if (!globMatches(text, name)) continue;
+    for (const { text, subscribers, glob } of this.#patterns.values()) {
+      if (glob?.matches(name) !== true) continue;
       for (const subscriber of subscribers) {
         subscriber.hear(message, text);
         heard++;
@@ -70,7 +102,9 @@ export class Subscriptions {
   /** Channels with a subscriber by name, those that match `pattern` only. */
   channels(pattern: Buffer | null): Buffer[] {
     const all = [...this.#channels.values()].map(({ text }) => text);
-    return pattern === null ? all : all.filter((text) => globMatches(pattern, text));
+    if (pattern === null) return all;
+    const glob = compileGlob(pattern);
+    return all.filter((text) => glob.matches(text));
   }
 
   /** Subscribers by name of one channel. */

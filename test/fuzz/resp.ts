@@ -135,8 +135,18 @@ function open(
     },
     end() {},
     terminate() {},
+    timeout() {},
   } as unknown as Socket<RespConnection>;
-  return new RespConnection({ id, socket, maxBulk: MAX_BULK, authenticated, subscriptions, dirty() {} });
+  const budget = { waiting: 0, most: Number.POSITIVE_INFINITY, exceeded() {} };
+  return new RespConnection({
+    id,
+    socket,
+    maxBulk: MAX_BULK,
+    authenticated,
+    subscriptions,
+    budget,
+    dirty() {},
+  });
 }
 
 function requestOf(random: Random): Buffer {

@@ -46,9 +46,23 @@ export class RespClient {
     return await this.read(expected.length);
   }
 
+  /** Waits for a text and takes everything up to its end. */
+  async readTo(text: string): Promise<string> {
+    let end = -1;
+    let from = 0;
+    await this.#until(() => {
+      end = this.#received.indexOf(text, from);
+      from = Math.max(0, this.#received.length - text.length);
+      return end >= 0;
+    }, text);
+    const taken = this.#received.slice(0, end + text.length);
+    this.#received = this.#received.slice(end + text.length);
+    return taken;
+  }
+
   /** Waits for the end of the connection; gives everything that came before it. */
-  async ended(): Promise<string> {
-    await this.#until(() => this.#closed, "the end");
+  async ended(patience?: number): Promise<string> {
+    await this.#until(() => this.#closed, "the end", patience);
     return this.#received;
   }
 
@@ -60,11 +74,11 @@ export class RespClient {
     this.socket.destroy();
   }
 
-  async #until(done: () => boolean, what: string): Promise<void> {
-    const deadline = performance.now() + PATIENCE;
+  async #until(done: () => boolean, what: string, patience = PATIENCE): Promise<void> {
+    const deadline = performance.now() + patience;
     while (!done()) {
       const left = deadline - performance.now();
-      const over = this.#closed ? "the connection ended" : left <= 0 ? `not within ${PATIENCE} ms` : null;
+      const over = this.#closed ? "the connection ended" : left <= 0 ? `not within ${patience} ms` : null;
       if (over !== null)
         throw new Error(`waited for ${what}: ${over}; came: ${JSON.stringify(short(this.#received))}`);
       await new Promise<void>((resolve) => {
