@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** What a test may need beyond npm packages. */
-export type Need = "redis" | "chromium" | "curl" | "python" | "nginx" | "caddy";
+export type Need = "redis" | "chromium" | "curl" | "python" | "nginx" | "caddy" | "podman";
 
 /** What was found or fetched: variables for the tests, and what is still missing, with the way to get it. */
 export interface Provision {
@@ -15,6 +15,8 @@ interface Program {
   readonly names: readonly (readonly string[])[];
   readonly debian: readonly string[];
   readonly how: string;
+  /** Its tests skip themselves without it. */
+  readonly optional?: true;
 }
 
 /** Where programs are, those included that Debian keeps from people who are not root. */
@@ -53,6 +55,12 @@ const PROGRAMS: Readonly<Record<Need, Program>> = {
     debian: ["caddy"],
     how: "Caddy: apt-get install caddy, brew install caddy, or https://caddyserver.com/docs/install",
   },
+  podman: {
+    names: [["podman"], ["runc"]],
+    debian: ["podman", "runc"],
+    how: "podman and runc: apt-get install podman runc, or https://podman.io/docs/installation",
+    optional: true,
+  },
 };
 
 const ROOT = join(import.meta.dir, "..");
@@ -65,7 +73,8 @@ export function provide(needs: ReadonlySet<Need>): Provision {
     install(absent.flatMap((need) => PROGRAMS[need].debian));
     absent = absent.filter((need) => !isThere(need));
   }
-  const missing = new Map(absent.map((need) => [need, PROGRAMS[need].how]));
+  const needed = absent.filter((need) => !PROGRAMS[need].optional);
+  const missing = new Map(needed.map((need) => [need, PROGRAMS[need].how]));
   const env: Record<string, string> = {};
   if (needs.has("python") && !missing.has("python")) {
     const made = makePython();

@@ -22,7 +22,10 @@ interface Suite {
 
 const SUITES: Readonly<Record<string, Suite>> = {
   unit: { needs: [], timeout: 30_000 },
-  integration: { needs: ["redis", "chromium", "curl", "python", "nginx", "caddy"], timeout: 30_000 },
+  integration: {
+    needs: ["redis", "chromium", "curl", "python", "nginx", "caddy", "podman"],
+    timeout: 30_000,
+  },
   bench: { needs: ["redis"], timeout: 60_000 },
   browser: { needs: ["redis", "chromium", "curl", "python"], timeout: 60_000 },
 };

@@ -63,20 +63,47 @@ const KNOWN_SECRETS = [
   "test",
 ];
 
+/** Where a secret was set that everybody knows; `null` where there is none. */
+function knownSecret(reader: Reader, config: Omit<Config, "host">): string | null {
+  const secrets = {
+    jwt_secret: config.jwtSecret,
+    admin_secret: config.adminSecret,
+    "channelstream.secret": config.channelstream.secret ?? "",
+  };
+  for (const [key, secret] of Object.entries(secrets)) {
+    if (!KNOWN_SECRETS.includes(secret.toLowerCase())) continue;
+    return reader.tangram && !reader.given(key) ? `${key} (Tangram's default)` : reader.place(key);
+  }
+  return null;
+}
+
 export function refuseKnownSecrets(reader: Reader, config: Config): void {
   if (isLoopback(config.host)) return;
-  for (const [key, secret] of [
-    ["jwt_secret", config.jwtSecret],
-    ["admin_secret", config.adminSecret],
-    ["channelstream.secret", config.channelstream.secret ?? ""],
-  ] as const) {
-    if (!KNOWN_SECRETS.includes(secret.toLowerCase())) continue;
-    const origin = reader.tangram && !reader.given(key) ? `${key} (Tangram's default)` : reader.place(key);
-    throw new Refusal(
-      2,
-      `${origin} is a secret known from examples, which is too weak beyond loopback (host ${config.host}); choose one of 32 random bytes`,
-    );
-  }
+  const origin = knownSecret(reader, config);
+  if (origin === null) return;
+  throw new Refusal(
+    2,
+    `${origin} is a secret known from examples, which is too weak beyond loopback (host ${config.host}); choose one of 32 random bytes`,
+  );
+}
+
+/** `host = "auto"`, as the image has it: a command copied from documentation must serve, but nobody beyond this machine. */
+export const AUTO_HOST = "auto";
+
+export interface AutoHost {
+  readonly host: string;
+  readonly warnings: readonly string[];
+}
+
+/** Every address; loopback alone, with a warning, where a secret is one known from examples. */
+export function resolveAutoHost(reader: Reader, config: Omit<Config, "host">): AutoHost {
+  const origin = knownSecret(reader, config);
+  if (origin === null) return { host: "0.0.0.0", warnings: [] };
+  const warnings: string[] = [];
+  warnings.push(
+    `${origin} is a secret known from examples: only this machine, or container, is served until another is set (host auto)`,
+  );
+  return { host: "127.0.0.1", warnings };
 }
 
 /** What works, but should not stay so. */

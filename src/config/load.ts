@@ -1,4 +1,12 @@
-import { bothOrNeither, checkBuffers, checkFolder, refuseKnownSecrets, warningsOf } from "./checks.ts";
+import {
+  AUTO_HOST,
+  bothOrNeither,
+  checkBuffers,
+  checkFolder,
+  refuseKnownSecrets,
+  resolveAutoHost,
+  warningsOf,
+} from "./checks.ts";
 import { refuseUnknownVariables } from "./environment.ts";
 import { readConfigFile } from "./file.ts";
 import { readPublicKey } from "./pem.ts";
@@ -27,7 +35,7 @@ function load(input: LoadInput): Loaded {
   const reader = new Reader(input, file);
   refuseUnknownVariables(input.env);
   const { jwtSecret, adminSecret, tlsCert, tlsKey, ...top } = reader.table("", TOP);
-  const config: Config = {
+  const written: Config = {
     ...top,
     redisUrlGiven: reader.given("redis_url"),
     jwtSecret: jwtSecret ?? randomSecret(),
@@ -43,10 +51,12 @@ function load(input: LoadInput): Loaded {
     channelstream: reader.table("channelstream", CHANNELSTREAM),
     apiKeys: reader.apiKeys(),
   };
+  const auto = written.host === AUTO_HOST ? resolveAutoHost(reader, written) : null;
+  const config: Config = auto === null ? written : { ...written, host: auto.host };
   checkBuffers(reader, config);
   refuseKnownSecrets(reader, config);
   if (config.staticPath !== null) checkFolder(reader, config.staticPath);
-  const warnings = warningsOf(reader, config);
+  const warnings = [...(auto?.warnings ?? []), ...warningsOf(reader, config)];
   return { ok: true, config: freeze(config), sources: reader.sources, file: file?.name ?? null, warnings };
 }
 

@@ -77,7 +77,12 @@ const path = optional(text("the path of a file"));
 const names = list(anyText, "a list of names, none of them empty");
 
 export const TOP: Table<Top> = {
-  host: { kind: host, default: "127.0.0.1", flag: "ADDRESS", doc: "The address to listen on." },
+  host: {
+    kind: host,
+    default: "127.0.0.1",
+    flag: "ADDRESS",
+    doc: "The address to listen on; auto: all of them, or loopback alone while a secret is one known from examples.",
+  },
   port: {
     kind: whole(0, 65535),
     default: 2025,

@@ -29,6 +29,20 @@ describe("secrets", () => {
     expect(refusal({ cwd })).toStartWith("2: jwt_secret (Tangram's default) is a secret known from examples");
   });
 
+  test("where the host is chosen by itself, such a secret keeps to loopback, and is warned of", () => {
+    const auto = (secret: string) => good({ flags: { host: "auto", "jwt-secret": secret } });
+    expect([auto(LONG).host, auto("your-secret-key").host]).toEqual(["0.0.0.0", "127.0.0.1"]);
+    expect(good({ env: { CHANNEL_HOST: "auto", ADMIN_SECRET: "changeme", JWT_SECRET: LONG } }).host).toBe(
+      "127.0.0.1",
+    );
+    const [first] = warnings({ env: { CHANNEL_HOST: "auto", ADMIN_SECRET: "changeme", JWT_SECRET: LONG } });
+    expect(first).toStartWith("ADMIN_SECRET is a secret known from examples: only this machine");
+    // Whoever names an address means it.
+    expect(
+      refusal({ env: { CHANNEL_HOST: "auto" }, flags: { host: "::", "jwt-secret": "secret" } }),
+    ).toContain("too weak beyond loopback");
+  });
+
   test("on loopback it is good enough, and warned of", () => {
     for (const host of [
       "127.0.0.1",
