@@ -123,7 +123,7 @@ test.skipIf(!hasSystemd)(
 
 test("the example configuration loads, without a warning once it has its secrets", () => {
   const cwd = folder();
-  writeFileSync(join(cwd, "channel.toml"), read("channel.toml").replace(/^# (public_url)/m, "$1"));
+  writeFileSync(join(cwd, "channel.toml"), read("channel.toml"));
   const loaded = loadConfig({ flags: {}, env: { JWT_SECRET: SECRET, ADMIN_SECRET: SECRET }, cwd });
   expect(loaded.ok ? loaded.warnings : loaded.message).toEqual([]);
 });
@@ -154,6 +154,25 @@ test("every command line in deploy/ is one that the program takes", () => {
       line,
       { ok: true, command: "serve" },
     ]);
+  }
+});
+
+test("the service ends at a share of the memory, leaves no core dump, and is not root under supervisord either", () => {
+  const unit = read("channel.service");
+  expect(unit).toMatch(/^LimitCORE=0$/m);
+  expect(unit).toMatch(/^MemoryMax=\d+%$/m);
+  expect(read("supervisord.conf")).toMatch(/^user=channel$/m);
+});
+
+test("images are named to the last digit of their version, and no example has a secret among its arguments", () => {
+  const images = [
+    ...`${read("Containerfile")}\n${read("compose.yaml")}`.matchAll(/^(?:FROM| +image:) +(\S+)$/gm),
+  ];
+  expect(images.length).toBe(2);
+  for (const [, image] of images) expect(image).toMatch(/:\d+(\.\d+)+[\w-]*$/);
+  const files = [...new Bun.Glob("**/*").scanSync({ cwd: DEPLOY })].filter((file) => !file.endsWith(".json"));
+  for (const file of [...files, "../docs/deployment.md"]) {
+    expect([file, /--(jwt|admin)-secret[ =]["$]/.exec(read(file))?.[0]]).toEqual([file, undefined]);
   }
 });
 
@@ -202,7 +221,7 @@ test.skipIf(!mayRemount)(
     Bun.spawnSync(["chmod", "-R", "a+rX", cwd]);
     const port = String(freePort());
     const run = Bun.spawn(["unshare", "--mount", "sh", "-c", script], {
-      env: { PATH: process.env.PATH ?? "", HOST: "0.0.0.0", PORT: port },
+      env: { PATH: process.env.PATH ?? "", CHANNEL_HOST: "auto", PORT: port },
       stdout: "pipe",
       stderr: "pipe",
       timeout: 30_000,
