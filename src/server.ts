@@ -30,6 +30,7 @@ import type { ChannelRules } from "./hub/channel.ts";
 import { Connections } from "./hub/connections.ts";
 import { Hub } from "./hub/hub.ts";
 import { randomId } from "./hub/id.ts";
+import { Inbound } from "./hub/inbound.ts";
 import { isJson } from "./hub/json.ts";
 import { count, createStats } from "./hub/stats.ts";
 import type { Log } from "./log.ts";
@@ -77,8 +78,13 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const bus = await openBus(config, log);
   const connections = new Connections(limits);
   const hub = new Hub({ ...config, ...limits, bus, connections, stats, log, node: randomId(4), rulesFor });
+  const inbound = new Inbound({
+    ...limits,
+    maxInbound: Math.max(limits.maxInbound, 2 * Math.max(limits.maxFrame, limits.maxBody)),
+  });
   const house = new House({
     ...limits,
+    inbound,
     connections,
     stats,
     log,
@@ -113,6 +119,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     hub,
     bus,
     bans,
+    inbound,
     history,
     channelstream: channelstreamApi(),
     busState,
@@ -167,7 +174,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
         headers: (headers) => corsHeaders(headers, config),
       }),
       newId,
-      readText: (request) => readText(request, limits.maxBody),
+      readText: (request) => readText(request, limits.maxBody, inbound),
       administrator: (request, client) => {
         const verdict = admin.check(request, client);
         return verdict.ok ? null : verdict;
@@ -329,6 +336,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     tickDue = now + TICK;
     hub.tick();
     house.tick();
+    inbound.tick(now);
     longPoll.tick();
     channelstream?.tick();
   }, TICK);

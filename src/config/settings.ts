@@ -284,6 +284,21 @@ export const LIMITS: Table<Limits> = {
     default: 200,
     doc: "Frames a second that one socket may send, ten times that in a burst.",
   },
+  bytesPerSecond: {
+    kind: size(1, 64 * GIB),
+    default: MIB,
+    doc: "Bytes a second that one client may send, ten times that in a burst; over it, the connection ends.",
+  },
+  maxInbound: {
+    kind: size(1, 1024 * GIB),
+    default: 32 * MIB,
+    doc: "Bytes from all clients that are unfinished or wait; over it, the largest request is refused: 503.",
+  },
+  frameTimeout: {
+    kind: duration(SECOND, 255 * SECOND),
+    default: 10 * SECOND,
+    doc: "The time within which the body of a request must be complete: 408.",
+  },
   idleTimeout: {
     kind: duration(SECOND, 960 * SECOND),
     default: 60 * SECOND,

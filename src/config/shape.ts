@@ -60,6 +60,9 @@ export interface Limits {
   readonly maxConnectionsPerIp: number;
   readonly connectsPerSecondPerIp: number;
   readonly framesPerSecond: number;
+  readonly bytesPerSecond: number;
+  readonly maxInbound: number;
+  readonly frameTimeout: number;
   readonly idleTimeout: number;
 }
 

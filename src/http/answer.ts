@@ -11,6 +11,8 @@ export function refuse(
   const { status, sentence, retryAfterSecs } = refusal;
   return json({ error: sentence }, status, {
     ...(status === 401 ? { "www-authenticate": "Bearer" } : {}),
+    // What comes of a body that is given up is not wanted.
+    ...(status === 408 ? { connection: "close" } : {}),
     ...(retryAfterSecs === undefined ? {} : { "retry-after": String(retryAfterSecs) }),
     ...headers,
   });

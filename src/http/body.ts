@@ -1,9 +1,15 @@
-import type { Refusal } from "./admission.ts";
+import type { Inbound, ReadFault } from "../hub/inbound.ts";
+
+/** Why a body was not taken. */
+export interface BodyRefusal {
+  readonly status: 400 | 408 | 413 | 503;
+  readonly sentence: string;
+}
 
 /** What a request's body said, or why it was not read to its end. */
 export type Body =
   | { readonly ok: true; readonly value: unknown }
-  | { readonly ok: false; readonly refusal: Refusal | { readonly status: 413; readonly sentence: string } };
+  | { readonly ok: false; readonly refusal: BodyRefusal };
 
 export type TextBody = { readonly ok: true; readonly text: string } | (Body & { readonly ok: false });
 
@@ -13,8 +19,8 @@ const NOT_JSON: Body & { readonly ok: false } = {
 };
 
 /** Reads a body of JSON, whatever content type it claims; no more than `limit` bytes of it. Never rejects. */
-export async function readJson(request: Request, limit: number): Promise<Body> {
-  const read = await readText(request, limit);
+export async function readJson(request: Request, limit: number, inbound: Inbound): Promise<Body> {
+  const read = await readText(request, limit, inbound);
   if (!read.ok) return read;
   try {
     return { ok: true, value: JSON.parse(read.text) };
@@ -24,23 +30,33 @@ export async function readJson(request: Request, limit: number): Promise<Body> {
 }
 
 /** The same, before anybody parses it. */
-export async function readText(request: Request, limit: number): Promise<TextBody> {
-  const tooLarge = {
-    status: 413,
-    sentence: `A body of more than ${limit} bytes is not taken (limits.max_body).`,
-  } as const;
-  if (Number(request.headers.get("content-length") ?? 0) > limit) return { ok: false, refusal: tooLarge };
-  const chunks: Uint8Array[] = [];
-  let size = 0;
+export async function readText(request: Request, limit: number, inbound: Inbound): Promise<TextBody> {
+  const read = await inbound.read(request, limit, null);
+  if (!read.ok) return { ok: false, refusal: refusalOf(read.fault, limit) };
   try {
-    for await (const chunk of request.body ?? []) {
-      size += chunk.byteLength;
-      if (size > limit) return { ok: false, refusal: tooLarge };
-      chunks.push(chunk);
-    }
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks));
-    return { ok: true, text };
+    return { ok: true, text: new TextDecoder("utf-8", { fatal: true }).decode(read.bytes) };
   } catch {
     return NOT_JSON;
+  } finally {
+    read.release();
+  }
+}
+
+function refusalOf(fault: ReadFault, limit: number): BodyRefusal {
+  switch (fault) {
+    case "too large":
+      return {
+        status: 413,
+        sentence: `A body of more than ${limit} bytes is not taken (limits.max_body).`,
+      };
+    case "too slow":
+      return { status: 408, sentence: "The body was not complete in time (limits.frame_timeout)." };
+    case "broken":
+      return NOT_JSON.refusal;
+    default:
+      return {
+        status: 503,
+        sentence: "The server is reading as much as it may (limits.max_inbound): try again later.",
+      };
   }
 }

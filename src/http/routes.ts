@@ -229,8 +229,12 @@ function signInByLink({ admin, config }: HttpDeps, request: Request, client: Cli
   return result.ok ? redirect(page, 303, { "set-cookie": result.cookie }) : refuse(result);
 }
 
-async function signIn({ admin, config }: HttpDeps, request: Request, client: Client): Promise<Response> {
-  const body = await readJson(request, config.limits.maxBody);
+async function signIn(
+  { admin, config, inbound }: HttpDeps,
+  request: Request,
+  client: Client,
+): Promise<Response> {
+  const body = await readJson(request, config.limits.maxBody, inbound);
   if (!body.ok) return refuse(body.refusal);
   const secret = isJsonObject(body.value) ? ownValue(body.value, "secret") : undefined;
   if (typeof secret !== "string")

@@ -4,6 +4,7 @@ import { LEEWAY_SECS, MAX_TOKEN_BYTES } from "../auth/hs256.ts";
 import type { Grant, Mint } from "../auth/mint.ts";
 import { type Abilities, type Claims, covers, type Verify } from "../auth/token.ts";
 import type { Config } from "../config.ts";
+import type { Inbound } from "../hub/inbound.ts";
 import { json, refuse } from "./answer.ts";
 import { readJson } from "./body.ts";
 import type { Client } from "./client.ts";
@@ -14,13 +15,14 @@ export interface TokenDeps {
   readonly admin: Admin;
   readonly mint: Mint;
   readonly verify: Verify;
+  readonly inbound: Inbound;
 }
 
 /** `POST /token`: a token for those who may have it (http.md, Tokens). */
 export function createTokenHandler(deps: TokenDeps): (request: Request, client: Client) => Promise<Response> {
-  const { config, mint } = deps;
+  const { config, mint, inbound } = deps;
   return async (request, client) => {
-    const body = await readJson(request, config.limits.maxBody);
+    const body = await readJson(request, config.limits.maxBody, inbound);
     if (!body.ok) return refuse(body.refusal);
     const asked = readAsked(body.value, config.idLength);
     if ("status" in asked) return refuse(asked);

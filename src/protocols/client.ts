@@ -1,6 +1,7 @@
 import type { Connection } from "../hub/connection.ts";
 import type { Connections } from "../hub/connections.ts";
 import { Deadlines } from "../hub/deadlines.ts";
+import type { Inbound } from "../hub/inbound.ts";
 import { RefusalLog } from "../hub/refusal-log.ts";
 import { count, type Stats } from "../hub/stats.ts";
 import type { Log } from "../log.ts";
@@ -16,16 +17,14 @@ const LINGER_JITTER = 2_400;
 const MAX_STRIKES = 10;
 const STRIKE_WINDOW = 60_000;
 
-/** Bytes of frames that may wait behind something that is being verified, besides one of the largest frames. */
+/**
+ * Bytes of frames that may wait behind something that is being verified, besides one of the largest frames. Where all clients
+ * together have more waiting than they may, those are dismissed who have more than this: a key set that does not answer lets
+ * anybody's frames wait.
+ */
 const MAX_HELD = 64 * 1024;
 
-/**
- * Bytes that may wait so for all clients together: beyond them those are dismissed who have more waiting than `MAX_HELD`.
- * A key set that does not answer lets anybody's frames wait.
- */
-const MAX_HELD_BY_ALL = 64 * 1024 * 1024;
-
-/** How many times its frames a second a client may send at once. */
+/** Seconds' worth of frames and of bytes that a client may send at once. */
 const BURST = 10;
 
 /** What may end for its token in one tick: many that run out at once are spread over some seconds. */
@@ -48,6 +47,10 @@ export interface HouseOptions {
   readonly log: Log;
   /** Frames a second that one client may send. */
   readonly framesPerSecond: number;
+  /** Bytes a second that one client may send. */
+  readonly bytesPerSecond: number;
+  /** What clients sent that is not handled yet. */
+  readonly inbound: Inbound;
   /** Bytes of one client's frame. */
   readonly maxFrame: number;
   /** Bytes that may wait for one client. */
@@ -68,10 +71,12 @@ export class House {
   readonly log: Log;
   readonly refusals: RefusalLog;
   readonly framesPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** Bytes that one client may send at once: never less than one frame. */
+  readonly byteBurst: number;
+  readonly inbound: Inbound;
   readonly maxFrame: number;
   readonly maxBuffered: number;
-  /** Bytes of frames that wait behind something that is being verified, of all clients. */
-  held = 0;
   readonly #closeOnExpiry: boolean;
   readonly #expiries = new Deadlines<Expiring>(Date.now());
   readonly #farewells = new Deadlines<Farewell>(performance.now());
@@ -82,6 +87,9 @@ export class House {
     this.log = options.log;
     this.refusals = new RefusalLog(options.log);
     this.framesPerSecond = options.framesPerSecond;
+    this.bytesPerSecond = options.bytesPerSecond;
+    this.byteBurst = Math.max(options.bytesPerSecond * BURST, options.maxFrame);
+    this.inbound = options.inbound;
     this.maxFrame = options.maxFrame;
     this.maxBuffered = options.maxBuffered;
     this.#closeOnExpiry = options.closeOnExpiry;
@@ -125,7 +133,7 @@ export interface Session {
   leave(): void;
 }
 
-/** One client of any transport: budget of frames, sign of life, and the ways to end. */
+/** One client of any transport: budgets of frames and bytes, sign of life, and the ways to end. */
 export abstract class Client implements Connection {
   readonly id: string;
   readonly address: string;
@@ -142,6 +150,7 @@ export abstract class Client implements Connection {
   #held: Held[] | null = null;
   #heldBytes = 0;
   #frames: number;
+  #bytes: number;
   #refilledAt: number;
   /** When the last malformed frames came; `null` for the many who send none. */
   #strikes: number[] | null = null;
@@ -155,6 +164,7 @@ export abstract class Client implements Connection {
     this.lastSeen = now;
     this.idleSince = now;
     this.#frames = house.framesPerSecond * BURST;
+    this.#bytes = house.byteBurst;
     this.#refilledAt = now;
   }
 
@@ -199,13 +209,31 @@ export abstract class Client implements Connection {
     return this.#cutOff;
   }
 
+  /** A frame as it came. Its bytes are charged before anything of it is read. */
   receive(frame: string | Buffer): void {
-    if (!this.open) return;
-    const now = performance.now();
-    this.lastSeen = now;
-    const allowed = this.#takeFrame(now);
-    if (this.#settling === null) this.session?.receive(frame, allowed);
-    else this.#hold({ frame, allowed });
+    if (!this.open) return this.stopReading();
+    if (this.chargeBytes(typeof frame === "string" ? Buffer.byteLength(frame) : frame.length)) {
+      this.accept(frame);
+    }
+  }
+
+  /** Takes bytes from the budget; a client without that many left is dismissed. `false`: they are not to be handled. */
+  chargeBytes(bytes: number): boolean {
+    this.#refill(performance.now());
+    if (this.#bytes < bytes) {
+      this.dismiss(1008, "too many bytes");
+      return false;
+    }
+    this.#bytes -= bytes;
+    return true;
+  }
+
+  /**
+   * Takes from the budget of frames what a frame cost besides itself. That may be more than is left: no frame is allowed then
+   * until it has been made up for, which takes as long as a burst at the most.
+   */
+  chargeFrames(frames: number): void {
+    this.#frames = Math.max(this.#frames - frames, -this.house.framesPerSecond * BURST);
   }
 
   /**
@@ -265,6 +293,20 @@ export abstract class Client implements Connection {
     setImmediate(() => this.terminate());
   }
 
+  /** A client that is dismissed still sends: nothing of it is wanted. */
+  protected stopReading(): void {}
+
+  /** A frame whose bytes are charged. */
+  protected accept(frame: string | Buffer): void {
+    if (!this.open) return;
+    const now = performance.now();
+    this.lastSeen = now;
+    this.#refill(now);
+    const allowed = this.#takeFrame();
+    if (this.#settling === null) this.session?.receive(frame, allowed);
+    else this.#hold({ frame, allowed });
+  }
+
   /** Counts a malformed frame. The tenth within a minute dismisses the client. */
   strike(): void {
     this.#strikes ??= [];
@@ -293,13 +335,13 @@ export abstract class Client implements Connection {
     this.#held ??= [];
     this.#held.push(held);
     this.#heldBytes += held.frame.length;
-    this.house.held += held.frame.length;
-    const most = this.house.held > MAX_HELD_BY_ALL ? MAX_HELD : this.house.maxFrame + MAX_HELD;
+    this.house.inbound.add(held.frame.length);
+    const most = this.house.inbound.full ? MAX_HELD : this.house.maxFrame + MAX_HELD;
     if (this.#heldBytes > most) this.dismiss(1008, "too much sent while joining");
   }
 
   #letGo(): void {
-    this.house.held -= this.#heldBytes;
+    this.house.inbound.remove(this.#heldBytes);
     this.#heldBytes = 0;
     this.#held = null;
   }
@@ -309,18 +351,22 @@ export abstract class Client implements Connection {
       const next = this.#held?.shift();
       if (next === undefined) return;
       this.#heldBytes -= next.frame.length;
-      this.house.held -= next.frame.length;
+      this.house.inbound.remove(next.frame.length);
       this.session?.receive(next.frame, next.allowed);
     }
   }
 
-  #takeFrame(now: number): boolean {
-    const { framesPerSecond } = this.house;
-    const refill = ((now - this.#refilledAt) * framesPerSecond) / 1000;
-    this.#refilledAt = now;
-    this.#frames = Math.min(this.#frames + refill, framesPerSecond * BURST);
+  #takeFrame(): boolean {
     if (this.#frames < 1) return false;
     this.#frames--;
     return true;
+  }
+
+  #refill(now: number): void {
+    const { framesPerSecond, bytesPerSecond, byteBurst } = this.house;
+    const secs = (now - this.#refilledAt) / 1000;
+    this.#refilledAt = now;
+    this.#frames = Math.min(this.#frames + secs * framesPerSecond, framesPerSecond * BURST);
+    this.#bytes = Math.min(this.#bytes + secs * bytesPerSecond, byteBurst);
   }
 }

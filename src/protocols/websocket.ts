@@ -56,12 +56,17 @@ export class WebSocketClient extends Client {
    * stalled one would keep its backlog in memory.
    */
   override end(code: number, reason: string): void {
+    if (this.#ws?.isPaused) this.#ws.resume();
     if (this.buffered() === 0) this.#ws?.close(code, reason);
     else
       setTimeout(
         () => (this.buffered() === 0 ? this.#ws?.close(code, reason) : this.#ws?.terminate()),
         PATIENCE,
       );
+  }
+
+  protected override stopReading(): void {
+    this.#ws?.pause();
   }
 
   protected override get connected(): boolean {

@@ -2,6 +2,7 @@ import type { Verdict, Verify } from "../../src/auth/token.ts";
 import type { Bus, BusListener, BusState, Receipt } from "../../src/bus/bus.ts";
 import { Connections } from "../../src/hub/connections.ts";
 import { Hub } from "../../src/hub/hub.ts";
+import { Inbound } from "../../src/hub/inbound.ts";
 import { createStats, type Stats } from "../../src/hub/stats.ts";
 import type { Log } from "../../src/log.ts";
 import { House } from "../../src/protocols/client.ts";
@@ -117,6 +118,8 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     stats,
     log: SILENT,
     framesPerSecond: 1e9,
+    bytesPerSecond: 1e12,
+    inbound: new Inbound({ maxInbound: 64 << 20, frameTimeout: 10_000 }),
     maxFrame: 1 << 20,
     maxBuffered: 1 << 20,
     closeOnExpiry: true,

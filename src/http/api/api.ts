@@ -57,7 +57,7 @@ export function createApi(deps: ApiDeps): Api {
         const what = needs === "admin" ? "needs the administrator" : `needs a key that can ${needs}`;
         return refuse({ status: 403, sentence: `This ${what}.` });
       }
-      return operation.handle(request, path, caller, client, deps.config.limits.maxBody);
+      return operation.handle(request, path, caller, client, deps.config.limits.maxBody, deps.inbound);
     };
 
   return {

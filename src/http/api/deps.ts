@@ -4,6 +4,7 @@ import type { Mint } from "../../auth/mint.ts";
 import type { Bus, BusKind, BusState } from "../../bus/bus.ts";
 import type { Config } from "../../config.ts";
 import type { Hub } from "../../hub/hub.ts";
+import type { Inbound } from "../../hub/inbound.ts";
 import type { History } from "./history.ts";
 
 /** What the Channelstream protocol adds to the description and the explorer. */
@@ -23,6 +24,7 @@ export interface ApiDeps {
   readonly bus: Pick<Bus, "publish">;
   readonly busState: () => BusState & { readonly kind: BusKind };
   readonly bans: Bans;
+  readonly inbound: Inbound;
   readonly history: History;
   /** `null` while that protocol is off. */
   readonly channelstream: ChannelstreamApi | null;

@@ -1,6 +1,7 @@
 import * as z from "zod";
 import type { Caller } from "../../auth/admin.ts";
 import type { ApiAbility } from "../../config.ts";
+import type { Inbound } from "../../hub/inbound.ts";
 import { json, refuse } from "../answer.ts";
 import { readJson } from "../body.ts";
 import type { Client } from "../client.ts";
@@ -80,6 +81,7 @@ export interface Operation {
     caller: Caller,
     client: Client,
     maxBody: number,
+    inbound: Inbound,
   ): Promise<Response>;
 }
 
@@ -104,10 +106,10 @@ export function operation<
     answer: spec.answer,
     streams: spec.streams ?? false,
     refusals: spec.refusals ?? {},
-    async handle(request, given, caller, client, maxBody) {
+    async handle(request, given, caller, client, maxBody, inbound) {
       let sent: unknown = null;
       if (body !== undefined) {
-        const read = await readJson(request, maxBody);
+        const read = await readJson(request, maxBody, inbound);
         if (!read.ok) return refuse(read.refusal);
         sent = read.value;
       }

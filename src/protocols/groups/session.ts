@@ -134,15 +134,18 @@ export class GroupsSession implements Session {
     this.#client.send(denied(group, entry));
   }
 
-  /** Takes out of `wanted` what the token does not cover, and says so. */
-  #denyUncovered(claims: Claims, wanted: Subscriptions): void {
+  /** Takes out of `wanted` what the token does not cover, and says so. Returns the number of entries. */
+  #denyUncovered(claims: Claims, wanted: Subscriptions): number {
+    let count = 0;
     for (const [group, entries] of wanted) {
       const can = abilitiesIn(claims, group);
       if (can?.join) continue;
       wanted.delete(group);
       this.#logRefusal(can === null ? "unauthorized" : "forbidden", { channel: group, user: claims.user });
       for (const entry of entries) this.#deny(group, entry);
+      count += entries.size;
     }
+    return count;
   }
 
   /** Makes `wanted` the whole set: what is not in it is left. */

@@ -190,7 +190,7 @@ export class LongPollClient extends Client {
     for (const frame of frames) {
       while (this.settling !== null) await this.settling;
       if (this.#over) return false;
-      this.receive(frame);
+      this.accept(frame);
     }
     return !this.#over;
   }

@@ -192,8 +192,17 @@ function ownToken(headers: Headers, query: URLSearchParams): string | null {
 }
 
 async function receive(client: LongPollClient, request: Request): Promise<Answer> {
-  const body = await request.bytes();
-  if (body.length > MAX_LONGPOLL_BODY) return { status: 500 };
+  const read = await client.house.inbound.read(request, MAX_LONGPOLL_BODY, client);
+  if (!read.ok) return { status: 500 };
+  try {
+    return await take(client, request, read.bytes);
+  } finally {
+    // Its frames may have waited for a token to be verified.
+    read.release();
+  }
+}
+
+async function take(client: LongPollClient, request: Request, body: Uint8Array): Promise<Answer> {
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
   const type = request.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase();
   const frames = type === "application/x-ndjson" ? framesIn(text) : [text];

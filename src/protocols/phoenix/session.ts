@@ -166,7 +166,7 @@ export class PhoenixSession implements Session, Owner {
     this.client.after(this.#context.verify(token), (verdict) => this.#admit(frame, verdict, own !== null));
   }
 
-  /** The channel for heartbeats: anybody may join it, nobody is in it. */
+  /** The channel for heartbeats: anybody may join it, nobody is in it. Backends hear only heartbeats: it needs no token. */
   #joinPhoenix(frame: Frame): void {
     this.reply(
       frame.joinRef,
@@ -175,7 +175,6 @@ export class PhoenixSession implements Session, Owner {
       "ok",
       JSON.stringify({ id: agentId(this.client, frame.topic, frame.joinRef ?? frame.ref) }),
     );
-    this.#context.hub.notify("phoenix", "phx_join", withoutToken(frame.payload));
   }
 
   /** Answers a join. Whoever joins again has left before, whatever the answer is. */

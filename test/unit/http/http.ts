@@ -11,6 +11,7 @@ import type { Client } from "../../../src/http/client.ts";
 import { createHttp } from "../../../src/http/routes.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
+import { Inbound } from "../../../src/hub/inbound.ts";
 import { RefusalLog } from "../../../src/hub/refusal-log.ts";
 import { createStats } from "../../../src/hub/stats.ts";
 import { testConfig } from "../auth/config.ts";
@@ -72,6 +73,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     hub,
     bus: fakeBus,
     bans,
+    inbound: new Inbound(config.limits),
     history,
     channelstream: null,
     config,

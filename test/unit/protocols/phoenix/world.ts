@@ -1,6 +1,7 @@
 import type { Claims, Verdict, Verify } from "../../../../src/auth/token.ts";
 import { Connections } from "../../../../src/hub/connections.ts";
 import { Hub } from "../../../../src/hub/hub.ts";
+import { Inbound } from "../../../../src/hub/inbound.ts";
 import { createStats } from "../../../../src/hub/stats.ts";
 import type { Log } from "../../../../src/log.ts";
 import { Client, House } from "../../../../src/protocols/client.ts";
@@ -137,6 +138,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     stats,
     log: SILENT,
     framesPerSecond,
+    bytesPerSecond: 1e12,
+    inbound: new Inbound({ maxInbound: 64 << 20, frameTimeout: 10_000 }),
     maxFrame,
     maxBuffered: 1024,
     closeOnExpiry: true,
