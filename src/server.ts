@@ -1,4 +1,4 @@
-import type { Server } from "bun";
+import type { BunRequest, Server } from "bun";
 import { createAdmin } from "./auth/admin.ts";
 import { Bans, refusingBanned } from "./auth/bans.ts";
 import { nameCovers } from "./auth/claims.ts";
@@ -25,6 +25,7 @@ import { type Client, createClientOf } from "./http/client.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
 import { LoopDelay } from "./http/loop-delay.ts";
 import { createMetrics } from "./http/metrics.ts";
+import { NO_PATTERN, pathFault, pathPatterns } from "./http/raw-path.ts";
 import { createHttp } from "./http/routes.ts";
 import type { ChannelRules } from "./hub/channel.ts";
 import { Connections } from "./hub/connections.ts";
@@ -293,15 +294,20 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     return http(request, path, client);
   }
 
+  const baseParts = config.basePath.split("/").length - 1;
+  const onRoute = (request: BunRequest, bun: Server<WebSocketClient>) => {
+    const fault = pathFault(request.url, request.params, baseParts);
+    return fault === null ? answer(request, bun) : refuse({ status: 400, sentence: fault });
+  };
+
   const server = Bun.serve<WebSocketClient>({
     hostname: config.host,
     port: config.port,
     development: false,
     maxRequestBodySize: limits.maxBody + BODY_MARGIN,
     ...(config.tls === null ? {} : { tls: config.tls }),
-    fetch(request, bun) {
-      return answer(request, bun);
-    },
+    routes: Object.fromEntries(pathPatterns().map((pattern) => [pattern, onRoute])),
+    fetch: () => refuse({ status: 400, sentence: NO_PATTERN }),
     error(error) {
       log.error("a request failed", { error: error.message });
       return refuse({ status: 500, sentence: "The server could not do this: its log says why." });

@@ -94,7 +94,7 @@ export const TOP: Table<Top> = {
   publicUrl: {
     kind: optional(httpAddress),
     default: null,
-    doc: "The address that pages and printed links use.",
+    doc: "The address that pages and printed links use; its host is the only name good in the Host header.",
   },
   redisUrl: {
     kind: redisAddress,
@@ -180,7 +180,7 @@ export const TOP: Table<Top> = {
   allowedHosts: {
     kind: optional(list(hostName, "a list of host names, without ports")),
     default: null,
-    doc: "Names good in the Host header, beside those that are good by themselves.",
+    doc: "Names good in the Host header, beside that of public_url, IP addresses and loopback names.",
   },
   trustedProxies: {
     kind: list(address, "a list of IP addresses"),

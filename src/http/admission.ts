@@ -36,8 +36,9 @@ function shown(text: string): string {
 }
 
 /**
- * Refuses names in `Host` that are not ours. A foreign name that resolves to this machine is how a web page reaches a
- * server on loopback as if it were its own (DNS rebinding). No `Host` at all is no browser.
+ * Refuses names in `Host` that are not ours: all but that of `public_url` and those of `allowed_hosts`. A foreign name that
+ * resolves to this server is how a web page reaches it as if it were its own (DNS rebinding). That needs a name: IP addresses
+ * and loopback names are good. No `Host` at all is no browser.
  */
 export function checkHost(headers: Headers, config: Config): Foreign | null {
   const header = headers.get("host");
@@ -47,7 +48,8 @@ export function checkHost(headers: Headers, config: Config): Foreign | null {
     const sentence = "The Host header holds no host name.";
     return { status: 400, sentence, what: "host", value: header, reason: "no host name" };
   }
-  if (config.allowedHosts === null && !isLoopback(config.host)) return null;
+  // Who listens beyond loopback and names no host of its own cannot tell a foreign one.
+  if (config.allowedHosts === null && config.publicUrl === null && !isLoopback(config.host)) return null;
   const own = config.publicUrl === null ? null : bareName(URL.parse(config.publicUrl)?.hostname ?? null);
   if (isIP(name) !== 0 || isLoopback(name) || name === own || config.allowedHosts?.includes(name))
     return null;

@@ -54,8 +54,14 @@ describe("the host asked for", () => {
     expect(host("b.a.example", { allowedHosts: ["a.example"] })).toBe(403);
   });
 
-  test("listening beyond loopback any name is good, until some are listed", () => {
+  test("listening beyond loopback any name is good, until public_url is set or some are listed", () => {
     expect(host("evil.example", { host: "0.0.0.0" })).toBe(200);
+    const named = { host: "0.0.0.0", publicUrl: "https://hub.example/x" };
+    expect(host("evil.example", named)).toBe(403);
+    expect(host("hub.example", named)).toBe(200);
+    // No name leads a browser to them.
+    for (const good of ["192.0.2.4:2025", "[2001:db8::1]", "localhost:2025"])
+      expect(host(good, named)).toBe(200);
     expect(host("evil.example", { host: "0.0.0.0", allowedHosts: ["a.example"] })).toBe(403);
   });
 
