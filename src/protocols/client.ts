@@ -211,7 +211,6 @@ export abstract class Client implements Connection {
 
   /** A frame as it came. Its bytes are charged before anything of it is read. */
   receive(frame: string | Buffer): void {
-    if (!this.open) return this.stopReading();
     if (this.chargeBytes(typeof frame === "string" ? Buffer.byteLength(frame) : frame.length)) {
       this.accept(frame);
     }
@@ -222,6 +221,7 @@ export abstract class Client implements Connection {
     this.#refill(performance.now());
     if (this.#bytes < bytes) {
       this.dismiss(1008, "too many bytes");
+      this.stopReading();
       return false;
     }
     this.#bytes -= bytes;
@@ -293,7 +293,7 @@ export abstract class Client implements Connection {
     setImmediate(() => this.terminate());
   }
 
-  /** A client that is dismissed still sends: nothing of it is wanted. */
+  /** Nothing more of what it sends is wanted, for as long as it stays. */
   protected stopReading(): void {}
 
   /** A frame whose bytes are charged. */
