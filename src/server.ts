@@ -304,7 +304,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     hostname: config.host,
     port: config.port,
     development: false,
-    maxRequestBodySize: limits.maxBody + BODY_MARGIN,
+    maxRequestBodySize: Math.max(limits.maxBody, limits.maxPayload) + BODY_MARGIN,
     ...(config.tls === null ? {} : { tls: config.tls }),
     routes: Object.fromEntries(pathPatterns().map((pattern) => [pattern, onRoute])),
     fetch: () => refuse({ status: 400, sentence: NO_PATTERN }),

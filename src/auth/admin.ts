@@ -114,9 +114,12 @@ export function createAdmin(config: Config, now: () => number = Date.now, monoto
     return refusal;
   };
 
+  /** Where browsers come by https, a proxy that says nothing of it does not take that away. */
+  const secure = config.publicUrl?.startsWith("https:") ?? false;
+
   const cookie = (value: string, maxAgeSecs: number, { https }: Asker): SignedIn => {
     const path = config.basePath === "" ? "/" : config.basePath;
-    const attributes = `Path=${path}; Max-Age=${maxAgeSecs}; HttpOnly; SameSite=Strict${https ? "; Secure" : ""}`;
+    const attributes = `Path=${path}; Max-Age=${maxAgeSecs}; HttpOnly; SameSite=Strict${https || secure ? "; Secure" : ""}`;
     return { ok: true, cookie: `${COOKIE}=${value}; ${attributes}` };
   };
 

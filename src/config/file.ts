@@ -16,6 +16,8 @@ export interface Written {
 export interface ConfigFile {
   /** As the operator knows it: the path given, or where it was found. */
   readonly name: string;
+  /** Where it is. */
+  readonly path: string;
   /** Relative paths in the file start here. */
   readonly folder: string;
   readonly tangram: boolean;
@@ -89,7 +91,7 @@ function take(name: string, path: string, text: string): ConfigFile {
     throw new Refusal(2, `${place}: channel must be a section: [channel]`);
   if (group !== undefined) found.collect(group);
   const { values, channels, apiKeys } = found;
-  return { name, folder: dirname(path), tangram, values, channels, apiKeys };
+  return { name, path, folder: dirname(path), tangram, values, channels, apiKeys };
 }
 
 const KNOWN = new Map(

@@ -8,6 +8,7 @@ import {
   warningsOf,
 } from "./checks.ts";
 import { refuseUnknownVariables } from "./environment.ts";
+import { openKeySet, readableSecrets } from "./exposure.ts";
 import { readConfigFile } from "./file.ts";
 import { readPublicKey } from "./pem.ts";
 import { Reader } from "./reader.ts";
@@ -56,7 +57,13 @@ function load(input: LoadInput): Loaded {
   checkBuffers(reader, config);
   refuseKnownSecrets(reader, config);
   if (config.staticPath !== null) checkFolder(reader, config.staticPath);
-  const warnings = [...(auto?.warnings ?? []), ...warningsOf(reader, config)];
+  const keySet = openKeySet(config);
+  const warnings = [
+    ...(auto?.warnings ?? []),
+    ...warningsOf(reader, config),
+    ...(keySet === null ? [] : [keySet]),
+    ...readableSecrets(file, tlsKey, input),
+  ];
   return { ok: true, config: freeze(config), sources: reader.sources, file: file?.name ?? null, warnings };
 }
 

@@ -18,12 +18,20 @@ const NOT_JSON: Body & { readonly ok: false } = {
   refusal: { status: 400, sentence: "The body is not JSON." },
 };
 
-/** Reads a body of JSON, whatever content type it claims; no more than `limit` bytes of it. Never rejects. */
-export async function readJson(request: Request, limit: number, inbound: Inbound): Promise<Body> {
+/**
+ * Reads a body of JSON, whatever content type it claims; no more than `limit` bytes of it. Never rejects.
+ * @param parse throws where the text is no JSON
+ */
+export async function readJson(
+  request: Request,
+  limit: number,
+  inbound: Inbound,
+  parse: (text: string) => unknown = JSON.parse,
+): Promise<Body> {
   const read = await readText(request, limit, inbound);
   if (!read.ok) return read;
   try {
-    return { ok: true, value: JSON.parse(read.text) };
+    return { ok: true, value: parse(read.text) };
   } catch {
     return NOT_JSON;
   }

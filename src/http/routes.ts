@@ -1,6 +1,7 @@
 import type { Registry } from "prom-client";
 import type { Admin } from "../auth/admin.ts";
 import { isJsonObject, ownValue } from "../auth/hs256.ts";
+import { reachesAll } from "../auth/reach.ts";
 import { isSameOrigin } from "../auth/same-origin.ts";
 import type { Verify } from "../auth/token.ts";
 import type { RefusalLog } from "../hub/refusal-log.ts";
@@ -33,6 +34,9 @@ const METHODS = ["GET", "POST", "DELETE"] as const;
 
 const NOT_FOUND = { status: 404, sentence: "There is nothing at this address." };
 
+/** A year, for this host alone (RFC 6797). Browsers believe it over TLS only. */
+const STRICT_TRANSPORT = "max-age=31536000";
+
 /** Answers with what `table` says, with files of `static_path` in place of our pages. */
 export function createHttp(deps: HttpDeps): Http {
   const { config, log, refusals } = deps;
@@ -43,6 +47,7 @@ export function createHttp(deps: HttpDeps): Http {
     return loaded;
   };
   const table = routes(deps, loadApi);
+  const secure = config.publicUrl?.startsWith("https:") ?? false;
 
   async function answer(request: Request, path: string, client: Client): Promise<Response> {
     const { search } = new URL(request.url);
@@ -94,6 +99,7 @@ export function createHttp(deps: HttpDeps): Http {
     }
     response.headers.set("x-content-type-options", "nosniff");
     response.headers.set("referrer-policy", "no-referrer");
+    if (secure) response.headers.set("strict-transport-security", STRICT_TRANSPORT);
     return response;
   };
 }
@@ -216,8 +222,10 @@ function whyNotRead(
 ): { readonly status: number; readonly sentence: string } | null {
   const found = admin.identify(request, client);
   if (!found.ok) return found;
-  const may = found.caller.kind === "administrator" || found.caller.key.can.includes("read");
-  return may ? null : { status: 403, sentence: "This needs a key that can read." };
+  const { caller } = found;
+  if (caller.kind === "key" && !caller.key.can.includes("read"))
+    return { status: 403, sentence: "This needs a key that can read." };
+  return reachesAll(caller) ? null : { status: 403, sentence: "This needs a key for all channels." };
 }
 
 /** The link of the start-up message: good once, and not for those who only look whether it is there. */

@@ -6,7 +6,8 @@ export type Found = { readonly file: string; readonly tag: string } | { readonly
 
 /**
  * Finds what a path names in a folder that is served whole. `null` where there is nothing, and for everything that
- * leads out of it: `..` in any spelling, links to elsewhere, NUL, and what is neither file nor folder.
+ * leads out of it: `..` in any spelling, links to elsewhere, NUL, and what is neither file nor folder. Nor are names with
+ * a dot before them served (`.env`, `.git`), but for `.well-known` at the top (RFC 8615).
  *
  * @param path of a URL, still encoded, with a slash before
  */
@@ -55,14 +56,15 @@ function isWithin(top: string, file: string): boolean {
 
 function decodeSegments(path: string): string[] | null {
   const segments: string[] = [];
-  for (const part of path.slice(1).split("/")) {
+  for (const [index, part] of path.slice(1).split("/").entries()) {
     let segment: string;
     try {
       segment = decodeURIComponent(part);
     } catch {
       return null;
     }
-    if (segment === "." || segment === ".." || /[/\\\u0000]/.test(segment)) return null;
+    if (segment.startsWith(".") && !(segment === ".well-known" && index === 0)) return null;
+    if (/[/\\\u0000]/.test(segment)) return null;
     segments.push(segment);
   }
   if (segments.at(-1) === "") segments.pop();

@@ -61,7 +61,7 @@ export function channelBinary(): string {
 export async function startChannel(options: ChannelOptions = {}): Promise<ChannelProcess> {
   const made = options.cwd === undefined ? await mkdtemp(join(tmpdir(), "channel-test-")) : null;
   const cwd = options.cwd ?? made ?? ".";
-  if (options.toml !== undefined) await writeFile(join(cwd, "channel.toml"), options.toml);
+  if (options.toml !== undefined) await writeFile(join(cwd, "channel.toml"), options.toml, { mode: 0o600 });
 
   const child = Bun.spawn(
     [channelBinary(), "--port", String(options.port ?? 0), "--log-format", "json", ...(options.args ?? [])],

@@ -3,7 +3,7 @@ import type { Connection } from "../../hub/connection.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation, Refused } from "./operation.ts";
 import { byText, pageOf } from "./page-of.ts";
-import { reachesAll } from "./reach.ts";
+import { FOR_ALL, notForAll, reachesAll } from "./reach.ts";
 import { paging, UnixMs } from "./schemas.ts";
 
 /** Names of one connection that are listed. */
@@ -62,7 +62,7 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
       path: "/api/connections",
       tag: "Watching",
       summary: "The open connections",
-      description: "The search looks at ids, addresses, users and channels. A key needs all channels (`*`).",
+      description: `The search looks at ids, addresses, users and channels. ${FOR_ALL}`,
       needs: "read",
       query: z.object({
         ...paging(100),
@@ -75,7 +75,7 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
         connections: z.array(ConnectionRow),
       }),
       run({ query: { search, protocol, sort, order, offset, limit }, caller }) {
-        if (!reachesAll(caller)) return new Refused(403, "This needs a key for all channels.");
+        if (!reachesAll(caller)) return notForAll();
         const text = search.toLowerCase();
         const holds = (name: string): boolean => name.toLowerCase().includes(text);
         const wanted = (each: Connection): boolean =>

@@ -116,7 +116,10 @@ export function inspectOperations({ hub, admin }: ApiDeps): Operation[] {
         if (!reaches(caller, name)) return outOfReach();
         // Bun leaves the body of an answer to HEAD unread: it would never end.
         if (request.method === "HEAD") return new Response(null, { headers: HEADERS });
-        return stream(name, () => admin.identify(request, client).ok);
+        return stream(name, () => {
+          const found = admin.identify(request, client);
+          return found.ok && reaches(found.caller, name);
+        });
       },
     }),
   ];

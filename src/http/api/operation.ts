@@ -2,6 +2,7 @@ import * as z from "zod";
 import type { Caller } from "../../auth/admin.ts";
 import type { ApiAbility } from "../../config.ts";
 import type { Inbound } from "../../hub/inbound.ts";
+import { parseExcept } from "../../hub/json/members.ts";
 import { json, refuse } from "../answer.ts";
 import { readJson } from "../body.ts";
 import type { Client } from "../client.ts";
@@ -47,6 +48,10 @@ export interface Spec<
   readonly params?: P;
   readonly query?: Q;
   readonly body?: B;
+  /** A member of the body that comes as `JsonText`, as it was written. */
+  readonly verbatim?: string;
+  /** Bytes of the body; `limits.max_body` where absent. */
+  readonly maxBody?: number;
   /** What a call may look like, for the explorer. */
   readonly example?: z.input<B>;
   readonly answer: A;
@@ -91,7 +96,7 @@ export function operation<
   B extends z.ZodType = z.ZodNull,
   A extends z.ZodType = z.ZodType,
 >(spec: Spec<P, Q, B, A>): Operation {
-  const { params, query, body } = spec;
+  const { params, query, body, verbatim } = spec;
   return {
     method: spec.method,
     path: spec.path,
@@ -109,7 +114,8 @@ export function operation<
     async handle(request, given, caller, client, maxBody, inbound) {
       let sent: unknown = null;
       if (body !== undefined) {
-        const read = await readJson(request, maxBody, inbound);
+        const parse = verbatim === undefined ? JSON.parse : (text: string) => parseExcept(text, verbatim);
+        const read = await readJson(request, spec.maxBody ?? maxBody, inbound, parse);
         if (!read.ok) return refuse(read.refusal);
         sent = read.value;
       }

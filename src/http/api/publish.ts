@@ -1,10 +1,14 @@
 import * as z from "zod";
 import { printTo } from "../../bus/bus.ts";
 import { RESERVED_EVENTS } from "../../hub/hub.ts";
+import { JsonText } from "../../hub/json/members.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation, Refused } from "./operation.ts";
 import { outOfReach, reaches } from "./reach.ts";
 import { ChannelName, EventName } from "./schemas.ts";
+
+/** Bytes of a body around the payload: names of 255 bytes, each of them six in an escape. */
+const AROUND_PAYLOAD = 64 * 1024;
 
 export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
   /** Resolves with whether the bus took it. */
@@ -18,13 +22,15 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
       tag: "Acting",
       summary: "Publish a message",
       description:
-        "Goes out on the bus as a backend's message would, so that every server's clients hear it. `payload` is any JSON; `base64` in its place is bytes.",
+        "Goes out on the bus as a backend's message would, so that every server's clients hear it. `payload` is any JSON, and goes out as it was written; `base64` in its place is bytes.",
       needs: "publish",
+      verbatim: "payload",
+      maxBody: config.limits.maxPayload + AROUND_PAYLOAD,
       body: z
         .object({
           channel: ChannelName,
           event: EventName,
-          payload: z.json().optional(),
+          payload: z.unknown().optional(),
           base64: z.base64().optional(),
         })
         .refine((body) => (body.payload === undefined) !== (body.base64 === undefined), {
@@ -42,7 +48,7 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
         if (RESERVED_EVENTS.has(event) || (channel === "admin" && event.startsWith("channel."))) {
           return new Refused(422, "event: that one is the protocol's own.");
         }
-        const bytes = base64 === undefined ? JSON.stringify(payload) : Buffer.from(base64, "base64");
+        const bytes = payload instanceof JsonText ? payload.text : Buffer.from(base64 ?? "", "base64");
         const size = typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length;
         if (size === 0) return new Refused(422, "base64: an empty message would reach nobody.");
         if (size > config.limits.maxPayload) {

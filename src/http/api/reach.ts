@@ -1,20 +1,14 @@
-import type { Caller } from "../../auth/admin.ts";
-import { nameCovers } from "../../auth/claims.ts";
 import { Refused } from "./operation.ts";
 
-/** Whether what a caller may do covers a channel. A key's pattern never covers `admin`: only its own name does. */
-export function reaches(caller: Caller, channel: string): boolean {
-  if (caller.kind === "administrator") return true;
-  const { channels } = caller.key;
-  if (channel === "admin") return channels.includes("admin");
-  return channels.some((name) => nameCovers(name, channel));
-}
-
-/** Whether it covers every channel: what tells of all of them is for these only. */
-export function reachesAll(caller: Caller): boolean {
-  return caller.kind === "administrator" || caller.key.channels.includes("*");
-}
+export { reaches, reachesAll } from "../../auth/reach.ts";
 
 export function outOfReach(): Refused {
   return new Refused(403, "This API key is not for that channel (api_keys.channels).");
+}
+
+/** In descriptions of what tells of every channel. */
+export const FOR_ALL = "A key needs all channels (`*`).";
+
+export function notForAll(): Refused {
+  return new Refused(403, "This needs a key for all channels.");
 }

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { VERSION } from "../../version.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
+import { FOR_ALL, notForAll, reachesAll } from "./reach.ts";
 import { UnixMs } from "./schemas.ts";
 import { Snapshot } from "./snapshot-schema.ts";
 
@@ -18,27 +19,32 @@ export function statsOperations({ hub, history }: ApiDeps): Operation[] {
       path: "/api/stats",
       tag: "Watching",
       summary: "Everything that is counted, now",
+      description: FOR_ALL,
       needs: "read",
       answer: Stats,
-      run: () => ({
-        ...history.now(),
-        version: VERSION,
-        node: hub.node,
-        started: Math.round(performance.timeOrigin),
-      }),
+      run: ({ caller }) =>
+        reachesAll(caller)
+          ? {
+              ...history.now(),
+              version: VERSION,
+              node: hub.node,
+              started: Math.round(performance.timeOrigin),
+            }
+          : notForAll(),
     }),
     operation({
       method: "GET",
       path: "/api/history",
       tag: "Watching",
       summary: "Everything that was counted, over the last minutes",
-      description: "A look every other second, the oldest first.",
+      description: `A look every other second, the oldest first. ${FOR_ALL}`,
       needs: "read",
       answer: z.object({
         interval: z.number().meta({ description: "ms between two of them." }),
         snapshots: z.array(Snapshot),
       }),
-      run: () => ({ interval: history.interval, snapshots: history.all() }),
+      run: ({ caller }) =>
+        reachesAll(caller) ? { interval: history.interval, snapshots: history.all() } : notForAll(),
     }),
   ];
 }

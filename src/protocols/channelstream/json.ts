@@ -17,8 +17,12 @@ declare global {
 /** Numbers that may be more than a double holds: many digits, or an exponent. */
 const LONG_NUMBER = /\d{16}|\d[eE][+-]?\d/;
 
-/** Parses JSON text so that printing it again changes no number. Throws a SyntaxError for what is none. */
+/** Containers in containers: what is deeper cannot be printed again, and Python's parser refuses it too. */
+const MAX_DEPTH = 512;
+
+/** Parses JSON text so that printing it again changes no number. Throws a SyntaxError for what is none, or is too deep. */
 export function parseJson(text: string): unknown {
+  if (isTooDeep(text)) throw new SyntaxError("too deep");
   if (!LONG_NUMBER.test(text)) return JSON.parse(text);
   return JSON.parse(text, (_key, value, { source }) =>
     typeof value === "number" && source !== undefined && String(value) !== source
@@ -41,4 +45,21 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !JSON.isRawJSON(value);
+}
+
+function isTooDeep(text: string): boolean {
+  if (text.length <= MAX_DEPTH) return false;
+  let depth = 0;
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (quoted) {
+      if (c === 0x5c) i++;
+      else if (c === 0x22) quoted = false;
+    } else if (c === 0x22) quoted = true;
+    else if (c === 0x5b || c === 0x7b) {
+      if (++depth > MAX_DEPTH) return true;
+    } else if (c === 0x5d || c === 0x7d) depth--;
+  }
+  return false;
 }

@@ -104,7 +104,8 @@ function shown(given: unknown): string {
   return String(given).slice(0, SHOWN);
 }
 
-export function accepted(user: string): string {
+/** @param user absent while its page has yet to prove itself */
+export function accepted(user?: string): string {
   return JSON.stringify({ accept: true, user });
 }
 

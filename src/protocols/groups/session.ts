@@ -52,6 +52,8 @@ export class GroupsSession implements Session {
   readonly #credentials: Credentials;
   #followed: Subscriptions = new Map();
   #claims: Claims | null = null;
+  /** Whether its client was told who it is. */
+  #accepted = false;
   #expirySlot = 0;
 
   constructor(context: GroupsContext, client: Client, credentials: Credentials) {
@@ -79,7 +81,9 @@ export class GroupsSession implements Session {
       if (!verdict.ok) return this.#turnAway(verdict.reason);
       this.#claims = verdict.claims;
       this.#expirySlot = this.#context.house.expireAt(this, verdict.claims.expiresAt);
-      this.#client.send(accepted(verdict.claims.user));
+      // A page that has not proved itself yet must not learn whose cookie it uses.
+      if (this.#credentials.csrf === undefined) this.#accept(verdict.claims);
+      else this.#client.send(accepted());
     });
   }
 
@@ -92,6 +96,7 @@ export class GroupsSession implements Session {
     if (csrf !== undefined && (csrf === null || message.xrftoken !== csrf)) {
       return this.#refuse(DENIED, "no xrftoken");
     }
+    if (!this.#accepted) this.#accept(this.#claims);
     for (const { group, entry } of message.impossible) {
       this.#logRefusal("invalid group", { channel: group });
       this.#deny(group, entry);
@@ -99,6 +104,11 @@ export class GroupsSession implements Session {
     this.#denyUncovered(this.#claims, message.wanted);
     // A client that does not read may be gone by what it was sent just now: nobody would ever take it out again.
     if (this.#client.open) this.#client.send(changed(this.#follow(message.wanted)));
+  }
+
+  #accept(claims: Claims): void {
+    this.#accepted = true;
+    this.#client.send(accepted(claims.user));
   }
 
   /** Its token ran out. */

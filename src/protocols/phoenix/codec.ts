@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { lastElement, objectMembers } from "./json.ts";
+import { lastElement, objectMembers } from "../../hub/json/members.ts";
 
 /**
  * The wire formats of Phoenix Channels, as Phoenix 1.8's serializers V1 and V2 and npm `phoenix` 1.8 define them.

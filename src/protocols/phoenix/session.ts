@@ -4,6 +4,7 @@ import type { Receipt } from "../../bus/bus.ts";
 import { isChannelName, isEventName } from "../../bus/bus.ts";
 import type { Channel } from "../../hub/channel.ts";
 import { countRefusal, type Hub, RESERVED_EVENTS } from "../../hub/hub.ts";
+import { withoutMember } from "../../hub/json/members.ts";
 import type { Client, House, Session } from "../client.ts";
 import { type Format, type FormatOutlet, formatOf } from "./broadcast.ts";
 import {
@@ -16,7 +17,6 @@ import {
   V1,
   V2,
 } from "./codec.ts";
-import { withoutMember } from "./json.ts";
 import { agentId, Membership, type Owner } from "./membership.ts";
 import { Memberships } from "./memberships.ts";
 

@@ -15,7 +15,7 @@ export function folderWith(files: Readonly<Record<string, string>> = {}): string
   folders.push(folder);
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(dirname(join(folder, name)), { recursive: true });
-    writeFileSync(join(folder, name), text);
+    writeFileSync(join(folder, name), text, { mode: 0o600 });
   }
   return folder;
 }

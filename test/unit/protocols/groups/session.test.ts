@@ -216,6 +216,7 @@ test("a message that must repeat the csrftoken and does not is counted, and chan
     { error: "access denied to channel" },
   ]);
   expect(follow(client, { jobs: ["a"] }, { xrftoken: "secret" })).toMatchObject([
+    { accept: true, user: "alice" },
     { groups_joined: ["jobs-a"] },
   ]);
   const none = world.enter({ csrf: null });

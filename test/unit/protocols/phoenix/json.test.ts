@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { lastElement, objectMembers, withoutMember } from "../../../../src/protocols/phoenix/json.ts";
+import { lastElement, objectMembers, withoutMember } from "../../../../src/hub/json/members.ts";
 
 test.each([
   ["[1,2,3,4,5]", "5"],

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { objectMembers, withoutMember } from "../../../../../src/hub/json/members.ts";
 import {
   decodeBinary,
   encodeBinary,
@@ -7,7 +8,6 @@ import {
   V1,
   V2,
 } from "../../../../../src/protocols/phoenix/codec.ts";
-import { objectMembers, withoutMember } from "../../../../../src/protocols/phoenix/json.ts";
 import { phoenixDecode, phoenixEncode } from "../phoenix-serializer.ts";
 import { jsonText, space, stringText } from "./json-text.ts";
 import { Random } from "./random.ts";

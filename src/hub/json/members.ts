@@ -99,3 +99,24 @@ export function withoutMember(text: string, key: string): string {
   const kept = members.filter((member) => member.key !== key);
   return `{${kept.map((member) => text.slice(member.start, member.end)).join(",")}}`;
 }
+
+/** A value as it was written, to be sent on unchanged. */
+export class JsonText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/**
+ * Parses an object, its member `key` left as text; of two of that name the last counts, as everywhere. Anything else is
+ * parsed whole. Throws a SyntaxError for what is no JSON.
+ */
+export function parseExcept(text: string, key: string): unknown {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return value;
+  const member = objectMembers(text).findLast((each) => each.key === key);
+  if (member === undefined) return value;
+  return { ...value, [key]: new JsonText(text.slice(member.valueStart, member.end)) };
+}

@@ -1,0 +1,188 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { call } from "./api-client.ts";
+import { startChannel } from "./channel-process.ts";
+import { ADMIN_SECRET, BUSES, startWorld, type World } from "./world.ts";
+
+const READER = "a key that reads one channel only";
+const WATCHER = "a key that reads all of the channels";
+const KEYS = `
+[[api_keys]]
+key = "${READER}"
+can = ["read", "publish"]
+channels = ["room:*"]
+[[api_keys]]
+key = "${WATCHER}"
+can = ["read"]
+`;
+
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+function folder(): string {
+  const made = mkdtempSync(join(tmpdir(), "channel-hardening-"));
+  folders.push(made);
+  return made;
+}
+
+describe.each(BUSES)("a payload published by the API, with the %s bus", (bus) => {
+  let world: World;
+  beforeAll(async () => {
+    world = await startWorld(bus);
+  });
+  afterAll(() => world.stop());
+
+  test("goes out as it was written: numbers, names, depth and white space", async () => {
+    const heard = await world.backend.listen("to:room:news");
+    const payloads = [
+      '{"n":12345678901234567890,"f":1.0,"e":1E400,"__proto__":{"a":1},"__proto__":2}',
+      '{ "a" : [ 1 ,\n 2 ] }',
+      '"\\ud83d\\ude00 \\u0061"',
+      "null",
+      "0",
+      `${"[".repeat(200_000)}${"]".repeat(200_000)}`,
+      `"${"x".repeat(3 << 20)}"`,
+    ];
+    for (const payload of payloads) {
+      const body = `{"channel":"room","payload":1,"p\\u0061yload": ${payload} ,"event":"news"}`;
+      const answer = await call(world.channel.url, "/api/publish", { method: "POST", body });
+      expect([payload.slice(0, 40), answer.status]).toEqual([payload.slice(0, 40), 200]);
+      const { payload: bytes } = await heard.next();
+      expect(bytes.toString() === payload).toBe(true);
+    }
+    for (const body of [
+      '{"channel":"room","event":"news"}',
+      '{"channel":"room","event":"news","payload":}',
+    ]) {
+      expect((await call(world.channel.url, "/api/publish", { method: "POST", body })).status).toBeOneOf([
+        400, 422,
+      ]);
+    }
+  });
+
+  test("has a limit of its own", async () => {
+    const body = { channel: "room", event: "news", payload: "x".repeat((4 << 20) + (70 << 10)) };
+    const answer = await call(world.channel.url, "/api/publish", { body });
+    expect(answer).toMatchObject({ status: 413, body: { error: expect.any(String) } });
+  });
+});
+
+describe("a key that reads one channel", () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await startWorld("embedded", { toml: `trusted_proxies = ["127.0.0.1"]\n${KEYS}` });
+  });
+  afterAll(() => world.stop());
+
+  test("gets no figures of the whole server", async () => {
+    const headers = { "x-forwarded-for": "203.0.113.7" };
+    for (const path of ["/api/stats", "/api/history", "/api/connections", "/metrics"]) {
+      const ask = async (secret: string) =>
+        [path, (await call(world.channel.url, path, { secret, headers })).status] as const;
+      expect(await ask(READER)).toEqual([path, 403]);
+      expect(await ask(WATCHER)).toEqual([path, 200]);
+      expect(await ask(ADMIN_SECRET)).toEqual([path, 200]);
+    }
+    expect((await call(world.channel.url, "/api/channels", { secret: READER })).body).toMatchObject({
+      total: 0,
+    });
+  });
+});
+
+test("no file with a dot before its name is served, nor what lies in such a folder, .well-known excepted", async () => {
+  const site = folder();
+  for (const name of [".git", ".well-known/acme-challenge", "a/.ssh", "..data"]) {
+    mkdirSync(join(site, name), { recursive: true });
+  }
+  for (const name of [
+    ".env",
+    ".git/config",
+    "a/.ssh/id",
+    "a/.well-known",
+    ".well-known/acme-challenge/token",
+    "..data/app.js",
+    "index.html",
+  ]) {
+    writeFileSync(join(site, name), name);
+  }
+  // How Kubernetes lays out a ConfigMap.
+  symlinkSync("..data/app.js", join(site, "app.js"));
+  const channel = await startChannel({ args: ["--static-path", site] });
+  try {
+    const status = async (path: string) => [path, (await fetch(channel.url + path)).status];
+    for (const path of [
+      "/.env",
+      "/%2eenv",
+      "/.git/config",
+      "/.git/",
+      "/.git",
+      "/a/.ssh/id",
+      "/a/.well-known",
+      "/..data/app.js",
+    ]) {
+      expect(await status(path)).toEqual([path, 404]);
+    }
+    for (const path of ["/", "/app.js", "/.well-known/acme-challenge/token"]) {
+      expect(await status(path)).toEqual([path, 200]);
+    }
+  } finally {
+    await channel.stop();
+  }
+});
+
+test("where browsers come by https the cookie is Secure and the host is to be asked by https only", async () => {
+  const world = await startWorld("embedded", { toml: 'public_url = "https://hub.example"\n' });
+  const plain = await startWorld("embedded");
+  const signIn = (url: string) =>
+    fetch(`${url}/admin/sign_in`, { method: "POST", body: JSON.stringify({ secret: ADMIN_SECRET }) });
+  try {
+    expect((await signIn(world.channel.url)).headers.get("set-cookie")).toContain("; Secure");
+    expect((await signIn(plain.channel.url)).headers.get("set-cookie")).not.toContain("Secure");
+    for (const path of ["/", "/admin.html", "/health", "/token", "/nothing"]) {
+      const of = async (url: string) => (await fetch(url + path)).headers.get("strict-transport-security");
+      expect(await of(world.channel.url)).toBe("max-age=31536000");
+      expect(await of(plain.channel.url)).toBeNull();
+    }
+  } finally {
+    await world.stop();
+    await plain.stop();
+  }
+});
+
+test("files with secrets that everybody can read, and key sets over plain http, are warned of at start", async () => {
+  const cwd = folder();
+  const secret = "a-secret-that-is-long-enough-for-anybody";
+  const write = (name: string, text: string, mode: number) => writeFileSync(join(cwd, name), text, { mode });
+  write("channel.toml", `jwt_secret = "${secret}"\n`, 0o644);
+  write("admin", secret, 0o644);
+  write("closed", secret, 0o640);
+  const warned = async (args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+    const channel = await startChannel({ cwd, args: ["--bus", "embedded", ...args], env });
+    await channel.stop();
+    const warnings = channel.lines.filter(({ level }) => level === "warn");
+    return warnings.map(({ message }) => message).filter((text) => /holds secrets|jwks_url/.test(text));
+  };
+  const about = (name: string) => expect.stringMatching(new RegExp(`${name}.* holds secrets`));
+  expect(await warned([])).toEqual([about("channel.toml")]);
+  expect(await warned([], { ADMIN_SECRET_FILE: join(cwd, "admin") })).toEqual([
+    about("channel.toml"),
+    about("admin"),
+  ]);
+  write("public.toml", 'redis_url = "redis://127.0.0.1:6379"\nport = 0\n', 0o644);
+  const files = ["--config", "public.toml"];
+  expect(await warned(files, { ADMIN_SECRET_FILE: join(cwd, "closed"), CHANNEL_JWT_SECRET: secret })).toEqual(
+    [],
+  );
+  for (const [address, times] of [
+    ["http://keys.example/jwks", 1],
+    ["https://keys.example/jwks", 0],
+    ["http://127.0.0.1:1/jwks", 0],
+    ["http://[::1]:1/jwks", 0],
+  ] as const) {
+    expect([address, (await warned(files, { JWKS_URL: address })).length]).toEqual([address, times]);
+  }
+}, 20_000);
