@@ -119,6 +119,8 @@ test("a body that is no text, or no JSON, is refused in words", () =>
       "{",
       "NaN",
       '[{"user":"a","channel":"b","message":{"n":NaN}}]',
+      // More than anybody can print again.
+      `[{"user":"a","channel":"b","message":{"n":${"[".repeat(200_000)}${"]".repeat(200_000)}}}]`,
       new Uint8Array([0xff, 0xfe]),
     ]) {
       for (const [method, path] of [
