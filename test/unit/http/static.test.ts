@@ -56,7 +56,6 @@ describe("static_path", () => {
       ["/picture.svg", "image/svg+xml", "<svg/>"],
       ["/deep/", "text/html;charset=utf-8", "<p>deep</p>"],
       ["/deep/er/file.txt", "text/plain;charset=utf-8", "deeper"],
-      ["/..hidden", "application/octet-stream", "dots"],
       ["/100%25.txt", "text/plain;charset=utf-8", "percent"],
     ] as const) {
       const response = await http.ask(path);
@@ -68,6 +67,8 @@ describe("static_path", () => {
   test("has no way out", async () => {
     const out = [
       "..",
+      "..hidden",
+      "deep/..hidden",
       "%2e%2e",
       "%2E.",
       ".%2e",
