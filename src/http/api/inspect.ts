@@ -12,6 +12,10 @@ const PAUSE = 250;
 const MAX_MESSAGES = 50;
 const MAX_BYTES = 256 * 1024;
 
+/** What the events of all streams together may hold, in bytes, as far as each has its least. */
+const MAX_BYTES_OF_ALL = 8 * 1024 * 1024;
+const LEAST_BYTES = 16 * 1024;
+
 /** The beginning of a payload that is shown, in characters of JSON or bytes. */
 const MAX_JSON = 16 * 1024;
 const MAX_BINARY = 4 * 1024;
@@ -51,6 +55,12 @@ class Collector implements Reader {
   #messages: Seen[] = [];
   #bytes = 0;
   #skipped = 0;
+  #room = 0;
+
+  /** Begins an event of so many bytes; until then everything counts as left out. */
+  begin(bytes: number): void {
+    this.#room = bytes;
+  }
 
   sent(event: string, payload: string | Uint8Array, size: number): void {
     if (this.#full) this.#skipped++;
@@ -68,16 +78,16 @@ class Collector implements Reader {
     this.#messages = [];
     this.#bytes = 0;
     this.#skipped = 0;
+    this.#room = 0;
     return batch;
   }
 
-  /** What could not be handed on counts as left out. */
-  skip(count: number): void {
-    this.#skipped += count;
+  get empty(): boolean {
+    return this.#messages.length === 0 && this.#skipped === 0;
   }
 
   get #full(): boolean {
-    return this.#messages.length >= MAX_MESSAGES || this.#bytes >= MAX_BYTES;
+    return this.#messages.length >= MAX_MESSAGES || this.#bytes >= this.#room;
   }
 
   #take(
@@ -100,7 +110,11 @@ class Collector implements Reader {
   }
 }
 
+const encoder = new TextEncoder();
+
 export function inspectOperations({ hub, admin }: ApiDeps): Operation[] {
+  let streams = 0;
+
   return [
     operation({
       method: "GET",
@@ -126,11 +140,14 @@ export function inspectOperations({ hub, admin }: ApiDeps): Operation[] {
 
   function stream(name: string, mayRead: () => boolean): Response {
     const collector = new Collector();
+    /** Whether its reader took all that was sent: only then more is collected for it, so that one event waits at most. */
+    let wanted = false;
     let end = (): void => {};
-    const body = new ReadableStream<string>(
+    const body = new ReadableStream<Uint8Array>(
       {
         start(controller) {
           const stop = inspect(hub, name, collector);
+          streams++;
           let spokeAt = 0;
           let checkedAt = performance.now();
           const timer = setInterval(() => {
@@ -142,27 +159,27 @@ export function inspectOperations({ hub, admin }: ApiDeps): Operation[] {
                 return controller.close();
               }
             }
-            const batch = collector.take();
-            if (batch.messages.length === 0 && batch.skipped === 0 && now - spokeAt < 1000) return;
-            // A reader who does not read is told later how much went by.
-            if ((controller.desiredSize ?? 0) <= 0) {
-              return collector.skip(batch.messages.length + batch.skipped);
-            }
+            if (!wanted || (collector.empty && now - spokeAt < 1000)) return;
+            wanted = false;
             spokeAt = now;
-            controller.enqueue(`data: ${JSON.stringify(batch)}\n\n`);
+            controller.enqueue(encoder.encode(`data: ${JSON.stringify(collector.take())}\n\n`));
           }, PAUSE);
           end = () => {
             clearInterval(timer);
             stop();
+            streams--;
             end = () => {};
           };
-          controller.enqueue("retry: 2000\n\n");
+          controller.enqueue(encoder.encode("retry: 2000\n\n"));
+        },
+        pull() {
+          wanted = true;
+          collector.begin(Math.min(MAX_BYTES, Math.max(LEAST_BYTES, MAX_BYTES_OF_ALL / streams)));
         },
         cancel: () => end(),
       },
-      { highWaterMark: 8 },
+      { highWaterMark: 0 },
     );
-    const encoded = body.pipeThrough(new TextEncoderStream());
-    return new Response(encoded, { headers: HEADERS });
+    return new Response(body, { headers: HEADERS });
   }
 }

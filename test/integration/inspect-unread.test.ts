@@ -1,0 +1,61 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { call, readAlong } from "./api-client.ts";
+import { eventually } from "./phoenix-client.ts";
+import { ADMIN_SECRET, startWorld } from "./world.ts";
+
+const STREAMS = 100;
+/** What all of them may cost together, in bytes: the executable's own growth under this load is in it. */
+const MOST = 60 << 20;
+
+function residentBytes(pid: number): number {
+  const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return Number(kib) * 1024;
+}
+
+/** Asks for a stream and reads nothing of it, its head included. */
+function ask(port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.pause();
+      socket.write(
+        `GET /api/channels/busy/messages HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\nauthorization: Bearer ${ADMIN_SECRET}\r\n\r\n`,
+      );
+      resolve(socket);
+    });
+    socket.once("error", reject);
+  });
+}
+
+test("a hundred inspectors that do not read cost little, and one that does misses nothing for them", async () => {
+  const world = await startWorld("embedded");
+  const { port, pid, url } = world.channel;
+  const payload = JSON.stringify("x".repeat(15_000));
+  try {
+    const reader = await readAlong(url, "busy");
+    const before = residentBytes(pid);
+    const sockets = await Promise.all(Array.from({ length: STREAMS }, () => ask(port)));
+    await eventually(async () => {
+      const { body } = await call(url, "/api/stats");
+      return body.channels > 0;
+    }, "the server to answer");
+    let most = 0;
+    // 5 s of 160 messages a second, as many as are shown.
+    for (let round = 0; round < 24; round++) {
+      for (let i = 0; i < 40; i++) await world.backend.publish("to:busy:news", payload);
+      await Bun.sleep(200);
+      most = Math.max(most, residentBytes(pid) - before);
+    }
+    console.log(`${STREAMS} unread inspectors: +${Math.round(most / (1 << 20))} MB`);
+    expect(most).toBeLessThan(MOST);
+    await eventually(
+      () => reader.messages.all.length + reader.skipped() === 24 * 40,
+      "all messages, shown or counted",
+    );
+    reader.stop();
+    for (const socket of sockets) socket.destroy();
+  } finally {
+    await world.stop();
+  }
+}, 60_000);
