@@ -1,5 +1,5 @@
-import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
+import { LineWriter } from "./standard-error.ts";
 
 /** One line for each entry; `fields` are short, never a secret, a token, or the query of a URL. */
 export interface Log {
@@ -22,14 +22,15 @@ export interface LogOptions {
   readonly format: "text" | "json";
   /** Whether levels are coloured in `text`. */
   readonly color?: boolean;
-  /** Takes each line with its line end; standard error, at once, unless told otherwise. */
+  /** Takes each line with its line end. Default: standard error, which never blocks; what nobody reads is dropped and counted. */
   readonly write?: (line: string) => void;
 }
 
 /** A log whose lines nobody can forge: whatever a message or value holds, an entry stays one line and prints no escape. */
 export function createLog(options: LogOptions): Log {
-  const { level: least, write = toStandardError } = options;
+  const { level: least } = options;
   const line = options.format === "json" ? jsonLine : textLine(options.color ?? false);
+  const write = options.write ?? toStandardError((dropped) => `${line("warn", DROPPED, { dropped })}\n`);
   const at = (level: Level): Log["info"] =>
     LEVELS.indexOf(level) < LEVELS.indexOf(least)
       ? () => {}
@@ -113,10 +114,17 @@ function localTime(now: Date): string {
   return `${day} ${time}.${two(now.getMilliseconds(), 3)}`;
 }
 
-function toStandardError(line: string): void {
-  try {
-    writeSync(2, line);
-  } catch {
-    // Nobody reads any more, or not fast enough: a hub does not stop for its log.
-  }
+const DROPPED = "log lines were dropped, because nothing read them";
+
+let standardError: LineWriter | null = null;
+
+function toStandardError(report: (dropped: number) => string): (line: string) => void {
+  const writer = new LineWriter(2, report);
+  standardError = writer;
+  return (line) => writer.write(line);
+}
+
+/** Resolves when all lines are written, or after `ms` where nothing reads them. For the end of the process. */
+export async function flushLog(ms: number): Promise<void> {
+  await standardError?.flush(ms);
 }

@@ -3,6 +3,7 @@ import { type ArgsDef, type CommandDef, renderUsage } from "citty";
 import { readArguments } from "./commands/arguments.ts";
 import type { Definition, Surroundings } from "./commands/command.ts";
 import { COMMANDS, DEFAULT_COMMAND, FLAGS, PROGRAM, SUMMARY } from "./commands/definitions.ts";
+import { flushLog } from "./log.ts";
 import { describeVersion } from "./version.ts";
 
 const ROOT: CommandDef = {
@@ -71,4 +72,5 @@ const code = await main(process.argv.slice(2), {
 });
 // What is written to a pipe may still be on its way.
 if (!isatty(1) && !stdout.destroyed) await new Promise<void>((done) => stdout.write("", () => done()));
+await flushLog(500);
 process.exit(code);
