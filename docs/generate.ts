@@ -7,6 +7,7 @@ import { join } from "node:path";
 import manifest from "../package.json";
 import lock from "../package-lock.json";
 import { API_KEY_FACTS, CHANNEL_FACTS, FACTS, type Fact } from "../src/config/facts.ts";
+import { PREFIX } from "../src/config/environment.ts";
 import { variable } from "../src/config/settings.ts";
 
 const TITLES: Readonly<Record<string, string>> = {
@@ -63,7 +64,8 @@ function table(facts: readonly Fact[], variables = true): string[] {
       const value =
         standard === null || (!variables && standard === "") ? "none" : `\`${JSON.stringify(standard)}\``;
       const other = tangram === undefined ? "" : ` (\`${JSON.stringify(tangram)}\` with a tangram.toml)`;
-      const names = [`\`${variable(key)}\``];
+      // Shells export HOST for themselves.
+      const names = [`\`${key === "host" ? PREFIX : ""}${variable(key)}\``];
       if (secret) names.push(`\`${variable(key)}_FILE\``);
       if (flag !== null) names.push(`\`--${name.replaceAll("_", "-")}\``);
       return [`\`${name}\``, value + other, doc, expects + (variables ? `; ${names.join(", ")}` : "")];

@@ -116,6 +116,11 @@ export function warningsOf(reader: Reader, config: Config): string[] {
   } else if (Buffer.byteLength(config.jwtSecret) < 32) {
     warnings.push("jwt_secret is shorter than 32 bytes: it can be guessed from a token");
   }
+  if (reader.place("host") === "HOST") {
+    warnings.push(
+      `the variable HOST says where to listen (${config.host}): shells and conda export one for themselves, so use CHANNEL_HOST`,
+    );
+  }
   if (config.tokenEndpoint === "open" && !isLoopback(config.host)) {
     warnings.push(
       `token_endpoint is "open" on ${config.host}: anyone who reaches this server gets a token for ${config.tokenChannels.join(", ")}`,

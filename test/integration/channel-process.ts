@@ -19,6 +19,8 @@ export interface ChannelOptions {
   readonly toml?: string;
   /** Where it listens; without it a free port. */
   readonly port?: number;
+  /** A command in front of the executable, which it ends in running: `["prlimit", "--nofile=256"]`. */
+  readonly under?: readonly string[];
   /** Working folder; without it an empty temporary one, removed at the end. */
   readonly cwd?: string;
 }
@@ -64,7 +66,11 @@ export async function startChannel(options: ChannelOptions = {}): Promise<Channe
   if (options.toml !== undefined) await writeFile(join(cwd, "channel.toml"), options.toml, { mode: 0o600 });
 
   const child = Bun.spawn(
-    [channelBinary(), "--port", String(options.port ?? 0), "--log-format", "json", ...(options.args ?? [])],
+    [
+      ...(options.under ?? []),
+      ...[channelBinary(), "--port", String(options.port ?? 0), "--log-format", "json"],
+      ...(options.args ?? []),
+    ],
     {
       cwd,
       env: { PATH: process.env.PATH ?? "", HOME: cwd, TZ: process.env.TZ ?? "UTC", ...options.env },

@@ -101,7 +101,11 @@ export function openWebSocket(
   ].join("\r\n");
 
   return new Promise((resolve, reject) => {
-    const socket = connect({ host: address.hostname, port: Number(address.port), noDelay: true });
+    const socket = connect({
+      host: address.hostname.replace(/^\[|\]$/g, ""),
+      port: Number(address.port),
+      noDelay: true,
+    });
     const closed = Promise.withResolvers<Closed>();
     const state = { isClosed: false, answerPings: true, closeSent: false };
     const messages = new Inbox<RawMessage>("socket", ({ binary, data }) =>
