@@ -1,7 +1,9 @@
+import { readFileSync } from "node:fs";
 import { BusError } from "../bus/bus-error.ts";
-import { type Config, loadConfig } from "../config.ts";
+import { type Config, type Loaded, loadConfig } from "../config.ts";
 import { atMostOncePer, createLog, type Log, standardErrorHasColor } from "../log.ts";
 import { createNotifier } from "../notify.ts";
+import { reapOrphans } from "../orphans.ts";
 import { startServer } from "../server.ts";
 import type { Command } from "./command.ts";
 
@@ -16,12 +18,13 @@ export const serve: Command = async ({ values }, { env, cwd, complain }) => {
   const { logLevel: level, logFormat: format } = config;
   const log = createLog({ level, format, color: standardErrorHasColor(env) });
   const stray = catchStray(config, log, complain);
-  const signals = catchSignals();
+  const signals = catchSignals(log);
+  if (process.pid === 1) reapOrphans();
   let server: Awaited<ReturnType<typeof startServer>>;
   try {
     server = await startServer(config, log);
   } catch (error) {
-    complain(withoutSecrets(config, listenProblem(config, error) ?? oneLine(error)));
+    complain(withoutSecrets(config, listenProblem(loaded, error) ?? oneLine(error)));
     return error instanceof BusError && error.code === "bad-address" ? 2 : 1;
   }
   stray.started();
@@ -42,18 +45,38 @@ export const serve: Command = async ({ values }, { env, cwd, complain }) => {
 
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
-/** `first` resolves at the first signal; a second one, whatever it is, ends the process at once. */
-function catchSignals(): { readonly first: Promise<string> } {
+/**
+ * `first` resolves at the first signal that ends the server; a second SIGINT or SIGTERM ends the process at once. A second SIGHUP
+ * does not: a closed terminal sends it twice, by the shell and by the kernel. What ends other programs by default is ignored.
+ */
+function catchSignals(log: Log): { readonly first: Promise<string> } {
   const { promise, resolve } = Promise.withResolvers<string>();
   let stopping = false;
+  const stop = (signal: string): void => {
+    stopping = true;
+    resolve(signal);
+  };
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
       if (stopping) process.exit(SIGNAL_CODES[signal]);
-      stopping = true;
-      resolve(signal);
+      stop(signal);
     });
   }
+  if (!hangUpIsIgnored()) process.on("SIGHUP", stop);
+  for (const signal of ["SIGUSR1", "SIGUSR2"] as const) {
+    process.on(signal, () => log.info("signal ignored", { signal }));
+  }
   return { first: promise };
+}
+
+/** Whether the process was started to outlive its terminal, as `nohup` does it. */
+function hangUpIsIgnored(): boolean {
+  try {
+    const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+    return (BigInt(`0x${mask}`) & 1n) === 1n;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -98,17 +121,24 @@ const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
   EADDRINUSE: "the port is in use. End what listens there, or choose another with --port",
   EADDRNOTAVAIL: "this machine has no such address. --host 0.0.0.0 or :: listens on all that it has",
   EACCES: "permission denied. Ports below 1024 are for a proxy in front, or need CAP_NET_BIND_SERVICE",
+  EAGAIN: "no DNS server answers for this name. --host takes an address of this machine, or its name",
   // What Bun makes of a host name that nobody knows.
   EINVAL: "no such host. --host takes an address of this machine, or its name",
 };
 
-/** Where it could not listen and why, in words of our own; `null` where that was not the problem. */
-function listenProblem({ host, port }: Config, error: unknown): string | null {
+/** Where it could not listen, who chose that address, and why, in words of our own; `null` where that was not the problem. */
+function listenProblem(
+  { config: { host, port }, sources }: Loaded & { readonly ok: true },
+  error: unknown,
+): string | null {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   const problem = LISTEN_PROBLEMS[code];
-  return problem === undefined
-    ? null
-    : `cannot listen on ${host.includes(":") ? `[${host}]` : host}:${port}: ${problem}`;
+  if (problem === undefined) return null;
+  const variables = [sources.get("host"), sources.get("port")]
+    .filter((origin) => origin?.source === "environment")
+    .map((origin) => origin?.place);
+  const by = variables.length === 0 ? "" : ` (from the environment: ${variables.join(", ")})`;
+  return `cannot listen on ${host.includes(":") ? `[${host}]` : host}:${port}${by}: ${problem}`;
 }
 
 function oneLine(error: unknown): string {
