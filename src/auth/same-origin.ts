@@ -1,11 +1,19 @@
 /**
+ * The address in the `Origin` header of a web page; `null` where it is not written as browsers write it. To parse alone is
+ * not enough: `http://127.0.0.1\@evil.example` has the host 127.0.0.1 for one parser, and evil.example for another.
+ */
+export function webOrigin(header: string | null): URL | null {
+  const url = header === null ? null : URL.parse(header);
+  return url !== null && /^https?:$/.test(url.protocol) && url.origin === header ? url : null;
+}
+
+/**
  * Whether a request names the server's own origin in its `Origin` header: the host and port asked for, or those of
  * `public_url` where a proxy asks in its own name. An absent `Origin` or `null` is not the same origin.
  */
 export function isSameOrigin(headers: Headers, publicUrl: string | null): boolean {
-  const given = headers.get("origin");
-  const origin = given === null ? null : URL.parse(given);
-  if (origin === null || (origin.protocol !== "http:" && origin.protocol !== "https:")) return false;
+  const origin = webOrigin(headers.get("origin"));
+  if (origin === null) return false;
   if (publicUrl !== null && URL.parse(publicUrl)?.origin === origin.origin) return true;
   const host = headers.get("host");
   // The origin's own scheme: behind a proxy that speaks TLS for us, port 443 is the one left out.

@@ -205,12 +205,12 @@ export const keySetAddress = text("an http:// or https:// address", (value) => {
   return url !== null && /^https?:$/.test(url.protocol) ? url.href : undefined;
 });
 
-/** An `Origin` as browsers send it: lower case, no default port, no path. Apps have schemes of their own. */
-const origin = text("an origin such as https://example.org", (value) => {
-  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s*]+\/?$/i.test(value)) return undefined;
-  const url = URL.parse(value);
-  if (url === null) return undefined;
-  return /^https?:$/.test(url.protocol) ? url.origin : value.toLowerCase().replace(/\/$/, "");
+/** An `Origin` as browsers send it: of a website in lower case, without a default port. Apps have schemes of their own. */
+const origin = text("an origin such as https://example.org or capacitor://localhost", (value) => {
+  const [, scheme = "", rest] = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@\s*\\]*)\/?$/i.exec(value) ?? [];
+  if (rest === undefined) return undefined;
+  if (/^https?$/i.test(scheme)) return URL.parse(value)?.origin;
+  return `${scheme.toLowerCase()}://${rest}`;
 });
 
 const origins = list(origin, "");

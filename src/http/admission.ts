@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { isSameOrigin } from "../auth/same-origin.ts";
+import { isSameOrigin, webOrigin } from "../auth/same-origin.ts";
 import { isLoopback } from "../config/loopback.ts";
 import type { Config } from "../config.ts";
 
@@ -78,11 +78,11 @@ export function checkOrigin(headers: Headers, config: Config): Foreign | null {
 function isAllowedOrigin(given: string, headers: Headers, config: Config): boolean {
   const allowed = config.allowedOrigins;
   if (allowed === "*") return true;
-  const origin = URL.parse(given);
-  if (origin === null || (origin.protocol !== "http:" && origin.protocol !== "https:")) return false;
   // A list is of others: our own pages may always connect.
   if (isSameOrigin(headers, config.publicUrl)) return true;
-  if (allowed !== "same-host") return allowed.includes(origin.origin);
+  if (allowed !== "same-host") return allowed.includes(given);
+  const origin = webOrigin(given);
+  if (origin === null) return false;
   const name = bareName(origin.hostname);
   const host = hostName(headers.get("host") ?? "");
   if (name === null) return false;

@@ -1,3 +1,5 @@
+import { webOrigin } from "../../auth/same-origin.ts";
+
 /** What pages of other origins may do, as one rule for requests and sockets. */
 export interface CrossOrigin {
   /** Whether a request with these headers may be made at all; one without `Origin` is no browser's. */
@@ -19,8 +21,11 @@ export function createCrossOrigin(
   const allowed = new Set(hosts.map((host) => host.toLowerCase().replace(/\/$/, "")));
 
   const names = (headers: Headers): boolean => {
-    const origin = URL.parse(headers.get("origin") ?? "");
-    if (origin === null) return false;
+    const given = headers.get("origin");
+    if (given === null) return false;
+    const origin = webOrigin(given);
+    // An app has a scheme of its own, and what stands behind that is no host name.
+    if (origin === null) return hosts.includes(given);
     return [origin.hostname, origin.host, origin.origin].some((name) => allowed.has(name));
   };
 

@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { connectPhoenix } from "./phoenix-client.ts";
+import { openWebSocket } from "./websocket.ts";
+import { startWorld, type World } from "./world.ts";
+
+/** What apps and extensions send as their origin. */
+const APPS = [
+  "capacitor://localhost",
+  "ionic://localhost",
+  "tauri://localhost",
+  "app://-",
+  "file://",
+  "vscode-webview://1a2B",
+  "chrome-extension://cfhdojbkjhnklbpkdaibdccddilifddb",
+  "moz-extension://0f9a3cf2-1d5e-4f3c-9d2f-0b7b1c9b8a55",
+];
+const SITE = "https://app.example";
+
+/** Not the origins that they look like to one parser or another. */
+const DISGUISED = [
+  "http://127.0.0.1\\@evil.example",
+  "http://127.0.0.1\\.evil.example",
+  "http:\\\\127.0.0.1",
+  "http:127.0.0.1",
+  "http://evil.example@127.0.0.1",
+  "http://127.0.0.1/",
+  "http://127.0.0.1?x",
+  "http://127.0.0.1#x",
+  "http://127.1",
+  "HTTP://127.0.0.1",
+  "http://0x7f000001",
+  "https://app.example\\@evil.example",
+  "https://APP.example",
+  "https://app.example:443",
+  "https://app.example/",
+  "capacitor://localhost/",
+  "capacitor://localhost.evil.example",
+  "capacitor://LOCALHOST",
+  "capacitor://",
+];
+
+let listed: World;
+let byHost: World;
+
+beforeAll(async () => {
+  const list = JSON.stringify([...APPS, SITE]);
+  listed = await startWorld("embedded", {
+    toml: `allowed_origins = ${list}\n[channelstream]\nsecret = "a-secret-of-web-applications"\n`,
+  });
+  byHost = await startWorld("embedded", {
+    toml: `[channelstream]\nsecret = "a-secret-of-web-applications"\nallow_cors = ["127.0.0.1", "tauri://localhost"]\n`,
+  });
+});
+
+afterAll(async () => {
+  await listed.stop();
+  await byHost.stop();
+});
+
+/** What each door says to a page of this origin: the status, and whether it may read the answer. */
+async function doors({ channel }: World, origin: string): Promise<Record<string, unknown>> {
+  const { url } = channel;
+  const socket = await openWebSocket(
+    `${url.replace("http", "ws")}/websocket?vsn=2.0.0`,
+    { origin },
+    () => {},
+  );
+  if ("cut" in socket) socket.cut();
+  const json = { origin, "content-type": "application/json" };
+  const token = await fetch(`${url}/token`, { method: "POST", headers: json, body: '{"channel":"system"}' });
+  const poll = await fetch(`${url}/longpoll?vsn=2.0.0`, { headers: { origin } });
+  const polled: unknown = await poll.json();
+  const readable = (response: Response) => response.headers.get("access-control-allow-origin") === origin;
+  return {
+    socket: socket.status,
+    token: [token.status, readable(token)],
+    poll: [Object(polled).status, readable(poll)],
+  };
+}
+
+const OPEN = { socket: 101, token: [200, true], poll: [410, true] };
+const SHUT = { socket: 403, token: [403, false], poll: [403, false] };
+
+describe("an origin is compared as text", () => {
+  test.each([...APPS, SITE])("%s, which is listed, may connect everywhere", async (origin) => {
+    expect(await doors(listed, origin)).toEqual(OPEN);
+    const client = await connectPhoenix(listed.channel.url, { transport: "longpoll", headers: { origin } });
+    await client.fence();
+    client.socket.cut();
+  });
+
+  test.each(DISGUISED)("%s is none of those", async (origin) => {
+    expect(await doors(listed, origin)).toEqual(SHUT);
+    expect(await doors(byHost, origin)).toEqual(SHUT);
+  });
+
+  test("apps are of no host, so none is let in where they are not listed", async () => {
+    for (const origin of APPS) expect(await doors(byHost, origin)).toEqual(SHUT);
+    expect(await doors(byHost, "http://127.0.0.1:5173")).toEqual(OPEN);
+  });
+
+  test("Channelstream's own list too", async () => {
+    const status = async (world: World, origin: string) => {
+      const url = `${world.channel.url.replace("http", "ws")}/ws?conn_id=none`;
+      return (await openWebSocket(url, { origin }, () => {})).status;
+    };
+    // Nobody knows this connection: what is allowed gets as far as that.
+    const passed = await status(byHost, "http://127.0.0.1:5173");
+    expect(passed).not.toBe(403);
+    expect(await status(byHost, "tauri://localhost")).toBe(passed);
+    expect(await status(listed, "ionic://localhost")).toBe(passed);
+    for (const origin of ["ionic://127.0.0.1", "http://127.0.0.1\\@evil.example", "http://127.0.0.1/"]) {
+      expect([origin, await status(byHost, origin)]).toEqual([origin, 403]);
+    }
+  });
+});
