@@ -4,7 +4,7 @@ import type { Config } from "../config.ts";
 
 /** Who is at the other end, after the proxies that are trusted. */
 export interface Client {
-  /** IPv4, or IPv6 in its shortest form; `"unknown"` where the connection is gone already. */
+  /** IPv4, or IPv6 in its shortest form; `"unknown"` where the connection is gone, or a proxy hides the client. */
   readonly address: string;
   /** Whether the client's own connection is encrypted. */
   readonly https: boolean;
@@ -44,17 +44,41 @@ function readAddress(text: string): string | null {
   return [high >> 8, high & 255, low >> 8, low & 255].join(".");
 }
 
+/** What proxies add for the client that they speak for. */
+const FORWARDING = [
+  "x-forwarded-for",
+  "x-forwarded-proto",
+  "x-forwarded-host",
+  "x-real-ip",
+  "forwarded",
+  "via",
+] as const;
+
 /**
  * Makes the one way in which a client is known: `X-Forwarded-For` and `X-Forwarded-Proto` count when a trusted proxy
- * sent them, and then from the right, since everything further left may be the client's own invention.
+ * sent them, and then from the right, since everything further left may be the client's own invention. Other peers that
+ * send such headers are proxies too, as far as we know: their clients are not on this machine, wherever the proxy is.
+ * @param untrusted called once, with the address of the first such peer
  */
-export function createClientOf(config: Config): (headers: Headers, peer: string | null) => Client {
+export function createClientOf(
+  config: Config,
+  untrusted: (peer: string) => void,
+): (headers: Headers, peer: string | null) => Client {
   const trusted = new Set(config.trustedProxies.map((address) => plainAddress(address) ?? address));
   const tls = config.tls !== null;
+  let warned = false;
 
   return (headers, peer) => {
     const near = (peer === null ? null : plainAddress(peer.replace(/%.*$/, ""))) ?? "unknown";
-    if (!trusted.has(near)) return { address: near, https: tls, loopback: isLoopback(near) };
+    if (!trusted.has(near)) {
+      const loopback = isLoopback(near);
+      // Another machine is what it is, proxy or not; after the warning there is nothing more to say about it.
+      if ((warned && !loopback) || !FORWARDING.some((name) => headers.has(name)))
+        return { address: near, https: tls, loopback };
+      if (!warned) untrusted(near);
+      warned = true;
+      return { address: loopback ? "unknown" : near, https: tls, loopback: false };
+    }
     const address = forwardedFor(headers.get("x-forwarded-for"), near, trusted);
     const scheme = headers.get("x-forwarded-proto")?.split(",").at(-1)?.trim().toLowerCase();
     return { address, https: scheme === undefined ? tls : scheme === "https", loopback: isLoopback(address) };

@@ -1,0 +1,95 @@
+import { afterEach, expect, test } from "bun:test";
+import { sign } from "../../src/auth/signature.ts";
+import { ADMIN_SECRET, startWorld, type World } from "./world.ts";
+
+const ends: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+async function start(toml = ""): Promise<World> {
+  const world = await startWorld("embedded", { toml });
+  ends.push(() => world.stop());
+  return world;
+}
+
+/** Headers that proxies add: nginx, Caddy and Traefik, those of RFC 7239, and HTTP's own. */
+const FORWARDED = [
+  { "x-forwarded-for": "203.0.113.9" },
+  { "x-forwarded-for": "127.0.0.1" },
+  { "x-real-ip": "203.0.113.9" },
+  { "x-forwarded-proto": "https" },
+  { forwarded: "for=127.0.0.1" },
+  { via: "1.1 proxy" },
+];
+
+const remarks = ({ channel }: World) =>
+  channel.lines.filter(({ message }) => message.includes("trusted_proxies")).length;
+
+test("what comes through a proxy on this machine is not from this machine", async () => {
+  const world = await start();
+  const metrics = async (headers: Record<string, string>) =>
+    (await fetch(`${world.channel.url}/metrics`, { headers })).status;
+  expect(await metrics({})).toBe(200);
+  expect(remarks(world)).toBe(0);
+  for (const headers of FORWARDED) expect([headers, await metrics(headers)]).toEqual([headers, 401]);
+  expect(await metrics({})).toBe(200);
+  await world.channel.log.until((line) => line.message.includes("trusted_proxies"), "the warning");
+  expect(world.channel.lines.find(({ message }) => message.includes("trusted_proxies"))).toMatchObject({
+    level: "warn",
+    peer: "127.0.0.1",
+  });
+  expect(remarks(world)).toBe(1);
+});
+
+test("wrong secrets that come through it do not lock out who is on this machine", async () => {
+  const world = await start();
+  const signIn = async (secret: string, headers: Record<string, string> = {}) =>
+    (
+      await fetch(`${world.channel.url}/admin/sign_in`, {
+        method: "POST",
+        headers: { ...headers, "content-type": "application/json" },
+        body: JSON.stringify({ secret }),
+      })
+    ).status;
+  const visitor = { "x-forwarded-for": "203.0.113.9" };
+  for (let times = 0; times < 12; times++) await signIn("wrong-one", visitor);
+  expect(await signIn("wrong-one", visitor)).toBe(429);
+  expect(await signIn(ADMIN_SECRET)).toBe(204);
+});
+
+test("the limits of one address hold for it, and its visitors are no signers of Channelstream's calls", async () => {
+  const world = await start(
+    `[limits]\nconnects_per_second_per_ip = 1\n[channelstream]\nsecret = "a-secret-of-web-applications"\n`,
+  );
+  const visitor = { "x-forwarded-for": "203.0.113.9" };
+  const upgrade = async (headers: Record<string, string>) =>
+    (
+      await fetch(`${world.channel.url}/websocket?vsn=2.0.0`, {
+        headers: {
+          ...headers,
+          ...{ connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13" },
+          "sec-websocket-key": "x3JJHMbDL1EzLkh9GBhXDw==",
+        },
+        signal: AbortSignal.timeout(2000),
+      }).catch(() => ({ status: 0 }))
+    ).status;
+  const refused: number[] = [];
+  for (let times = 0; times < 15; times++) refused.push(await upgrade(visitor));
+  expect(refused).toContain(429);
+  const call = async (headers: Record<string, string>) => {
+    const signature = sign("tests", "a-secret-of-web-applications", Date.now());
+    const signed = { "x-channelstream-secret": signature, "content-type": "application/json", ...headers };
+    const options = { method: "POST", headers: signed, body: "[]" };
+    return (await fetch(`${world.channel.url}/message`, options)).status;
+  };
+  expect([await call({}), await call(visitor)]).toEqual([200, 403]);
+});
+
+test("a proxy that is listed is believed, and not remarked on", async () => {
+  const world = await start('trusted_proxies = ["127.0.0.1"]\n');
+  const metrics = async (client: string) =>
+    (await fetch(`${world.channel.url}/metrics`, { headers: { "x-forwarded-for": client } })).status;
+  expect([await metrics("203.0.113.9"), await metrics("127.0.0.1")]).toEqual([401, 200]);
+  expect(remarks(world)).toBe(0);
+});
