@@ -23,6 +23,7 @@ import { takeSnapshot } from "./http/api/snapshot.ts";
 import { readText } from "./http/body.ts";
 import { type Client, createClientOf } from "./http/client.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
+import { listen } from "./http/listeners.ts";
 import { LoopDelay } from "./http/loop-delay.ts";
 import { createMetrics } from "./http/metrics.ts";
 import { NO_PATTERN, pathFault, pathPatterns } from "./http/raw-path.ts";
@@ -93,14 +94,16 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     closeOnExpiry: config.expiry === "close",
   });
   const admin = createAdmin(config);
-  const clientOf = createClientOf(config);
+  const clientOf = createClientOf(config, (peer) =>
+    log.warn("a proxy that trusted_proxies does not list forwarded a request", { peer }),
+  );
   const limiter = new ConnectLimiter(limits);
   const bans = new Bans();
   const verify = refusingBanned(createVerifier(config), bans);
   const publisher: Publisher = {
     publish(topic, frame) {
-      if (connections.watching) connections.expect(frame.length * server.subscriberCount(topic));
-      return server.publish(topic, frame);
+      if (connections.watching) connections.expect(frame.length * listeners.subscriberCount(topic));
+      return listeners.publish(topic, frame);
     },
   };
   let draining = false;
@@ -203,7 +206,13 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   }
 
   /** Everything that is refused to a socket is refused before the upgrade: phoenix.js resets its back-off on open. */
-  function upgrade(request: Request, url: URL, path: string, client: Client): Response | undefined {
+  function upgrade(
+    request: Request,
+    url: URL,
+    path: string,
+    client: Client,
+    bun: Server<WebSocketClient>,
+  ): Response | undefined {
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
       return refuse(
         { status: 426, sentence: "This address speaks WebSocket only." },
@@ -232,13 +241,17 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     // Whoever asks for no protocol in particular speaks Phoenix.
     const welcome = (endpoints.find((endpoint) => endpoint.isMeant(knock)) ?? phoenix).welcome(knock);
     const refused =
-      "refusal" in welcome ? refuse({ status: 403, sentence: welcome.refusal }) : open(request, welcome);
+      "refusal" in welcome ? refuse({ status: 403, sentence: welcome.refusal }) : open(request, welcome, bun);
     if (refused !== undefined) limiter.release(client);
     return refused;
   }
 
-  function open(request: Request, { client, subprotocol }: Welcome): Response | undefined {
-    const upgraded = server.upgrade(request, {
+  function open(
+    request: Request,
+    { client, subprotocol }: Welcome,
+    bun: Server<WebSocketClient>,
+  ): Response | undefined {
+    const upgraded = bun.upgrade(request, {
       data: client,
       headers: { "sec-websocket-protocol": subprotocol },
     });
@@ -278,15 +291,16 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
 
   function answer(request: Request, bun: Server<WebSocketClient>): Response | Promise<Response> | undefined {
     const client = clientOf(request.headers, bun.requestIP(request)?.address ?? null);
-    const url = URL.parse(request.url);
+    const full = URL.parse(request.url);
+    const url = full ?? withoutHost(request, config.basePath);
     if (url === null) return refuse({ status: 400, sentence: "The Host header holds no host name." });
     const path = below(config.basePath, url.pathname);
     if (path === null) return refuse({ status: 404, sentence: "There is nothing at this address." });
     if (path.endsWith("/longpoll")) return poll(request, url, client, bun);
-    const foreign = checkHost(request.headers, config);
+    const foreign = full === null ? null : checkHost(request.headers, config);
     if (foreign !== null) return refuseForeign(foreign, client);
     const socket = path.endsWith("/websocket") || (config.groups && isGroupsPath(path));
-    if (socket || channelstream?.isSocket(path)) return upgrade(request, url, path, client);
+    if (socket || channelstream?.isSocket(path)) return upgrade(request, url, path, client, bun);
     const answered = channelstream?.handle(request, path, url.searchParams, client, (secs) =>
       bun.timeout(request, secs),
     );
@@ -300,41 +314,42 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     return fault === null ? answer(request, bun) : refuse({ status: 400, sentence: fault });
   };
 
-  const server = Bun.serve<WebSocketClient>({
-    hostname: config.host,
-    port: config.port,
-    development: false,
-    maxRequestBodySize: Math.max(limits.maxBody, limits.maxPayload) + BODY_MARGIN,
-    ...(config.tls === null ? {} : { tls: config.tls }),
-    routes: Object.fromEntries(pathPatterns().map((pattern) => [pattern, onRoute])),
-    fetch: () => refuse({ status: 400, sentence: NO_PATTERN }),
-    error(error) {
-      log.error("a request failed", { error: error.message });
-      return refuse({ status: 500, sentence: "The server could not do this: its log says why." });
-    },
-    websocket: {
-      // Sign of life is ours: Bun's own time-out is reset by what is sent to a socket.
-      idleTimeout: 0,
-      sendPings: false,
-      perMessageDeflate: false,
-      maxPayloadLength: limits.maxFrame,
-      backpressureLimit: limits.maxBufferedPerClient,
-      closeOnBackpressureLimit: true,
-      open(ws) {
-        ws.data.opened(ws);
+  const listeners = await listen(config.host, config.port, (where) =>
+    Bun.serve<WebSocketClient>({
+      ...where,
+      development: false,
+      maxRequestBodySize: Math.max(limits.maxBody, limits.maxPayload) + BODY_MARGIN,
+      ...(config.tls === null ? {} : { tls: config.tls }),
+      routes: Object.fromEntries(pathPatterns().map((pattern) => [pattern, onRoute])),
+      fetch: () => refuse({ status: 400, sentence: NO_PATTERN }),
+      error(error) {
+        log.error("a request failed", { error: error.message });
+        return refuse({ status: 500, sentence: "The server could not do this: its log says why." });
       },
-      message(ws, frame) {
-        ws.data.receive(frame);
+      websocket: {
+        // Sign of life is ours: Bun's own time-out is reset by what is sent to a socket.
+        idleTimeout: 0,
+        sendPings: false,
+        perMessageDeflate: false,
+        maxPayloadLength: limits.maxFrame,
+        backpressureLimit: limits.maxBufferedPerClient,
+        closeOnBackpressureLimit: true,
+        open(ws) {
+          ws.data.opened(ws);
+        },
+        message(ws, frame) {
+          ws.data.receive(frame);
+        },
+        pong(ws) {
+          ws.data.pong();
+        },
+        close(ws, code, reason) {
+          ws.data.closed(code, reason);
+          limiter.release(ws.data);
+        },
       },
-      pong(ws) {
-        ws.data.pong();
-      },
-      close(ws, code, reason) {
-        ws.data.closed(code, reason);
-        limiter.release(ws.data);
-      },
-    },
-  });
+    }),
+  );
   let tickDue = performance.now() + TICK;
   const ticker = setInterval(() => {
     const now = performance.now();
@@ -352,7 +367,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     if (config.drainDelay > 0) await Bun.sleep(config.drainDelay);
     closing = true;
     hub.partAll();
-    void server.stop();
+    void listeners.stop();
     const leaving = [...connections.all()];
     const batches = Math.max(1, Math.floor(config.shutdownGrace / BATCH_PAUSE));
     const size = Math.max(MIN_BATCH, Math.ceil(leaving.length / batches));
@@ -368,7 +383,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     connections.stop();
     hub.stop();
     await bus.stop();
-    await server.stop(true);
+    await listeners.stop(true);
   }
 
   try {
@@ -378,11 +393,11 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     history.stop();
     connections.stop();
     hub.stop();
-    await server.stop(true);
+    await listeners.stop(true);
     throw error;
   }
   const scheme = config.tls === null ? "http" : "https";
-  const url = `${scheme}://${config.host.includes(":") ? `[${config.host}]` : config.host}:${server.port}${config.basePath}`;
+  const url = `${scheme}://${config.host.includes(":") ? `[${config.host}]` : config.host}:${listeners.port}${config.basePath}`;
   log.info("listening", { url, bus: bus.kind });
   // The first check makes its scanner, which takes some milliseconds: now, and not under the first message.
   setImmediate(() => isJson(Buffer.from("[]")));
@@ -391,6 +406,16 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     log.info("no admin_secret is set: this link signs an administrator in, once", { link });
   }
   return { url, stop };
+}
+
+/** What health checks ask for by HTTP/1.0, which needs no `Host` header. */
+const WITHOUT_HOST = new Set(["/health", "/ready", "/metrics"]);
+
+/** The address of a request without a host, where it is one that needs none. */
+function withoutHost(request: Request, basePath: string): URL | null {
+  if (request.headers.get("host")) return null;
+  const url = URL.parse(request.url, "http://localhost");
+  return url !== null && WITHOUT_HOST.has(below(basePath, url.pathname) ?? "") ? url : null;
 }
 
 /** The part of a path below `base_path`; `null` for one that is not. */

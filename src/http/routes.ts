@@ -50,8 +50,7 @@ export function createHttp(deps: HttpDeps): Http {
   const secure = config.publicUrl?.startsWith("https:") ?? false;
 
   async function answer(request: Request, path: string, client: Client): Promise<Response> {
-    const { search } = new URL(request.url);
-    if (path === "") return redirect(`${config.basePath}/${search}`, 308);
+    if (path === "") return redirect(`${config.basePath}/${new URL(request.url).search}`, 308);
     if (!path.startsWith("/")) return refuse(NOT_FOUND);
     const route = table.get(path) ?? (path.startsWith("/api/") ? (await loadApi()).find(path) : undefined);
     if (config.staticPath !== null && (route === undefined || route.page)) {
