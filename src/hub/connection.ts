@@ -9,7 +9,7 @@ export interface Connection {
   readonly openedAt: number;
   /** When the last frame or pong came, in ms of the clock that never goes back (`performance.now()`). */
   readonly lastSeen: number;
-  /** Since when it is in no channel, by the same clock; `null` while it is in one. */
+  /** Since when it has sent nothing at all, by the same clock; `null` once it has, and where it need not. */
   readonly idleSince: number | null;
   /** The users that it speaks for: of its memberships, or of its token. */
   readonly users: readonly string[];
@@ -23,6 +23,8 @@ export interface Connection {
   ping(): void;
   /** Ends it at once with a close code that the client sees, if the network lets it. */
   close(code: number, reason: string): void;
+  /** As `close`, counted under the reason. Where something waits for it, it takes part for up to 1 s more, to read that. */
+  finish(code: number, reason: string): void;
   /** Ends it so that it does not storm back: its memberships now, the connection in 2 to 5 s. */
   dismiss(code: number, reason: string): void;
   /** Ends it without a word and frees what waits for it: for those who do not read. Counted under `reason`. */

@@ -10,7 +10,7 @@ const BUFFER_WATCH = 100;
 const LATE = 3;
 
 export interface ConnectionLimits {
-  /** ms without a sign of life, or without a channel, after which a connection ends. */
+  /** ms without a sign of life, or without a first frame, after which a connection ends. */
   readonly idleTimeout: number;
   /** Bytes that may wait for all clients together. */
   readonly maxBuffered: number;
@@ -110,9 +110,8 @@ export class Connections {
         connection.cutOff("silent");
         continue;
       }
-      // Those who are dismissed stay for a while, and answer pings meanwhile.
       if (connection.idleSince !== null && now - Math.max(connection.idleSince, heardBy) >= idleTimeout) {
-        connection.dismiss(1001, "no channel joined");
+        connection.finish(1001, "no frame received");
       }
       if (silent < pingAfter) {
         this.#pinged.delete(connection);

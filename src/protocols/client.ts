@@ -13,6 +13,9 @@ import type { Log } from "../log.ts";
 const LINGER = 2_000;
 const LINGER_JITTER = 2_400;
 
+/** How long a client that is being finished may read what waits for it, in ms. */
+const FINISH = 1_000;
+
 /** Malformed frames within a minute; the last of them is the client's last. */
 const MAX_STRIKES = 10;
 const STRIKE_WINDOW = 60_000;
@@ -144,6 +147,7 @@ export abstract class Client implements Connection {
   /** Set once, before the first frame. */
   session: Session | null = null;
   #dismissed = false;
+  #finishing = false;
   #cutOff = false;
   #settling: Promise<void> | null = null;
   /** Frames that came while something was being verified: they are handled after it, in their order. */
@@ -274,6 +278,14 @@ export abstract class Client implements Connection {
     this.end(code, reason);
   }
 
+  finish(code: number, reason: string): void {
+    if (!this.open || this.#finishing) return;
+    this.#finishing = true;
+    count(this.house.stats.closed, reason.replaceAll(" ", "_"));
+    if (this.buffered() === 0) this.close(code, reason);
+    else setTimeout(() => this.open && this.close(code, reason), FINISH);
+  }
+
   dismiss(code: number, reason: string): void {
     if (!this.open) return;
     this.#dismissed = true;
@@ -301,6 +313,7 @@ export abstract class Client implements Connection {
     if (!this.open) return;
     const now = performance.now();
     this.lastSeen = now;
+    this.idleSince = null;
     this.#refill(now);
     const allowed = this.#takeFrame();
     if (this.#settling === null) this.session?.receive(frame, allowed);

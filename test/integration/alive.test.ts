@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { WAYS } from "./phoenix-client.ts";
 import { startWorld, type World } from "./world.ts";
 
 /** `idle_timeout`, and a little more than one sweep may take. */
@@ -58,18 +59,30 @@ describe.concurrent("sign of life", () => {
     expect(client.socket.isClosed).toBe(false);
   }, 15_000);
 
-  test("a socket that joined nothing is closed, though it answers and beats", async () => {
+  test("a socket that never sent a frame is closed at once, though it answers pings", async () => {
     const client = await world.connect();
     const start = performance.now();
-    const beat = setInterval(() => client.send({ topic: "phoenix", event: "heartbeat", ref: "b" }), 300);
-    try {
-      const { code } = await client.socket.closed;
-      expect(performance.now() - start).toBeWithin(IDLE - 100, LATE + 4000);
-      expect(code).not.toBe(1000);
-    } finally {
-      clearInterval(beat);
-    }
+    expect(await client.socket.closed).toEqual({ code: 1001, reason: "no frame received" });
+    expect(performance.now() - start).toBeWithin(IDLE - 100, LATE);
   }, 15_000);
+
+  for (const { vsn, transport, way } of WAYS) {
+    test(`one that sends heartbeats stays, whether it joined nothing or left, and may join at any time, ${way}`, async () => {
+      const [fresh, left] = [
+        await world.connect({ vsn, transport }),
+        await world.connect({ vsn, transport }),
+      ];
+      const topic = `beats ${way}`;
+      const token = world.token(topic);
+      await left.join(topic, { token });
+      await left.ask({ topic, event: "phx_leave" });
+      for (let waited = 0; waited < 2 * LATE; waited += IDLE / 4) {
+        await Bun.sleep(IDLE / 4);
+        await Promise.all([fresh.fence(), left.fence()]);
+      }
+      for (const client of [fresh, left]) expect((await client.join(topic, { token })).status).toBe("ok");
+    }, 20_000);
+  }
 
   test("a client's own ping is answered", async () => {
     const client = await world.connect();

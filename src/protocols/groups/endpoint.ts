@@ -10,6 +10,9 @@ import { type Credentials, type GroupsContext, GroupsSession } from "./session.t
 /** AWX' own address, with its slash, and ours: only on these may a token come by cookie or header. */
 const PATHS: ReadonlySet<string> = new Set(["/websocket/", "/groups"]);
 
+/** Where a token in the URL asks for groups, as AWX documents it, and anything else for Phoenix. */
+const SHARED_PATH = "/websocket";
+
 export interface GroupsOptions {
   readonly hub: Hub;
   readonly house: House;
@@ -40,12 +43,14 @@ export class GroupsEndpoint implements Endpoint, GroupsContext {
   }
 
   isMeant({ path, query }: Knock): boolean {
-    return isGroupsPath(path) || query.has("token");
+    return isGroupsPath(path) || (path === SHARED_PATH && query.has("token"));
   }
 
   /** Whether its token is good is said on the socket itself, as AWX does. */
   welcome(knock: Knock): Welcome {
     const client = new WebSocketClient(this.house, knock.id, knock.address);
+    // A page that follows nothing at the moment stays, as long as it answers pings.
+    client.idleSince = null;
     client.session = new GroupsSession(this, client, credentialsOf(knock));
     return { client, subprotocol: "" };
   }

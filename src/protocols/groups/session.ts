@@ -113,7 +113,7 @@ export class GroupsSession implements Session {
 
   /** Its token ran out. */
   expire(): void {
-    this.#client.dismiss(1001, "token expired");
+    this.#client.finish(1001, "token expired");
   }
 
   leave(): void {
@@ -186,8 +186,6 @@ export class GroupsSession implements Session {
       }
       if (outlet.empty) this.#context.close(outlet);
     }
-    if (wanted.size > 0) this.#client.idleSince = null;
-    else this.#client.idleSince ??= performance.now();
     return { current, left, joined };
   }
 }

@@ -76,7 +76,7 @@ test("with a short idle timeout the question comes after half of it", () => {
   expect(silent.done).toContain("cutOff silent");
 });
 
-test("who joins no channel for the idle timeout is dismissed, however lively; who is in one is not", () => {
+test("a client that sends nothing for the idle timeout is closed though it answers pings; one that did send is not", () => {
   start();
   const idle = connect("idle");
   const member = connect("member");
@@ -86,7 +86,7 @@ test("who joins no channel for the idle timeout is dismissed, however lively; wh
     idle.lastSeen = performance.now();
     member.lastSeen = performance.now();
   }
-  expect(idle.done[0]).toBe("dismiss 1001 no channel joined");
+  expect(idle.done[0]).toBe("finish 1001 no frame received");
   expect(member.done).toEqual([]);
 });
 

@@ -33,6 +33,10 @@ export class FakeConnection implements Connection {
     this.done.push(`close ${code}`);
   }
 
+  finish(code: number, reason: string): void {
+    this.done.push(`finish ${code} ${reason}`);
+  }
+
   dismiss(code: number, reason: string): void {
     this.done.push(`dismiss ${code} ${reason}`);
   }

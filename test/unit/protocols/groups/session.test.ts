@@ -92,24 +92,6 @@ describe("a session", () => {
     expect(leftovers(world)).toEqual(NOTHING);
   });
 
-  test("is idle from when it follows nothing, not from its last message", async () => {
-    const world = await open();
-    const client = world.enter();
-    const since = client.idleSince;
-    expect(since).not.toBeNull();
-    follow(client, {});
-    follow(client, { jobs: [] });
-    client.receive("not JSON");
-    expect(client.idleSince).toBe(since);
-    follow(client, { jobs: ["a"] });
-    expect(client.idleSince).toBeNull();
-    follow(client, {});
-    const again = client.idleSince;
-    expect(again).not.toBeNull();
-    follow(client, {});
-    expect(client.idleSince).toBe(again);
-  });
-
   test("says no more than it did when a message is refused whole", async () => {
     const world = await open();
     const client = world.enter();
