@@ -191,11 +191,18 @@ for (const bus of BUSES) {
           }
         });
 
-        test("with a null ref gets no reply and is a join all the same", async () => {
+        test("with a null ref is answered with a null ref, as is its refusal", async () => {
           const client = await world.connect({ transport, vsn });
           const payload = JSON.stringify({ token: world.token("quiet") });
+          client.send({ joinRef: "1", ref: null, topic: "quiet", event: "phx_join" });
+          const refused = await client.reply(null);
+          expect(refused).toMatchObject({ status: "error", response: { reason: "unauthorized" } });
           client.send({ joinRef: "1", ref: null, topic: "quiet", event: "phx_join", payload });
-          expect(await client.fence()).toEqual([]);
+          const { status, frame } = await client.reply(null);
+          expect([status, frame.topic]).toEqual(["ok", "quiet"]);
+          if (v2) expect(frame.joinRef).toBe("1");
+          client.send({ joinRef: null, ref: null, topic: "phoenix", event: "phx_join" });
+          expect((await client.reply(null)).frame.topic).toBe("phoenix");
           await world.backend.publish("to:quiet:here", "true");
           expect((await client.event("here")).payload).toBe(true);
         });

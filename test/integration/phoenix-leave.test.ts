@@ -65,6 +65,17 @@ for (const bus of BUSES) {
           expect((await client.event("phx_close")).ref).toBe(second.joinRef);
         });
 
+        test("with a null ref is answered with a null ref, then closed", async () => {
+          const client = await world.connect({ transport, vsn });
+          const { joinRef } = await client.join("quiet", { token: world.token("quiet") });
+          for (const topic of ["quiet", "not joined"]) {
+            client.send({ joinRef, ref: null, topic, event: "phx_leave" });
+            const { status, frame } = await client.reply(null);
+            expect([status, frame.topic]).toEqual(["ok", topic]);
+            if (topic === "quiet") expect((await client.frames.next()).event).toBe("phx_close");
+          }
+        });
+
         test("frees the topic for a join", async () => {
           const client = await world.connect({ transport, vsn });
           const token = world.token("quiet");

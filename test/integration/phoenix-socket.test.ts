@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { encodeBinary, VERSIONS, type Version } from "./phoenix-client.ts";
+import { encodeBinary, type Message, VERSIONS, type Version } from "./phoenix-client.ts";
 import { openWebSocket, type Refusal } from "./websocket.ts";
 import { startWorld, type World } from "./world.ts";
 
@@ -106,6 +106,28 @@ describe("version", () => {
     });
   }
 
+  for (const version of VERSIONS) {
+    for (const vsn of [null, version]) {
+      test(`text of ${version} may come in binary frames, with vsn=${vsn}`, async () => {
+        const client = await world.connect({ vsn, speaks: version });
+        const heard = await world.backend.listenToPushes("quiet");
+        const send = (message: Message): void => client.sendBinary(Buffer.from(` ${client.encode(message)}`));
+        const payload = JSON.stringify({ token: world.token("quiet") });
+        send({ joinRef: "1", ref: "1", topic: "quiet", event: "phx_join", payload });
+        expect(await client.reply("1")).toMatchObject({ status: "ok", frame: { kind: "text" } });
+        send({ joinRef: "1", ref: "2", topic: "quiet", event: "news", payload: '{"ä":1.0}' });
+        expect((await client.reply("2")).status).toBe("ok");
+        expect((await heard.next()).payload.toString()).toBe('{"ä":1.0}');
+        await world.backend.publish("to:quiet:reply", "1");
+        expect(await client.event("reply")).toMatchObject({ payload: 1, kind: "text" });
+        client.send({ ref: "3", topic: "phoenix", event: "heartbeat" });
+        expect((await client.reply("3")).status).toBe("ok");
+        client.sendBinary(Buffer.from([0x7b, 0xff, 0x7d]));
+        expect((await client.event("phx_error")).payload).toEqual({ reason: "malformed frame: not UTF-8" });
+      });
+    }
+  }
+
   test("without vsn a first binary frame means V2", async () => {
     const client = await world.connect({ vsn: null });
     client.sendBinary(encodeBinary({ ref: "1", topic: "quiet", event: "news", data: Buffer.from("x") }));
@@ -125,6 +147,12 @@ describe("version", () => {
         payload: { status: "ok", response: {} },
       });
       if (version === "2.0.0") expect(frame.joinRef).toBeNull();
+    });
+
+    test(`a heartbeat with a null ref is answered with a null ref, ${version}`, async () => {
+      const client = await world.connect({ vsn: version });
+      client.send({ topic: "phoenix", event: "heartbeat", ref: null });
+      expect(await client.frames.next()).toMatchObject({ ref: null, topic: "phoenix", event: "phx_reply" });
     });
   }
 });

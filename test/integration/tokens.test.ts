@@ -202,21 +202,40 @@ describe("expiry = close", () => {
       }, 20_000);
     }
 
-    test("closes the socket with 1001 after a while where it was the socket's", async () => {
+    test("closes the socket with 1001 at once where it was the socket's, its memberships good until then", async () => {
       const watcher = await world.connect();
       await watcher.join("socketed", { token: world.token("socketed", { id: "watcher" }) });
       const token = world.token("socketed", { id: "leaver", exp: nearlyOver() });
       const client = await world.connect({ params: { userToken: token } });
       expect((await client.join("socketed")).status).toBe("ok");
-      await watcher.frames.until((each) => /"leaves":\{"leaver"/.test(each.text), "its leave", OVER_MS);
-      const left = performance.now();
-      expect(client.socket.isClosed).toBe(false);
-      // It reads nothing any more.
-      client.send({ topic: "phoenix", event: "heartbeat", ref: "late" });
-      const { code } = await client.socket.closed;
-      expect(code).toBe(1001);
-      expect(performance.now() - left).toBeWithin(1900, 6500);
-      expect(client.frames.all.filter((each) => each.ref === "late")).toEqual([]);
+      let sent = 0;
+      while (!client.socket.isClosed) {
+        await world.backend.publish("to:socketed:n", String(++sent));
+        await watcher.frames.until((each) => each.payload === sent, `message ${sent}`);
+      }
+      expect(await client.socket.closed).toEqual({ code: 1001, reason: "token expired" });
+      await watcher.frames.until((each) => /"leaves":\{"leaver"/.test(each.text), "its leave");
+      const got = client.frames.all.filter(({ event }) => event === "n").map(({ payload }) => payload);
+      expect(got).toEqual(Array.from({ length: got.length }, (_, i) => i + 1));
+      // Those that were sent while the close was on its way: not those of seconds.
+      expect(sent - got.length).toBeLessThan(100);
+    }, 25_000);
+
+    test("ends a long-poll session at once where it was the session's, after what waited was fetched", async () => {
+      const topic = "polled";
+      const token = world.token(topic, { id: "leaver", exp: nearlyOver() });
+      const watcher = await world.connect();
+      await watcher.join(topic, { token: world.token(topic, { id: "watcher" }) });
+      const client = await world.connect({ transport: "longpoll", params: { userToken: token } });
+      expect((await client.join(topic)).status).toBe("ok");
+      let sent = 0;
+      while (!client.socket.isClosed) {
+        await world.backend.publish(`to:${topic}:n`, String(++sent));
+        await watcher.frames.until((each) => each.payload === sent, `message ${sent}`);
+      }
+      const got = client.frames.all.filter(({ event }) => event === "n").map(({ payload }) => payload);
+      expect(got).toEqual(Array.from({ length: got.length }, (_, i) => i + 1));
+      expect(sent - got.length).toBeLessThan(200);
     }, 25_000);
 
     test("is replaced in time by access_token", async () => {

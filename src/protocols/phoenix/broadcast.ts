@@ -56,8 +56,9 @@ export class FormatOutlet implements Outlet {
   #event: string | null = null;
   #before = "";
   #plain = false;
-  /** Frames of the last large payload that went to single members, by join_ref: a state, until its diff. */
+  /** Frames of the last large event that went to single members, by join_ref: a state, until its diff. */
   readonly #kept = new Map<Ref, string>();
+  #keptEvent = "";
   #keptPayload = "";
 
   constructor(channel: Channel, format: Format, publisher: Publisher, connections: Connections) {
@@ -91,11 +92,13 @@ export class FormatOutlet implements Outlet {
 
   /** A frame for one member. Thousands who join at once get the same state, most of them under the same few refs. */
   frameFor(joinRef: Ref, event: string, payload: string): string {
-    const known = payload === this.#keptPayload ? this.#kept.get(joinRef) : undefined;
+    const same = event === this.#keptEvent && payload === this.#keptPayload;
+    const known = same ? this.#kept.get(joinRef) : undefined;
     if (known !== undefined) return known;
     const frame = this.format.codec.push(joinRef, null, this.quotedTopic, JSON.stringify(event), payload);
     if (payload.length < LARGE) return frame;
-    if (payload !== this.#keptPayload || this.#kept.size >= MAX_KEPT) this.#kept.clear();
+    if (!same || this.#kept.size >= MAX_KEPT) this.#kept.clear();
+    this.#keptEvent = event;
     this.#keptPayload = payload;
     this.#kept.set(joinRef, frame);
     return frame;

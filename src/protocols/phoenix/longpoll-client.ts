@@ -6,9 +6,16 @@ export type Polled = Delivery | "none" | "gone";
 /** How long a session that is to be closed may take to fetch what was sent to it before, in ms. */
 const PATIENCE = 1000;
 
+/** Frames of one POST that are handled before others have their turn. */
+const FRAMES_A_TURN = 500;
+
 interface Poll {
   readonly answer: (polled: Polled) => void;
   readonly timer: Timer;
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** The messages of one answer. They count as waiting until it is known that they arrived. */
@@ -76,6 +83,10 @@ export class LongPollClient extends Client {
     super(house, id, address);
     this.#wait = wait;
     this.#ended = ended;
+  }
+
+  /** To be called once, when it has its session. */
+  begin(): void {
     this.arrive();
   }
 
@@ -122,7 +133,7 @@ export class LongPollClient extends Client {
    * Takes the frames of one POST, in their order and behind those of the POST before it, which may wait for a token to
    * be verified. A client that is being dismissed may send what it likes. Resolves with whether all were taken.
    */
-  post(frames: readonly (string | Buffer)[]): Promise<boolean> {
+  post(frames: Iterable<string | Buffer>): Promise<boolean> {
     const taken = this.#posts.then(() => this.#takeAll(frames));
     this.#posts = taken.then(
       () => {},
@@ -146,11 +157,11 @@ export class LongPollClient extends Client {
     if (this.unpolledSince === null) this.lastSeen = performance.now();
   }
 
-  /** What waits for it goes with the poll that waits, if there is one; then it is over. */
+  /** What waits for it goes with the poll that waits, or the next one if that comes soon; then it is over. */
   override end(): void {
     this.#flush();
     this.#ending = true;
-    if (!this.#writing) this.terminate();
+    if (!this.#writing && this.#messages.length === 0) this.terminate();
     else setTimeout(() => this.terminate(), PATIENCE);
   }
 
@@ -186,8 +197,10 @@ export class LongPollClient extends Client {
     this.#ended(this);
   }
 
-  async #takeAll(frames: readonly (string | Buffer)[]): Promise<boolean> {
+  async #takeAll(frames: Iterable<string | Buffer>): Promise<boolean> {
+    let taken = 0;
     for (const frame of frames) {
+      if (++taken % FRAMES_A_TURN === 0) await nextTurn();
       while (this.settling !== null) await this.settling;
       if (this.#over) return false;
       this.accept(frame);
@@ -213,7 +226,7 @@ export class LongPollClient extends Client {
     this.#seen();
     if (!delivery.written) this.#takeBack();
     else if (!this.#acknowledges) this.#forget();
-    if (this.#ending) this.terminate();
+    if (this.#ending && this.#messages.length === 0) this.terminate();
     else this.#flush();
   }
 

@@ -11,10 +11,7 @@ const POLL_PAUSE = 15_000;
 /** Between two ticks, in ms: more shows that the process did not run. */
 const STANDSTILL = 2_000;
 
-/** Frames in one POST: phoenix.js sends its backlog in batches of so many. */
-const MAX_FRAMES = 100;
-
-/** Bytes of one POST: phoenix.js sends its whole backlog at once. */
+/** Bytes of one POST: phoenix.js may send its whole backlog in one. */
 const MAX_LONGPOLL_BODY = 8 * 1024 * 1024;
 
 /**
@@ -181,6 +178,7 @@ export class LongPoll {
       administrator: null,
     });
     this.#clients.set(ticket.id, client);
+    client.begin();
     return client;
   }
 }
@@ -205,26 +203,24 @@ async function receive(client: LongPollClient, request: Request): Promise<Answer
 async function take(client: LongPollClient, request: Request, body: Uint8Array): Promise<Answer> {
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
   const type = request.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase();
-  const frames = type === "application/x-ndjson" ? framesIn(text) : [text];
-  if (frames.length > MAX_FRAMES) return { status: 500 };
-  if (frames.some((frame) => isOver(frame, client.house.maxFrame))) {
+  const frames = () => (type === "application/x-ndjson" ? framesIn(text) : [text]);
+  for (const frame of frames()) {
+    if (!isOver(frame, client.house.maxFrame)) continue;
     client.cutOff("frame_too_large");
     return { status: 500 };
   }
-  return { status: (await client.post(frames)) ? 200 : 410 };
+  return { status: (await client.post(frames())) ? 200 : 410 };
 }
 
-/** The frames of an `application/x-ndjson` body, or the first ones of too many. */
-function framesIn(text: string): (string | Buffer)[] {
-  const frames: (string | Buffer)[] = [];
-  for (let start = 0, end = 0; start < text.length && frames.length <= MAX_FRAMES; start = end + 1) {
+/** The frames of an `application/x-ndjson` body, one at a time: there may be hundreds of thousands. */
+function* framesIn(text: string): Generator<string | Buffer> {
+  for (let start = 0, end = 0; start < text.length; start = end + 1) {
     end = text.indexOf("\n", start);
     if (end < 0) end = text.length;
     if (end === start) continue;
     const line = text.slice(start, end);
-    frames.push(line.startsWith("[") || line.startsWith("{") ? line : Buffer.from(line, "base64"));
+    yield line.startsWith("[") || line.startsWith("{") ? line : Buffer.from(line, "base64");
   }
-  return frames;
 }
 
 /** Whether a frame has more bytes than it may. A character has at most three. */

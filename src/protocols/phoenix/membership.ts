@@ -6,6 +6,8 @@ import type { Ref } from "./codec.ts";
 /** Whose membership it is. */
 export interface Owner {
   readonly client: Client;
+  /** Sends a frame behind the answers that are still to come. */
+  answer(frame: string): void;
   /** The membership's token ran out. */
   expire(member: Membership): void;
   /** The membership is to end for good. */
@@ -99,6 +101,6 @@ export class Membership implements Member {
   end(event: "phx_close" | "phx_error", payload: string): void {
     const { format, quotedTopic } = this.outlet;
     const { joinRef } = this;
-    this.connection.send(format.codec.push(joinRef, joinRef, quotedTopic, JSON.stringify(event), payload));
+    this.owner.answer(format.codec.push(joinRef, joinRef, quotedTopic, JSON.stringify(event), payload));
   }
 }

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { abilitiesIn } from "../../auth/claims.ts";
 import type { Abilities, Claims, Verdict, Verify } from "../../auth/token.ts";
 import type { Receipt } from "../../bus/bus.ts";
@@ -6,6 +7,7 @@ import type { Channel } from "../../hub/channel.ts";
 import { countRefusal, type Hub, RESERVED_EVENTS } from "../../hub/hub.ts";
 import { withoutMember } from "../../hub/json/members.ts";
 import type { Client, House, Session } from "../client.ts";
+import { type Answer, Answers } from "./answers.ts";
 import { type Format, type FormatOutlet, formatOf } from "./broadcast.ts";
 import {
   type Codec,
@@ -53,6 +55,8 @@ export class PhoenixSession implements Session, Owner {
   readonly #memberships = new Memberships();
   #codec: Codec | null;
   #serial = 0;
+  /** `null` for the many that push nothing. */
+  #answers: Answers | null = null;
 
   constructor(context: PhoenixContext, client: Client, opening: Opening) {
     this.#context = context;
@@ -75,16 +79,17 @@ export class PhoenixSession implements Session, Owner {
     return this.#memberships.all().map(({ channel }) => channel.name);
   }
 
-  /** Answers a frame; one with a null ref gets no answer. `topic` and `response` are JSON text. */
-  reply(joinRef: Ref, ref: Ref, topic: string, status: Status, response: string): void {
-    if (ref === null) return;
-    const payload = `{"status":"${status}","response":${response}}`;
-    this.client.send((this.#codec ?? V2).push(joinRef, ref, topic, '"phx_reply"', payload));
+  answer(frame: string): void {
+    if (this.#answers === null) this.client.send(frame);
+    else this.#answers.send(frame);
   }
 
-  /** Ends a membership whose token ran out. phoenix.js rejoins, with a new token if that was the membership's own. */
+  /**
+   * Ends a membership whose token ran out. phoenix.js rejoins, with a new token if that was the membership's own; for a new
+   * token of the socket it has to connect anew.
+   */
   expire(member: Membership): void {
-    if (!member.ownToken) return this.client.dismiss(1001, "token expired");
+    if (!member.ownToken) return this.client.finish(1001, "token expired");
     member.end("phx_error", '{"reason":"token expired"}');
     this.#drop(member);
   }
@@ -111,10 +116,16 @@ export class PhoenixSession implements Session, Owner {
   }
 
   #decode(data: string | Buffer): Frame | Malformed {
-    if (typeof data !== "string") {
+    if (typeof data === "string") return this.#decodeText(data);
+    // Some clients send their text in binary frames.
+    if (this.#codec !== V1 && !isText(data)) {
       this.#codec ??= V2;
-      return this.#codec === V2 ? decodeBinary(data) : { malformed: "binary frame on a V1 socket" };
+      return decodeBinary(data);
     }
+    return isUtf8(data) ? this.#decodeText(data.toString("utf8")) : { malformed: "not UTF-8" };
+  }
+
+  #decodeText(data: string): Frame | Malformed {
     if (this.#codec === null) {
       const first = data.trimStart().charAt(0);
       if (first !== "[" && first !== "{") return { malformed: "neither an array nor an object" };
@@ -123,9 +134,19 @@ export class PhoenixSession implements Session, Owner {
     return this.#codec.decode(data);
   }
 
+  /** Replies to a frame. `topic` and `response` are JSON text. */
+  #reply(joinRef: Ref, ref: Ref, topic: string, status: Status, response: string): void {
+    this.answer(this.#replyFrame(joinRef, ref, topic, status, response));
+  }
+
+  #replyFrame(joinRef: Ref, ref: Ref, topic: string, status: Status, response: string): string {
+    const payload = `{"status":"${status}","response":${response}}`;
+    return (this.#codec ?? V2).push(joinRef, ref, topic, '"phx_reply"', payload);
+  }
+
   #malformed(what: string): void {
     const reason = JSON.stringify({ reason: `malformed frame: ${what}` });
-    this.client.send((this.#codec ?? V2).push(null, null, '"phoenix"', '"phx_error"', reason));
+    this.answer((this.#codec ?? V2).push(null, null, '"phoenix"', '"phx_error"', reason));
     countRefusal(this.#context.house.stats, "malformed frame");
     this.client.strike();
   }
@@ -137,13 +158,15 @@ export class PhoenixSession implements Session, Owner {
   }
 
   #heartbeat(frame: Frame): void {
-    this.reply(frame.joinRef, frame.ref, '"phoenix"', "ok", "{}");
+    this.#reply(frame.joinRef, frame.ref, '"phoenix"', "ok", "{}");
     this.#context.hub.notify("phoenix", "heartbeat", `{"conn_id":"${this.client.id}"}`);
   }
 
+  /** A push with a null ref gets no answer, a join does. */
   #refuse(frame: Frame, reason: string, joinRef: Ref = frame.joinRef): void {
     countRefusal(this.#context.house.stats, reason);
-    this.reply(joinRef, frame.ref, JSON.stringify(frame.topic), "error", `{"reason":"${reason}"}`);
+    if (frame.ref === null && frame.event !== "phx_join") return;
+    this.#reply(joinRef, frame.ref, JSON.stringify(frame.topic), "error", `{"reason":"${reason}"}`);
   }
 
   #refuseJoin(frame: Frame, reason: string, user?: string): void {
@@ -159,16 +182,25 @@ export class PhoenixSession implements Session, Owner {
     const own = tokenIn(frame.payload);
     const administrator = this.#administrator;
     if (own === null && administrator !== null && frame.topic === "admin") {
-      return this.#admit(frame, { ok: true, claims: administrator }, false);
+      return this.#admitInTurn(frame, { ok: true, claims: administrator }, false);
     }
     const token = own ?? this.#token;
-    if (token === null) return this.#admit(frame, { ok: false, reason: "unauthorized" }, false);
-    this.client.after(this.#context.verify(token), (verdict) => this.#admit(frame, verdict, own !== null));
+    if (token === null) return this.#admitInTurn(frame, { ok: false, reason: "unauthorized" }, false);
+    this.client.after(this.#context.verify(token), (verdict) =>
+      this.#admitInTurn(frame, verdict, own !== null),
+    );
+  }
+
+  /** No member hears a channel before the answer to its join: while that may not be sent, all that follows is held back. */
+  #admitInTurn(frame: Frame, verdict: Verdict, ownToken: boolean): void {
+    const answers = this.#answers;
+    if (answers === null || answers.empty) return this.#admit(frame, verdict, ownToken);
+    this.client.after(answers.untilEmpty(), () => this.#admit(frame, verdict, ownToken));
   }
 
   /** The channel for heartbeats: anybody may join it, nobody is in it. Backends hear only heartbeats: it needs no token. */
   #joinPhoenix(frame: Frame): void {
-    this.reply(
+    this.#reply(
       frame.joinRef,
       frame.ref,
       '"phoenix"',
@@ -220,9 +252,8 @@ export class PhoenixSession implements Session, Owner {
       ownToken,
     );
     this.#memberships.add(member);
-    this.client.idleSince = null;
     member.expirySlot = this.#context.house.expireAt(member, claims.expiresAt);
-    this.reply(frame.joinRef, frame.ref, outlet.quotedTopic, "ok", `{"id":${JSON.stringify(member.agent)}}`);
+    this.#reply(frame.joinRef, frame.ref, outlet.quotedTopic, "ok", `{"id":${JSON.stringify(member.agent)}}`);
     outlet.add(this.client);
     hub.join(member);
     hub.notify(frame.topic, "phx_join", withoutToken(frame.payload));
@@ -231,10 +262,10 @@ export class PhoenixSession implements Session, Owner {
   #leave(frame: Frame): void {
     const topic = JSON.stringify(frame.topic);
     const member = this.#memberships.get(frame.topic);
-    if (member === undefined) return this.reply(frame.joinRef, frame.ref, topic, "ok", "{}");
+    if (member === undefined) return this.#reply(frame.joinRef, frame.ref, topic, "ok", "{}");
     if (member.isStale(frame.joinRef)) return;
     this.#drop(member);
-    this.reply(member.joinRef, frame.ref, topic, "ok", "{}");
+    this.#reply(member.joinRef, frame.ref, topic, "ok", "{}");
     member.end("phx_close", "{}");
     this.#context.hub.notify(frame.topic, "phx_leave", withoutToken(frame.payload));
   }
@@ -242,7 +273,6 @@ export class PhoenixSession implements Session, Owner {
   /** Takes a membership back wherever it is known. `rejoins`: its channel stays open for the next one. */
   #drop(member: Membership, rejoins = false): void {
     this.#memberships.delete(member);
-    if (this.#memberships.size === 0) this.client.idleSince = performance.now();
     this.#context.house.forgetExpiry(member, member.expirySlot);
     member.outlet.remove(this.client);
     if (member.outlet.empty) member.channel.removeOutlet(member.outlet);
@@ -257,7 +287,23 @@ export class PhoenixSession implements Session, Owner {
     if (!isEventName(frame.event) || RESERVED_EVENTS.has(frame.event))
       return this.#refuse(frame, "invalid event");
     if (!member.canPush) return this.#refuse(frame, "forbidden");
-    this.#context.hub.push(member, frame.event, frame.payload, new PushReceipt(this, member, frame.ref));
+    const receipt = new PushReceipt(this, member, frame.ref);
+    if (frame.ref !== null) {
+      this.#answers ??= new Answers(this.client);
+      this.#answers.expect(receipt);
+    }
+    this.#context.hub.push(member, frame.event, frame.payload, receipt);
+  }
+
+  /** Answers a push when the bus has said whether it took it. */
+  settle(receipt: PushReceipt, taken: boolean): void {
+    if (!taken) countRefusal(this.#context.house.stats, "backend unavailable");
+    const { member, ref } = receipt;
+    if (ref === null) return;
+    const status = taken ? "ok" : "error";
+    const response = taken ? "{}" : '{"reason":"backend unavailable"}';
+    const frame = this.#replyFrame(member.joinRef, ref, member.outlet.quotedTopic, status, response);
+    this.#answers?.settle(receipt, frame);
   }
 
   /**
@@ -281,7 +327,9 @@ export class PhoenixSession implements Session, Owner {
       member.ownToken = true;
       member.canPush = can.push;
       member.expirySlot = this.#context.house.expireAt(member, claims.expiresAt);
-      this.reply(member.joinRef, frame.ref, member.outlet.quotedTopic, "ok", "{}");
+      if (frame.ref !== null) {
+        this.#reply(member.joinRef, frame.ref, member.outlet.quotedTopic, "ok", "{}");
+      }
       if (member.seesPresence !== can.presence) this.#showPresence(member, can.presence);
     });
   }
@@ -298,24 +346,30 @@ export class PhoenixSession implements Session, Owner {
   }
 }
 
-/** Answers a push when the bus has said whether it took it. */
-class PushReceipt implements Receipt {
+/** A push that waits for the bus, and the place of its answer. */
+class PushReceipt implements Receipt, Answer {
+  readonly member: Membership;
+  readonly ref: Ref;
+  frame: string | null = null;
+  next: Answer | null = null;
   readonly #session: PhoenixSession;
-  readonly #member: Membership;
-  readonly #ref: Ref;
 
   constructor(session: PhoenixSession, member: Membership, ref: Ref) {
     this.#session = session;
-    this.#member = member;
-    this.#ref = ref;
+    this.member = member;
+    this.ref = ref;
   }
 
   settled(taken: boolean): void {
-    const { joinRef, outlet } = this.#member;
-    if (taken) return this.#session.reply(joinRef, this.#ref, outlet.quotedTopic, "ok", "{}");
-    countRefusal(this.#session.client.house.stats, "backend unavailable");
-    this.#session.reply(joinRef, this.#ref, outlet.quotedTopic, "error", '{"reason":"backend unavailable"}');
+    this.#session.settle(this, taken);
   }
+}
+
+/** Whether the data of a binary frame is text: Phoenix' binary frames begin with 0. */
+function isText(data: Buffer): boolean {
+  let at = 0;
+  while (data[at] === 0x20 || data[at] === 0x09 || data[at] === 0x0a || data[at] === 0x0d) at++;
+  return data[at] === 0x5b || data[at] === 0x7b;
 }
 
 function tokenIn(payload: string | Uint8Array): string | null {

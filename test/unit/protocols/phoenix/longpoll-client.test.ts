@@ -11,6 +11,7 @@ beforeEach(async () => {
   jest.useFakeTimers();
   world = await createWorld();
   client = new LongPollClient(world.house, "c1", "192.0.2.1", WAIT, () => {});
+  client.begin();
 });
 
 afterEach(() => {
@@ -60,4 +61,34 @@ test("what comes while nobody polls waits for the next poll, also after one hung
   client.send("a");
   client.send("b");
   expect(await read(0)).toEqual(["a", "b"]);
+});
+
+test("its session is told that it is up, and that it is over", () => {
+  const told: string[] = [];
+  const other = new LongPollClient(world.house, "c2", "192.0.2.1", WAIT, () => {});
+  other.session = {
+    protocol: "told",
+    users: [],
+    channels: [],
+    begin: () => told.push("begin"),
+    receive() {},
+    leave: () => told.push("leave"),
+  };
+  other.begin();
+  other.close(1001, "done");
+  expect(told.slice(0, 2)).toEqual(["begin", "leave"]);
+});
+
+test("what waits when it is closed is fetched by the next poll, if that comes soon", async () => {
+  client.send("a");
+  client.close(1001, "done");
+  client.send("b");
+  expect(await read(0)).toEqual(["a"]);
+  expect(await client.poll(new AbortController().signal, 1)).toBe("gone");
+  const late = new LongPollClient(world.house, "c3", "192.0.2.1", WAIT, () => {});
+  late.begin();
+  late.send("a");
+  late.close(1001, "done");
+  jest.advanceTimersByTime(1_100);
+  expect(await late.poll(new AbortController().signal, 0)).toBe("gone");
 });

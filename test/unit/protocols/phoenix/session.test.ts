@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, jest, test } from "bun:test";
 import type { Verdict } from "../../../../src/auth/token.ts";
+import type { Receipt } from "../../../../src/bus/bus.ts";
 import { Membership } from "../../../../src/protocols/phoenix/membership.ts";
 import { claims, createWorld, type FakeClient, verdictOf, type World, type WorldOptions } from "./world.ts";
 
@@ -346,13 +347,56 @@ test.each([
   expect(world.bus.published).toHaveLength(before);
 });
 
-test("a frame without a ref gets no answer", async () => {
+test("a push with a null ref gets no answer, a heartbeat, a join and a leave get one with a null ref", async () => {
   await start();
   const { client } = world.connect();
   push(client, null, null, "phoenix", "heartbeat", {});
   push(client, null, null, "room", "ask", {});
+  push(client, null, null, "room", "phx_join", { token: "bad" });
   push(client, null, null, "room", "phx_leave", {});
+  expect(client.take()).toEqual([
+    [null, null, "phoenix", "phx_reply", ok()],
+    [null, null, "room", "phx_reply", error("unauthorized")],
+    [null, null, "room", "phx_reply", ok()],
+  ]);
+});
+
+test("answers keep their order where the bus answers a later push first", async () => {
+  await start();
+  const { client } = world.connect();
+  join(client, "room");
+  await settle();
+  client.take();
+  const receipts: (Receipt | undefined)[] = [];
+  world.bus.publish = (name, _payload, receipt) => void (name === "from:room:ask" && receipts.push(receipt));
+  for (const ref of ["2", "3", "4"]) push(client, "1", ref, "room", "ask", {});
+  push(client, null, "5", "phoenix", "heartbeat", {});
+  // A bus that is full refuses at once, while it still has to answer for what it took before.
+  receipts[2]?.settled(false);
+  receipts[1]?.settled(true);
   expect(client.take()).toEqual([]);
+  receipts[0]?.settled(true);
+  expect(client.take()).toEqual([
+    ["1", "2", "room", "phx_reply", ok()],
+    ["1", "3", "room", "phx_reply", ok()],
+    ["1", "4", "room", "phx_reply", error("backend unavailable")],
+    [null, "5", "phoenix", "phx_reply", ok()],
+  ]);
+});
+
+test("who asks for more answers than may wait, while the bus says nothing, is cut off", async () => {
+  await start();
+  const { client } = world.connect();
+  join(client, "room");
+  await settle();
+  world.bus.publish = () => {};
+  push(client, "1", "2", "room", "ask", {});
+  for (let i = 0; client.open; i++) {
+    push(client, null, "h", "phoenix", "heartbeat", {});
+    expect(i).toBeLessThan(100);
+  }
+  await settle();
+  expect(members("room")).toEqual([]);
 });
 
 test("backends see joins and leaves, but never a token", async () => {
@@ -394,6 +438,7 @@ test("over the budget pushes and joins are answered so, and anything else is ign
   await start({ framesPerSecond: 1 });
   const { client } = world.connect();
   for (let i = 0; i < 10; i++) push(client, null, null, "phoenix", "heartbeat", {});
+  client.take();
   push(client, null, "1", "phoenix", "heartbeat", {});
   push(client, "1", "2", "room", "phx_leave", {});
   push(client, "1", "3", "room", "phx_join", { token: "alice" });
