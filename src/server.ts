@@ -110,7 +110,13 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   let closing = false;
   const busState = () => ({ kind: bus.kind, ...bus.state });
   const loopDelay = new LoopDelay();
-  const registry = createMetrics({ hub, version: VERSION, busState, loopDelay: loopDelay.reader() });
+  const registry = createMetrics({
+    hub,
+    version: VERSION,
+    busState,
+    loopDelay: loopDelay.reader(),
+    inbound: () => inbound.bytes,
+  });
   const history = new History((delay) => takeSnapshot(hub, busState, delay), loopDelay.reader());
   const http = createHttp({
     config,

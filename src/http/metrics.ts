@@ -8,13 +8,15 @@ export interface MetricsDeps {
   readonly busState: () => BusState & { readonly kind: BusKind };
   /** How late the event loop ran at the most since the last call, in ms. */
   readonly loopDelay: () => number;
+  /** Bytes from clients that are not handled yet. */
+  readonly inbound: () => number;
 }
 
 /**
  * Everything counted, in Prometheus' text format. Counters are read from the hub when somebody asks, and no channel is a
  * label: there may be a hundred thousand of them.
  */
-export function createMetrics({ hub, version, busState, loopDelay }: MetricsDeps): Registry {
+export function createMetrics({ hub, version, busState, loopDelay, inbound }: MetricsDeps): Registry {
   const registry = new Registry();
   const { stats } = hub;
 
@@ -120,6 +122,7 @@ export function createMetrics({ hub, version, busState, loopDelay }: MetricsDeps
     },
   });
   gauge("channel_buffered_bytes", "Bytes that wait for clients to read.", () => hub.connections.buffered);
+  gauge("channel_inbound_bytes", "Bytes from clients that are unfinished or wait to be handled.", inbound);
   gauge("channel_channels", "Channels that are open.", () => hub.channels.size);
   gauge("channel_bus_live", "1 while the bus is live.", () => (busState().live ? 1 : 0));
   gauge("process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss());

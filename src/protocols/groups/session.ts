@@ -42,6 +42,9 @@ export interface Credentials {
   readonly csrf?: string | null;
 }
 
+/** Entries joined, left or refused that cost as much as one frame. */
+const ENTRIES_A_FRAME = 10;
+
 /** A binary frame is no JSON text. */
 const NO_TEXT = { error: "not JSON" } as const;
 
@@ -101,9 +104,13 @@ export class GroupsSession implements Session {
       this.#logRefusal("invalid group", { channel: group });
       this.#deny(group, entry);
     }
-    this.#denyUncovered(this.#claims, message.wanted);
+    const refusals = message.impossible.length + this.#denyUncovered(this.#claims, message.wanted);
     // A client that does not read may be gone by what it was sent just now: nobody would ever take it out again.
-    if (this.#client.open) this.#client.send(changed(this.#follow(message.wanted)));
+    if (!this.#client.open) return;
+    const changes = this.#follow(message.wanted);
+    const cost = (refusals + changes.joined.length + changes.left.length) / ENTRIES_A_FRAME;
+    this.#client.chargeFrames(Math.floor(cost));
+    this.#client.send(changed(changes));
   }
 
   #accept(claims: Claims): void {
