@@ -8,6 +8,7 @@ export type {
   ChannelstreamSettings,
   Config,
   ExpiryMode,
+  JwtSecret,
   Limits,
   Loaded,
   LoadInput,

@@ -1,12 +1,16 @@
 import type { BunRequest, Server } from "bun";
 import { createAdmin } from "./auth/admin.ts";
+import { createAudit } from "./auth/audit.ts";
 import { Bans, refusingBanned } from "./auth/bans.ts";
 import { nameCovers } from "./auth/claims.ts";
+import { stretchAdminSecrets } from "./auth/keys.ts";
 import { createMint } from "./auth/mint.ts";
+import { Revocations } from "./auth/revocations.ts";
 import { isSameOrigin } from "./auth/same-origin.ts";
 import { sign } from "./auth/signature.ts";
 import { createVerifier } from "./auth/token.ts";
-import { openBus } from "./bus/open.ts";
+import { WrongSecrets } from "./auth/wrong-secrets.ts";
+import { openBus, openRevocationStore } from "./bus/open.ts";
 import type { Config } from "./config.ts";
 import {
   checkHost,
@@ -77,7 +81,7 @@ export interface RunningServer {
 export async function startServer(config: Config, log: Log): Promise<RunningServer> {
   const { limits } = config;
   const stats = createStats();
-  const bus = await openBus(config, log);
+  const [bus] = await Promise.all([openBus(config, log), stretchAdminSecrets(config)]);
   const connections = new Connections(limits);
   const hub = new Hub({ ...config, ...limits, bus, connections, stats, log, node: randomId(4), rulesFor });
   const inbound = new Inbound({
@@ -93,13 +97,24 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     maxBuffered: limits.maxBufferedPerClient,
     closeOnExpiry: config.expiry === "close",
   });
-  const admin = createAdmin(config);
+  const audit = createAudit(log);
+  const wrong = new WrongSecrets(undefined, ({ address }, proof) =>
+    audit({ act: "prove", who: "nobody", from: address, what: { by: proof }, result: "wrong secret" }),
+  );
+  const revocations = new Revocations(openRevocationStore(config, bus.kind, log));
+  revocations.revoked = ({ kind, id }) => {
+    const reason = kind === "session" ? "signed out" : "token revoked";
+    for (const connection of connections.all()) {
+      if (connection.reliesOn(kind, id)) connection.dismiss(1001, reason);
+    }
+  };
+  const admin = createAdmin(config, { wrong, revocations, audit });
   const clientOf = createClientOf(config, (peer) =>
     log.warn("a proxy that trusted_proxies does not list forwarded a request", { peer }),
   );
   const limiter = new ConnectLimiter(limits);
   const bans = new Bans();
-  const verify = refusingBanned(createVerifier(config), bans);
+  const verify = refusingBanned(createVerifier(config, Date.now, wrong), bans, revocations);
   const publisher: Publisher = {
     publish(topic, frame) {
       if (connections.watching) connections.expect(frame.length * listeners.subscriberCount(topic));
@@ -130,6 +145,8 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     bus,
     bans,
     inbound,
+    revocations,
+    audit,
     history,
     channelstream: channelstreamApi(),
     busState,
@@ -242,7 +259,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       id: newId(),
       address: client.address,
       sameOrigin: isSameOrigin(request.headers, config.publicUrl) || !request.headers.has("origin"),
-      administrator: admin.upgradeClaims(request),
+      administrator: admin.upgradeClaims(request, client),
     };
     // Whoever asks for no protocol in particular speaks Phoenix.
     const welcome = (endpoints.find((endpoint) => endpoint.isMeant(knock)) ?? phoenix).welcome(knock);
@@ -388,12 +405,13 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     history.stop();
     connections.stop();
     hub.stop();
+    await revocations.stop();
     await bus.stop();
     await listeners.stop(true);
   }
 
   try {
-    await hub.start();
+    await Promise.all([hub.start(), revocations.start()]);
   } catch (error) {
     clearInterval(ticker);
     history.stop();

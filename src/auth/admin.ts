@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto";
 import type { ApiKey, Config } from "../config.ts";
-import { deriveKey, sameSecret } from "./keys.ts";
-import { isSameOrigin } from "./same-origin.ts";
+import { type Audit, resultOf } from "./audit.ts";
+import { adminKeys, isOneOf } from "./keys.ts";
+import { Revocations } from "./revocations.ts";
+import { isForeign, isSameOrigin } from "./same-origin.ts";
 import { SESSION_MS, type Session, Sessions } from "./session.ts";
 import type { Claims } from "./verdict.ts";
-import { WrongSecrets } from "./wrong-secrets.ts";
+import { type Proof, type ProofSource, WrongSecrets } from "./wrong-secrets.ts";
 
 /** Who asks, after trusted proxies. */
 export interface Asker {
@@ -28,8 +30,10 @@ export interface SignedIn {
   readonly cookie: string;
 }
 
-/** Who an answer is for: the administrator, or a backend with a key of less than that. */
-export type Caller = { readonly kind: "administrator" } | { readonly kind: "key"; readonly key: ApiKey };
+/** Who an answer is for: the administrator, by secret or session, or a backend with a key of less than that. */
+export type Caller =
+  | { readonly kind: "administrator"; readonly session?: Session }
+  | { readonly kind: "key"; readonly key: ApiKey };
 
 export interface Identified {
   readonly ok: true;
@@ -44,23 +48,36 @@ export interface Admin {
    * Whether a request comes from an administrator: the secret as Bearer, or a session's cookie. By cookie, a request
    * that changes something must come from the same origin.
    */
-  check(request: Request, asker: Asker): { readonly ok: true } | AdminRefusal;
+  check(request: Request, asker: Asker): { readonly ok: true; readonly caller: Caller } | AdminRefusal;
   /** As `check`, and takes the keys of `[[api_keys]]` too: what one of them may do is for whoever asks to look at. */
   identify(request: Request, asker: Asker): Identified | AdminRefusal;
   /** What an upgrade may do by the cookie that it brings, as a token would say it; `null` without a good one. */
-  upgradeClaims(request: Request): Claims | null;
+  upgradeClaims(request: Request, asker: Asker): Claims | null;
   /** Begins a session for whoever has the secret. */
-  signIn(secret: string, asker: Asker): SignedIn | AdminRefusal;
-  /** Begins a session for whoever has the code of the sign-in link, once. */
-  signInByCode(code: string, asker: Asker): SignedIn | AdminRefusal;
+  signIn(secret: string, request: Request, asker: Asker): SignedIn | AdminRefusal;
+  /** Begins a session for whoever has the code of the sign-in link, once, and sends it from our own page. */
+  signInByCode(code: string, request: Request, asker: Asker): SignedIn | AdminRefusal;
   /** Ends the session that a request brings, if any, and takes its cookie back. */
   signOut(request: Request, asker: Asker): SignedIn | AdminRefusal;
+}
+
+/** What the administration shares with the rest of the server; each has a default for tests. */
+export interface AdminParts {
+  /** Unix time in ms, for sessions. */
+  readonly now?: () => number;
+  readonly wrong?: WrongSecrets;
+  readonly revocations?: Revocations;
+  readonly audit?: Audit;
 }
 
 /** Who an administrator is where users are told apart: in presence, and in agent lists. */
 const ADMINISTRATOR = "administrator";
 
 const COOKIE = "channel_session";
+
+/** Cookies of our name that are looked at in one request: other ports and paths of this host may have set some. */
+const MAX_COOKIES = 8;
+
 const ALL = Object.freeze({ join: true, push: true, presence: true });
 const NOT_SIGNED_IN: AdminRefusal = {
   ok: false,
@@ -78,7 +95,6 @@ const KEY_ONLY: AdminRefusal = {
   status: 403,
   sentence: "This needs the administrator: an API key is not enough.",
 };
-const ADMINISTRATOR_CALLS: Identified = { ok: true, caller: { kind: "administrator" } };
 const WRONG_CODE: AdminRefusal = {
   ok: false,
   status: 401,
@@ -89,28 +105,37 @@ const FOREIGN: AdminRefusal = {
   status: 403,
   sentence: "A signed-in request that changes something must come from this server's own pages.",
 };
+const FOREIGN_CODE: AdminRefusal = {
+  ok: false,
+  status: 403,
+  sentence: "A sign-in link is good on this server's own page only: open it in a browser.",
+};
 
-/**
- * @param now unix time in ms, for sessions
- * @param monotonic a clock in ms that never goes back, for counting wrong secrets
- */
-export function createAdmin(config: Config, now: () => number = Date.now, monotonic?: () => number): Admin {
-  const sessions = new Sessions(deriveKey(config.adminSecret, "session"), now);
-  const wrong = new WrongSecrets(monotonic);
+export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
+  const { now = Date.now, wrong = new WrongSecrets(), audit = () => {} } = parts;
+  const revocations = parts.revocations ?? new Revocations(undefined, now);
+  const sessions = new Sessions(adminKeys(config, "session"), revocations, now);
+  const secrets = [config.adminSecret, ...config.olderAdminSecrets];
   const signInCode = config.adminSecretGenerated ? randomBytes(18).toString("base64url") : null;
   let code = signInCode;
 
-  /** One door for everything that can be guessed. */
+  const sourceOf = ({ headers }: Request, { address }: Asker): ProofSource => ({
+    address,
+    foreign: isForeign(headers, config.publicUrl),
+  });
+
+  /** Whatever can be guessed in plain is checked here. */
   const guess = (
     given: string,
-    right: string | null,
-    asker: Asker,
+    right: readonly string[],
+    source: ProofSource,
+    proof: Proof,
     refusal: AdminRefusal,
   ): AdminRefusal | null => {
-    const wait = wrong.waitSecs(asker.address);
+    const wait = wrong.waitSecs(source);
     if (wait > 0) return tooMany(wait);
-    if (right !== null && sameSecret(given, right)) return null;
-    wrong.count(asker.address);
+    if (isOneOf(given, right)) return null;
+    wrong.count(source, proof);
     return refusal;
   };
 
@@ -123,10 +148,21 @@ export function createAdmin(config: Config, now: () => number = Date.now, monoto
     return { ok: true, cookie: `${COOKIE}=${value}; ${attributes}` };
   };
 
-  const sessionOf = (headers: Headers): Session | null => {
-    for (const value of cookieValues(headers.get("cookie"))) {
-      const session = sessions.read(value);
+  /** A proof that is known to be good is no guess; any other is one, and waits where its address has tried too many. */
+  const sessionOf = (request: Request, asker: Asker): Session | null => {
+    const values = cookieValues(request.headers.get("cookie"));
+    if (values.length === 0) return null;
+    for (const value of values) {
+      const session = sessions.known(value);
       if (session !== null) return session;
+    }
+    const source = sourceOf(request, asker);
+    for (const value of values) {
+      if (wrong.wasWrong(source, value)) continue;
+      if (wrong.waitSecs(source) > 0) return null;
+      const session = sessions.read(value);
+      if (session === "forged") wrong.count(source, "cookie", value);
+      else if (typeof session === "object") return session;
     }
     return null;
   };
@@ -134,24 +170,44 @@ export function createAdmin(config: Config, now: () => number = Date.now, monoto
   /** All keys are compared, whichever is right: the time tells nothing. */
   const keyOf = (given: string): ApiKey | null => {
     let found: ApiKey | null = null;
-    for (const key of config.apiKeys) if (sameSecret(given, key.key)) found = key;
+    for (const key of config.apiKeys) if (isOneOf(given, key.keys)) found = key;
     return found;
   };
 
-  const byBearer = (bearer: string, asker: Asker): Identified | AdminRefusal => {
+  const byBearer = (bearer: string, source: ProofSource): Identified | AdminRefusal => {
     const key = keyOf(bearer);
-    const right = key === null ? config.adminSecret : bearer;
-    const refusal = guess(bearer, right, asker, config.apiKeys.length === 0 ? WRONG_SECRET : WRONG_KEY);
+    const right = key === null ? secrets : [bearer];
+    const refusal = guess(
+      bearer,
+      right,
+      source,
+      "bearer",
+      config.apiKeys.length === 0 ? WRONG_SECRET : WRONG_KEY,
+    );
     if (refusal !== null) return refusal;
-    return key === null ? ADMINISTRATOR_CALLS : { ok: true, caller: { kind: "key", key } };
+    return { ok: true, caller: key === null ? { kind: "administrator" } : { kind: "key", key } };
   };
 
   const identify = (request: Request, asker: Asker): Identified | AdminRefusal => {
     const bearer = bearerOf(request.headers);
-    if (bearer !== null) return byBearer(bearer, asker);
-    if (sessionOf(request.headers) === null) return NOT_SIGNED_IN;
+    if (bearer !== null) return byBearer(bearer, sourceOf(request, asker));
+    const session = sessionOf(request, asker);
+    if (session === null) return NOT_SIGNED_IN;
     const harmless = request.method === "GET" || request.method === "HEAD";
-    return harmless || isSameOrigin(request.headers, config.publicUrl) ? ADMINISTRATOR_CALLS : FOREIGN;
+    if (!harmless && !isSameOrigin(request.headers, config.publicUrl)) return FOREIGN;
+    return { ok: true, caller: { kind: "administrator", session } };
+  };
+
+  const begin = (proof: Proof, asker: Asker): SignedIn => {
+    const { proof: value, session } = sessions.begin();
+    const who = callerName({ kind: "administrator", session });
+    audit({ act: "sign_in", who, from: asker.address, what: { by: proof }, result: "ok" });
+    return cookie(value, SESSION_MS / 1000, asker);
+  };
+
+  const refused = (act: string, asker: Asker, refusal: AdminRefusal): AdminRefusal => {
+    audit({ act, who: "nobody", from: asker.address, result: resultOf(refusal.status) });
+    return refusal;
   };
 
   return {
@@ -159,32 +215,46 @@ export function createAdmin(config: Config, now: () => number = Date.now, monoto
     identify,
     check(request, asker) {
       const found = identify(request, asker);
-      if (!found.ok) return found;
-      return found.caller.kind === "key" ? KEY_ONLY : { ok: true };
+      return found.ok && found.caller.kind === "key" ? KEY_ONLY : found;
     },
-    upgradeClaims({ headers }) {
-      const session = isSameOrigin(headers, config.publicUrl) ? sessionOf(headers) : null;
+    upgradeClaims(request, asker) {
+      const { headers } = request;
+      const session = isSameOrigin(headers, config.publicUrl) ? sessionOf(request, asker) : null;
       if (session === null) return null;
       const { expiresAt } = session;
-      return { user: ADMINISTRATOR, channels: ["admin"], can: ALL, expiresAt, admin: true };
+      return { user: ADMINISTRATOR, channels: ["admin"], can: ALL, expiresAt, admin: true, session };
     },
-    signIn(secret, asker) {
-      const refusal = guess(secret, config.adminSecret, asker, WRONG_SECRET);
-      return refusal ?? cookie(sessions.begin(), SESSION_MS / 1000, asker);
+    signIn(secret, request, asker) {
+      const refusal = guess(secret, secrets, sourceOf(request, asker), "secret", WRONG_SECRET);
+      return refusal === null ? begin("secret", asker) : refused("sign_in", asker, refusal);
     },
-    signInByCode(given, asker) {
-      const refusal = guess(given, code, asker, WRONG_CODE);
-      if (refusal !== null) return refusal;
+    signInByCode(given, request, asker) {
+      // What no page of ours sent is not looked at: a web page must not be able to try codes, nor to count as one who does.
+      if (!isSameOrigin(request.headers, config.publicUrl) || isForeign(request.headers, config.publicUrl))
+        return FOREIGN_CODE;
+      const right = code === null ? [] : [code];
+      const refusal = guess(given, right, sourceOf(request, asker), "code", WRONG_CODE);
+      if (refusal !== null) return refused("sign_in", asker, refusal);
       code = null;
-      return cookie(sessions.begin(), SESSION_MS / 1000, asker);
+      return begin("code", asker);
     },
     signOut(request, asker) {
-      const session = sessionOf(request.headers);
+      const session = sessionOf(request, asker);
       if (session !== null && !isSameOrigin(request.headers, config.publicUrl)) return FOREIGN;
-      if (session !== null) sessions.end(session);
+      if (session !== null) {
+        sessions.end(session);
+        const who = callerName({ kind: "administrator", session });
+        audit({ act: "sign_out", who, from: asker.address, result: "ok" });
+      }
       return cookie("", 0, asker);
     },
   };
+}
+
+/** Who a caller is in the audit log: nothing in it opens anything. */
+export function callerName(caller: Caller): string {
+  if (caller.kind === "key") return `key:${caller.key.name}`;
+  return caller.session === undefined ? "secret" : `session:${caller.session.id.slice(0, 8)}`;
 }
 
 /** The credentials of an `Authorization: Bearer` header; `null` without one. */
@@ -194,16 +264,17 @@ export function bearerOf(headers: Headers): string | null {
 }
 
 function tooMany(retryAfterSecs: number): AdminRefusal {
-  const sentence = "Too many wrong secrets from this address: try again in a minute.";
+  const sentence = "Too many wrong secrets from this address: one in 2 seconds is looked at.";
   return { ok: false, status: 429, sentence, retryAfterSecs };
 }
 
-/** All values of our cookie: another port or path of this host may have set one of the same name before it. */
+/** The values of our cookie: another port or path of this host may have set one of the same name before it. */
 function cookieValues(header: string | null): string[] {
   if (header === null) return [];
   return header
     .split(";")
     .map((pair) => pair.trim())
     .filter((pair) => pair.startsWith(`${COOKIE}=`))
+    .slice(0, MAX_COOKIES)
     .map((pair) => pair.slice(COOKIE.length + 1));
 }

@@ -1,3 +1,4 @@
+import type { Revocations } from "./revocations.ts";
 import type { Verdict, Verify } from "./verdict.ts";
 
 /** Users banned at once; one more is refused, so that memory stays bounded. */
@@ -57,12 +58,16 @@ export class Bans {
   }
 }
 
-/** Verifies as before, and refuses the tokens of banned users. */
-export function refusingBanned(verify: Verify, bans: Bans): Verify {
-  const look = (verdict: Verdict): Verdict =>
-    verdict.ok && bans.has(verdict.claims.user) ? UNAUTHORIZED : verdict;
-  return (token) => {
-    const verdict = verify(token);
+/** Verifies as before, and refuses the tokens of banned users, and revoked ones. */
+export function refusingBanned(verify: Verify, bans: Bans, revocations?: Revocations): Verify {
+  const look = (verdict: Verdict): Verdict => {
+    if (!verdict.ok) return verdict;
+    const { user, jti } = verdict.claims;
+    const revoked = jti !== undefined && revocations?.has("token", jti) === true;
+    return revoked || bans.has(user) ? UNAUTHORIZED : verdict;
+  };
+  return (token, source) => {
+    const verdict = verify(token, source);
     return verdict instanceof Promise ? verdict.then(look) : look(verdict);
   };
 }

@@ -31,11 +31,20 @@ export function readClaims(
   const channels = readChannels(payload, names.channels, shared);
   const can = readAbilities(ownValue(payload, "can"));
   const exp = ownValue(payload, "exp");
+  const jti = ownValue(payload, "jti");
   if (user === null || channels === null || can === null || typeof exp !== "number") return null;
   const expiresAt = Math.min((exp + LEEWAY_SECS) * 1000, Number.MAX_SAFE_INTEGER);
   const { names: list, rights } = channels;
-  const claims = { user, channels: list, can, expiresAt, admin };
+  const claims = { user, channels: list, can, expiresAt, admin, ...(isTokenId(jti) ? { jti } : {}) };
   return rights === null ? claims : { ...claims, rights };
+}
+
+/** The longest `jti` by which a token can be revoked, in characters. */
+export const MAX_TOKEN_ID = 256;
+
+/** Whether a claim `jti` names a token. */
+export function isTokenId(jti: unknown): jti is string {
+  return typeof jti === "string" && jti !== "" && jti.length <= MAX_TOKEN_ID;
 }
 
 /** Whether a text may be the id of a user: at most 256 bytes and well-formed; any character, or none. */

@@ -74,6 +74,13 @@ export function algorithmOf(token: string): string | null {
   return typeof alg === "string" ? alg : null;
 }
 
+/** What a token says, before anybody has looked whether it is signed; `null` for none. */
+export function unverifiedPayload(token: string): JsonObject | null {
+  if (token.length > MAX_TOKEN_BYTES) return null;
+  const [, payload] = token.split(".", 2);
+  return payload === undefined ? null : decodeObject(payload);
+}
+
 /** A claim of the object itself: `constructor` and `__proto__` are names like any other. */
 export function ownValue(object: JsonObject, name: string): unknown {
   return Object.hasOwn(object, name) ? object[name] : undefined;

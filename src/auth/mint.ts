@@ -1,6 +1,6 @@
 import { SignJWT } from "jose";
 import type { Config } from "../config.ts";
-import { deriveKey } from "./keys.ts";
+import { adminKeys } from "./keys.ts";
 import type { Abilities } from "./verdict.ts";
 
 /** The channels of a token: one, as in Tangram's tokens, a list, or each with what its holder may do there. */
@@ -21,6 +21,8 @@ export interface Grant {
   readonly expiresInSecs?: number;
   /** Unix time in seconds that `exp` never exceeds. */
   readonly notAfter?: number;
+  /** An id by which it can be revoked. */
+  readonly jti?: string;
 }
 
 /** Signs a token. Whether the one who asks may have it has been looked at before. */
@@ -28,22 +30,30 @@ export type Mint = (grant: Grant) => Promise<string>;
 
 /**
  * Makes tokens as Tangram does: HS256, claims `id`, `channel` (or `channels`) and `exp`. A token that names `admin` is
- * signed with the key derived from the administrator's secret, all others with `jwt_secret`.
+ * signed with the key derived from the administrator's secret, all others with the newest of `jwt_secrets`.
  *
  * @param now unix time in ms
  */
 export function createMint(config: Config, now: () => number = Date.now): Mint {
   const encoder = new TextEncoder();
   const ordinary = encoder.encode(config.jwtSecret);
-  const administrative = deriveKey(config.adminSecret, "token");
-  return async ({ id, channels, can, expiresInSecs = config.jwtExpirationSecs, notAfter }) => {
+  let administrative: Uint8Array | undefined;
+  return async ({ id, channels, can, expiresInSecs = config.jwtExpirationSecs, notAfter, jti }) => {
     const exp = Math.min(Math.floor(now() / 1000) + expiresInSecs, notAfter ?? Number.POSITIVE_INFINITY);
+    const forAdmin = namesOf(channels).includes("admin");
+    const { jwtKid: kid } = config;
+    const named = kid !== null && !forAdmin;
     const token = new SignJWT({ id, ...channels, ...(can === undefined ? {} : { can }) })
-      .setProtectedHeader({ typ: "JWT", alg: "HS256" })
+      .setProtectedHeader({ typ: "JWT", alg: "HS256", ...(named ? { kid } : {}) })
       .setExpirationTime(exp);
     if (config.jwtIssuer !== null) token.setIssuer(config.jwtIssuer);
     if (config.jwtAudience !== null) token.setAudience(config.jwtAudience);
-    return token.sign(namesOf(channels).includes("admin") ? administrative : ordinary);
+    if (jti !== undefined) token.setJti(jti);
+    if (!forAdmin) return token.sign(ordinary);
+    // Of the newest secret; made when first needed, since `channel token` seldom does.
+    administrative ??= adminKeys(config, "token")[0];
+    if (administrative === undefined) throw new Error("there is no key to sign with");
+    return token.sign(administrative);
   };
 }
 

@@ -23,3 +23,13 @@ export function isSameOrigin(headers: Headers, publicUrl: string | null): boolea
     URL.parse(`${origin.protocol}//${host}`)?.host === origin.host
   );
 }
+
+/**
+ * Whether a page of another site may have sent a request: its `Origin` is another one, or the browser says so where it
+ * sends no `Origin` (`Sec-Fetch-Site`, for images, frames and links). Programs send neither.
+ */
+export function isForeign(headers: Headers, publicUrl: string | null): boolean {
+  const site = headers.get("sec-fetch-site");
+  if (site !== null && site !== "same-origin" && site !== "none") return true;
+  return headers.has("origin") && !isSameOrigin(headers, publicUrl);
+}

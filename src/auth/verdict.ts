@@ -1,3 +1,6 @@
+import type { Session } from "./session.ts";
+import type { ProofSource } from "./wrong-secrets.ts";
+
 /** What the holder of a token may do in the channels that it covers. */
 export interface Abilities {
   readonly join: boolean;
@@ -20,6 +23,10 @@ export interface Claims {
   readonly expiresAt: number;
   /** Signed with the key derived from the admin secret: the only kind of token that opens `admin`. */
   readonly admin: boolean;
+  /** The id by which the token can be revoked, where it has one. */
+  readonly jti?: string;
+  /** The administrator's session that stands in for a token, and may end before `expiresAt`. */
+  readonly session?: Session;
 }
 
 /** Why a token is refused, as clients are told. */
@@ -29,5 +36,8 @@ export type Verdict =
   | { readonly ok: true; readonly claims: Claims }
   | { readonly ok: false; readonly reason: TokenRefusal };
 
-/** At once for HS256, later for keys that must be fetched or verified by jose. Never rejects, never throws. */
-export type Verify = (token: string) => Verdict | Promise<Verdict>;
+/**
+ * At once for HS256, later for keys that must be fetched or verified by jose. Never rejects, never throws. A forged token
+ * for administrators counts as a wrong secret of its source.
+ */
+export type Verify = (token: string, source: ProofSource) => Verdict | Promise<Verdict>;

@@ -1,11 +1,13 @@
 import { connect } from "node:net";
+import { NO_STORE, type RevocationStore } from "../auth/revocations.ts";
 import type { Config } from "../config.ts";
 import type { Log } from "../log.ts";
-import type { Bus } from "./bus.ts";
+import type { Bus, BusKind } from "./bus.ts";
 import { BusError } from "./bus-error.ts";
 import { createEmbeddedBus } from "./embedded.ts";
 import { createRedisBus } from "./redis.ts";
 import { type HostPort, parseRedisAddress } from "./redis-address.ts";
+import { createRedisRevocations } from "./redis-revocations.ts";
 
 /** How long a Redis on this machine may take to accept a connection before there is none, in ms. */
 const PROBE_MS = 1000;
@@ -44,6 +46,11 @@ export async function openBus(config: BusConfig, log: Log): Promise<Bus> {
     password: address.password,
     log,
   });
+}
+
+/** Where revocations are shared: in the Redis that is the bus; a server with the embedded bus is alone. */
+export function openRevocationStore({ redisUrl }: BusConfig, kind: BusKind, log: Log): RevocationStore {
+  return kind === "redis" ? createRedisRevocations(redisUrl, log) : NO_STORE;
 }
 
 /** What of the configuration decides about the bus. */

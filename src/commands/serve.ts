@@ -154,9 +154,14 @@ function place(error: unknown): string {
 
 /** The words of a library may hold what it was given. */
 function withoutSecrets(config: Config, text: string): string {
-  return text
-    .replaceAll(config.jwtSecret, "********")
-    .replaceAll(config.adminSecret, "********")
+  const secrets = [
+    config.jwtSecret,
+    ...config.olderJwtSecrets.map(({ secret }) => secret),
+    config.adminSecret,
+    ...config.olderAdminSecrets,
+  ];
+  return secrets
+    .reduce((rest, secret) => rest.replaceAll(secret, "********"), text)
     .replace(/(:\/\/[^\s:/@]*:)[^\s/]*@/g, "$1********@")
     .replace(/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, "********");
 }

@@ -7,7 +7,7 @@ import { quoted } from "./quote.ts";
 import type { Reader } from "./reader.ts";
 import { Refusal } from "./refusal.ts";
 import { LIMITS } from "./settings.ts";
-import type { Config } from "./shape.ts";
+import type { Config, JwtSecret } from "./shape.ts";
 
 /** What serves HTTPS, of two paths. */
 export function bothOrNeither(reader: Reader, cert: string | null, key: string | null): Config["tls"] {
@@ -22,6 +22,20 @@ export function bothOrNeither(reader: Reader, cert: string | null, key: string |
   if (key !== null)
     throw new Refusal(2, `${reader.place("tls_key")} needs tls_cert beside it: both or neither`);
   return null;
+}
+
+/** The secrets of a key that may be a list, the newest first: `jwt_secret` or `jwt_secrets`, and not both. */
+export function oneOrList(
+  reader: Reader,
+  key: string,
+  one: string | null,
+  list: readonly JwtSecret[] | null,
+): readonly JwtSecret[] {
+  if (list === null) return one === null ? [] : [{ kid: null, secret: one }];
+  // Tangram's default is nothing that an operator said.
+  if (one !== null && reader.given(key))
+    throw new Refusal(2, `${reader.place(key)} and ${key}s are both set: take one away`);
+  return list;
 }
 
 /** Pages that are not there should be missed at start, not by the first visitor. */
@@ -65,12 +79,15 @@ const KNOWN_SECRETS = [
 
 /** Where a secret was set that everybody knows; `null` where there is none. */
 function knownSecret(reader: Reader, config: Omit<Config, "host">): string | null {
-  const secrets = {
-    jwt_secret: config.jwtSecret,
-    admin_secret: config.adminSecret,
-    "channelstream.secret": config.channelstream.secret ?? "",
-  };
-  for (const [key, secret] of Object.entries(secrets)) {
+  const jwt = keyOf(reader, "jwt_secret");
+  const admin = keyOf(reader, "admin_secret");
+  for (const [key, secret] of [
+    [jwt, config.jwtSecret],
+    ...config.olderJwtSecrets.map(({ secret }) => [jwt, secret] as const),
+    [admin, config.adminSecret],
+    ...config.olderAdminSecrets.map((secret) => [admin, secret] as const),
+    ["channelstream.secret", config.channelstream.secret ?? ""],
+  ] as const) {
     if (!KNOWN_SECRETS.includes(secret.toLowerCase())) continue;
     return reader.tangram && !reader.given(key) ? `${key} (Tangram's default)` : reader.place(key);
   }
@@ -106,15 +123,25 @@ export function resolveAutoHost(reader: Reader, config: Omit<Config, "host">): A
   return { host: "127.0.0.1", warnings };
 }
 
+/** Under which of its two names a secret was set. */
+function keyOf(reader: Reader, key: string): string {
+  return reader.given(`${key}s`) ? `${key}s` : key;
+}
+
 /** What works, but should not stay so. */
 export function warningsOf(reader: Reader, config: Config): string[] {
   const warnings: string[] = [];
   if (config.jwtSecretGenerated) {
     warnings.push("no jwt_secret is set: a random one is used, and tokens made with it end with this run");
-  } else if (reader.tangram && !reader.given("jwt_secret")) {
+  } else if (reader.tangram && !reader.given("jwt_secret") && !reader.given("jwt_secrets")) {
     warnings.push('jwt_secret is Tangram\'s default, "secret": anyone can sign tokens');
-  } else if (Buffer.byteLength(config.jwtSecret) < 32) {
+  } else if (isShort(config.jwtSecret) || config.olderJwtSecrets.some(({ secret }) => isShort(secret))) {
     warnings.push("jwt_secret is shorter than 32 bytes: it can be guessed from a token");
+  }
+  if (isShort(config.adminSecret) || config.olderAdminSecrets.some(isShort)) {
+    warnings.push(
+      "admin_secret is shorter than 32 bytes: it can be guessed from a cookie or a token for admin",
+    );
   }
   if (reader.place("host") === "HOST") {
     warnings.push(
@@ -135,6 +162,10 @@ export function warningsOf(reader: Reader, config: Config): string[] {
   if (config.tls !== null)
     warnings.push(...certificateWarnings(reader.place("tls_cert"), config.tls.cert, now));
   return warnings;
+}
+
+function isShort(secret: string): boolean {
+  return Buffer.byteLength(secret) < 32;
 }
 
 /** No clock that goes right says less. */

@@ -154,6 +154,48 @@ export function secretText(min: number): Kind<string> {
   return text(`a text of at least ${min} characters`, (value) => (value.length < min ? undefined : value));
 }
 
+/** A secret, and the id that tokens signed with it bear; `null` for none. */
+export interface NamedSecret {
+  readonly kid: string | null;
+  readonly secret: string;
+}
+
+/**
+ * Secrets that replace each other, the newest first: in a file a list of texts or of `{kid, secret}`, in a variable, or a
+ * file that one names, texts between commas or on lines of their own.
+ */
+export function secretList(item: Kind<string>): Kind<readonly NamedSecret[]> {
+  const kidText = text("a text");
+  const parseOne = (one: unknown): NamedSecret | undefined => {
+    const named = typeof one === "object" && one !== null && "secret" in one ? one : { secret: one };
+    const secret = item.parse(named.secret);
+    const kid = "kid" in named ? kidText.parse(named.kid) : null;
+    const known = Object.keys(named).every((name) => name === "kid" || name === "secret");
+    return secret === undefined || kid === undefined || !known ? undefined : { kid, secret };
+  };
+  return {
+    expects: `a list, the newest first, of texts or {kid, secret}, each secret ${item.expects}`,
+    parse(value) {
+      const items =
+        typeof value === "string"
+          ? value
+              .split(/[,\n]/)
+              .map((one) => one.trim())
+              .filter((one) => one !== "")
+          : value;
+      if (!Array.isArray(items) || items.length === 0) return undefined;
+      const parsed: NamedSecret[] = [];
+      for (const one of items) {
+        const good = parseOne(one);
+        if (good === undefined || parsed.some(({ secret }) => secret === good.secret)) return undefined;
+        parsed.push(good);
+      }
+      return parsed;
+    },
+    print: () => "********",
+  };
+}
+
 /** A list: an array of TOML, or, in a flag or variable, items between commas. */
 export function list<T extends string>(item: Kind<T>, expects: string): Kind<readonly T[]> {
   return {

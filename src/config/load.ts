@@ -3,6 +3,7 @@ import {
   bothOrNeither,
   checkBuffers,
   checkFolder,
+  oneOrList,
   refuseKnownSecrets,
   resolveAutoHost,
   warningsOf,
@@ -35,16 +36,21 @@ function load(input: LoadInput): Loaded {
   const file = readConfigFile(input.cwd, input.flags.config, input.systemFile ?? SYSTEM_FILE);
   const reader = new Reader(input, file);
   refuseUnknownVariables(input.env);
-  const { jwtSecret, adminSecret, tlsCert, tlsKey, ...top } = reader.table("", TOP);
+  const { jwtSecret, jwtSecrets, adminSecret, adminSecrets, tlsCert, tlsKey, ...top } = reader.table("", TOP);
+  const jwt = oneOrList(reader, "jwt_secret", jwtSecret, jwtSecrets);
+  const admin = oneOrList(reader, "admin_secret", adminSecret, adminSecrets);
   const written: Config = {
     ...top,
     redisUrlGiven: reader.given("redis_url"),
-    jwtSecret: jwtSecret ?? randomSecret(),
-    jwtSecretGenerated: jwtSecret === null,
+    jwtSecret: jwt[0]?.secret ?? randomSecret(),
+    jwtSecretGenerated: jwt.length === 0,
+    jwtKid: jwt[0]?.kid ?? null,
+    olderJwtSecrets: jwt.slice(1),
     jwtPublicKey:
       top.jwtPublicKey === null ? null : readPublicKey(reader.place("jwt_public_key"), top.jwtPublicKey),
-    adminSecret: adminSecret ?? randomSecret(),
-    adminSecretGenerated: adminSecret === null,
+    adminSecret: admin[0]?.secret ?? randomSecret(),
+    adminSecretGenerated: admin.length === 0,
+    olderAdminSecrets: admin.slice(1).map(({ secret }) => secret),
     tls: bothOrNeither(reader, tlsCert, tlsKey),
     claims: reader.table("claims", CLAIMS),
     limits: reader.table("limits", LIMITS),

@@ -66,9 +66,10 @@ export class Reader {
 
   apiKeys(): ApiKey[] {
     const seen = new Set<string>();
+    const names = new Set<string>();
     return (this.#file?.apiKeys ?? []).map((values, index) => {
       const place = `api_keys[${index}]`;
-      const apiKey = fill(API_KEY, (name) => {
+      const found = fill(API_KEY, (name) => {
         const written = values.get(snake(name));
         const key = `${place}.${snake(name)}`;
         return written === undefined
@@ -76,12 +77,24 @@ export class Reader {
           : this.#fromFile(key, API_KEY[name], written);
       });
       const file = quoted(this.#file?.name ?? "");
-      if (apiKey.key === "") throw new Refusal(2, `${file}: ${place} needs a key`);
-      if (apiKey.can.length === 0)
-        throw new Refusal(2, `${file}: ${place}.can must be a list of "publish" and "read", not empty`);
-      if (seen.has(apiKey.key)) throw new Refusal(2, `${file}: ${place}.key stands there twice`);
-      seen.add(apiKey.key);
-      return apiKey;
+      const { key, keys: list, can, channels } = found;
+      if (key === "" && list === null) throw new Refusal(2, `${file}: ${place} needs a key`);
+      if (key !== "" && list !== null)
+        throw new Refusal(2, `${file}: ${place} has key and keys: take one away`);
+      if (can.length === 0)
+        throw new Refusal(
+          2,
+          `${file}: ${place}.can must be a list of "publish", "read" and "moderate", not empty`,
+        );
+      const keys = list === null ? [key] : list.map(({ secret }) => secret);
+      for (const each of keys) {
+        if (seen.has(each)) throw new Refusal(2, `${file}: ${place}.key stands there twice`);
+        seen.add(each);
+      }
+      const name = found.name === "" ? place : found.name;
+      if (names.has(name)) throw new Refusal(2, `${file}: ${place}.name stands there twice`);
+      names.add(name);
+      return { name, keys, can, channels };
     });
   }
 

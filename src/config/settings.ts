@@ -13,6 +13,7 @@ import {
   originRule,
   redisAddress,
   seconds,
+  secretList,
   secretText,
   size,
   text,
@@ -20,7 +21,7 @@ import {
   toggle,
   whole,
 } from "./kinds.ts";
-import type { ApiKey, ChannelSettings, ChannelstreamSettings, Config, Limits } from "./shape.ts";
+import type { ApiKey, ChannelSettings, ChannelstreamSettings, Config, JwtSecret, Limits } from "./shape.ts";
 
 /**
  * One thing that can be set. Its name in the table is the one in `Config`; from it come the TOML key (`max_frame`), the
@@ -49,8 +50,11 @@ export type Top = Omit<
   | "redisUrlGiven"
   | "jwtSecret"
   | "jwtSecretGenerated"
+  | "jwtKid"
+  | "olderJwtSecrets"
   | "adminSecret"
   | "adminSecretGenerated"
+  | "olderAdminSecrets"
   | "tls"
   | "claims"
   | "limits"
@@ -59,7 +63,9 @@ export type Top = Omit<
   | "apiKeys"
 > & {
   readonly jwtSecret: string | null;
+  readonly jwtSecrets: readonly JwtSecret[] | null;
   readonly adminSecret: string | null;
+  readonly adminSecrets: readonly JwtSecret[] | null;
   readonly tlsCert: string | null;
   readonly tlsKey: string | null;
 };
@@ -73,6 +79,7 @@ const CENTURY_SECS = 100 * 365 * 24 * 3600;
 
 const anyText = text("text that is not empty");
 const secret = optional(text("text that is not empty"));
+const adminSecret = secretText(16);
 const path = optional(text("the path of a file"));
 const names = list(anyText, "a list of names, none of them empty");
 
@@ -116,6 +123,12 @@ export const TOP: Table<Top> = {
     flag: "SECRET",
     secret: "all",
     doc: "Signs and checks tokens (HS256); without one, a random secret that lasts until the server stops.",
+  },
+  jwtSecrets: {
+    kind: optional(secretList(anyText)),
+    default: null,
+    secret: "all",
+    doc: "In place of jwt_secret, for replacing it: a list, the newest first, which signs; a token is good by any of them.",
   },
   jwtExpirationSecs: {
     kind: seconds(1, CENTURY_SECS),
@@ -166,10 +179,16 @@ export const TOP: Table<Top> = {
     doc: "Whether POST /token takes any id, or only one that an earlier token proves; that one limits the new token.",
   },
   adminSecret: {
-    kind: secret,
+    kind: optional(adminSecret),
     default: null,
     secret: "all",
-    doc: "Opens the administration; without one, a sign-in link good once is printed at start.",
+    doc: "Opens the administration, 16 characters or more; without one, a sign-in link good once is printed at start.",
+  },
+  adminSecrets: {
+    kind: optional(secretList(adminSecret)),
+    default: null,
+    secret: "all",
+    doc: "In place of admin_secret, for replacing it: a list, the newest first; any of them opens the administration.",
   },
   allowedOrigins: {
     kind: originRule,
@@ -369,18 +388,35 @@ export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
   presence: { kind: toggle, default: true, doc: "Whether members are told who else is there." },
 };
 
+/** An entry of `[[api_keys]]` as it is written. */
+export type WrittenApiKey = Omit<ApiKey, "keys"> & {
+  readonly key: string;
+  readonly keys: readonly JwtSecret[] | null;
+};
+
 /** What stands under each `[[api_keys]]`. */
-export const API_KEY: Table<ApiKey> = {
+export const API_KEY: Table<WrittenApiKey> = {
+  name: {
+    kind: text("a text"),
+    default: "",
+    doc: "What the audit log calls it.",
+  },
   key: {
     kind: secretText(16),
     default: "",
     secret: "all",
     doc: "What the backend sends as Bearer.",
   },
+  keys: {
+    kind: optional(secretList(secretText(16))),
+    default: null,
+    secret: "all",
+    doc: "In place of key, for replacing it: a list, the newest first; each is good.",
+  },
   can: {
-    kind: list(oneOf("publish", "read"), 'a list of "publish" and "read"'),
+    kind: list(oneOf("publish", "read", "moderate"), 'a list of "publish", "read" and "moderate"'),
     default: [],
-    doc: "Whether it may publish, and read what the API and /metrics tell.",
+    doc: "Whether it may publish, read what the API and /metrics tell, and moderate: kick, disconnect, ban, revoke.",
   },
   channels: {
     kind: names,

@@ -97,14 +97,23 @@ export interface ChannelSettings {
 }
 
 /** What a backend may do with a key. */
-export type ApiAbility = "publish" | "read";
+export type ApiAbility = "publish" | "read" | "moderate";
 
 /** `[[api_keys]]`: less than the admin secret, for backends that need less. */
 export interface ApiKey {
-  readonly key: string;
+  /** As the audit log calls it. */
+  readonly name: string;
+  /** The newest first; each is good. */
+  readonly keys: readonly string[];
   readonly can: readonly ApiAbility[];
   /** Names and patterns (`room:*`). */
   readonly channels: readonly string[];
+}
+
+/** A secret that signs tokens, and how their header names it. */
+export interface JwtSecret {
+  readonly kid: string | null;
+  readonly secret: string;
 }
 
 /** Everything that can be set, checked and frozen. Sizes in bytes, durations in milliseconds unless the name says `Secs`. */
@@ -120,7 +129,12 @@ export interface Config {
   /** Whether an operator named `redisUrl`; else it is the default, and `auto` may take the embedded bus. */
   readonly redisUrlGiven: boolean;
   readonly bus: BusChoice;
+  /** The newest: it signs. */
   readonly jwtSecret: string;
+  /** What tokens signed with it say in their header. */
+  readonly jwtKid: string | null;
+  /** Good for checking still, the newest first. */
+  readonly olderJwtSecrets: readonly JwtSecret[];
   /** Made for this run, since none was configured. */
   readonly jwtSecretGenerated: boolean;
   readonly jwtExpirationSecs: number;
@@ -136,7 +150,10 @@ export interface Config {
   readonly tokenEndpoint: TokenEndpoint;
   readonly tokenChannels: readonly string[];
   readonly tokenIds: "any" | "own";
+  /** The newest. */
   readonly adminSecret: string;
+  /** Good still, the newest first. */
+  readonly olderAdminSecrets: readonly string[];
   readonly adminSecretGenerated: boolean;
   /** Origins as browsers send them: lower case, no default port, no slash at the end. */
   readonly allowedOrigins: "same-host" | "*" | readonly string[];

@@ -48,6 +48,7 @@ export function configFile(opening: string, chosen: ReadonlyMap<string, Chosen>)
 /** What stands for a key that has no default and is needed. */
 const EXAMPLES: Readonly<Record<string, string>> = {
   key: 'key = "at least 16 characters, better 32 random bytes"',
+  name: 'name = "billing"',
   can: 'can = ["publish", "read"]',
 };
 

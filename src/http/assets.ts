@@ -9,12 +9,14 @@ import chartLicense from "../../node_modules/uplot/LICENSE" with { type: "text" 
 import adminHtml from "../../public/admin.html" with { type: "text" };
 import explorerHtml from "../../public/explorer.html" with { type: "text" };
 import indexHtml from "../../public/index.html" with { type: "text" };
+import signInHtml from "../../public/sign-in.html" with { type: "text" };
 import style from "../../public/style.css" with { type: "text" };
 import { bundle } from "./bundle.ts" with { type: "macro" };
 
 const adminScript = bundle("public/admin.ts");
 const explorerScript = bundle("public/explorer.ts");
 const indexScript = bundle("public/index.ts");
+const signInScript = bundle("public/sign-in.ts");
 
 /** A file that the executable holds. */
 export interface Asset {
@@ -58,11 +60,19 @@ function largeAsset(path: string, type: string, head = ""): Asset {
   };
 }
 
+/** The page that does not wait for its visitor to press the button. */
+function atOnce(html: unknown): string {
+  return String(html).replace("<body>", "<body data-at-once>");
+}
+
 const notice = `/*! phoenix.js\n${phoenixLicense}*/\n`;
 
 export const pages = {
   index: asset(indexHtml, HTML),
   admin: asset(adminHtml, HTML),
+  signIn: asset(signInHtml, HTML),
+  signInAtOnce: asset(atOnce(signInHtml), HTML),
+  signInScript: asset(signInScript, SCRIPT),
   // Swagger UI sets markup of descriptions, cleaned: with trusted types enforced it shows nothing.
   explorer: { ...asset(explorerHtml, HTML), plainMarkup: true },
   style: asset(style + chartStyle, CSS),

@@ -2,7 +2,7 @@ import type { Registry } from "prom-client";
 import type { Admin } from "../auth/admin.ts";
 import { isJsonObject, ownValue } from "../auth/hs256.ts";
 import { reachesAll } from "../auth/reach.ts";
-import { isSameOrigin } from "../auth/same-origin.ts";
+import { isForeign } from "../auth/same-origin.ts";
 import type { Verify } from "../auth/token.ts";
 import type { RefusalLog } from "../hub/refusal-log.ts";
 import type { Log } from "../log.ts";
@@ -80,8 +80,8 @@ export function createHttp(deps: HttpDeps): Http {
 
   function sameOrigin(route: Route, request: Request, client: Client): Response | Promise<Response> {
     const reads = request.method === "GET" || request.method === "HEAD" || request.method === "OPTIONS";
-    const origin = request.headers.get("origin");
-    if (!reads && origin !== null && !isSameOrigin(request.headers, config.publicUrl)) {
+    if (!reads && isForeign(request.headers, config.publicUrl)) {
+      const origin = request.headers.get("origin") ?? "unknown";
       refusals.origin(origin, "only our own pages may change this (public_url)", client.address);
       return refuse({ status: 403, sentence: "Pages of other origins may not change anything here." });
     }
@@ -135,12 +135,8 @@ async function fromFolder(
     : serveFile(found, request);
 }
 
-function redirect(
-  location: string,
-  status: 303 | 308,
-  headers: Readonly<Record<string, string>> = {},
-): Response {
-  return new Response(null, { status, headers: { ...headers, location, "cache-control": "no-store" } });
+function redirect(location: string, status: 303 | 308): Response {
+  return new Response(null, { status, headers: { location, "cache-control": "no-store" } });
 }
 
 /** Every address that is no socket and no long poll. */
@@ -157,6 +153,7 @@ function routes(deps: HttpDeps, loadApi: () => Promise<Api>): ReadonlyMap<string
     ["/phoenix.js", page(pages.phoenix)],
     ["/api-explorer", page(pages.explorer)],
     ["/explorer.js", page(pages.explorerScript)],
+    ["/sign-in.js", { GET: (request) => serveAsset(pages.signInScript, request) }],
     ["/swagger-ui.js", page(pages.swaggerScript)],
     ["/swagger-ui.css", page(pages.swaggerStyle)],
     ["/openapi.json", { GET: (...asked) => described(deps, loadApi, ...asked) }],
@@ -166,7 +163,7 @@ function routes(deps: HttpDeps, loadApi: () => Promise<Api>): ReadonlyMap<string
     ["/metrics", { GET: (...asked) => metrics(deps, ...asked) }],
     [
       "/admin/sign_in",
-      { GET: (...asked) => signInByLink(deps, ...asked), POST: (...asked) => signIn(deps, ...asked) },
+      { GET: (request) => signInPage(deps, request), POST: (...asked) => signIn(deps, ...asked) },
     ],
     ["/admin/session", { GET: (...asked) => session(deps, ...asked) }],
     ["/admin/sign_out", { POST: (...asked) => signOut(deps, ...asked) }],
@@ -227,13 +224,19 @@ function whyNotRead(
   return reachesAll(caller) ? null : { status: 403, sentence: "This needs a key for all channels." };
 }
 
-/** The link of the start-up message: good once, and not for those who only look whether it is there. */
-function signInByLink({ admin, config }: HttpDeps, request: Request, client: Client): Response {
-  const page = `${config.basePath}/admin.html`;
-  const code = new URL(request.url).searchParams.get("code");
-  if (code === null || request.method === "HEAD") return redirect(page, 303);
-  const result = admin.signInByCode(code, client);
-  return result.ok ? redirect(page, 303, { "set-cookie": result.cookie }) : refuse(result);
+/**
+ * The link of the start-up message leads to a page that sends the code back. Nothing is tried by the link itself: any page
+ * may show a picture from there.
+ */
+function signInPage({ config }: HttpDeps, request: Request): Response {
+  if (!new URL(request.url).searchParams.has("code")) return redirect(`${config.basePath}/admin.html`, 303);
+  return serveAsset(opensByItself(request.headers) ? pages.signInAtOnce : pages.signIn, request);
+}
+
+/** Whether the visitor opened the page, and no other page did: that one could use up what the visitor may try. */
+function opensByItself(headers: Headers): boolean {
+  const site = headers.get("sec-fetch-site");
+  return site === "none" || site === "same-origin";
 }
 
 async function signIn(
@@ -243,10 +246,13 @@ async function signIn(
 ): Promise<Response> {
   const body = await readJson(request, config.limits.maxBody, inbound);
   if (!body.ok) return refuse(body.refusal);
-  const secret = isJsonObject(body.value) ? ownValue(body.value, "secret") : undefined;
+  const sent = isJsonObject(body.value) ? body.value : {};
+  const code = ownValue(sent, "code");
+  if (typeof code === "string") return cookieAnswer(admin.signInByCode(code, request, client));
+  const secret = ownValue(sent, "secret");
   if (typeof secret !== "string")
     return refuse({ status: 422, sentence: 'Send {"secret": "<the admin secret>"}.' });
-  return cookieAnswer(admin.signIn(secret, client));
+  return cookieAnswer(admin.signIn(secret, request, client));
 }
 
 /** For the pages: whether their visitor is signed in. No is an answer, and no error in a browser's console. */

@@ -1,7 +1,9 @@
-import { type Admin, bearerOf } from "../auth/admin.ts";
+import { type Admin, bearerOf, type Caller, callerName } from "../auth/admin.ts";
+import type { Audit } from "../auth/audit.ts";
 import { abilitiesIn, intersection, isPattern, leastAbilities, nameCovers } from "../auth/claims.ts";
 import { LEEWAY_SECS, MAX_TOKEN_BYTES } from "../auth/hs256.ts";
 import type { Grant, Mint } from "../auth/mint.ts";
+import { isForeign } from "../auth/same-origin.ts";
 import { type Abilities, type Claims, covers, type Verify } from "../auth/token.ts";
 import type { Config } from "../config.ts";
 import type { Inbound } from "../hub/inbound.ts";
@@ -16,6 +18,7 @@ export interface TokenDeps {
   readonly mint: Mint;
   readonly verify: Verify;
   readonly inbound: Inbound;
+  readonly audit: Audit;
 }
 
 /** `POST /token`: a token for those who may have it (http.md, Tokens). */
@@ -32,6 +35,10 @@ export function createTokenHandler(deps: TokenDeps): (request: Request, client: 
     const { channels, ...limits } = grantOf(asked, proof.bearer);
     const token = await mint({ id, channels, ...limits });
     if (token.length > MAX_TOKEN_BYTES) return refuse(unusable("These are too many channels for one token."));
+    if (proof.caller !== null) {
+      const what = { id, channels: [...asked.rights.keys()].join(" ") };
+      deps.audit({ act: "mint", who: callerName(proof.caller), from: client.address, what, result: "ok" });
+    }
     return json({ id, ...channels, ...(limits.can === undefined ? {} : { can: limits.can }), token });
   };
 }
@@ -44,15 +51,18 @@ function grantOf({ rights, form }: Asked, bearer: Claims | null): Omit<Grant, "i
   for (const [name, can] of rights) {
     limited.set(name, intersection(can, abilitiesIn(bearer, name) ?? elsewhere));
   }
-  return { ...granted(limited, form), notAfter: Math.floor(bearer.expiresAt / 1000) - LEEWAY_SECS };
+  const notAfter = Math.floor(bearer.expiresAt / 1000) - LEEWAY_SECS;
+  // Whoever revokes the one revokes what it bought.
+  return { ...granted(limited, form), notAfter, ...(bearer.jti === undefined ? {} : { jti: bearer.jti }) };
 }
 
-/** The caller may have the token; `bearer`: only by an earlier one, which limits it. */
+/** The caller may have the token; `bearer`: only by an earlier one, which limits it; `caller`: as the administrator. */
 interface Proof {
   readonly bearer: Claims | null;
+  readonly caller: Caller | null;
 }
 
-const NO_BEARER: Proof = { bearer: null };
+const ANYBODY: Proof = { bearer: null, caller: null };
 
 /** The table of http.md: what anyone may have, what needs an earlier token or the administrator, what nobody gets. */
 async function prove(
@@ -75,18 +85,19 @@ async function prove(
   const needsAdmin = names.some((name) => name === "admin" || isPattern(name));
   if (needsAdmin || config.tokenEndpoint === "admin") {
     const check = admin.check(request, client);
-    return check.ok ? NO_BEARER : check;
+    return check.ok ? { bearer: null, caller: check.caller } : check;
   }
 
   const foreign = names.filter(
     (name) => !config.tokenChannels.some((entry) => entryCovers(entry, asked.id, name)),
   );
-  if (foreign.length === 0 && (config.tokenIds === "any" || !asked.chosen)) return NO_BEARER;
+  if (foreign.length === 0 && (config.tokenIds === "any" || !asked.chosen)) return ANYBODY;
   const bearer = bearerOf(request.headers);
-  const verdict = bearer === null ? null : await verify(bearer);
+  const source = { address: client.address, foreign: isForeign(request.headers, config.publicUrl) };
+  const verdict = bearer === null ? null : await verify(bearer, source);
   if (verdict?.ok && verdict.claims.user === asked.id) {
     const { claims } = verdict;
-    if (foreign.every((name) => covers(claims, name))) return { bearer: claims };
+    if (foreign.every((name) => covers(claims, name))) return { bearer: claims, caller: null };
   }
   const refused: Refused =
     foreign.length === 0
@@ -98,7 +109,7 @@ async function prove(
   // The administrator may have it all the same; a user's token is no wrong guess at the secret.
   if (bearer !== null ? looksLikeToken(bearer) : !request.headers.has("cookie")) return refused;
   const check = admin.check(request, client);
-  if (check.ok) return NO_BEARER;
+  if (check.ok) return { bearer: null, caller: check.caller };
   return bearer === null && check.status === 401 ? refused : check;
 }
 

@@ -1,3 +1,5 @@
+import type { RevocationKind } from "../auth/revocations.ts";
+
 /** One client, of whichever protocol and transport, as the hub sees it. No method may throw. */
 export interface Connection {
   readonly id: string;
@@ -15,6 +17,8 @@ export interface Connection {
   readonly users: readonly string[];
   /** The channels that it is in or follows. */
   readonly channels: readonly string[];
+  /** Whether it is here by this session or token. */
+  reliesOn(kind: RevocationKind, id: string): boolean;
   /** Bytes that wait for this client to read. */
   buffered(): number;
   /** To be called when something for this client was dropped: cuts it off if more waits for it than may. */

@@ -1,3 +1,4 @@
+import type { RevocationKind } from "../auth/revocations.ts";
 import type { Connection } from "../hub/connection.ts";
 import type { Connections } from "../hub/connections.ts";
 import { Deadlines } from "../hub/deadlines.ts";
@@ -132,6 +133,8 @@ export interface Session {
   receive(frame: string | Buffer, allowed: boolean): void;
   /** The connection is up. */
   begin?(): void;
+  /** Whether it is here by this session or token; no, where it knows neither. */
+  reliesOn?(kind: RevocationKind, id: string): boolean;
   /** The connection is over, or as good as: nobody may be left behind. Called once or more. */
   leave(): void;
 }
@@ -142,6 +145,8 @@ export abstract class Client implements Connection {
   readonly address: string;
   readonly openedAt: number;
   readonly house: House;
+  /** Whether a page of another site opened it: see `ProofSource`. */
+  foreign = false;
   lastSeen: number;
   idleSince: number | null;
   /** Set once, before the first frame. */
@@ -201,6 +206,10 @@ export abstract class Client implements Connection {
 
   get channels(): readonly string[] {
     return this.session?.channels ?? [];
+  }
+
+  reliesOn(kind: RevocationKind, id: string): boolean {
+    return this.session?.reliesOn?.(kind, id) ?? false;
   }
 
   /** Whether it still takes part: frames of a client that is being dismissed are ignored. */

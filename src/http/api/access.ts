@@ -1,16 +1,22 @@
 import * as z from "zod";
+import { MAX_TOKEN_ID } from "../../auth/claims.ts";
 import type { Connection } from "../../hub/connection.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation, Refused } from "./operation.ts";
+import { notForAll, outOfReach, reaches, reachesAll } from "./reach.ts";
 import { ChannelName, period, UnixMs, UserId } from "./schemas.ts";
 
 const SECOND = 1000;
 const YEAR = 365 * 24 * 3600 * SECOND;
+const CENTURY = 100 * YEAR;
+
+const TokenId = z.string().min(1).max(MAX_TOKEN_ID);
+const Revocation = z.object({ jti: z.string(), until: UnixMs }).meta({ id: "Revocation" });
 
 const Ban = z.object({ id: z.string(), until: UnixMs }).meta({ id: "Ban" });
 
-/** Who may be here, and for how long not. */
-export function accessOperations({ hub, bans }: ApiDeps): Operation[] {
+/** Who may be here, and for how long not. What is done to a user, whatever its channels, takes a key for all of them. */
+export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation[] {
   return [
     operation({
       method: "POST",
@@ -19,12 +25,15 @@ export function accessOperations({ hub, bans }: ApiDeps): Operation[] {
       summary: "End every connection of a user",
       description:
         "As for one connection. Most clients are back at once: `ban` refuses the user's tokens for a time, on this server and until it stops.",
-      needs: "admin",
+      needs: "moderate",
+      act: "disconnect",
       body: z.object({ id: UserId, ban: period(SECOND, YEAR).optional() }),
       example: { id: "alice", ban: "10m" },
       answer: z.object({ disconnected: z.number(), banned_until: UnixMs.nullable() }),
       refusals: { 409: "Too many users are banned" },
-      run({ body: { id, ban } }) {
+      what: ({ body: { id, ban } }) => ({ id, ...(ban === undefined ? {} : { ban_secs: ban / SECOND }) }),
+      run({ body: { id, ban }, caller }) {
+        if (!reachesAll(caller)) return notForAll();
         const until = ban === undefined ? null : Date.now() + ban;
         if (until !== null && !bans.add({ user: id, until })) {
           return new Refused(409, "Too many users are banned already: lift some bans first.");
@@ -42,21 +51,65 @@ export function accessOperations({ hub, bans }: ApiDeps): Operation[] {
       path: "/api/bans",
       tag: "Watching",
       summary: "The users whose tokens are refused",
-      needs: "admin",
+      needs: "moderate",
       answer: z.object({ bans: z.array(Ban) }),
-      run: () => ({ bans: bans.all().map(({ user, until }) => ({ id: user, until })) }),
+      run({ caller }) {
+        if (!reachesAll(caller)) return notForAll();
+        return { bans: bans.all().map(({ user, until }) => ({ id: user, until })) };
+      },
     }),
     operation({
       method: "DELETE",
       path: "/api/bans/{id}",
       tag: "Acting",
       summary: "Lift a ban",
-      needs: "admin",
+      needs: "moderate",
+      act: "lift_ban",
       params: z.object({ id: UserId }),
       answer: z.object({ lifted: z.literal(true) }),
       refusals: { 404: "That user is not banned" },
-      run({ path: { id } }) {
+      what: ({ path: { id } }) => ({ id }),
+      run({ path: { id }, caller }) {
+        if (!reachesAll(caller)) return notForAll();
         return bans.lift(id) ? { lifted: true as const } : new Refused(404, "That user is not banned.");
+      },
+    }),
+    operation({
+      method: "POST",
+      path: "/api/revocations",
+      tag: "Acting",
+      summary: "Revoke one token",
+      description:
+        "A token with this claim `jti` is refused for `expires_in`, which should be what it has left, on every server of this Redis; what it opened ends. To refuse all tokens of a user, disconnect it with a ban.",
+      needs: "moderate",
+      act: "revoke",
+      body: z.object({ jti: TokenId, expires_in: period(SECOND, CENTURY) }),
+      example: { jti: "kRvGm8Ujt1nY2oxQ", expires_in: "3d" },
+      answer: Revocation,
+      refusals: { 409: "Too many tokens are revoked" },
+      what: ({ body: { jti } }) => ({ jti }),
+      run({ body: { jti, expires_in }, caller }) {
+        if (!reachesAll(caller)) return notForAll();
+        const until = Date.now() + expires_in;
+        if (!revocations.add({ kind: "token", id: jti, until })) {
+          return new Refused(
+            409,
+            "Too many tokens are revoked already: ban their users, or replace jwt_secret.",
+          );
+        }
+        return { jti, until };
+      },
+    }),
+    operation({
+      method: "GET",
+      path: "/api/revocations",
+      tag: "Watching",
+      summary: "The tokens that are revoked",
+      needs: "moderate",
+      answer: z.object({ revocations: z.array(Revocation) }),
+      run({ caller }) {
+        if (!reachesAll(caller)) return notForAll();
+        return { revocations: revocations.all("token").map(({ id, until }) => ({ jti: id, until })) };
       },
     }),
     operation({
@@ -66,7 +119,8 @@ export function accessOperations({ hub, bans }: ApiDeps): Operation[] {
       summary: "End a user's memberships of a channel",
       description:
         "With `phx_close`, after which phoenix.js does not rejoin by itself. `agent` in place of `id` is one membership alone.",
-      needs: "admin",
+      needs: "moderate",
+      act: "kick",
       body: z
         .object({ channel: ChannelName, id: UserId.optional(), agent: z.string().optional() })
         .refine((body) => (body.id === undefined) !== (body.agent === undefined), {
@@ -75,7 +129,13 @@ export function accessOperations({ hub, bans }: ApiDeps): Operation[] {
       example: { channel: "system", id: "alice" },
       answer: z.object({ kicked: z.number() }),
       refusals: { 404: "Nobody of that name is in that channel" },
-      run({ body: { channel, id, agent } }) {
+      what: ({ body: { channel, id, agent } }) => ({
+        channel,
+        ...(id === undefined ? {} : { id }),
+        ...(agent === undefined ? {} : { agent }),
+      }),
+      run({ body: { channel, id, agent }, caller }) {
+        if (!reaches(caller, channel)) return outOfReach();
         const members = [...(hub.channels.get(channel)?.members ?? [])].filter((member) =>
           id === undefined ? member.agent === agent : member.user === id,
         );

@@ -1,4 +1,7 @@
+import { type Caller, callerName } from "../../auth/admin.ts";
+import { resultOf } from "../../auth/audit.ts";
 import { json, refuse } from "../answer.ts";
+import type { Client } from "../client.ts";
 import type { Handler, Route } from "../route.ts";
 import { accessOperations } from "./access.ts";
 import { channelOperations } from "./channels.ts";
@@ -7,7 +10,7 @@ import { connectionOperations } from "./connections.ts";
 import type { ApiDeps } from "./deps.ts";
 import { inspectOperations } from "./inspect.ts";
 import { describeApi } from "./openapi.ts";
-import type { Operation } from "./operation.ts";
+import type { Operation, Trail } from "./operation.ts";
 import { publishOperations } from "./publish.ts";
 import { statsOperations } from "./stats.ts";
 import { tokenOperations } from "./tokens.ts";
@@ -46,18 +49,37 @@ export function createApi(deps: ApiDeps): Api {
   }
   let description: object | null = null;
 
+  const record = (act: string, caller: Caller, client: Client, trail: Trail, status: number): void =>
+    deps.audit({
+      act,
+      who: callerName(caller),
+      from: client.address,
+      what: trail.what,
+      result: resultOf(status),
+    });
+
   const handlerOf =
     (operation: Operation, path: Readonly<Record<string, string>>): Handler =>
-    (request, client) => {
+    async (request, client) => {
       const found = deps.admin.identify(request, client);
       if (!found.ok) return refuse(found);
       const { caller } = found;
-      const { needs } = operation;
+      const { needs, act } = operation;
+      const trail: Trail = { what: {} };
       if (caller.kind === "key" && (needs === "admin" || !caller.key.can.includes(needs))) {
         const what = needs === "admin" ? "needs the administrator" : `needs a key that can ${needs}`;
+        if (act !== undefined) record(act, caller, client, trail, 403);
         return refuse({ status: 403, sentence: `This ${what}.` });
       }
-      return operation.handle(request, path, caller, client, deps.config.limits.maxBody, deps.inbound);
+      const { maxBody } = deps.config.limits;
+      let status = 500;
+      try {
+        const response = await operation.handle(request, path, caller, client, maxBody, deps.inbound, trail);
+        ({ status } = response);
+        return response;
+      } finally {
+        if (act !== undefined) record(act, caller, client, trail, status);
+      }
     };
 
   return {

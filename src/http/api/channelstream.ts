@@ -12,6 +12,7 @@ export function channelstreamOperations({ channelstream }: ApiDeps): Operation[]
       summary: "Sign a Channelstream call",
       description: "Gives a value for the header `x-channelstream-secret`, good for a minute.",
       needs: "admin",
+      act: "sign",
       answer: z.object({ signature: z.string() }),
       refusals: { 404: "Channelstream's protocol is off" },
       run() {

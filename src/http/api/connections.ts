@@ -100,11 +100,14 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
       summary: "End a connection",
       description:
         "Its memberships end at once, the connection 2 to 5 s later (1001). Most clients come back.",
-      needs: "admin",
+      needs: "moderate",
+      act: "disconnect",
       params: z.object({ id: z.string() }),
       answer: z.object({ disconnected: z.number() }),
       refusals: { 404: "No such connection is open" },
-      run({ path: { id } }) {
+      what: ({ path: { id } }) => ({ connection: id }),
+      run({ path: { id }, caller }) {
+        if (!reachesAll(caller)) return notForAll();
         const connection = connections.get(id);
         if (connection === undefined) return new Refused(404, "No connection of that id is open.");
         connection.dismiss(1001, "ended by an administrator");

@@ -1,6 +1,8 @@
 import type { Admin } from "../../auth/admin.ts";
+import type { Audit } from "../../auth/audit.ts";
 import type { Bans } from "../../auth/bans.ts";
 import type { Mint } from "../../auth/mint.ts";
+import type { Revocations } from "../../auth/revocations.ts";
 import type { Bus, BusKind, BusState } from "../../bus/bus.ts";
 import type { Config } from "../../config.ts";
 import type { Hub } from "../../hub/hub.ts";
@@ -25,6 +27,8 @@ export interface ApiDeps {
   readonly busState: () => BusState & { readonly kind: BusKind };
   readonly bans: Bans;
   readonly inbound: Inbound;
+  readonly revocations: Revocations;
+  readonly audit: Audit;
   readonly history: History;
   /** `null` while that protocol is off. */
   readonly channelstream: ChannelstreamApi | null;

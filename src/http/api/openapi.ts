@@ -8,6 +8,7 @@ const DIALECT = { target: "draft-2020-12", unrepresentable: "any" } as const;
 const NEEDS = {
   admin: "Needs the administrator.",
   publish: "Needs the administrator, or an API key that can `publish`.",
+  moderate: "Needs the administrator, or an API key that can `moderate`.",
   read: "Needs the administrator, or an API key that can `read`.",
 } as const;
 
@@ -85,7 +86,7 @@ function describe(operation: Operation): object {
     401: "Neither the admin secret nor a key that is known",
     403: "Not for this caller, or from a page of another origin",
     422: "Not as described",
-    429: "Ten wrong secrets within a minute",
+    429: "Ten wrong secrets within a minute: one in 2 s is looked at",
     ...(body === undefined ? {} : { 400: "The body is not JSON" }),
     ...operation.refusals,
   };

@@ -3,6 +3,7 @@ import type { Caller } from "../../auth/admin.ts";
 import type { ApiAbility } from "../../config.ts";
 import type { Inbound } from "../../hub/inbound.ts";
 import { parseExcept } from "../../hub/json/members.ts";
+import type { Fields } from "../../log.ts";
 import { json, refuse } from "../answer.ts";
 import { readJson } from "../body.ts";
 import type { Client } from "../client.ts";
@@ -45,6 +46,8 @@ export interface Spec<
   readonly summary: string;
   readonly description?: string;
   readonly needs: Needs;
+  /** How the audit log calls it; what only reads has no name there. */
+  readonly act?: string;
   readonly params?: P;
   readonly query?: Q;
   readonly body?: B;
@@ -59,10 +62,17 @@ export interface Spec<
   readonly streams?: true;
   /** Statuses of refusals beside 401, 403, 422 and 429, and when they come. */
   readonly refusals?: Readonly<Record<number, string>>;
+  /** What it is done to, for the audit log: no secret, no token, no payload. */
+  what?(asked: Pick<Asked<z.output<P>, z.output<Q>, z.output<B>>, "path" | "body">): Fields;
   run(asked: Asked<z.output<P>, z.output<Q>, z.output<B>>): Given<A> | Promise<Given<A>>;
 }
 
 type Given<A extends z.ZodType> = z.input<A> | Refused | Response;
+
+/** What the audit log is to hold beside who did it. */
+export interface Trail {
+  what: Fields;
+}
 
 /** An operation of any kind: all that is left of its types is how it is described. */
 export interface Operation {
@@ -72,6 +82,7 @@ export interface Operation {
   readonly summary: string;
   readonly description: string | undefined;
   readonly needs: Needs;
+  readonly act: string | undefined;
   readonly params: z.ZodObject | undefined;
   readonly query: z.ZodObject | undefined;
   readonly body: z.ZodType | undefined;
@@ -79,7 +90,7 @@ export interface Operation {
   readonly answer: z.ZodType;
   readonly streams: boolean;
   readonly refusals: Readonly<Record<number, string>>;
-  /** Checks the parts of a request and runs it; `maxBody` in bytes. */
+  /** Checks the parts of a request and runs it; `maxBody` in bytes. `trail` gets what it was done to. */
   handle(
     request: Request,
     path: Readonly<Record<string, string>>,
@@ -87,6 +98,7 @@ export interface Operation {
     client: Client,
     maxBody: number,
     inbound: Inbound,
+    trail: Trail,
   ): Promise<Response>;
 }
 
@@ -104,6 +116,7 @@ export function operation<
     summary: spec.summary,
     description: spec.description,
     needs: spec.needs,
+    act: spec.act,
     params,
     query,
     body,
@@ -111,7 +124,7 @@ export function operation<
     answer: spec.answer,
     streams: spec.streams ?? false,
     refusals: spec.refusals ?? {},
-    async handle(request, given, caller, client, maxBody, inbound) {
+    async handle(request, given, caller, client, maxBody, inbound, trail) {
       let sent: unknown = null;
       if (body !== undefined) {
         const parse = verbatim === undefined ? JSON.parse : (text: string) => parseExcept(text, verbatim);
@@ -129,6 +142,7 @@ export function operation<
       if (!parts.success) return refuse({ status: 422, sentence: sentenceOf(parts.error) });
       // Each part has just been parsed by the schema that its type comes from; zod can't say so of an optional one.
       const { path, query: asked, body: wanted } = parts.data as unknown as Parts<P, Q, B>;
+      trail.what = spec.what?.({ path, body: wanted }) ?? {};
       const answer = await spec.run({ path, query: asked, body: wanted, caller, client, request });
       if (answer instanceof Refused) return refuse(answer);
       return answer instanceof Response ? answer : json(answer);

@@ -24,6 +24,7 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
       description:
         "Goes out on the bus as a backend's message would, so that every server's clients hear it. `payload` is any JSON, and goes out as it was written; `base64` in its place is bytes.",
       needs: "publish",
+      act: "publish",
       verbatim: "payload",
       maxBody: config.limits.maxPayload + AROUND_PAYLOAD,
       body: z
@@ -43,6 +44,7 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
           .meta({ description: "Memberships and subscriptions of the channel on this server." }),
       }),
       refusals: { 413: "More than `max_payload`", 503: "The bus is away, and nobody got it" },
+      what: ({ body: { channel, event } }) => ({ channel, event }),
       async run({ body: { channel, event, payload, base64 }, caller }) {
         if (!reaches(caller, channel)) return outOfReach();
         if (RESERVED_EVENTS.has(event) || (channel === "admin" && event.startsWith("channel."))) {

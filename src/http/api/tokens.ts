@@ -8,6 +8,10 @@ import { type Operation, operation, Refused } from "./operation.ts";
 import { ChannelName, period, UnixMs, UserId } from "./schemas.ts";
 
 const SECOND = 1000;
+
+/** Characters of a `jti`. */
+const TOKEN_ID_LENGTH = 16;
+
 const CENTURY = 100 * 365 * 24 * 3600 * SECOND;
 
 const Can = z.array(z.enum(ABILITIES)).meta({ description: "What its holder may do." });
@@ -22,6 +26,7 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
       description:
         "For whichever channels and user, whatever `token_endpoint` and `token_channels` say. A name that ends in `*` is a pattern. An object under `channels` says for each of them what its holder may do; `can` does for a list. Without `id` the user is a random one.",
       needs: "admin",
+      act: "mint",
       body: z.object({
         channels: z.union([
           z.array(ChannelName).min(1, "must hold at least one name"),
@@ -38,7 +43,12 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
         id: z.string(),
         channels: z.union([z.array(z.string()), z.record(z.string(), Can)]),
         expires_at: UnixMs,
+        jti: z.string().meta({ description: "By which it can be revoked alone." }),
         token: z.string(),
+      }),
+      what: ({ body: { channels, id } }) => ({
+        ...(id === undefined ? {} : { id }),
+        channels: namesOf({ channels }).join(" "),
       }),
       async run({ body: { channels, id, expires_in, can } }) {
         if (namesOf({ channels }).includes("phoenix")) {
@@ -53,15 +63,17 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
         const expiresAt = (Math.floor(Date.now() / SECOND) + expiresInSecs) * SECOND;
         const [only, ...others] = Array.isArray(channels) ? channels : [];
         const named = only !== undefined && others.length === 0 ? { channel: only } : { channels };
+        const jti = randomId(TOKEN_ID_LENGTH);
         const token = await mint({
           id: user,
+          jti,
           channels: named,
           expiresInSecs,
           ...(can === undefined ? {} : { can }),
         });
         if (token.length > MAX_TOKEN_BYTES)
           return new Refused(422, "channels: these are too many for one token.");
-        return { id: user, channels, expires_at: expiresAt, token };
+        return { id: user, channels, expires_at: expiresAt, jti, token };
       },
     }),
   ];

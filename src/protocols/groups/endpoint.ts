@@ -51,6 +51,7 @@ export class GroupsEndpoint implements Endpoint, GroupsContext {
     const client = new WebSocketClient(this.house, knock.id, knock.address);
     // A page that follows nothing at the moment stays, as long as it answers pings.
     client.idleSince = null;
+    client.foreign = !knock.sameOrigin;
     client.session = new GroupsSession(this, client, credentialsOf(knock));
     return { client, subprotocol: "" };
   }

@@ -1,4 +1,5 @@
 import { abilitiesIn } from "../../auth/claims.ts";
+import type { RevocationKind } from "../../auth/revocations.ts";
 import type { Claims, Verify } from "../../auth/token.ts";
 import { countRefusal } from "../../hub/hub.ts";
 import type { Fields } from "../../log.ts";
@@ -80,7 +81,7 @@ export class GroupsSession implements Session {
   begin(): void {
     const { token } = this.#credentials;
     if (token === null) return this.#turnAway("no token");
-    this.#client.after(this.#context.verify(token), (verdict) => {
+    this.#client.after(this.#context.verify(token, this.#client), (verdict) => {
       if (!verdict.ok) return this.#turnAway(verdict.reason);
       this.#claims = verdict.claims;
       this.#expirySlot = this.#context.house.expireAt(this, verdict.claims.expiresAt);
@@ -121,6 +122,10 @@ export class GroupsSession implements Session {
   /** Its token ran out. */
   expire(): void {
     this.#client.finish(1001, "token expired");
+  }
+
+  reliesOn(kind: RevocationKind, id: string): boolean {
+    return kind === "token" && this.#claims?.jti === id;
   }
 
   leave(): void {

@@ -41,11 +41,12 @@ export class PhoenixEndpoint implements Endpoint, PhoenixContext {
     return offered(headers).includes(SUBPROTOCOL) || query.has("vsn") || query.has("userToken");
   }
 
-  welcome({ id, address, headers, query, administrator }: Knock): Welcome | Unwelcome {
+  welcome({ id, address, headers, query, sameOrigin, administrator }: Knock): Welcome | Unwelcome {
     const codec = vsnCodec(query);
     if (codec === undefined) return { refusal: "vsn must be 1.0.0 or 2.0.0" };
     const protocols = offered(headers);
     const client = new WebSocketClient(this.house, id, address);
+    client.foreign = !sameOrigin;
     client.session = new PhoenixSession(this, client, {
       codec,
       binary: query.get("binary") !== "json",

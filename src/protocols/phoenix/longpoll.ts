@@ -1,3 +1,4 @@
+import { isForeign } from "../../auth/same-origin.ts";
 import { count } from "../../hub/stats.ts";
 import { type PhoenixEndpoint, vsnCodec } from "./endpoint.ts";
 import { type Delivery, LongPollClient } from "./longpoll-client.ts";
@@ -170,6 +171,7 @@ export class LongPoll {
       this.#ended.set(ticket.id, performance.now() + POLL_PAUSE);
       this.#places.release(peer);
     });
+    client.foreign = isForeign(headers, null);
     const token = query.get("userToken") || ownToken(headers, query) || ticket.authToken;
     client.session = new PhoenixSession(this.#endpoint, client, {
       codec,

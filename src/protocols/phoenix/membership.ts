@@ -30,6 +30,8 @@ export class Membership implements Member {
   /** The slot under which the end of its token is remembered; 0 for none. */
   expirySlot = 0;
   canPush: boolean;
+  /** The id of its token, where it has one. */
+  jti: string | undefined = undefined;
   /** Counts the joins of its client. */
   readonly #serial: number;
   /** The join_ref, or the ref of a join without one. */

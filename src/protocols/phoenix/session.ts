@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { abilitiesIn } from "../../auth/claims.ts";
+import type { RevocationKind } from "../../auth/revocations.ts";
 import type { Abilities, Claims, Verdict, Verify } from "../../auth/token.ts";
 import type { Receipt } from "../../bus/bus.ts";
 import { isChannelName, isEventName } from "../../bus/bus.ts";
@@ -101,6 +102,11 @@ export class PhoenixSession implements Session, Owner {
     this.#drop(member);
   }
 
+  reliesOn(kind: RevocationKind, id: string): boolean {
+    if (kind === "session") return this.#administrator?.session?.id === id;
+    return this.#memberships.all().some(({ jti }) => jti === id);
+  }
+
   leave(): void {
     for (const member of this.#memberships.all()) this.#drop(member);
   }
@@ -182,11 +188,13 @@ export class PhoenixSession implements Session, Owner {
     const own = tokenIn(frame.payload);
     const administrator = this.#administrator;
     if (own === null && administrator !== null && frame.topic === "admin") {
+      if (administrator.session?.over)
+        return this.#admitInTurn(frame, { ok: false, reason: "unauthorized" }, false);
       return this.#admitInTurn(frame, { ok: true, claims: administrator }, false);
     }
     const token = own ?? this.#token;
     if (token === null) return this.#admitInTurn(frame, { ok: false, reason: "unauthorized" }, false);
-    this.client.after(this.#context.verify(token), (verdict) =>
+    this.client.after(this.#context.verify(token, this.client), (verdict) =>
       this.#admitInTurn(frame, verdict, own !== null),
     );
   }
@@ -251,6 +259,7 @@ export class PhoenixSession implements Session, Owner {
       can.push,
       ownToken,
     );
+    member.jti = claims.jti;
     this.#memberships.add(member);
     member.expirySlot = this.#context.house.expireAt(member, claims.expiresAt);
     this.#reply(frame.joinRef, frame.ref, outlet.quotedTopic, "ok", `{"id":${JSON.stringify(member.agent)}}`);
@@ -313,7 +322,7 @@ export class PhoenixSession implements Session, Owner {
   #renew(frame: Frame, member: Membership): void {
     const token = tokenIn(frame.payload);
     if (token === null) return this.#refuse(frame, "unauthorized");
-    this.client.after(this.#context.verify(token), (verdict) => {
+    this.client.after(this.#context.verify(token, this.client), (verdict) => {
       if (!verdict.ok) return this.#refuse(frame, verdict.reason);
       const { claims } = verdict;
       if (this.#memberships.get(frame.topic) !== member) return this.#refuse(frame, "unmatched topic");
@@ -325,6 +334,7 @@ export class PhoenixSession implements Session, Owner {
       }
       this.#context.house.forgetExpiry(member, member.expirySlot);
       member.ownToken = true;
+      member.jti = claims.jti;
       member.canPush = can.push;
       member.expirySlot = this.#context.house.expireAt(member, claims.expiresAt);
       if (frame.ref !== null) {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { deriveKey } from "../../../src/auth/keys.ts";
+import { Revocations } from "../../../src/auth/revocations.ts";
 import { Sessions } from "../../../src/auth/session.ts";
 import { ADMIN_SECRET } from "../../integration/world.ts";
 import { openPage } from "../chromium.ts";
@@ -39,7 +40,8 @@ describe("signing in", () => {
     const opened = await stage.admin("#/connections");
     const { page } = opened;
     const past = Date.now() - 13 * 60 * 60 * 1000;
-    const expired = new Sessions(deriveKey(ADMIN_SECRET, "session"), () => past).begin();
+    const expired = new Sessions([deriveKey(ADMIN_SECRET, "session")], new Revocations(), () => past).begin()
+      .proof;
     await opened.watched(async () => {
       const url = stage.world.channel.url;
       await page.context().addCookies([{ name: "channel_session", value: expired, url }]);

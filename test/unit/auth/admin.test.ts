@@ -1,9 +1,11 @@
 import { describe, expect, test } from "bun:test";
+import { createHmac } from "node:crypto";
 import { createAdmin } from "../../../src/auth/admin.ts";
 import { deriveKey } from "../../../src/auth/keys.ts";
-import { isSameOrigin } from "../../../src/auth/same-origin.ts";
+import { NO_STORE, Revocations } from "../../../src/auth/revocations.ts";
+import { isForeign, isSameOrigin } from "../../../src/auth/same-origin.ts";
 import { SESSION_MS, Sessions } from "../../../src/auth/session.ts";
-import { covers } from "../../../src/auth/token.ts";
+import { covers, createVerifier } from "../../../src/auth/token.ts";
 import { WrongSecrets } from "../../../src/auth/wrong-secrets.ts";
 import type { Config } from "../../../src/config.ts";
 import { testConfig } from "./config.ts";
@@ -19,7 +21,10 @@ function clocked(changes: Partial<Config> = {}) {
   const wait = (ms: number) => {
     time += ms;
   };
-  return { admin: createAdmin(config, now, now), again: () => createAdmin(config, now, now), wait };
+  const revocations = new Revocations(undefined, now);
+  const again = (known = revocations) =>
+    createAdmin(config, { now, wrong: new WrongSecrets(now), revocations: known });
+  return { admin: again(), again, wait, now };
 }
 
 function request(headers: Record<string, string>, method = "GET"): Request {
@@ -35,8 +40,10 @@ describe("the admin secret", () => {
   test("opens as Bearer, also for what changes something and without an origin", () => {
     const { admin } = clocked();
     for (const method of ["GET", "POST", "DELETE"]) {
-      expect(admin.check(request({ authorization: `Bearer ${SECRET}` }, method), here)).toEqual({ ok: true });
-      expect(admin.check(request({ authorization: `bearer ${SECRET} ` }, method), here)).toEqual({
+      expect(admin.check(request({ authorization: `Bearer ${SECRET}` }, method), here)).toMatchObject({
+        ok: true,
+      });
+      expect(admin.check(request({ authorization: `bearer ${SECRET} ` }, method), here)).toMatchObject({
         ok: true,
       });
     }
@@ -64,49 +71,152 @@ describe("the admin secret", () => {
   });
 });
 
+/** An administration, and a verifier that counts with it. */
+function counted() {
+  let time = 1_800_000_000_000;
+  let failed = 0;
+  const now = () => time;
+  const wrong = new WrongSecrets(now, () => void failed++);
+  const config = testConfig();
+  return {
+    admin: createAdmin(config, { now, wrong }),
+    verify: createVerifier(config, now, wrong),
+    wait(ms: number) {
+      time += ms;
+    },
+    get failed() {
+      return failed;
+    },
+  };
+}
+
+function forgedToken(n: number, channel = "admin"): string {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const signed = `${part({ alg: "HS256" })}.${part({ id: "mallory", channel, exp: 2_000_000_000 })}`;
+  return `${signed}.${createHmac("sha256", deriveKey(`guess ${n & 1}`, "token"))
+    .update(signed)
+    .digest("base64url")}`;
+}
+
 describe("wrong secrets", () => {
-  test("after ten in a minute every door is shut, with the right one too, until the minute is over", () => {
+  test("after ten in a minute one proof in 2 s is looked at, right or wrong, until the minute is over", () => {
     const { admin, wait } = clocked({ adminSecretGenerated: true });
     const bearer = (secret: string) => admin.check(request({ authorization: `Bearer ${secret}` }), here);
     for (let round = 0; round < 4; round++) expect(bearer("wrong")).toMatchObject({ status: 401 });
     for (let round = 0; round < 3; round++)
-      expect(admin.signIn("wrong", here)).toMatchObject({ status: 401 });
+      expect(admin.signIn("wrong", request({}, "POST"), here)).toMatchObject({ status: 401 });
     for (let round = 0; round < 3; round++)
-      expect(admin.signInByCode("wrong", here)).toMatchObject({ status: 401 });
-    wait(20_000);
-    expect(bearer(SECRET)).toMatchObject({ ok: false, status: 429, retryAfterSecs: 40 });
-    expect(admin.signIn(SECRET, here)).toMatchObject({ ok: false, status: 429 });
-    expect(admin.signInByCode(admin.signInCode ?? "", here)).toMatchObject({ ok: false, status: 429 });
-    wait(39_999);
-    expect(bearer(SECRET)).toMatchObject({ status: 429 });
+      expect(admin.signInByCode("wrong", request(OWN, "POST"), here)).toMatchObject({ status: 401 });
+    expect(bearer(SECRET)).toMatchObject({ ok: false, status: 429, retryAfterSecs: 2 });
+    expect(admin.signIn(SECRET, request({}, "POST"), here)).toMatchObject({ ok: false, status: 429 });
+    expect(admin.signInByCode(admin.signInCode ?? "", request(OWN, "POST"), here)).toMatchObject({
+      ok: false,
+      status: 429,
+    });
+    wait(1_999);
+    expect(bearer(SECRET)).toMatchObject({ status: 429, retryAfterSecs: 1 });
     wait(1);
-    expect(bearer(SECRET)).toEqual({ ok: true });
+    expect(bearer(SECRET)).toMatchObject({ ok: true });
+    expect(bearer(SECRET)).toMatchObject({ status: 429 });
+    wait(2_000);
+    expect(bearer("wrong")).toMatchObject({ status: 401 });
+    wait(1_000);
+    expect(bearer(SECRET)).toMatchObject({ status: 429 });
+    wait(60_000);
+    expect(bearer(SECRET)).toMatchObject({ ok: true });
+    expect(bearer(SECRET)).toMatchObject({ ok: true });
+  });
+
+  test("forged cookies and forged tokens for admin count as such", () => {
+    const forgers: readonly ((n: number, parts: ReturnType<typeof counted>) => void)[] = [
+      (n, { admin }) => {
+        const cookie = `channel_session=${"a".repeat(20)}${10 + n}.zzzzzzzz.${"b".repeat(43)}`;
+        admin.check(request({ cookie }), here);
+      },
+      (n, { verify }) => void verify(forgedToken(n), here),
+    ];
+    for (const forge of forgers) {
+      const parts = counted();
+      for (let n = 0; n < 9; n++) forge(n, parts);
+      expect(parts.admin.signIn(SECRET, request({}, "POST"), here).ok).toBe(true);
+      forge(9, parts);
+      expect(parts.admin.signIn(SECRET, request({}, "POST"), here)).toMatchObject({ status: 429 });
+      expect(parts.failed).toBe(10);
+    }
+  });
+
+  test("a cookie that is sent again and again is one guess; one that has run out is none", () => {
+    const parts = counted();
+    const cookie = `channel_session=${"a".repeat(22)}.zzzzzzzz.${"b".repeat(43)}`;
+    for (let n = 0; n < 50; n++) parts.admin.check(request({ cookie }), here);
+    expect(parts.failed).toBe(1);
+    const good = cookieOf(parts.admin.signIn(SECRET, request({}, "POST"), here));
+    parts.wait(SESSION_MS);
+    for (let n = 0; n < 50; n++) expect(parts.admin.check(request({ cookie: good }), here).ok).toBe(false);
+    expect(parts.failed).toBe(1);
+  });
+
+  test("ordinary tokens that are bad are no guess, and good ones no proof of anything", () => {
+    const parts = counted();
+    for (let n = 0; n < 50; n++) parts.verify(forgedToken(n, "room"), here);
+    expect(parts.failed).toBe(0);
+  });
+
+  test("those that a page of another site may have sent are counted apart", () => {
+    const { admin } = clocked();
+    const foreign = [
+      { authorization: "Bearer wrong", origin: "http://evil.example" },
+      { authorization: "Bearer wrong", "sec-fetch-site": "cross-site" },
+      {
+        cookie: `channel_session=${"a".repeat(22)}.zzzzzzzz.${"b".repeat(43)}`,
+        "sec-fetch-site": "same-site",
+      },
+    ];
+    for (let round = 0; round < 20; round++)
+      for (const headers of foreign) expect(admin.check(request(headers), here).ok).toBe(false);
+    expect(admin.signIn(SECRET, request(OWN, "POST"), here).ok).toBe(true);
+    expect(admin.check(request({ authorization: `Bearer ${SECRET}` }), here).ok).toBe(true);
+    // And they are limited all the same.
+    const [first = {}] = foreign;
+    expect(admin.check(request({ ...first, authorization: `Bearer ${SECRET}` }), here)).toMatchObject({
+      status: 429,
+    });
+  });
+
+  test("a hundred over all limit each address from its first one on, and none that has none", () => {
+    const { admin } = clocked();
+    const from = (n: number) => ({ address: `192.0.2.${n}`, https: false });
+    for (let n = 1; n <= 100; n++) admin.signIn("wrong", request({}, "POST"), from(n));
+    expect(admin.signIn(SECRET, request({}, "POST"), from(200)).ok).toBe(true);
+    expect(admin.signIn(SECRET, request({}, "POST"), from(200)).ok).toBe(true);
+    admin.signIn("wrong", request({}, "POST"), from(201));
+    expect(admin.signIn(SECRET, request({}, "POST"), from(201))).toMatchObject({ status: 429 });
   });
 
   test("nine do not, and another address is not held to account", () => {
     const { admin } = clocked();
-    for (let round = 0; round < 9; round++) admin.signIn("wrong", here);
-    expect(admin.signIn(SECRET, here).ok).toBe(true);
-    admin.signIn("wrong", here);
-    expect(admin.signIn(SECRET, here)).toMatchObject({ status: 429 });
-    expect(admin.signIn(SECRET, { address: "192.0.2.2", https: false }).ok).toBe(true);
+    for (let round = 0; round < 9; round++) admin.signIn("wrong", request({}, "POST"), here);
+    expect(admin.signIn(SECRET, request({}, "POST"), here).ok).toBe(true);
+    admin.signIn("wrong", request({}, "POST"), here);
+    expect(admin.signIn(SECRET, request({}, "POST"), here)).toMatchObject({ status: 429 });
+    expect(admin.signIn(SECRET, request({}, "POST"), { address: "192.0.2.2", https: false }).ok).toBe(true);
   });
 
   test("a session goes on while its address is shut out", () => {
     const { admin } = clocked();
-    const cookie = cookieOf(admin.signIn(SECRET, here));
-    for (let round = 0; round < 20; round++) admin.signIn("wrong", here);
-    expect(admin.check(request({ cookie }), here)).toEqual({ ok: true });
+    const cookie = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
+    for (let round = 0; round < 20; round++) admin.signIn("wrong", request({}, "POST"), here);
+    expect(admin.check(request({ cookie }), here)).toMatchObject({ ok: true });
   });
 
   test("are counted in bounded memory", () => {
     let time = 0;
     const wrong = new WrongSecrets(() => time);
     for (let count = 0; count < 30_000; count++)
-      wrong.count(`10.${count >> 16}.${(count >> 8) & 255}.${count & 255}`);
+      wrong.count({ address: `10.${count >> 16}.${(count >> 8) & 255}.${count & 255}` }, "secret");
     expect(wrong.size).toBe(10_000);
     time = 60_000;
-    wrong.count("192.0.2.1");
+    wrong.count({ address: "192.0.2.1" }, "secret");
     expect(wrong.size).toBe(1);
   });
 });
@@ -114,7 +224,10 @@ describe("wrong secrets", () => {
 describe("a session", () => {
   test("comes as a cookie that scripts and other sites do not have", () => {
     const cookie = (changes: Partial<Config>, https: boolean) => {
-      const answer = clocked(changes).admin.signIn(SECRET, { address: "192.0.2.1", https });
+      const answer = clocked(changes).admin.signIn(SECRET, request({}, "POST"), {
+        address: "192.0.2.1",
+        https,
+      });
       return answer.ok ? answer.cookie : "";
     };
     expect(cookie({}, false)).toMatch(
@@ -126,9 +239,9 @@ describe("a session", () => {
 
   test("reads, and changes something only from the same origin", () => {
     const { admin } = clocked();
-    const cookie = cookieOf(admin.signIn(SECRET, here));
-    expect(admin.check(request({ cookie, host: OWN.host }), here)).toEqual({ ok: true });
-    expect(admin.check(request({ cookie, ...OWN }, "POST"), here)).toEqual({ ok: true });
+    const cookie = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
+    expect(admin.check(request({ cookie, host: OWN.host }), here)).toMatchObject({ ok: true });
+    expect(admin.check(request({ cookie, ...OWN }, "POST"), here)).toMatchObject({ ok: true });
     for (const origin of [
       undefined,
       "null",
@@ -145,43 +258,57 @@ describe("a session", () => {
       expect(admin.check(request(headers, "DELETE"), here)).toMatchObject({ ok: false, status: 403 });
       expect(admin.signOut(request(headers, "POST"), here)).toMatchObject({ ok: false, status: 403 });
     }
-    expect(admin.check(request({ cookie }), here)).toEqual({ ok: true });
+    expect(admin.check(request({ cookie }), here)).toMatchObject({ ok: true });
   });
 
   test("opens admin on an upgrade of the same origin, for as long as it lasts", () => {
     const { admin } = clocked();
-    const cookie = cookieOf(admin.signIn(SECRET, here));
-    const claims = admin.upgradeClaims(request({ cookie, ...OWN }));
+    const cookie = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
+    const claims = admin.upgradeClaims(request({ cookie, ...OWN }), here);
     expect(claims).toMatchObject({ admin: true, expiresAt: 1_800_000_000_000 + SESSION_MS });
     expect(claims !== null && covers(claims, "admin")).toBe(true);
     expect(claims !== null && covers(claims, "system")).toBe(false);
-    expect(admin.upgradeClaims(request({ cookie, host: OWN.host }))).toBeNull();
+    expect(admin.upgradeClaims(request({ cookie, host: OWN.host }), here)).toBeNull();
     expect(
-      admin.upgradeClaims(request({ cookie, host: OWN.host, origin: "http://localhost:3000" })),
+      admin.upgradeClaims(request({ cookie, host: OWN.host, origin: "http://localhost:3000" }), here),
     ).toBeNull();
-    expect(admin.upgradeClaims(request({ ...OWN }))).toBeNull();
+    expect(admin.upgradeClaims(request({ ...OWN }), here)).toBeNull();
   });
 
   test("ends after twelve hours", () => {
     const { admin, wait } = clocked();
-    const cookie = cookieOf(admin.signIn(SECRET, here));
+    const cookie = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
     wait(SESSION_MS - 1);
     expect(admin.check(request({ cookie }), here).ok).toBe(true);
     wait(1);
     expect(admin.check(request({ cookie }), here).ok).toBe(false);
   });
 
-  test("outlives a restart, and ends with a new secret", () => {
-    const { admin, again } = clocked();
-    const cookie = cookieOf(admin.signIn(SECRET, here));
-    expect(again().check(request({ cookie }), here).ok).toBe(true);
+  test("outlives a restart where it is known which were ended, and ends with a new secret", () => {
+    const { admin, again, wait, now } = clocked();
+    const shared = new Revocations({ ...NO_STORE, complete: true }, now);
+    const cookie = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
+    wait(1000);
+    expect(again(shared).check(request({ cookie }), here).ok).toBe(true);
+    expect(again(new Revocations(undefined, now)).check(request({ cookie }), here).ok).toBe(false);
     expect(clocked({ adminSecret: "a new secret" }).admin.check(request({ cookie }), here).ok).toBe(false);
+  });
+
+  test("goes on with the older of two secrets, which opens too", () => {
+    const { admin, now } = clocked();
+    const cookie = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
+    const revocations = new Revocations({ ...NO_STORE, complete: true }, now);
+    const config = testConfig({ adminSecret: "a newer secret of it", olderAdminSecrets: [SECRET] });
+    const rotated = createAdmin(config, { now, revocations });
+    expect(rotated.check(request({ cookie }), here).ok).toBe(true);
+    for (const secret of [SECRET, "a newer secret of it"])
+      expect(rotated.check(request({ authorization: `Bearer ${secret}` }), here).ok).toBe(true);
   });
 
   test("ends by signing out, for a copy of its cookie too, and no other ends with it", () => {
     const { admin } = clocked();
-    const one = cookieOf(admin.signIn(SECRET, here));
-    const two = cookieOf(admin.signIn(SECRET, here));
+    const one = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
+    const two = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
     const answer = admin.signOut(request({ cookie: one, ...OWN }, "POST"), here);
     expect(answer.ok && answer.cookie).toStartWith("channel_session=; Path=/; Max-Age=0;");
     expect(admin.check(request({ cookie: one }), here).ok).toBe(false);
@@ -190,7 +317,7 @@ describe("a session", () => {
 
   test("can't be made, changed or stretched", () => {
     const { admin } = clocked();
-    const cookie = cookieOf(admin.signIn(SECRET, here));
+    const cookie = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
     const [id, expiry, signature] = cookie.slice("channel_session=".length).split(".");
     const forged = [
       "",
@@ -214,18 +341,19 @@ describe("a session", () => {
 
   test("ended ones stay ended although memory for them is bounded", () => {
     let time = 0;
-    const sessions = new Sessions(deriveKey("secret", "session"), () => time);
+    const now = () => time;
+    const sessions = new Sessions([deriveKey("secret", "session")], new Revocations(undefined, now), now);
     const proofs: string[] = [];
     for (let count = 0; count < 10_500; count++) {
       time += 10;
-      const proof = sessions.begin();
-      const session = sessions.read(proof);
-      if (session !== null) sessions.end(session);
+      const { proof, session } = sessions.begin();
+      sessions.end(session);
       proofs.push(proof);
     }
-    expect(proofs.filter((proof) => sessions.read(proof) !== null)).toEqual([]);
+    expect(proofs.filter((proof) => sessions.known(proof) !== null)).toEqual([]);
+    expect(proofs.filter((proof) => typeof sessions.read(proof) === "object")).toEqual([]);
     time += 10;
-    expect(sessions.read(sessions.begin())).not.toBeNull();
+    expect(sessions.read(sessions.begin().proof)).toMatchObject({ over: false });
   });
 });
 
@@ -235,14 +363,15 @@ describe("the sign-in link", () => {
     const { admin } = clocked({ adminSecretGenerated: true });
     const code = admin.signInCode ?? "";
     expect(code.length).toBeGreaterThanOrEqual(24);
-    const cookie = cookieOf(admin.signInByCode(code, here));
+    const cookie = cookieOf(admin.signInByCode(code, request(OWN, "POST"), here));
     expect(admin.check(request({ cookie }), here).ok).toBe(true);
-    expect(admin.signInByCode(code, here)).toMatchObject({ ok: false, status: 401 });
+    expect(admin.signInByCode(code, request(OWN, "POST"), here)).toMatchObject({ ok: false, status: 401 });
   });
 
   test("without one, no code opens", () => {
     const { admin } = clocked();
-    for (const code of ["", "null", "undefined"]) expect(admin.signInByCode(code, here).ok).toBe(false);
+    for (const code of ["", "null", "undefined"])
+      expect(admin.signInByCode(code, request(OWN, "POST"), here).ok).toBe(false);
   });
 });
 
@@ -261,6 +390,17 @@ describe("the same origin", () => {
       expect(same(origin, "hub.example")).toBe(false);
   });
 
+  test("is not claimed by a page of another, whether it says so or its browser does", () => {
+    const foreign = (headers: Record<string, string>) =>
+      isForeign(new Headers({ host: "a.example", ...headers }), null);
+    for (const headers of [{}, { origin: "https://a.example" }, { "sec-fetch-site": "same-origin" }])
+      expect(foreign(headers)).toBe(false);
+    expect(foreign({ "sec-fetch-site": "none" })).toBe(false);
+    for (const site of ["cross-site", "same-site", "anything"])
+      expect(foreign({ origin: "https://a.example", "sec-fetch-site": site })).toBe(true);
+    for (const origin of ["null", "https://b.example"]) expect(foreign({ origin })).toBe(true);
+  });
+
   test("is also public_url's, where a proxy asks for another host", () => {
     expect(same("https://hub.example", "127.0.0.1:2025", "https://hub.example/base")).toBe(true);
     expect(same("http://hub.example", "127.0.0.1:2025", "https://hub.example/base")).toBe(false);
@@ -268,20 +408,25 @@ describe("the same origin", () => {
 });
 
 describe("API keys", () => {
-  const apiKey = { key: "a key of a backend", can: ["publish"], channels: ["room:*"] } as const;
+  const apiKey = {
+    name: "billing",
+    keys: ["a key of a backend"],
+    can: ["publish"],
+    channels: ["room:*"],
+  } as const;
 
   test("say who asks, open nothing that needs the administrator, and are no wrong guess", () => {
     const admin = createAdmin(testConfig({ apiKeys: [apiKey] }));
     const ask = (secret: string) => request({ authorization: `Bearer ${secret}` }, "POST");
     for (let i = 0; i < 20; i++) {
-      expect(admin.identify(ask(apiKey.key), here)).toEqual({
+      expect(admin.identify(ask(apiKey.keys[0]), here)).toEqual({
         ok: true,
         caller: { kind: "key", key: apiKey },
       });
-      expect(admin.check(ask(apiKey.key), here)).toMatchObject({ ok: false, status: 403 });
+      expect(admin.check(ask(apiKey.keys[0]), here)).toMatchObject({ ok: false, status: 403 });
     }
     expect(admin.identify(ask(SECRET), here)).toEqual({ ok: true, caller: { kind: "administrator" } });
     for (let i = 0; i < 10; i++) expect(admin.identify(ask("a guess"), here)).toMatchObject({ status: 401 });
-    expect(admin.identify(ask(apiKey.key), here)).toMatchObject({ status: 429 });
+    expect(admin.identify(ask(apiKey.keys[0]), here)).toMatchObject({ status: 429 });
   });
 });

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { Bans, MAX_BANS, refusingBanned } from "../../../src/auth/bans.ts";
 import type { Verdict } from "../../../src/auth/verdict.ts";
 
+const FROM = { address: "192.0.2.1" };
 const ALICE: Verdict = {
   ok: true,
   claims: {
@@ -19,11 +20,11 @@ test("a banned user's token is refused until the ban is over, whether it is veri
   const atOnce = refusingBanned(() => ALICE, bans);
   const later = refusingBanned(async () => ALICE, bans);
   bans.add({ user: "alice", until: 2000 });
-  expect(atOnce("")).toEqual({ ok: false, reason: "unauthorized" });
-  expect(await later("")).toEqual({ ok: false, reason: "unauthorized" });
+  expect(atOnce("", FROM)).toEqual({ ok: false, reason: "unauthorized" });
+  expect(await later("", FROM)).toEqual({ ok: false, reason: "unauthorized" });
   now = 2000;
-  expect(atOnce("")).toEqual(ALICE);
-  expect(await later("")).toEqual(ALICE);
+  expect(atOnce("", FROM)).toEqual(ALICE);
+  expect(await later("", FROM)).toEqual(ALICE);
 });
 
 test("a ban can be lifted, once, and changed", () => {

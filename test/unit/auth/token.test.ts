@@ -3,7 +3,7 @@ import { createHmac, generateKeyPairSync } from "node:crypto";
 import { exportJWK, SignJWT } from "jose";
 import { deriveKey } from "../../../src/auth/keys.ts";
 import { createMint } from "../../../src/auth/mint.ts";
-import { type Claims, covers, createVerifier, type Verdict } from "../../../src/auth/token.ts";
+import { type Claims, covers, type Verdict, createVerifier as verifierOf } from "../../../src/auth/token.ts";
 import { testConfig } from "./config.ts";
 
 const NOW = 1_800_000_000_000;
@@ -14,6 +14,12 @@ const secret = new TextEncoder().encode(config.jwtSecret);
 const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const ec = generateKeyPairSync("ec", { namedCurve: "P-256" });
 const ed = generateKeyPairSync("ed25519");
+
+/** Verifies what comes from one address. */
+function createVerifier(...parts: Parameters<typeof verifierOf>) {
+  const verify = verifierOf(...parts);
+  return (token: string) => verify(token, { address: "192.0.2.1" });
+}
 
 function pem(pair: { publicKey: typeof rsa.publicKey }): string {
   return pair.publicKey.export({ type: "spki", format: "pem" }).toString();

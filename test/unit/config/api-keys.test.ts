@@ -4,11 +4,16 @@ import { good, load, refusal, toml } from "./workspace.ts";
 const KEY = "a key of a backend that is long";
 
 test("an API key says what it may do, and with which channels", () => {
-  const text = `[[api_keys]]\nkey = "${KEY}"\ncan = ["publish"]\nchannels = ["room:*", "news"]
+  const text = `[[api_keys]]\nname = "billing"\nkey = "${KEY}"\ncan = ["publish"]\nchannels = ["room:*", "news"]
 [[api_keys]]\nkey = "another key of another backend"\ncan = ["read", "publish"]`;
   expect(good(toml(text)).apiKeys).toEqual([
-    { key: KEY, can: ["publish"], channels: ["room:*", "news"] },
-    { key: "another key of another backend", can: ["read", "publish"], channels: ["*"] },
+    { name: "billing", keys: [KEY], can: ["publish"], channels: ["room:*", "news"] },
+    {
+      name: "api_keys[1]",
+      keys: ["another key of another backend"],
+      can: ["read", "publish"],
+      channels: ["*"],
+    },
   ]);
 });
 
@@ -19,10 +24,13 @@ test("one that says too little or too much is refused with its place, and never 
       `key = "short"\ncan = ["read"]`,
       "2: channel.toml: api_keys[0].key must be a text of at least 16 characters",
     ],
-    [`key = "${KEY}"`, '2: channel.toml: api_keys[0].can must be a list of "publish" and "read", not empty'],
+    [
+      `key = "${KEY}"`,
+      '2: channel.toml: api_keys[0].can must be a list of "publish", "read" and "moderate", not empty',
+    ],
     [
       `key = "${KEY}"\ncan = ["rule"]`,
-      '2: channel.toml: api_keys[0].can must be a list of "publish" and "read", not "rule"',
+      '2: channel.toml: api_keys[0].can must be a list of "publish", "read" and "moderate", not "rule"',
     ],
     [
       `key = "${KEY}"\ncan = ["read"]\nchanel = []`,
@@ -32,6 +40,15 @@ test("one that says too little or too much is refused with its place, and never 
       `key = "${KEY}"\ncan = ["read"]\n[[api_keys]]\nkey = "${KEY}"\ncan = ["read"]`,
       "2: channel.toml: api_keys[1].key stands there twice",
     ],
+    [
+      `key = "${KEY}"\nkeys = ["${KEY}"]\ncan = ["read"]`,
+      "2: channel.toml: api_keys[0] has key and keys: take one away",
+    ],
+    [
+      `name = "a"\nkey = "${KEY}"\ncan = ["read"]\n[[api_keys]]\nname = "a"\nkey = "${KEY}2"\ncan = ["read"]`,
+      "2: channel.toml: api_keys[1].name stands there twice",
+    ],
+    [`keys = ["${KEY}", "short"]\ncan = ["read"]`, "2: channel.toml: api_keys[0].keys must be a list"],
   ] as const) {
     const said = refusal(toml(`[[api_keys]]\n${text}`));
     expect(said).toStartWith(expected);
@@ -41,4 +58,11 @@ test("one that says too little or too much is refused with its place, and never 
   expect(refusal(toml("api_keys = [5]"))).toContain("[[api_keys]]");
   const loaded = load(toml(`[[api_keys]]\nkey = "${KEY}"\ncan = ["read"]`));
   expect(loaded.ok && loaded.sources.get("api_keys[0].key")?.printed).toBe("********");
+});
+
+test("a key may be replaced by a newer one, and both are good meanwhile", () => {
+  const text = `[[api_keys]]\nkeys = ["a newer key of that backend", "${KEY}"]\ncan = ["moderate"]`;
+  const [key] = good(toml(text)).apiKeys;
+  expect(key?.keys).toEqual(["a newer key of that backend", KEY]);
+  expect(key?.can).toEqual(["moderate"]);
 });

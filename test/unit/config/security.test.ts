@@ -22,9 +22,11 @@ describe("secrets", () => {
     expect(refusal({ ...toml('jwt_secret = "secret"\nhost = "::"') })).toStartWith(
       "2: channel.toml: jwt_secret is a secret known",
     );
-    expect(refusal({ env: { ADMIN_SECRET: "changeme", HOST: "10.0.0.1" } })).toStartWith(
-      "2: ADMIN_SECRET is a secret known",
-    );
+    expect(
+      refusal({ ...toml('jwt_secrets = ["a new one that is quite long enough", "secret"]\nhost = "::"') }),
+    ).toStartWith("2: channel.toml: jwt_secrets is a secret known");
+    const channelstream = { CHANNELSTREAM_SECRET: "changeme", HOST: "10.0.0.1" };
+    expect(refusal({ env: channelstream })).toStartWith("2: CHANNELSTREAM_SECRET is a secret known");
     const cwd = folderWith({ "tangram.toml": '[channel]\nhost = "0.0.0.0"' });
     expect(refusal({ cwd })).toStartWith("2: jwt_secret (Tangram's default) is a secret known from examples");
   });
@@ -32,11 +34,10 @@ describe("secrets", () => {
   test("where the host is chosen by itself, such a secret keeps to loopback, and is warned of", () => {
     const auto = (secret: string) => good({ flags: { host: "auto", "jwt-secret": secret } });
     expect([auto(LONG).host, auto("your-secret-key").host]).toEqual(["0.0.0.0", "127.0.0.1"]);
-    expect(good({ env: { CHANNEL_HOST: "auto", ADMIN_SECRET: "changeme", JWT_SECRET: LONG } }).host).toBe(
-      "127.0.0.1",
-    );
-    const [first] = warnings({ env: { CHANNEL_HOST: "auto", ADMIN_SECRET: "changeme", JWT_SECRET: LONG } });
-    expect(first).toStartWith("ADMIN_SECRET is a secret known from examples: only this machine");
+    const env = { CHANNEL_HOST: "auto", CHANNELSTREAM_SECRET: "changeme", JWT_SECRET: LONG };
+    expect(good({ env }).host).toBe("127.0.0.1");
+    const [first] = warnings({ env });
+    expect(first).toStartWith("CHANNELSTREAM_SECRET is a secret known from examples: only this machine");
     // Whoever names an address means it.
     expect(
       refusal({ env: { CHANNEL_HOST: "auto" }, flags: { host: "::", "jwt-secret": "secret" } }),
@@ -167,5 +168,60 @@ describe("files to serve", () => {
     expect(refusal({ cwd, flags: { "static-path": "file" } })).toMatch(
       /^1: --static-path: cannot read \S+file: it is no folder$/,
     );
+  });
+});
+
+describe("secrets that replace each other", () => {
+  const [NEW, OLD] = [
+    "the newer secret, of more than 32 characters",
+    "the older secret, of more than 32 characters",
+  ];
+
+  test("are a list, the newest first, of texts or of texts with a kid", () => {
+    const config = good(
+      toml(
+        `jwt_secrets = [{ kid = "2027", secret = "${NEW}" }, "${OLD}"]\nadmin_secrets = ["${NEW}", "${OLD}"]`,
+      ),
+    );
+    expect([config.jwtSecret, config.jwtKid, config.jwtSecretGenerated]).toEqual([NEW, "2027", false]);
+    expect(config.olderJwtSecrets).toEqual([{ kid: null, secret: OLD }]);
+    expect([config.adminSecret, config.adminSecretGenerated]).toEqual([NEW, false]);
+    expect(config.olderAdminSecrets).toEqual([OLD]);
+    expect(good({ env: { JWT_SECRETS: "one-secret\nanother-secret\n" } }).olderJwtSecrets).toHaveLength(1);
+  });
+
+  test("stand in place of the single one, are never printed, and each is long enough", () => {
+    expect(refusal(toml(`jwt_secret = "${OLD}"\njwt_secrets = ["${NEW}"]`))).toBe(
+      "2: channel.toml: jwt_secret and jwt_secrets are both set: take one away",
+    );
+    for (const bad of [
+      "[]",
+      '["x", 5]',
+      '[{ kid = "a" }]',
+      '[{ secret = "x", kind = "a" }]',
+      '["x", "x"]',
+      "[[]]",
+    ]) {
+      expect(refusal(toml(`jwt_secrets = ${bad}`))).toStartWith(
+        "2: channel.toml: jwt_secrets must be a list, the newest first, of texts or {kid, secret}",
+      );
+    }
+    const short = refusal(toml(`admin_secrets = ["${NEW}", "fifteen letters"]`));
+    expect(short).toContain("a text of at least 16 characters");
+    expect(short).not.toContain(NEW);
+    const loaded = load(toml(`jwt_secrets = ["${NEW}"]`));
+    expect(loaded.ok && loaded.sources.get("jwt_secrets")?.printed).toBe("********");
+  });
+
+  test("the admin secret has 16 characters or more, and is warned of below 32", () => {
+    expect(refusal({ env: { ADMIN_SECRET: "x" } })).toBe(
+      "2: ADMIN_SECRET must be a text of at least 16 characters",
+    );
+    const warned = (secret: string) => {
+      const loaded = load({ env: { ADMIN_SECRET: secret } });
+      return loaded.ok && loaded.warnings.some((warning) => warning.startsWith("admin_secret is shorter"));
+    };
+    expect(warned("x".repeat(31))).toBe(true);
+    expect(warned("x".repeat(32))).toBe(false);
   });
 });

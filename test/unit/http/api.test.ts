@@ -4,10 +4,15 @@ import { LoopDelay } from "../../../src/http/loop-delay.ts";
 import { FakeMember } from "../hub/fake-member.ts";
 import { BEARER, ORIGIN, testHttp } from "./http.ts";
 
-const READER = { key: "the key of a dashboard", can: ["read"], channels: ["*"] } as const;
-const PUBLISHER = { key: "the key of a backend here", can: ["publish"], channels: ["room:*"] } as const;
+const READER = { name: "reader", keys: ["the key of a dashboard"], can: ["read"], channels: ["*"] } as const;
+const PUBLISHER = {
+  name: "publisher",
+  keys: ["the key of a backend here"],
+  can: ["publish"],
+  channels: ["room:*"],
+} as const;
 
-function bearer({ key }: { readonly key: string }): Record<string, string> {
+function bearer({ keys: [key = ""] }: { readonly keys: readonly string[] }): Record<string, string> {
   return { authorization: `Bearer ${key}` };
 }
 
@@ -76,7 +81,7 @@ describe("API keys", () => {
   test("open neither /token for patterns nor the sign-in", async () => {
     const { token, ask } = testHttp({ apiKeys: [READER] });
     expect((await token({ channel: "room:*" }, bearer(READER))).status).toBe(403);
-    const body = JSON.stringify({ secret: READER.key });
+    const body = JSON.stringify({ secret: READER.keys[0] });
     expect((await ask("/admin/sign_in", { method: "POST", body })).status).toBe(401);
   });
 });

@@ -1,7 +1,9 @@
 import { Registry } from "prom-client";
 import { createAdmin } from "../../../src/auth/admin.ts";
+import type { Act } from "../../../src/auth/audit.ts";
 import { Bans } from "../../../src/auth/bans.ts";
 import { createMint } from "../../../src/auth/mint.ts";
+import { Revocations } from "../../../src/auth/revocations.ts";
 import { createVerifier } from "../../../src/auth/token.ts";
 import type { BusKind, BusState } from "../../../src/bus/bus.ts";
 import type { Config } from "../../../src/config.ts";
@@ -68,12 +70,16 @@ export function testHttp(changes: Partial<Config> = {}) {
   );
   history.stop();
   const bans = new Bans();
+  const revocations = new Revocations();
+  const audited: Act[] = [];
   const log = { debug: write, info: write, warn: write, error: write };
   const http = createHttp({
     hub,
     bus: fakeBus,
     bans,
     inbound: new Inbound(config.limits),
+    revocations,
+    audit: (act) => void audited.push(act),
     history,
     channelstream: null,
     config,
@@ -102,5 +108,5 @@ export function testHttp(changes: Partial<Config> = {}) {
     const answer: unknown = await response.json();
     return { status: response.status, answer, response };
   };
-  return { ask, token, verify, admin, bus, logged, config, hub, fakeBus, bans };
+  return { ask, token, verify, admin, bus, logged, config, hub, fakeBus, bans, revocations, audited };
 }

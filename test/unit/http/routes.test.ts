@@ -194,19 +194,38 @@ describe("signing in", () => {
     }
   });
 
-  test("by link works once, leads to the page, and a look at it spends nothing", async () => {
+  test("by link is a page that sends the code; the code works once, from that page only", async () => {
     const http = testHttp({ adminSecretGenerated: true, basePath: "/hub" });
-    const link = `/admin/sign_in?code=${http.admin.signInCode}`;
-    const look = await http.ask(link, { method: "HEAD" });
-    expect(look.headers.get("set-cookie")).toBeNull();
-    const response = await http.ask(link);
-    expect(response.status).toBe(303);
-    expect(response.headers.get("location")).toBe("/hub/admin.html");
-    expect(response.headers.get("set-cookie")).toStartWith("channel_session=");
-    expect(response.headers.get("referrer-policy")).toBe("no-referrer");
-    const again = await http.ask(link);
+    const { signInCode: code } = http.admin;
+    const link = `/admin/sign_in?code=${code}`;
+    for (const headers of [{}, { "sec-fetch-site": "none" }, { "sec-fetch-site": "cross-site" }]) {
+      const page = await http.ask(link, { headers });
+      expect(page.status).toBe(200);
+      expect(page.headers.get("set-cookie")).toBeNull();
+      expect(page.headers.get("referrer-policy")).toBe("no-referrer");
+      expect(page.headers.get("content-security-policy")).toContain("frame-ancestors 'none'");
+      const text = await page.text();
+      // It sends the code by itself only where no other page led there.
+      expect(text.includes("data-at-once")).toBe(
+        "sec-fetch-site" in headers && headers["sec-fetch-site"] === "none",
+      );
+      expect(text).not.toContain(code ?? "");
+    }
+    const redeem = (headers: Record<string, string>) => signIn(http, JSON.stringify({ code }), headers);
+    for (const headers of [
+      {},
+      { origin: "null" },
+      { origin: "http://evil.example" },
+      { origin: ORIGIN, "sec-fetch-site": "cross-site" },
+    ]) {
+      expect((await redeem(headers)).status).toBe(403);
+    }
+    const redeemed = await redeem({ origin: ORIGIN, "sec-fetch-site": "same-origin" });
+    expect(redeemed.status).toBe(204);
+    expect(redeemed.headers.get("set-cookie")).toStartWith("channel_session=");
+    const again = await redeem({ origin: ORIGIN });
     expect(again.status).toBe(401);
-    expect(JSON.stringify(await again.json())).not.toContain(http.admin.signInCode ?? "");
+    expect(JSON.stringify(await again.json())).not.toContain(code ?? "");
     expect((await http.ask("/admin/sign_in")).headers.get("location")).toBe("/hub/admin.html");
   });
 

@@ -17,6 +17,10 @@ export class FakeConnection implements Connection {
     this.id = id;
   }
 
+  reliesOn(): boolean {
+    return false;
+  }
+
   buffered(): number {
     return this.waiting;
   }
