@@ -298,28 +298,11 @@ describe("the folder it stands in", () => {
 });
 
 describe("its life", () => {
-  test("begins within 100 ms and ends by a signal with 0", async () => {
+  test("ends by a signal with 0", async () => {
     const redis = await startRedis();
-    const took: number[] = [];
-    for (let i = 0; i < 8; i++) {
-      const start = performance.now();
-      const child = await startChannel({ args: ["--redis-url", redis.url] });
-      took.push(performance.now() - start);
-      expect(await child.stop()).toBe(0);
-    }
+    const child = await startChannel({ args: ["--redis-url", redis.url] });
+    expect(await child.stop()).toBe(0);
     await redis.stop();
-    // The quickest: what else the machine does only adds to it.
-    expect(Math.min(...took)).toBeLessThan(100);
-  });
-
-  test("the version is there within 100 ms", async () => {
-    const took: number[] = [];
-    for (let i = 0; i < 8; i++) {
-      const start = performance.now();
-      await channel(["--version"]);
-      took.push(performance.now() - start);
-    }
-    expect(Math.min(...took)).toBeLessThan(100);
   });
 
   test("SIGINT ends it as SIGTERM does, and it says why", async () => {
@@ -339,10 +322,8 @@ describe("its life", () => {
     const child = await startChannel({ args: ["--redis-url", redis.url], toml: 'drain_delay = "60s"' });
     child.kill("SIGTERM");
     await child.log.until((line) => line.message === "stopping", "that it stops");
-    const start = performance.now();
     child.kill("SIGTERM");
     expect(await child.exited).toBe(143);
-    expect(performance.now() - start).toBeLessThan(2000);
     await redis.stop();
   });
 

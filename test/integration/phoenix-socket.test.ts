@@ -244,7 +244,8 @@ describe("limits before the upgrade", () => {
     const from = { "x-forwarded-for": "203.0.113.99" };
     let last: Refusal | null = null;
     let accepted = 0;
-    for (let i = 0; i < 14 && last === null; i++) {
+    const began = performance.now();
+    for (let i = 0; i < 500 && last === null; i++) {
       const answer = await openWebSocket(path, from);
       if ("messages" in answer) {
         accepted++;
@@ -252,7 +253,7 @@ describe("limits before the upgrade", () => {
       } else last = answer;
     }
     // One a second, a burst of ten times that.
-    expect(accepted).toBeWithin(10, 13);
+    expect(accepted).toBeWithin(10, 11 + Math.ceil((performance.now() - began) / 1000));
     expect(last?.status).toBe(429);
     if (last !== null) expectSentence(last);
     const other = await openWebSocket(path, { "x-forwarded-for": "203.0.113.98" });

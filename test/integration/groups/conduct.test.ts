@@ -38,14 +38,16 @@ describe.concurrent("a group client", () => {
       const client = await enter(world);
       const calm = await enter(world);
       const count = 150;
+      const began = performance.now();
       for (let i = 0; i < count; i++) client.send({ groups: { jobs: [i] } });
       const answers: unknown[] = [];
       for (let i = 0; i < count; i++) answers.push(await client.next());
-      const refused = answers.findIndex((each) => "error" in Object(each));
-      expect(refused).toBeWithin(100, 116);
-      expect(answers.slice(refused).filter((each) => !("error" in Object(each))).length).toBeLessThan(5);
-      expect(answers.at(-1)).toEqual({ error: "rate limited" });
-      expect(await metric(world, 'channel_refused_total{reason="rate_limited"}')).toBeWithin(30, 51);
+      const refused = answers.filter((each) => "error" in Object(each));
+      // A burst of 100, and ten more for each second that it took.
+      const most = 100 + 10 * Math.ceil((performance.now() - began) / 1000);
+      expect(count - refused.length).toBeWithin(100, most + 1);
+      expect(new Set(refused.map((each) => Object(each).error))).toEqual(new Set(["rate limited"]));
+      expect(await metric(world, 'channel_refused_total{reason="rate_limited"}')).toBe(refused.length);
       expect((await calm.follow({ jobs: [1] })).current).toEqual(["jobs-1"]);
       await Bun.sleep(400);
       expect((await client.follow({ jobs: ["later"] })).joined).toEqual(["jobs-later"]);
@@ -87,7 +89,7 @@ describe.concurrent("a group client", () => {
         }
         const began = performance.now();
         while ((await metric(world, 'channel_connections{protocol="groups"}')) > 0) {
-          expect(performance.now() - began).toBeLessThan(5000);
+          expect(performance.now() - began).toBeLessThan(20_000);
           await Bun.sleep(20);
         }
         expect(await metric(world, 'channel_listeners{protocol="groups"}')).toBe(0);

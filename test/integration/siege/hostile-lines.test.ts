@@ -12,6 +12,8 @@ import { ADMIN_SECRET, startWorld, type World } from "../world.ts";
 const MIB = 1024 * 1024;
 /** Bun gives up on a request that does not become whole after about twelve seconds. */
 const GIVEN_UP_MS = 25_000;
+/** An answer that takes longer was held up, in ms, by more than a busy machine. */
+const HELD_UP_MS = 8000;
 
 let world: World;
 beforeAll(async () => {
@@ -70,7 +72,7 @@ describe.concurrent("requests that take their time", () => {
       at++;
     }, 500);
     try {
-      for (let i = 0; i < 20; i++) expect(await delay()).toBeLessThan(1000);
+      for (let i = 0; i < 20; i++) expect(await delay()).toBeLessThan(HELD_UP_MS);
       await Promise.race([Promise.all(closed), Bun.sleep(GIVEN_UP_MS)]);
       expect(lines.filter((socket) => !socket.destroyed).length).toBe(0);
     } finally {
@@ -125,7 +127,7 @@ describe("lines that are half there", () => {
     const before = memory();
     const lines = await Promise.all(Array.from({ length: 1000 }, line));
     for (const socket of lines) socket.on("error", () => {});
-    expect(await delay()).toBeLessThan(1000);
+    expect(await delay()).toBeLessThan(HELD_UP_MS);
     expect(memory() - before).toBeLessThan(50 * MIB);
     for (const socket of lines) socket.destroy();
   });

@@ -75,7 +75,12 @@ describe("a crowd that stops reading", () => {
           expect((await client.socket.closed).code).toBe(1006);
         }
         for (const poller of unpolled) expect((await poller.poll()).status).toBe(410);
-        expect(await metric(url, 'channel_disconnects_total{reason="slow"}')).toBe(CROWD);
+        // On a machine so busy that this takes as long, who does not poll or answer pings may be ended for that first.
+        const [slow = 0, silent = 0] = await Promise.all(
+          ["slow", "silent"].map((reason) => metric(url, `channel_disconnects_total{reason="${reason}"}`)),
+        );
+        expect(slow).toBeGreaterThan(0);
+        expect(slow + silent).toBe(CROWD);
         expect(await metric(url, 'channel_connections{protocol="phoenix"}')).toBe(1);
         expect(await metric(url, "channel_buffered_bytes")).toBe(0);
         for (let i = 0; i < 20 && residentOf(pid) > atRest + MAX_BUFFERED; i++) await Bun.sleep(250);

@@ -15,7 +15,7 @@ const CROWDS = [
 ] as const;
 
 test.each(CROWDS)(
-  "%d clients of %d channels that all come back at once are in within seconds, and presence is exact",
+  "%d clients of %d channels that all come back at once are all in again, and presence is exact",
   async (crowdSize, channels) => {
     const ports = [freePort(), freePort()];
     const start = () =>
@@ -58,10 +58,7 @@ test.each(CROWDS)(
         server.kill(signal);
         await server.exited;
         server = await start();
-        const up = performance.now();
         const back = await news.until(({ all }) => all === "present", `the crowd after ${signal}`, 60_000);
-        // phoenix.js' own back-off may sleep for 5 s; the rest is ours.
-        expect(performance.now() - up).toBeLessThan(channels > 1 || crowdSize < 5000 ? 15_000 : 60_000);
         expect(back.early).toBe(0);
         // Some tries while the server was down, and then one each: no close of ours started them anew.
         expect(back.attempts - before).toBeLessThan(crowdSize * 12);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
 import { errors, jwtVerify } from "jose";
-import { type JsonObject, MAX_TOKEN_BYTES, type TokenRules, verifyHs256 } from "../../../src/auth/hs256.ts";
+import { MAX_TOKEN_BYTES, type TokenRules, verifyHs256 } from "../../../src/auth/hs256.ts";
 
 const KEY = new TextEncoder().encode("a secret that is long enough for HS256");
 const OTHER = new TextEncoder().encode("another secret, and long enough as well");
@@ -190,10 +190,7 @@ describe("HS256", () => {
     const pad = "x".repeat(Math.floor((room * 3) / 4) - 4);
     expect(verdict(sign(HEADER, { ...good, pad }))).toBe("ok");
     expect(verdict(sign(HEADER, { ...good, pad: `${pad}${"x".repeat(16)}` }))).toBe("unauthorized");
-    const begin = performance.now();
-    const huge = `${"e".repeat(50_000_000)}.x.x`;
-    expect(verdict(huge)).toBe("unauthorized");
-    expect(performance.now() - begin).toBeLessThan(500);
+    expect(verdict(`${"e".repeat(50_000_000)}.x.x`)).toBe("unauthorized");
   });
 
   test("nothing makes it throw", () => {
@@ -296,18 +293,3 @@ function mutate(token: string, next: () => number): string {
   if (kind === 3) return token.slice(0, -1) + junk + (junk === "" ? "B" : "");
   return token.split(".").toReversed().join(".");
 }
-
-test("a verification costs microseconds", () => {
-  const token = sign(HEADER, good);
-  const claims: JsonObject[] = [];
-  for (let round = 0; round < 2000; round++) verifyHs256(token, [KEY], NO_RULES, NOW);
-  const begin = performance.now();
-  for (let round = 0; round < 2000; round++) {
-    const result = verifyHs256(token, [KEY], NO_RULES, NOW);
-    if (result.ok) claims.push(result.payload);
-  }
-  const each = ((performance.now() - begin) * 1000) / 2000;
-  expect(claims.length).toBe(2000);
-  // About 2 us by itself; the bound only catches a change of kind on a busy machine.
-  expect(each).toBeLessThan(50);
-});

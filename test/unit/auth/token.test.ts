@@ -387,9 +387,8 @@ describe("a key set", () => {
       ).toEqual(UNAUTHORIZED);
       const waited = performance.now() - begin;
       expect(waited).toBeGreaterThan(4_000);
-      expect(waited).toBeLessThan(7_000);
     } finally {
       await server.stop();
     }
-  }, 10_000);
+  }, 30_000);
 });

@@ -94,7 +94,7 @@ describe("requests of the Redis protocol", () => {
   });
 
   test("a large bulk that arrives in small pieces costs no more than its bytes", () => {
-    const size = 16 * 1024 * 1024;
+    const size = 64 * 1024 * 1024;
     const bytes = Buffer.from(request("PUBLISH", "a", "x".repeat(size)), "latin1");
     const reader = new RespReader({ maxBulk: size });
     let length = 0;
@@ -106,8 +106,8 @@ describe("requests of the Redis protocol", () => {
       });
     }
     expect(length).toBe(size);
-    // Joined anew for each piece this would be 32 GiB of copying.
-    expect(performance.now() - begin).toBeLessThan(2000);
+    // Joined anew for each piece this would be 512 GiB of copying: minutes.
+    expect(performance.now() - begin).toBeLessThan(20_000);
   });
 
   test("whoever says to stop hears no more", () => {
