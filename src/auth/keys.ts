@@ -29,7 +29,8 @@ export async function stretchAdminSecrets(config: AdminSecrets): Promise<void> {
       (secret) =>
         new Promise<void>((resolve, reject) => {
           scrypt(secret, SALT, STRETCHED_BYTES, COST, (error, key) => {
-            if (error !== null) return reject(error);
+            // The runtime passes undefined where there is none.
+            if (error) return reject(error);
             remember(secret, key);
             resolve();
           });
