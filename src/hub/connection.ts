@@ -19,6 +19,8 @@ export interface Connection {
   readonly channels: readonly string[];
   /** Whether it is here by this session or token. */
   reliesOn(kind: RevocationKind, id: string): boolean;
+  /** Whether it was cut off: it ends with this turn of the event loop, and what waits for it is freed. */
+  readonly wasCutOff: boolean;
   /** Bytes that wait for this client to read. */
   buffered(): number;
   /** To be called when something for this client was dropped: cuts it off if more waits for it than may. */

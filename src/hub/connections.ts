@@ -16,8 +16,14 @@ export interface ConnectionLimits {
   readonly maxBuffered: number;
 }
 
+/** Clients of which at least one did not get a frame, because too much waits for it. */
+export interface Audience {
+  /** Cuts off those for which too much waits. */
+  checkBacklogs(): void;
+}
+
 /** All who are connected: found by id, swept for those who vanished or do not read. */
-export class Connections {
+export class Connections implements Audience {
   readonly #limits: ConnectionLimits;
   readonly #byId = new Map<string, Connection>();
   readonly #pinged = new WeakSet<Connection>();
@@ -27,9 +33,14 @@ export class Connections {
   /** When this process last went on after a pause of its own: it could hear nobody meanwhile. */
   #resumedAt = Number.NEGATIVE_INFINITY;
   #watch: Timer | null = null;
-  /** What waited at the last look, and at the most what was added since. */
+  /** What waited at the last look, without those cut off then, and at the most what was added since. */
   #waiting = 0;
   #added = 0;
+  /** Whether the buffers were looked at because of what was sent in this turn of the event loop. */
+  #looked = false;
+  /** The audiences that were checked in this turn, and whether something was dropped for one of them since. */
+  readonly #checked = new Map<Audience, boolean>();
+  #turnEnd: NodeJS.Immediate | null = null;
 
   constructor(limits: ConnectionLimits) {
     this.#limits = limits;
@@ -83,16 +94,46 @@ export class Connections {
 
   /**
    * To be called while `watching`, before so many bytes (of all copies) are sent: looks at the buffers at once where
-   * they could be over their budget by now, since a fast backend fills them long before the next regular look.
+   * they could be over their budget by now, since a fast backend fills them long before the next regular look. In one
+   * turn of the event loop again only after as much as the whole budget: each look costs a walk over all connections.
    */
   expect(bytes: number): void {
-    if (this.#waiting + this.#added > this.#limits.maxBuffered) this.#watchBuffers();
+    const { maxBuffered } = this.#limits;
+    if (this.#waiting + this.#added > maxBuffered && (!this.#looked || this.#added > maxBuffered)) {
+      this.#looked = true;
+      this.#turnEnd ??= setImmediate(() => this.#endTurn());
+      this.#watchBuffers();
+    }
     this.#added += bytes;
+  }
+
+  /** To be called when a frame was dropped. Checks at once, and once more at the end of a turn in which more was dropped. */
+  noticeDrop(audience: Audience): void {
+    if (this.#checked.has(audience)) {
+      this.#checked.set(audience, true);
+      return;
+    }
+    this.#checked.set(audience, false);
+    this.#turnEnd ??= setImmediate(() => this.#endTurn());
+    audience.checkBacklogs();
+  }
+
+  checkBacklogs(): void {
+    for (const connection of this.#byId.values()) connection.checkBacklog();
   }
 
   stop(): void {
     clearInterval(this.#sweeper);
     if (this.#watch !== null) clearInterval(this.#watch);
+    if (this.#turnEnd !== null) clearImmediate(this.#turnEnd);
+  }
+
+  #endTurn(): void {
+    this.#turnEnd = null;
+    this.#looked = false;
+    const again = [...this.#checked].filter(([, dropped]) => dropped);
+    this.#checked.clear();
+    for (const [audience] of again) audience.checkBacklogs();
   }
 
   #sweep(now: number): void {
@@ -122,28 +163,33 @@ export class Connections {
     }
   }
 
-  /** Cuts off the largest backlogs until all together keep to their budget. */
+  /** Cuts off the largest backlogs until all together keep to their budget. What is cut off counts no longer. */
   #watchBuffers(): void {
-    const slow: { readonly connection: Connection; readonly bytes: number }[] = [];
     let total = 0;
-    for (const connection of this.#byId.values()) {
-      const bytes = connection.buffered();
-      if (bytes === 0) continue;
-      slow.push({ connection, bytes });
-      total += bytes;
-    }
-    this.#waiting = total;
-    this.#added = 0;
-    if (slow.length === 0 && this.#watch !== null) {
+    for (const connection of this.#byId.values()) if (!connection.wasCutOff) total += connection.buffered();
+    if (total === 0 && this.#watch !== null) {
       clearInterval(this.#watch);
       this.#watch = null;
     }
-    if (total <= this.#limits.maxBuffered) return;
+    if (total > this.#limits.maxBuffered) total = this.#cutLargest(total);
+    this.#waiting = total;
+    this.#added = 0;
+  }
+
+  /** Returns what waits for those who are left. */
+  #cutLargest(total: number): number {
+    const slow: { readonly connection: Connection; readonly bytes: number }[] = [];
+    for (const connection of this.#byId.values()) {
+      const bytes = connection.wasCutOff ? 0 : connection.buffered();
+      if (bytes > 0) slow.push({ connection, bytes });
+    }
     slow.sort((a, b) => b.bytes - a.bytes);
+    let left = total;
     for (const { connection, bytes } of slow) {
       connection.cutOff("slow");
-      total -= bytes;
-      if (total <= this.#limits.maxBuffered) return;
+      left -= bytes;
+      if (left <= this.#limits.maxBuffered) break;
     }
+    return left;
   }
 }

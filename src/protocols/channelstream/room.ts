@@ -1,5 +1,5 @@
 import type { Channel } from "../../hub/channel.ts";
-import type { Connections } from "../../hub/connections.ts";
+import type { Audience, Connections } from "../../hub/connections.ts";
 import type { Client } from "../client.ts";
 import type { Publisher } from "../publisher.ts";
 import { type ChannelConfig, DEFAULT_CHANNEL_CONFIG } from "./bodies.ts";
@@ -17,7 +17,7 @@ export function listText(text: string): string {
 }
 
 /** What this protocol knows of a channel. It outlives its connections, for its history's sake; the hub's channel does not. */
-export class Room {
+export class Room implements Audience {
   readonly uuid = crypto.randomUUID();
   readonly name: string;
   readonly history: Shelf;
@@ -109,7 +109,7 @@ export class Room {
     if (this.#sockets > 0) {
       const sent = this.#publisher.publish(this.#topic, list);
       if (sent === -1) this.#connections.noticeBacklog();
-      else if (sent === 0) this.#checkBacklogs();
+      else if (sent === 0) this.#connections.noticeDrop(this);
     }
     for (const client of this.#others) client.send(list);
     return this.#sockets + this.#others.size;
@@ -130,8 +130,7 @@ export class Room {
     return sent;
   }
 
-  /** Something was dropped for at least one, and that one would have a hole in its stream. */
-  #checkBacklogs(): void {
+  checkBacklogs(): void {
     for (const listeners of this.users.values()) for (const { client } of listeners) client?.checkBacklog();
   }
 }

@@ -66,15 +66,8 @@ export class GroupOutlet implements Outlet {
     }
     const sent = this.#publisher.publish(entry.topic, message.json);
     if (sent === -1) this.#connections.noticeBacklog();
-    else if (sent === 0) this.#cutOffSlow();
+    // Only Bun knows who follows what: everybody is checked.
+    else if (sent === 0) this.#connections.noticeDrop(this.#connections);
     return entry.clients;
-  }
-
-  /**
-   * Something was dropped for at least one client. Who follows what is known to Bun alone, and everybody is looked at: it
-   * happens once for each client that is cut off.
-   */
-  #cutOffSlow(): void {
-    for (const connection of this.#connections.all()) connection.checkBacklog();
   }
 }

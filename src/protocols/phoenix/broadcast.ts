@@ -1,5 +1,5 @@
 import type { Channel, Outlet } from "../../hub/channel.ts";
-import type { Connections } from "../../hub/connections.ts";
+import type { Audience, Connections } from "../../hub/connections.ts";
 import type { Message } from "../../hub/message.ts";
 import type { Client } from "../client.ts";
 import type { Publisher } from "../publisher.ts";
@@ -40,7 +40,7 @@ const LARGE = 4096;
 const MAX_KEPT = 16;
 
 /** The members of one channel who share a format: one Bun topic, one encoding for each message. */
-export class FormatOutlet implements Outlet {
+export class FormatOutlet implements Outlet, Audience {
   readonly protocol = "phoenix";
   readonly format: Format;
   readonly channel: Channel;
@@ -111,10 +111,14 @@ export class FormatOutlet implements Outlet {
     if (this.#sockets > 0) {
       const sent = this.#publisher.publish(this.#topic, frame);
       if (sent === -1) this.#connections.noticeBacklog();
-      else if (sent === 0) this.#cutOffSlow();
+      else if (sent === 0) this.#connections.noticeDrop(this);
     }
     for (const client of this.#others) client.send(frame);
     return this.listeners;
+  }
+
+  checkBacklogs(): void {
+    for (const { connection } of this.channel.members) connection.checkBacklog();
   }
 
   #forgetFrames(): void {
@@ -133,10 +137,5 @@ export class FormatOutlet implements Outlet {
     }
     if (message.isJson) return message.framed(this.#before, codec.behindPayload, this.#plain);
     return this.#before + binaryAsJson(message.bytes) + codec.behindPayload;
-  }
-
-  /** Something was dropped for at least one member, and that one would have a hole in its stream. */
-  #cutOffSlow(): void {
-    for (const { connection } of this.channel.members) connection.checkBacklog();
   }
 }

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, jest, test } from "bun:test";
 import { Connections } from "../../../src/hub/connections.ts";
 import { FakeConnection } from "./fake-connection.ts";
+import { turn } from "./turn.ts";
 
 let connections: Connections;
 
@@ -161,7 +162,7 @@ test("a connection may go while all are swept or watched", () => {
   expect(connections.size).toBe(0);
 });
 
-test("what is sent while somebody is slow is a reason to look as soon as it could be too much", () => {
+test("what is sent while somebody is slow is a reason to look as soon as it could be too much", async () => {
   start(60_000, 1000);
   const a = connect("a");
   const b = connect("b");
@@ -173,6 +174,7 @@ test("what is sent while somebody is slow is a reason to look as soon as it coul
   // The first look finds 900 of 1000.
   connections.expect(50);
   expect(connections.buffered).toBe(900);
+  await turn();
   b.waiting = 650;
   connections.expect(40);
   expect(b.done).toEqual([]);
@@ -184,4 +186,59 @@ test("what is sent while somebody is slow is a reason to look as soon as it coul
   a.waiting = 0;
   jest.advanceTimersByTime(200);
   expect(connections.watching).toBe(false);
+});
+
+test("a cut counts at once: what is cut off, and not gone yet, costs nobody else the connection", () => {
+  start(60_000, 1000);
+  const [large, small] = [connect("large"), connect("small")];
+  large.waiting = 900;
+  small.waiting = 600;
+  connections.noticeBacklog();
+  connections.expect(1);
+  expect([large.done, small.done]).toEqual([["cutOff slow"], []]);
+  // More than a whole budget is a reason to look again in the same turn: 600 wait.
+  for (let i = 0; i < 5; i++) connections.expect(500);
+  jest.advanceTimersByTime(150);
+  expect([large.done, small.done]).toEqual([["cutOff slow"], []]);
+});
+
+test("1,000 sends to 50,000 connections in one turn look at them once, and again for each whole budget", async () => {
+  start(60_000, 512 << 20);
+  let looks = 0;
+  for (let i = 0; i < 50_000; i++) {
+    const connection = connect(`${i}`);
+    connection.waiting = 20_000;
+    connection.buffered = () => {
+      looks++;
+      return connection.waiting;
+    };
+  }
+  connections.noticeBacklog();
+  // 100 KB each: 100 MB, a fifth of the budget.
+  for (let i = 0; i < 1000; i++) connections.expect(100_000);
+  // Once to add up, once to sort them.
+  expect(looks).toBe(2 * 50_000);
+  const cut = [...connections.all()].filter(({ wasCutOff }) => wasCutOff).length;
+  expect(50_000 - cut).toBe(Math.floor((512 << 20) / 20_000));
+  await turn();
+  looks = 0;
+  // 5 MB each: 5 GB, nine whole budgets, and those who are cut off are not asked.
+  for (let i = 0; i < 1000; i++) connections.expect(5_000_000);
+  expect(looks).toBe(10 * (50_000 - cut));
+});
+
+test("a drop is checked at once, and many in one turn once more at its end", async () => {
+  start();
+  let checks = 0;
+  const audience = { checkBacklogs: () => void checks++ };
+  connections.noticeDrop(audience);
+  expect(checks).toBe(1);
+  await turn();
+  await turn();
+  expect(checks).toBe(1);
+  for (let i = 0; i < 100; i++) connections.noticeDrop(audience);
+  expect(checks).toBe(2);
+  await turn();
+  await turn();
+  expect(checks).toBe(3);
 });

@@ -11,6 +11,7 @@ export class FakeConnection implements Connection {
   users: readonly string[] = [];
   channels: readonly string[] = [];
   waiting = 0;
+  wasCutOff = false;
   readonly done: string[] = [];
 
   constructor(id: string) {
@@ -46,7 +47,8 @@ export class FakeConnection implements Connection {
   }
 
   cutOff(reason: string): void {
+    // What waits is freed when the turn ends, as in a real one.
     this.done.push(`cutOff ${reason}`);
-    this.waiting = 0;
+    this.wasCutOff = true;
   }
 }
