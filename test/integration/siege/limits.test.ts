@@ -71,6 +71,8 @@ async function untilFree(): Promise<void> {
   await eventually(
     async () => (await readMetrics(world.channel.url)).get('channel_connections{protocol="phoenix"}') === 0,
     "all gone",
+    // Who is dismissed stays for up to 5 s.
+    10_000,
   );
 }
 
