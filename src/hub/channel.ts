@@ -49,8 +49,8 @@ export class Channel {
   watcher: Watcher | null = null;
   /** Members who joined within the present window and still wait for the state. */
   awaiting: Member[] = [];
-  /** The last event seen to be well named, so that a stream of one event is checked once. */
-  checkedEvent = "";
+  /** The names of the bus that the hub keeps for it, as they came in. */
+  readonly names: string[] = [];
 
   constructor(name: string, presence: Presence | null) {
     this.name = name;

@@ -1,7 +1,6 @@
 import {
   type Bus,
   type BusListener,
-  type BusName,
   type BusState,
   isEventName,
   parseTo,
@@ -43,9 +42,13 @@ const SMALL_STATE = 50;
 /** For so long after the bus turned, in ms, what comes back of our own may be unexpected: nobody else is blamed for it. */
 const UNSURE = 2000;
 
-/** How many names of the bus are remembered with what they mean, and of how many bytes at the most. */
-const MAX_NAMES = 20_000;
-const MAX_NAME = 600;
+/**
+ * Names of the bus that are kept with what they mean: of open channels only, so many for each and in all, and none longer
+ * than this. One that is not kept is parsed each time, which costs little: no number of names makes a cliff.
+ */
+const MAX_NAMES_EACH = 16;
+const MAX_NAMES = 1_000_000;
+const MAX_NAME_LENGTH = 255;
 
 /** How many members are told of changes in each ms, at the most: each costs one write. */
 const DIFFS_PER_MS = 10;
@@ -72,6 +75,12 @@ export interface HubOptions {
   rulesFor(channel: string): ChannelRules;
 }
 
+/** What a name of the bus means. */
+interface Target {
+  readonly channel: Channel;
+  readonly event: string;
+}
+
 /** Who is in which channel, and what reaches them. Knows no wire format and no Redis. */
 export class Hub implements BusListener {
   readonly #options: HubOptions;
@@ -80,7 +89,8 @@ export class Hub implements BusListener {
   readonly #states: PresenceWindows;
   readonly #diffs: PresenceWindows;
   #parting = false;
-  readonly #names = new Map<string, BusName | null>();
+  /** By the bytes of the name, as latin1 text. */
+  readonly #targets = new Map<string, Target>();
   /** What we published on `to:` ourselves and the bus will bring back, by name. */
   readonly #echoes = new Map<string, number>();
   /** `performance.now()`. */
@@ -180,6 +190,7 @@ export class Hub implements BusListener {
     this.#administration.closed(channel);
     if (channel.outlets.length > 0 || PERMANENT.some((name) => name === channel.name)) return;
     this.#channels.delete(channel.name);
+    for (const name of channel.names) this.#targets.delete(name);
   }
 
   /**
@@ -269,34 +280,36 @@ export class Hub implements BusListener {
     const { stats } = this;
     stats.received.messages++;
     stats.received.bytes += payload.length;
-    const parsed = this.#parse(name);
-    if (parsed === null) return this.#drop("malformed");
-    const { event } = parsed;
-    if (RESERVED_EVENTS.has(event) || (parsed.channel === "admin" && event.startsWith("channel."))) {
-      return this.#reserved(parsed.channel, event);
-    }
+    const bytes = name.toString("latin1");
+    const target = this.#targets.get(bytes) ?? this.#find(name, bytes);
+    if (target === "malformed" || target === "reserved" || target === "own") return this.#drop(target);
     if (payload.length === 0) return this.#drop("empty");
     if (payload.length > this.#options.maxPayload) return this.#drop("too_large");
-    const channel = this.#channels.get(parsed.channel);
-    if (channel === undefined || channel.outlets.length === 0) return this.#drop("unheard");
-    if (channel.checkedEvent !== event) {
-      if (!isEventName(event)) return this.#drop("invalid_name");
-      channel.checkedEvent = event;
-    }
+    if (typeof target === "string") return this.#drop(target);
+    const { channel, event } = target;
+    if (channel.outlets.length === 0) return this.#drop("unheard");
     stats.delivered++;
     this.#deliver(channel, new Message(event, payload, room, false));
   }
 
-  /** A name is parsed when it comes for the first time: a backend uses the same ones again and again. */
-  #parse(name: Buffer): BusName | null {
-    if (name.length > MAX_NAME) return parseTo(name);
-    const bytes = name.toString("latin1");
-    const known = this.#names.get(bytes);
-    if (known !== undefined) return known;
+  /** What a name means that is not kept, or why it means nothing; kept where its channel is open. */
+  #find(name: Buffer, bytes: string): Target | DropReason {
     const parsed = parseTo(name);
-    if (this.#names.size >= MAX_NAMES) this.#names.clear();
-    this.#names.set(bytes, parsed);
-    return parsed;
+    if (parsed === null) return "malformed";
+    const { event } = parsed;
+    if (RESERVED_EVENTS.has(event) || (parsed.channel === "admin" && event.startsWith("channel."))) {
+      return this.#reserved(parsed.channel, event);
+    }
+    const channel = this.#channels.get(parsed.channel);
+    if (channel === undefined || channel.outlets.length === 0) return "unheard";
+    if (!isEventName(event)) return "invalid_name";
+    const target = { channel, event };
+    const kept = channel.names.length < MAX_NAMES_EACH && this.#targets.size < MAX_NAMES;
+    if (kept && bytes.length <= MAX_NAME_LENGTH) {
+      channel.names.push(bytes);
+      this.#targets.set(bytes, target);
+    }
+    return target;
   }
 
   changed({ live, detail, gaps }: BusState): void {
@@ -317,16 +330,16 @@ export class Hub implements BusListener {
   }
 
   /** What we exported ourselves comes back in silence; the same from anybody else is refused. */
-  #reserved(channel: string, event: string): void {
+  #reserved(channel: string, event: string): "own" | "reserved" {
     const name = printTo(channel, event);
     const echoes = this.#echoes.get(name) ?? 0;
     if (echoes > 1) this.#echoes.set(name, echoes - 1);
     else this.#echoes.delete(name);
-    if (echoes > 0) return void this.stats.dropped.own++;
-    this.stats.dropped.reserved++;
-    if (performance.now() < this.#unsureUntil) return;
+    if (echoes > 0) return "own";
+    if (performance.now() < this.#unsureUntil) return "reserved";
     this.#lastReserved = name;
     this.#warnReserved();
+    return "reserved";
   }
 
   #deliver(channel: Channel, message: Message): number {

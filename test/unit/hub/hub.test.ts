@@ -405,6 +405,39 @@ test("administrators see what backends see, while the bus is away too", async ()
   expect(administrator.events).toContain("channel.remove");
 });
 
+test("a name that is kept for a channel is forgotten with it, and means the next channel of that name", async () => {
+  const first = join("room");
+  bus.bring("to:room:news", "1");
+  bus.bring("to:room:news", "2");
+  leave(first);
+  await settle();
+  expect(hub.channels.has("room")).toBe(false);
+  bus.bring("to:room:news", "3");
+  expect(hub.stats.dropped.unheard).toBe(1);
+  const second = join("room");
+  bus.bring("to:room:news", "4");
+  bus.bring("to:room:news", "5");
+  expect(first.payloads("news")).toEqual(["1", "2"]);
+  expect(second.payloads("news")).toEqual(["4", "5"]);
+});
+
+test("a channel keeps 16 names, and hears every event", () => {
+  const member = join("room");
+  for (let round = 0; round < 2; round++) {
+    for (let i = 0; i < 40; i++) bus.bring(`to:room:event-${i}`, "1");
+    bus.bring("to:room:bad\u0001event", "1");
+  }
+  expect(member.events.filter((event) => event.startsWith("event-"))).toHaveLength(80);
+  expect(member.channel.names).toHaveLength(16);
+  expect(hub.stats.dropped.invalid_name).toBe(2);
+});
+
+test("names of channels that nobody is in are not kept", () => {
+  for (let i = 0; i < 1000; i++) bus.bring(`to:nobody-${i}:news`, "1");
+  expect(hub.stats.dropped.unheard).toBe(1000);
+  expect([...hub.channels.values()].flatMap(({ names }) => names)).toEqual([]);
+});
+
 test("admin_events = false: backends are sent nothing on admin, and members of admin everything", async () => {
   hub.stop();
   await start({ adminEvents: false });
