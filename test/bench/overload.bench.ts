@@ -24,10 +24,12 @@ function slow(id: string): Connection {
     channels: [],
     wasCutOff: false,
     buffered: () => WAITING,
+    reliesOn: () => false,
     checkBacklog() {},
     ping() {},
     close() {},
     dismiss() {},
+    finish() {},
     cutOff() {
       Object.assign(this, { wasCutOff: true });
     },
