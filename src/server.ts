@@ -20,6 +20,7 @@ import {
   preflightHeaders,
   type Refusal,
 } from "./http/admission.ts";
+import type { HttpRefusal } from "./http/answer.ts";
 import { CHANNELSTREAM_PATHS } from "./http/api/channelstream-paths.ts";
 import type { ChannelstreamApi } from "./http/api/deps.ts";
 import { History } from "./http/api/history.ts";
@@ -238,7 +239,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   ): Response | undefined {
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
       return refuse(
-        { status: 426, sentence: "This address speaks WebSocket only." },
+        { status: 426, code: "websocket_only", sentence: "This address speaks WebSocket only." },
         { upgrade: "websocket" },
       );
     }
@@ -249,7 +250,8 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       const foreign = checkOrigin(request.headers, config);
       if (foreign !== null) return refuseForeign(foreign, client);
     }
-    if (closing) return refuse({ status: 503, sentence: "The server is shutting down." });
+    if (closing)
+      return refuse({ status: 503, code: "shutting_down", sentence: "The server is shutting down." });
     const full = limiter.admit(client);
     if (full !== null) return refuse(full);
     const knock = {
@@ -264,7 +266,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     // Whoever asks for no protocol in particular speaks Phoenix.
     const welcome = (endpoints.find((endpoint) => endpoint.isMeant(knock)) ?? phoenix).welcome(knock);
     const refused =
-      "refusal" in welcome ? refuse({ status: 403, sentence: welcome.refusal }) : open(request, welcome, bun);
+      "refusal" in welcome
+        ? refuse({ status: 403, code: "bad_version", sentence: welcome.refusal })
+        : open(request, welcome, bun);
     if (refused !== undefined) limiter.release(client);
     return refused;
   }
@@ -278,7 +282,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       data: client,
       headers: { "sec-websocket-protocol": subprotocol },
     });
-    return upgraded ? undefined : refuse({ status: 400, sentence: "This is no WebSocket handshake." });
+    return upgraded
+      ? undefined
+      : refuse({ status: 400, code: "bad_handshake", sentence: "This is no WebSocket handshake." });
   }
 
   /** phoenix.js takes anything but a 200 for the end of all polling: what is wrong stands in the body. */
@@ -302,9 +308,12 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     return longPoll.handle(request, url.searchParams, client, cors);
   }
 
-  function refuse(refusal: { readonly status: number; readonly sentence: string }, headers = {}): Response {
+  function refuse(refusal: HttpRefusal, headers = {}): Response {
     count(stats.refused, `http_${refusal.status}`);
-    return Response.json({ error: refusal.sentence }, { status: refusal.status, headers });
+    return Response.json(
+      { error: refusal.sentence, code: refusal.code },
+      { status: refusal.status, headers },
+    );
   }
 
   function refuseForeign(foreign: Foreign, { address }: Client): Response {
@@ -316,9 +325,11 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const client = clientOf(request.headers, bun.requestIP(request)?.address ?? null);
     const full = URL.parse(request.url);
     const url = full ?? withoutHost(request, config.basePath);
-    if (url === null) return refuse({ status: 400, sentence: "The Host header holds no host name." });
+    if (url === null)
+      return refuse({ status: 400, code: "bad_host", sentence: "The Host header holds no host name." });
     const path = below(config.basePath, url.pathname);
-    if (path === null) return refuse({ status: 404, sentence: "There is nothing at this address." });
+    if (path === null)
+      return refuse({ status: 404, code: "not_found", sentence: "There is nothing at this address." });
     if (path.endsWith("/longpoll")) return poll(request, url, client, bun);
     const foreign = full === null ? null : checkHost(request.headers, config);
     if (foreign !== null) return refuseForeign(foreign, client);
@@ -334,7 +345,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const baseParts = config.basePath.split("/").length - 1;
   const onRoute = (request: BunRequest, bun: Server<WebSocketClient>) => {
     const fault = pathFault(request.url, request.params, baseParts);
-    return fault === null ? answer(request, bun) : refuse({ status: 400, sentence: fault });
+    return fault === null ? answer(request, bun) : refuse({ status: 400, code: "bad_path", sentence: fault });
   };
 
   const listeners = await listen(config.host, config.port, (where) =>
@@ -344,10 +355,14 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       maxRequestBodySize: Math.max(limits.maxBody, limits.maxPayload) + BODY_MARGIN,
       ...(config.tls === null ? {} : { tls: config.tls }),
       routes: Object.fromEntries(pathPatterns().map((pattern) => [pattern, onRoute])),
-      fetch: () => refuse({ status: 400, sentence: NO_PATTERN }),
+      fetch: () => refuse({ status: 400, code: "bad_path", sentence: NO_PATTERN }),
       error(error) {
         log.error("a request failed", { error: error.message });
-        return refuse({ status: 500, sentence: "The server could not do this: its log says why." });
+        return refuse({
+          status: 500,
+          code: "internal_error",
+          sentence: "The server could not do this: its log says why.",
+        });
       },
       websocket: {
         // Sign of life is ours: Bun's own time-out is reset by what is sent to a socket.

@@ -1,9 +1,12 @@
 import { randomBytes } from "node:crypto";
 import type { ApiKey, Config } from "../config.ts";
+import type { HttpCode } from "../error-codes.ts";
+
 import { type Audit, resultOf } from "./audit.ts";
 import { adminKeys, isOneOf } from "./keys.ts";
 import { Revocations } from "./revocations.ts";
 import { isForeign, isSameOrigin } from "./same-origin.ts";
+
 import { SESSION_MS, type Session, Sessions } from "./session.ts";
 import type { Claims } from "./verdict.ts";
 import { type Proof, type ProofSource, WrongSecrets } from "./wrong-secrets.ts";
@@ -19,6 +22,7 @@ export interface Asker {
 export interface AdminRefusal {
   readonly ok: false;
   readonly status: 401 | 403 | 429;
+  readonly code: HttpCode;
   readonly sentence: string;
   /** With 429: how long to wait, in seconds. */
   readonly retryAfterSecs?: number;
@@ -82,32 +86,43 @@ const ALL = Object.freeze({ join: true, push: true, presence: true });
 const NOT_SIGNED_IN: AdminRefusal = {
   ok: false,
   status: 401,
+  code: "not_signed_in",
   sentence: "This needs the administrator: sign in, or send the admin secret as Bearer.",
 };
-const WRONG_SECRET: AdminRefusal = { ok: false, status: 401, sentence: "That is not the admin secret." };
+const WRONG_SECRET: AdminRefusal = {
+  ok: false,
+  status: 401,
+  code: "wrong_secret",
+  sentence: "That is not the admin secret.",
+};
 const WRONG_KEY: AdminRefusal = {
   ok: false,
   status: 401,
+  code: "wrong_key",
   sentence: "That is neither the admin secret nor an API key.",
 };
 const KEY_ONLY: AdminRefusal = {
   ok: false,
   status: 403,
+  code: "admin_only",
   sentence: "This needs the administrator: an API key is not enough.",
 };
 const WRONG_CODE: AdminRefusal = {
   ok: false,
   status: 401,
+  code: "sign_in_link_used",
   sentence: "That sign-in link is not good, or no longer: each works once.",
 };
 const FOREIGN: AdminRefusal = {
   ok: false,
   status: 403,
+  code: "own_pages_only",
   sentence: "A signed-in request that changes something must come from this server's own pages.",
 };
 const FOREIGN_CODE: AdminRefusal = {
   ok: false,
   status: 403,
+  code: "own_pages_only",
   sentence: "A sign-in link is good on this server's own page only: open it in a browser.",
 };
 
@@ -265,7 +280,7 @@ export function bearerOf(headers: Headers): string | null {
 
 function tooMany(retryAfterSecs: number): AdminRefusal {
   const sentence = "Too many wrong secrets from this address: one in 2 seconds is looked at.";
-  return { ok: false, status: 429, sentence, retryAfterSecs };
+  return { ok: false, status: 429, code: "too_many_wrong_secrets", sentence, retryAfterSecs };
 }
 
 /** The values of our cookie: another port or path of this host may have set one of the same name before it. */

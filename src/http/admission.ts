@@ -2,10 +2,12 @@ import { isIP } from "node:net";
 import { isSameOrigin, webOrigin } from "../auth/same-origin.ts";
 import { isLoopback } from "../config/loopback.ts";
 import type { Config } from "../config.ts";
+import type { HttpCode } from "../error-codes.ts";
 
 /** Why a request goes no further, before anything of it was done. */
 export interface Refusal {
   readonly status: 400 | 403 | 429 | 503;
+  readonly code: HttpCode;
   /** For whoever asked, and for the operator who looks for the key to change. */
   readonly sentence: string;
 }
@@ -46,7 +48,7 @@ export function checkHost(headers: Headers, config: Config): Foreign | null {
   const name = hostName(header);
   if (name === null) {
     const sentence = "The Host header holds no host name.";
-    return { status: 400, sentence, what: "host", value: header, reason: "no host name" };
+    return { status: 400, code: "bad_host", sentence, what: "host", value: header, reason: "no host name" };
   }
   // Who listens beyond loopback and names no host of its own cannot tell a foreign one.
   if (config.allowedHosts === null && config.publicUrl === null && !isLoopback(config.host)) return null;
@@ -55,6 +57,7 @@ export function checkHost(headers: Headers, config: Config): Foreign | null {
     return null;
   return {
     status: 403,
+    code: "host_not_allowed",
     sentence: `The host name ${shown(name)} is not allowed here: allowed_hosts does not list it.`,
     what: "host",
     value: header,
@@ -68,6 +71,7 @@ export function checkOrigin(headers: Headers, config: Config): Foreign | null {
   if (origin === null || isAllowedOrigin(origin, headers, config)) return null;
   return {
     status: 403,
+    code: "origin_not_allowed",
     sentence: `The origin ${shown(origin)} is not allowed here (allowed_origins).`,
     what: "origin",
     value: origin,

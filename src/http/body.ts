@@ -1,8 +1,10 @@
+import type { HttpCode } from "../error-codes.ts";
 import type { Inbound, ReadFault } from "../hub/inbound.ts";
 
 /** Why a body was not taken. */
 export interface BodyRefusal {
   readonly status: 400 | 408 | 413 | 503;
+  readonly code: HttpCode;
   readonly sentence: string;
 }
 
@@ -15,7 +17,7 @@ export type TextBody = { readonly ok: true; readonly text: string } | (Body & { 
 
 const NOT_JSON: Body & { readonly ok: false } = {
   ok: false,
-  refusal: { status: 400, sentence: "The body is not JSON." },
+  refusal: { status: 400, code: "not_json", sentence: "The body is not JSON." },
 };
 
 /**
@@ -55,15 +57,21 @@ function refusalOf(fault: ReadFault, limit: number): BodyRefusal {
     case "too large":
       return {
         status: 413,
+        code: "body_too_large",
         sentence: `A body of more than ${limit} bytes is not taken (limits.max_body).`,
       };
     case "too slow":
-      return { status: 408, sentence: "The body was not complete in time (limits.frame_timeout)." };
+      return {
+        status: 408,
+        code: "body_too_slow",
+        sentence: "The body was not complete in time (limits.frame_timeout).",
+      };
     case "broken":
       return NOT_JSON.refusal;
     default:
       return {
         status: 503,
+        code: "too_much_inbound",
         sentence: "The server is reading as much as it may (limits.max_inbound): try again later.",
       };
   }

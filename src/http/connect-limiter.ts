@@ -76,17 +76,26 @@ export class ConnectLimiter {
     if (client.loopback || this.#takeToken(addressBlock(client.address))) return null;
     return {
       status: 429,
+      code: "too_many_connects",
       sentence: "Too many connections at once from this address: try again in a moment.",
     };
   }
 
   #full(client: Client): Refusal | null {
     if (this.#total >= this.#limits.maxConnections) {
-      return { status: 503, sentence: "The server holds as many connections as it may: try again later." };
+      return {
+        status: 503,
+        code: "too_many_connections",
+        sentence: "The server holds as many connections as it may: try again later.",
+      };
     }
     const held = this.#open.get(addressBlock(client.address)) ?? 0;
     if (client.loopback || held < this.#limits.maxConnectionsPerIp) return null;
-    return { status: 503, sentence: "This address holds as many connections as it may." };
+    return {
+      status: 503,
+      code: "too_many_connections_of_address",
+      sentence: "This address holds as many connections as it may.",
+    };
   }
 
   #takeToken(block: string): boolean {

@@ -7,7 +7,7 @@ import type { Verify } from "../auth/token.ts";
 import type { RefusalLog } from "../hub/refusal-log.ts";
 import type { Log } from "../log.ts";
 import { checkOrigin, corsHeaders, preflightHeaders } from "./admission.ts";
-import { json, refuse } from "./answer.ts";
+import { type HttpRefusal, json, refuse } from "./answer.ts";
 import type { Api } from "./api/api.ts";
 import type { ApiDeps } from "./api/deps.ts";
 import { pages } from "./assets.ts";
@@ -32,7 +32,11 @@ export type Http = (request: Request, path: string, client: Client) => Response 
 
 const METHODS = ["GET", "POST", "DELETE"] as const;
 
-const NOT_FOUND = { status: 404, sentence: "There is nothing at this address." };
+const NOT_FOUND: HttpRefusal = {
+  status: 404,
+  code: "not_found",
+  sentence: "There is nothing at this address.",
+};
 
 /** A year, for this host alone (RFC 6797). Browsers believe it over TLS only. */
 const STRICT_TRANSPORT = "max-age=31536000";
@@ -83,7 +87,11 @@ export function createHttp(deps: HttpDeps): Http {
     if (!reads && isForeign(request.headers, config.publicUrl)) {
       const origin = request.headers.get("origin") ?? "unknown";
       refusals.origin(origin, "only our own pages may change this (public_url)", client.address);
-      return refuse({ status: 403, sentence: "Pages of other origins may not change anything here." });
+      return refuse({
+        status: 403,
+        code: "own_pages_only",
+        sentence: "Pages of other origins may not change anything here.",
+      });
     }
     return dispatch(route, request, client);
   }
@@ -94,7 +102,11 @@ export function createHttp(deps: HttpDeps): Http {
       response = await answer(request, path, client);
     } catch (error) {
       log.error("a request failed", { path, error: error instanceof Error ? error.message : "unknown" });
-      response = refuse({ status: 500, sentence: "The server could not do this: its log says why." });
+      response = refuse({
+        status: 500,
+        code: "internal_error",
+        sentence: "The server could not do this: its log says why.",
+      });
     }
     response.headers.set("x-content-type-options", "nosniff");
     response.headers.set("referrer-policy", "no-referrer");
@@ -116,7 +128,10 @@ function dispatch(route: Route, request: Request, client: Client): Response | Pr
   const handler = known === undefined ? undefined : route[known];
   if (handler !== undefined) return handler(request, client);
   const allow = allowed(route).join(", ");
-  return refuse({ status: 405, sentence: `This address takes ${allow} only.` }, { allow });
+  return refuse(
+    { status: 405, code: "method_not_allowed", sentence: `This address takes ${allow} only.` },
+    { allow },
+  );
 }
 
 async function fromFolder(
@@ -128,7 +143,10 @@ async function fromFolder(
   const found = await findStatic(root, path);
   if (found === null) return null;
   if (request.method !== "GET" && request.method !== "HEAD") {
-    return refuse({ status: 405, sentence: "This address takes GET, HEAD only." }, { allow: "GET, HEAD" });
+    return refuse(
+      { status: 405, code: "method_not_allowed", sentence: "This address takes GET, HEAD only." },
+      { allow: "GET, HEAD" },
+    );
   }
   return "folder" in found
     ? redirect(`${base}${found.folder}${new URL(request.url).search}`, 308)
@@ -185,9 +203,10 @@ function health({ busState }: HttpDeps): Response {
 }
 
 function ready({ busState, draining }: HttpDeps): Response {
-  if (draining()) return refuse({ status: 503, sentence: "The server is shutting down." });
+  if (draining())
+    return refuse({ status: 503, code: "shutting_down", sentence: "The server is shutting down." });
   const { live, detail, kind, gaps } = busState();
-  if (!live) return refuse({ status: 503, sentence: `The bus is away: ${detail}.` });
+  if (!live) return refuse({ status: 503, code: "bus_away", sentence: `The bus is away: ${detail}.` });
   return json({ status: "ready", bus: kind, gaps });
 }
 
@@ -211,17 +230,15 @@ async function metrics({ admin, registry }: HttpDeps, request: Request, client: 
   });
 }
 
-function whyNotRead(
-  admin: Admin,
-  request: Request,
-  client: Client,
-): { readonly status: number; readonly sentence: string } | null {
+function whyNotRead(admin: Admin, request: Request, client: Client): HttpRefusal | null {
   const found = admin.identify(request, client);
   if (!found.ok) return found;
   const { caller } = found;
   if (caller.kind === "key" && !caller.key.can.includes("read"))
-    return { status: 403, sentence: "This needs a key that can read." };
-  return reachesAll(caller) ? null : { status: 403, sentence: "This needs a key for all channels." };
+    return { status: 403, code: "ability_missing", sentence: "This needs a key that can read." };
+  return reachesAll(caller)
+    ? null
+    : { status: 403, code: "all_channels_needed", sentence: "This needs a key for all channels." };
 }
 
 /**
@@ -251,7 +268,11 @@ async function signIn(
   if (typeof code === "string") return cookieAnswer(admin.signInByCode(code, request, client));
   const secret = ownValue(sent, "secret");
   if (typeof secret !== "string")
-    return refuse({ status: 422, sentence: 'Send {"secret": "<the admin secret>"}.' });
+    return refuse({
+      status: 422,
+      code: "invalid_request",
+      sentence: 'Send {"secret": "<the admin secret>"}.',
+    });
   return cookieAnswer(admin.signIn(secret, request, client));
 }
 

@@ -4,13 +4,7 @@ import type { Ability, GrantedChannels } from "../auth/mint.ts";
 import type { Abilities } from "../auth/token.ts";
 import { isChannelName } from "../bus/bus.ts";
 import { randomId } from "../hub/id.ts";
-
-/** Why there is no token. */
-export interface Refused {
-  readonly status: number;
-  readonly sentence: string;
-  readonly retryAfterSecs?: number;
-}
+import type { HttpRefusal } from "./answer.ts";
 
 /** What the body of `POST /token` asks for. */
 export interface Asked {
@@ -23,11 +17,11 @@ export interface Asked {
   readonly form: "channel" | "list" | "object";
 }
 
-export function unusable(sentence: string): Refused {
-  return { status: 422, sentence };
+export function unusable(sentence: string): HttpRefusal {
+  return { status: 422, code: "invalid_request", sentence };
 }
 
-export function readAsked(value: unknown, idLength: number): Asked | Refused {
+export function readAsked(value: unknown, idLength: number): Asked | HttpRefusal {
   if (!isJsonObject(value)) return unusable('Send an object such as {"channel": "system", "id": "client1"}.');
   const channel = ownValue(value, "channel") ?? undefined;
   const channels = ownValue(value, "channels") ?? undefined;
@@ -55,7 +49,7 @@ const NO_CHANNELS = "channels must be a list with at least one name, or an objec
 const WRONG_NAME = "The name of a channel is a text of 1 to 255 bytes without control characters.";
 const WRONG_CAN = `What a token allows is a list of ${ABILITIES.map((one) => `"${one}"`).join(", ")}.`;
 
-function readNames(names: unknown, can: Abilities): Map<string, Abilities> | Refused {
+function readNames(names: unknown, can: Abilities): Map<string, Abilities> | HttpRefusal {
   const rights = new Map<string, Abilities>();
   if (!Array.isArray(names)) return unusable(NO_CHANNELS);
   for (const name of names) {
@@ -65,7 +59,7 @@ function readNames(names: unknown, can: Abilities): Map<string, Abilities> | Ref
   return rights.size === 0 ? unusable(NO_CHANNELS) : rights;
 }
 
-function readRights(channels: JsonObject): Map<string, Abilities> | Refused {
+function readRights(channels: JsonObject): Map<string, Abilities> | HttpRefusal {
   const rights = new Map<string, Abilities>();
   for (const [name, list] of Object.entries(channels)) {
     if (!isChannelName(name)) return unusable(WRONG_NAME);

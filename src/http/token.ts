@@ -7,10 +7,10 @@ import { isForeign } from "../auth/same-origin.ts";
 import { type Abilities, type Claims, covers, type Verify } from "../auth/token.ts";
 import type { Config } from "../config.ts";
 import type { Inbound } from "../hub/inbound.ts";
-import { json, refuse } from "./answer.ts";
+import { type HttpRefusal, json, refuse } from "./answer.ts";
 import { readJson } from "./body.ts";
 import type { Client } from "./client.ts";
-import { type Asked, granted, type Refused, readAsked, unusable } from "./token-request.ts";
+import { type Asked, granted, readAsked } from "./token-request.ts";
 
 export interface TokenDeps {
   readonly config: Config;
@@ -20,6 +20,12 @@ export interface TokenDeps {
   readonly inbound: Inbound;
   readonly audit: Audit;
 }
+
+const TOO_LONG: HttpRefusal = {
+  status: 422,
+  code: "token_too_long",
+  sentence: "These are too many channels for one token.",
+};
 
 /** `POST /token`: a token for those who may have it (http.md, Tokens). */
 export function createTokenHandler(deps: TokenDeps): (request: Request, client: Client) => Promise<Response> {
@@ -34,11 +40,17 @@ export function createTokenHandler(deps: TokenDeps): (request: Request, client: 
     const { id } = asked;
     const { channels, ...limits } = grantOf(asked, proof.bearer);
     const token = await mint({ id, channels, ...limits });
-    if (token.length > MAX_TOKEN_BYTES) return refuse(unusable("These are too many channels for one token."));
+    if (token.length > MAX_TOKEN_BYTES) return refuse(TOO_LONG);
     if (proof.caller !== null) {
       const what = { id, channels: [...asked.rights.keys()].join(" ") };
       deps.audit({ act: "mint", who: callerName(proof.caller), from: client.address, what, result: "ok" });
     }
+    if (token.length > MAX_TOKEN_BYTES)
+      return refuse({
+        status: 422,
+        code: "token_too_long",
+        sentence: "These are too many channels for one token.",
+      });
     return json({ id, ...channels, ...(limits.can === undefined ? {} : { can: limits.can }), token });
   };
 }
@@ -70,17 +82,22 @@ async function prove(
   request: Request,
   client: Client,
   { config, admin, verify }: TokenDeps,
-): Promise<Proof | Refused> {
+): Promise<Proof | HttpRefusal> {
   const names = [...asked.rights.keys()];
   if (names.includes("phoenix")) {
     return {
       status: 403,
+      code: "token_for_phoenix",
       sentence: "There are no tokens for phoenix: it takes heartbeats only, and needs none.",
     };
   }
   const special = names.every((name) => name === "admin" || isPattern(name));
   if (config.tokenEndpoint === "off" && !special) {
-    return { status: 403, sentence: "Tokens for channels are not given here (token_endpoint)." };
+    return {
+      status: 403,
+      code: "token_endpoint_off",
+      sentence: "Tokens for channels are not given here (token_endpoint).",
+    };
   }
   const needsAdmin = names.some((name) => name === "admin" || isPattern(name));
   if (needsAdmin || config.tokenEndpoint === "admin") {
@@ -99,13 +116,18 @@ async function prove(
     const { claims } = verdict;
     if (foreign.every((name) => covers(claims, name))) return { bearer: claims, caller: null };
   }
-  const refused: Refused =
+  const refused: HttpRefusal =
     foreign.length === 0
       ? {
           status: 403,
+          code: "token_id_not_proven",
           sentence: "An id of your choice needs an earlier token of that id as Bearer (token_ids).",
         }
-      : { status: 403, sentence: "Tokens for that channel are not given to everyone (token_channels)." };
+      : {
+          status: 403,
+          code: "token_channel_not_given",
+          sentence: "Tokens for that channel are not given to everyone (token_channels).",
+        };
   // The administrator may have it all the same; a user's token is no wrong guess at the secret.
   if (bearer !== null ? looksLikeToken(bearer) : !request.headers.has("cookie")) return refused;
   const check = admin.check(request, client);

@@ -217,7 +217,7 @@ describe("the API", () => {
     for (const path of ["/api/stats", "/api/channels", "/api/connections", "/openapi.json", "/api/bans"]) {
       const { status, body } = await ask(path, { secret: null });
       expect(status).toBe(401);
-      expect(body).toEqual({ error: expect.any(String) });
+      expect(body).toEqual({ error: expect.any(String), code: "not_signed_in" });
     }
   });
 

@@ -87,7 +87,7 @@ describe("over the wire", () => {
       [await post("/token", "{"), 400],
     ] as const) {
       expect(response.status).toBe(status);
-      expect(await response.json()).toEqual({ error: expect.any(String) });
+      expect(await response.json()).toEqual({ error: expect.any(String), code: expect.any(String) });
     }
     expect((await get("/token")).headers.get("allow")).toBe("POST, OPTIONS");
   });
@@ -96,7 +96,10 @@ describe("over the wire", () => {
     for (const path of ["/", "/token", "/health", "/phoenix.js", "/admin.html", "/websocket"]) {
       const response = await get(path, { host: "evil.example" });
       expect(response.status).toBe(403);
-      expect((await response.json()) as unknown).toEqual({ error: expect.stringContaining("allowed_hosts") });
+      expect((await response.json()) as unknown).toEqual({
+        error: expect.stringContaining("allowed_hosts"),
+        code: "host_not_allowed",
+      });
     }
     const socket = `${world.channel.url.replace("http", "ws")}/websocket?vsn=2.0.0`;
     expect((await openWebSocket(socket, { host: "evil.example:2025" }, () => {})).status).toBe(403);

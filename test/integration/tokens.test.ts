@@ -90,7 +90,7 @@ describe("POST /token", () => {
     for (const channel of ["room:*", "*", "adm*"]) {
       const { status, body } = await ask(world, { channel });
       expect(status).toBeWithin(401, 404);
-      expect(body).toEqual({ error: expect.any(String) });
+      expect(body).toEqual({ error: expect.any(String), code: "not_signed_in" });
     }
     const room = await tokenFor(world, { channel: "room:*" }, AS_ADMIN);
     const all = await tokenFor(world, { channel: "*" }, AS_ADMIN);
@@ -136,7 +136,7 @@ describe("POST /token", () => {
     ]) {
       const { status, body: said } = await ask(world, body);
       expect([body, status]).toEqual([body, status === 400 ? 400 : 422]);
-      expect(said).toEqual({ error: expect.stringMatching(/\w+ \w+/) });
+      expect(said).toEqual({ error: expect.stringMatching(/\w+ \w+/), code: expect.any(String) });
     }
   });
 });

@@ -36,7 +36,11 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
         if (!reachesAll(caller)) return notForAll();
         const until = ban === undefined ? null : Date.now() + ban;
         if (until !== null && !bans.add({ user: id, until })) {
-          return new Refused(409, "Too many users are banned already: lift some bans first.");
+          return new Refused(
+            409,
+            "too_many_bans",
+            "Too many users are banned already: lift some bans first.",
+          );
         }
         const theirs: Connection[] = [];
         for (const connection of hub.connections.all()) {
@@ -71,7 +75,9 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       what: ({ path: { id } }) => ({ id }),
       run({ path: { id }, caller }) {
         if (!reachesAll(caller)) return notForAll();
-        return bans.lift(id) ? { lifted: true as const } : new Refused(404, "That user is not banned.");
+        return bans.lift(id)
+          ? { lifted: true as const }
+          : new Refused(404, "user_not_banned", "That user is not banned.");
       },
     }),
     operation({
@@ -94,6 +100,7 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
         if (!revocations.add({ kind: "token", id: jti, until })) {
           return new Refused(
             409,
+            "too_many_revocations",
             "Too many tokens are revoked already: ban their users, or replace jwt_secret.",
           );
         }
@@ -140,7 +147,8 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
           id === undefined ? member.agent === agent : member.user === id,
         );
         for (const member of members) member.kick();
-        if (members.length === 0) return new Refused(404, "Nobody of that name is in that channel.");
+        if (members.length === 0)
+          return new Refused(404, "user_not_in_channel", "Nobody of that name is in that channel.");
         return { kicked: members.length };
       },
     }),

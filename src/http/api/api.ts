@@ -69,7 +69,11 @@ export function createApi(deps: ApiDeps): Api {
       if (caller.kind === "key" && (needs === "admin" || !caller.key.can.includes(needs))) {
         const what = needs === "admin" ? "needs the administrator" : `needs a key that can ${needs}`;
         if (act !== undefined) record(act, caller, client, trail, 403);
-        return refuse({ status: 403, sentence: `This ${what}.` });
+        return refuse({
+          status: 403,
+          code: needs === "admin" ? "admin_only" : "ability_missing",
+          sentence: `This ${what}.`,
+        });
       }
       const { maxBody } = deps.config.limits;
       let status = 500;

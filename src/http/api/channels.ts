@@ -130,7 +130,8 @@ export function channelOperations({ hub }: ApiDeps): Operation[] {
       run({ path: { name }, query: { search, order, offset, limit }, caller }) {
         if (!reaches(caller, name)) return outOfReach();
         const channel = hub.channels.get(name);
-        if (channel === undefined) return new Refused(404, "No channel of that name is open.");
+        if (channel === undefined)
+          return new Refused(404, "channel_not_open", "No channel of that name is open.");
         const text = search.toLowerCase();
         const wanted = ({ user, connection }: Member): boolean =>
           text === "" || user.toLowerCase().includes(text) || connection.id.toLowerCase().includes(text);

@@ -16,7 +16,8 @@ export function channelstreamOperations({ channelstream }: ApiDeps): Operation[]
       answer: z.object({ signature: z.string() }),
       refusals: { 404: "Channelstream's protocol is off" },
       run() {
-        if (channelstream === null) return new Refused(404, "Channelstream's protocol is off here.");
+        if (channelstream === null)
+          return new Refused(404, "channelstream_off", "Channelstream's protocol is off here.");
         return { signature: channelstream.sign() };
       },
     }),

@@ -109,7 +109,8 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
       run({ path: { id }, caller }) {
         if (!reachesAll(caller)) return notForAll();
         const connection = connections.get(id);
-        if (connection === undefined) return new Refused(404, "No connection of that id is open.");
+        if (connection === undefined)
+          return new Refused(404, "connection_not_open", "No connection of that id is open.");
         connection.dismiss(1001, "ended by an administrator");
         return { disconnected: 1 };
       },

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { HTTP_CODES } from "../../error-codes.ts";
 import { VERSION } from "../../version.ts";
 import type { Operation } from "./operation.ts";
 import { outerPaths } from "./outer.ts";
@@ -30,7 +31,7 @@ export function describeApi(
       title: "Channel",
       version: VERSION,
       description:
-        'Everything that the administration page does. Send the admin secret, or an API key, as Bearer; the pages send the cookie of their sign-in instead. Every refusal is `{"error": "<sentence>"}`. Ten wrong secrets within a minute close the door to an address for the rest of it.',
+        'Everything that the administration page does. Send the admin secret, or an API key, as Bearer; the pages send the cookie of their sign-in instead. Every refusal is `{"error": "<sentence>", "code": "<code>"}`; the code never changes. Ten wrong secrets within a minute close the door to an address for the rest of it.',
     },
     servers: [{ url: basePath === "" ? "/" : basePath }],
     tags: ["Watching", "Acting", "Tokens", "Server", "Channelstream"].map((name) => ({ name })),
@@ -126,7 +127,11 @@ function describe(operation: Operation): object {
   };
 }
 
-const ERROR = { type: "object", properties: { error: { type: "string" } }, required: ["error"] };
+const ERROR = {
+  type: "object",
+  properties: { error: { type: "string" }, code: { type: "string", enum: HTTP_CODES } },
+  required: ["error", "code"],
+};
 
 function parameters(schema: z.ZodObject | undefined, where: "path" | "query"): object[] {
   if (schema === undefined) return [];

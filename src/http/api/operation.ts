@@ -1,6 +1,7 @@
 import * as z from "zod";
 import type { Caller } from "../../auth/admin.ts";
 import type { ApiAbility } from "../../config.ts";
+import type { HttpCode } from "../../error-codes.ts";
 import type { Inbound } from "../../hub/inbound.ts";
 import { parseExcept } from "../../hub/json/members.ts";
 import type { Fields } from "../../log.ts";
@@ -14,10 +15,12 @@ export type Needs = ApiAbility | "admin";
 /** Why something was not done, as a handler says it. */
 export class Refused {
   readonly status: number;
+  readonly code: HttpCode;
   readonly sentence: string;
 
-  constructor(status: number, sentence: string) {
+  constructor(status: number, code: HttpCode, sentence: string) {
     this.status = status;
+    this.code = code;
     this.sentence = sentence;
   }
 }
@@ -139,7 +142,8 @@ export function operation<
         body: body ?? z.null(),
       });
       const parts = whole.safeParse({ path: given, query: search, body: sent });
-      if (!parts.success) return refuse({ status: 422, sentence: sentenceOf(parts.error) });
+      if (!parts.success)
+        return refuse({ status: 422, code: "invalid_request", sentence: sentenceOf(parts.error) });
       // Each part has just been parsed by the schema that its type comes from; zod can't say so of an optional one.
       const { path, query: asked, body: wanted } = parts.data as unknown as Parts<P, Q, B>;
       trail.what = spec.what?.({ path, body: wanted }) ?? {};

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { ABILITIES } from "../../auth/claims.ts";
+import { HTTP_CODES } from "../../error-codes.ts";
 import { ChannelName, UserId } from "./schemas.ts";
 
 const Can = z.array(z.enum(ABILITIES));
@@ -30,7 +31,7 @@ export function outerPaths(
     description,
     content: { "application/json": { schema: schemaOf(schema, "output") } },
   });
-  const Refusal = z.object({ error: z.string() });
+  const Refusal = z.object({ error: z.string(), code: z.enum(HTTP_CODES) });
   return {
     "/token": {
       post: {

@@ -48,19 +48,21 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
       async run({ body: { channel, event, payload, base64 }, caller }) {
         if (!reaches(caller, channel)) return outOfReach();
         if (RESERVED_EVENTS.has(event) || (channel === "admin" && event.startsWith("channel."))) {
-          return new Refused(422, "event: that one is the protocol's own.");
+          return new Refused(422, "event_reserved", "event: that one is the protocol's own.");
         }
         const bytes = payload instanceof JsonText ? payload.text : Buffer.from(base64 ?? "", "base64");
         const size = typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length;
-        if (size === 0) return new Refused(422, "base64: an empty message would reach nobody.");
+        if (size === 0)
+          return new Refused(422, "payload_empty", "base64: an empty message would reach nobody.");
         if (size > config.limits.maxPayload) {
           return new Refused(
             413,
+            "payload_too_large",
             `A message holds at most ${config.limits.maxPayload} bytes (limits.max_payload).`,
           );
         }
         const taken = await publish(printTo(channel, event), bytes);
-        if (!taken) return new Refused(503, "The bus is away: nobody got this message.");
+        if (!taken) return new Refused(503, "bus_away", "The bus is away: nobody got this message.");
         let listeners = 0;
         for (const outlet of hub.channels.get(channel)?.outlets ?? []) listeners += outlet.listeners;
         return { listeners };

@@ -54,6 +54,7 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
         if (namesOf({ channels }).includes("phoenix")) {
           return new Refused(
             422,
+            "token_for_phoenix",
             "There are no tokens for phoenix: it takes heartbeats only, and needs none.",
           );
         }
@@ -72,7 +73,7 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
           ...(can === undefined ? {} : { can }),
         });
         if (token.length > MAX_TOKEN_BYTES)
-          return new Refused(422, "channels: these are too many for one token.");
+          return new Refused(422, "token_too_long", "channels: these are too many for one token.");
         return { id: user, channels, expires_at: expiresAt, jti, token };
       },
     }),

@@ -201,5 +201,5 @@ function isRefusal(done: object): done is Refusal {
 }
 
 function refusal(why: Refusal): Reply {
-  return "problems" in why ? invalid(why.problems) : refused(503, why.sentence);
+  return "problems" in why ? invalid(why.problems) : refused(503, why.code, why.sentence);
 }

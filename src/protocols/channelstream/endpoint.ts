@@ -1,5 +1,6 @@
 import { verifySigned } from "../../auth/signature.ts";
 import type { ChannelstreamSettings } from "../../config.ts";
+import type { HttpCode } from "../../error-codes.ts";
 import type { Hub } from "../../hub/hub.ts";
 import { count } from "../../hub/stats.ts";
 import type { House, Session } from "../client.ts";
@@ -41,6 +42,7 @@ const SWEEP_TICKS = 4;
 
 const FOREIGN = {
   status: 403,
+  code: "origin_not_allowed",
   sentence: "Pages of this origin are not allowed here (channelstream.allow_cors, allowed_origins).",
 } as const;
 
@@ -57,6 +59,7 @@ export interface Peer {
 /** Why something goes no further. */
 interface Refused {
   readonly status: number;
+  readonly code: HttpCode;
   readonly sentence: string;
   readonly retryAfterSecs?: number;
 }
@@ -132,10 +135,7 @@ export class ChannelstreamEndpoint implements Endpoint {
   }
 
   /** Why a page of this origin may not be here; `null` where it may. */
-  checkOrigin(
-    headers: Headers,
-    { address }: Peer,
-  ): { readonly status: 403; readonly sentence: string } | null {
+  checkOrigin(headers: Headers, { address }: Peer): typeof FOREIGN | null {
     const { crossOrigin, house, settings } = this.#options;
     if (crossOrigin.allows(headers)) return null;
     const setting = settings.allowCors.length > 0 ? "channelstream.allow_cors" : "allowed_origins";
@@ -194,7 +194,7 @@ export class ChannelstreamEndpoint implements Endpoint {
     const { method, headers } = request;
     if (settings.enforceHttps && !peer.https) return HTTPS_ONLY;
     const foreign = this.checkOrigin(headers, peer);
-    if (foreign !== null) return refused(foreign.status, foreign.sentence);
+    if (foreign !== null) return refused(foreign.status, foreign.code, foreign.sentence);
     if (method === "OPTIONS") {
       const allowed = preflight(headers.get("access-control-request-headers"));
       return new Response("", { headers: { "content-type": "text/plain; charset=UTF-8", ...allowed } });
@@ -202,7 +202,7 @@ export class ChannelstreamEndpoint implements Endpoint {
     const methods: readonly string[] = route === "poll" ? ["GET"] : Object.keys(route.methods);
     if (!methods.includes(method)) {
       const allow = [...methods, "OPTIONS"].join(", ");
-      return refused(405, `This address takes ${allow} only.`, { allow });
+      return refused(405, "method_not_allowed", `This address takes ${allow} only.`, { allow });
     }
     const credentials = this.#credentials(headers, query, peer);
     if (credentials === "badly signed") return BAD_SIGNATURE;
@@ -232,7 +232,8 @@ export class ChannelstreamEndpoint implements Endpoint {
       if (no !== null) return turnDown(no);
     }
     const call = route.methods[request.method];
-    if (call === undefined) return refused(405, "This address takes other methods only.");
+    if (call === undefined)
+      return refused(405, "method_not_allowed", "This address takes other methods only.");
     if (request.method === "GET") return call({ body: undefined, query });
     const read = await this.#options.readText(request);
     if (!read.ok) return turnDown(read.refusal);
@@ -241,7 +242,7 @@ export class ChannelstreamEndpoint implements Endpoint {
     try {
       body = parseJson(read.text);
     } catch {
-      return refused(400, "The body is not JSON.");
+      return refused(400, "not_json", "The body is not JSON.");
     }
     return call({ body, query });
   }
@@ -319,9 +320,10 @@ function departureOf({ closeCode, wasCutOff }: WebSocketClient): Departure {
   return FAREWELLS.has(closeCode) ? "left" : "lost";
 }
 
-function turnDown({ status, sentence, retryAfterSecs }: Refused): Reply {
+function turnDown({ status, code, sentence, retryAfterSecs }: Refused): Reply {
   return refused(
     status,
+    code,
     sentence,
     retryAfterSecs === undefined ? {} : { "retry-after": String(retryAfterSecs) },
   );

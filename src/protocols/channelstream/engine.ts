@@ -1,4 +1,5 @@
 import type { ChannelstreamSettings } from "../../config.ts";
+import type { HttpCode } from "../../error-codes.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Client } from "../client.ts";
 import type { Publisher } from "../publisher.ts";
@@ -23,7 +24,7 @@ export interface EngineOptions {
 /** Why a call was not done: for whoever made it. */
 export type Refusal =
   | { readonly problems: Readonly<Record<string, readonly string[]>> }
-  | { readonly sentence: string };
+  | { readonly code: HttpCode; readonly sentence: string };
 
 /** How a client went: on its own, by our doing, or lost on the way. */
 export type Departure = "left" | "ended" | "lost";
@@ -67,11 +68,17 @@ export class Engine {
       return { problems: { conn_id: ["Connection of another user"] } };
     }
     if (known === undefined && this.listeners.size >= this.#maxConnections) {
-      return { sentence: "There are as many connections as this server takes (limits.max_connections)." };
+      return {
+        code: "too_many_connections",
+        sentence: "There are as many connections as this server takes (limits.max_connections).",
+      };
     }
     const user = this.users.get(body.username) ?? this.#newUser(body.username);
     if (user === null) {
-      return { sentence: "There are as many users as this server remembers (channelstream.max_users)." };
+      return {
+        code: "too_many_users",
+        sentence: "There are as many users as this server remembers (channelstream.max_users).",
+      };
     }
     const isNew = !this.users.has(user.name);
     const given: State = isNew ? new Map([...body.fresh_user_state, ...body.user_state]) : body.user_state;
@@ -255,7 +262,10 @@ export class Engine {
     if (over > 0) {
       const spare = [...this.#empty].filter(({ name }) => !names.includes(name)).slice(0, over);
       if (spare.length < over) {
-        return { sentence: "There are as many channels as this server keeps (channelstream.max_channels)." };
+        return {
+          code: "too_many_channels",
+          sentence: "There are as many channels as this server keeps (channelstream.max_channels).",
+        };
       }
       for (const room of spare) this.#close(room);
     }

@@ -1,3 +1,5 @@
+import type { HttpCode } from "../../error-codes.ts";
+
 /** An answer of this protocol before it is HTTP: a body in JSON, unless it says otherwise. */
 export interface Reply {
   readonly status: number;
@@ -17,10 +19,11 @@ export function invalid(problems: unknown): Reply {
 /** What Channelstream does not refuse, or by a page of its own: one sentence, as everywhere else in this server. */
 export function refused(
   status: number,
+  code: HttpCode,
   sentence: string,
   headers: Readonly<Record<string, string>> = {},
 ): Reply {
-  return { status, body: { error: sentence }, headers };
+  return { status, body: { error: sentence, code }, headers };
 }
 
 export const BAD_SIGNATURE: Reply = { status: 401, body: { request: "Bad Signature" } };

@@ -51,7 +51,7 @@ test("a channel too many takes the place of one longest empty; where all are in 
     const { channels } = await rig.ok("POST", "/info");
     expect(Object.keys(object(channels)).sort()).toEqual(["second", "third"]);
     const refused = await rig.call("POST", "/connect", { username: "bob", channels: ["fourth"] });
-    expect([refused.status, Object.keys(object(refused.body))]).toEqual([503, ["error"]]);
+    expect([refused.status, Object.keys(object(refused.body))]).toEqual([503, ["error", "code"]]);
     // Nothing of it was done.
     expect((await rig.call("POST", "/user_state", { user: "bob" })).status).toBe(422);
     const both = { second: {}, fourth: {}, fifth: {} };
@@ -106,7 +106,7 @@ test("a body of 10 MB is refused in words, and the server goes on", () =>
   withRig("", "", async (rig) => {
     const raw = JSON.stringify([say("room", "x".repeat(10_000_000))]);
     const { status, body } = await rig.call("POST", "/message", undefined, { raw });
-    expect([status, Object.keys(object(body))]).toEqual([413, ["error"]]);
+    expect([status, Object.keys(object(body))]).toEqual([413, ["error", "code"]]);
     const { status: unsigned } = await rig.call("POST", "/message", undefined, { raw, signature: null });
     expect(unsigned).toBe(403);
     await rig.connect("ann", ["room"]);

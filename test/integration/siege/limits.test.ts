@@ -303,7 +303,7 @@ describe("sizes", () => {
       const answer = await post(sent);
       expect([answer.status, await answer.json()]).toEqual([
         413,
-        { error: expect.stringContaining("max_body") },
+        { error: expect.stringContaining("max_body"), code: "body_too_large" },
       ]);
     }
   });

@@ -73,7 +73,10 @@ describe("a path that a proxy may read as another", () => {
       for (const method of ["GET", "POST", "DELETE", "OPTIONS", "PATCH"]) {
         const answer = await get(`${BASE}/metrics${end}`, "Content-Length: 0\r\n", method);
         expect([end, method, answer.status]).toEqual([end, method, 400]);
-        expect(JSON.parse(answer.body)).toEqual({ error: expect.stringMatching(/^[^\\%]+\.$/) });
+        expect(JSON.parse(answer.body)).toEqual({
+          error: expect.stringMatching(/^[^\\%]+\.$/),
+          code: "bad_path",
+        });
         asked++;
       }
     }
@@ -103,7 +106,7 @@ describe("a path that a proxy may read as another", () => {
     expect((await get(`${BASE}/?name=\\..%5c%2f%00`)).status).toBe(200);
     const channel = `${BASE}/api/channels/a%2Fb%25%20c%c3%a9`;
     expect((await get(channel)).status).toBe(404);
-    expect(JSON.parse((await get(channel)).body)).not.toEqual({ error: "There is nothing at this address." });
+    expect(JSON.parse((await get(channel)).body)).not.toMatchObject({ code: "not_found" });
     expect((await get(`${BASE}/api/bans/a%2fb`, "", "DELETE")).status).not.toBe(400);
     for (const path of [
       "/api%2fchannels/a",

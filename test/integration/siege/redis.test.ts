@@ -272,7 +272,10 @@ describe("a Redis under a whole server", () => {
       const channel = await startChannel({ args: ["--redis-url", url, "--jwt-secret", SECRET] });
       open.push({ stop: async () => void (await channel.stop()) });
       const away = await fetch(`${channel.url}/ready`);
-      expect([away.status, await away.json()]).toEqual([503, { error: expect.stringContaining(code) }]);
+      expect([away.status, await away.json()]).toEqual([
+        503,
+        { error: expect.stringContaining(code), code: "bus_away" },
+      ]);
       await Bun.sleep(1000);
       expect(channel.lines.filter(({ level }) => level === "warn")).toEqual([
         expect.objectContaining({ reason: expect.stringContaining(code) }),

@@ -85,6 +85,7 @@ describe("health", () => {
     const away = await ask("/ready");
     expect(away.status).toBe(503);
     expect(await away.json()).toEqual({
+      code: "bus_away",
       error: "The bus is away: cannot reach 127.0.0.1:6379: connection refused.",
     });
   });
@@ -112,7 +113,7 @@ describe("addresses and methods", () => {
     ]) {
       const response = await ask(path.startsWith("/") ? path : `/${path}`);
       expect(response.status).toBe(404);
-      expect(await response.json()).toEqual({ error: expect.any(String) });
+      expect(await response.json()).toEqual({ error: expect.any(String), code: expect.any(String) });
     }
   });
 
@@ -130,7 +131,7 @@ describe("addresses and methods", () => {
       const response = await ask(path, { method });
       expect(response.status).toBe(405);
       expect(response.headers.get("allow")).toBe(allow);
-      expect(await response.json()).toEqual({ error: expect.any(String) });
+      expect(await response.json()).toEqual({ error: expect.any(String), code: expect.any(String) });
     }
   });
 
@@ -159,7 +160,10 @@ describe("addresses and methods", () => {
     const http = testHttp({ jwtExpirationSecs: Number.NaN });
     const { status, answer } = await http.token({ channel: "system" });
     expect(status).toBe(500);
-    expect(answer).toEqual({ error: "The server could not do this: its log says why." });
+    expect(answer).toEqual({
+      error: "The server could not do this: its log says why.",
+      code: "internal_error",
+    });
     expect(http.logged.length).toBe(1);
   });
 });

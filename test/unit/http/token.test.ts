@@ -18,7 +18,7 @@ async function status(
   const { token } = testHttp(changes);
   const { status, answer } = await token(value, headers);
   if (status === 200) expect(answer).toHaveProperty("token");
-  else expect(answer).toEqual({ error: expect.stringMatching(/^\S.*\.$/) });
+  else expect(answer).toEqual({ error: expect.stringMatching(/^\S.*\.$/), code: expect.any(String) });
   return status;
 }
 

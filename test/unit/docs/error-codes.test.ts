@@ -1,0 +1,35 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { HTTP_CODES } from "../../../src/error-codes.ts";
+
+const ROOT = join(import.meta.dir, "../../..");
+const PAGE = readFileSync(join(ROOT, "docs/errors.md"), "utf8");
+
+/** The codes in the first column of the table below a heading. */
+function listed(heading: string): string[] {
+  const section = PAGE.split(`\n## ${heading}\n`)[1]?.split("\n## ")[0] ?? "";
+  return [...section.matchAll(/^\| `([a-z_]+)` +\|/gm)].map(([, code = ""]) => code);
+}
+
+/** Every text between double quotes in the sources, the list of codes left out. */
+function written(): ReadonlySet<string> {
+  const texts = new Set<string>();
+  for (const file of new Bun.Glob("**/*.ts").scanSync({ cwd: join(ROOT, "src") })) {
+    if (file === "error-codes.ts") continue;
+    const source = readFileSync(join(ROOT, "src", file), "utf8");
+    for (const [, text = ""] of source.matchAll(/"([a-z_]+)"/g)) texts.add(text);
+  }
+  return texts;
+}
+
+describe.each([["Codes", HTTP_CODES]] as const)("docs/errors.md, %s", (heading, codes) => {
+  test("lists every code once, and no other", () => {
+    expect(listed(heading).toSorted()).toEqual([...codes].toSorted());
+  });
+
+  test("every code is used", () => {
+    const used = written();
+    expect(codes.filter((code) => !used.has(code))).toEqual([]);
+  });
+});
