@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { openLibc } from "./libc.ts";
 
 /** How long after a child's end it is looked for, in ms: the runtime has taken its own children by then. */
 const DELAY = 1000;
@@ -18,8 +19,7 @@ export function reapOrphans(): void {
       due = false;
       const zombies = endedChildren();
       if (zombies.length === 0) return;
-      const { openLibc } = await import("./libc.ts");
-      const libc = openLibc();
+      const libc = await openLibc();
       for (const pid of zombies) libc?.waitpid(pid, null, WNOHANG);
     }, DELAY);
   });

@@ -28,6 +28,7 @@ import { takeSnapshot } from "./http/api/snapshot.ts";
 import { readText } from "./http/body.ts";
 import { type Client, createClientOf } from "./http/client.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
+import { Descriptors } from "./http/descriptors.ts";
 import { listen } from "./http/listeners.ts";
 import { LoopDelay } from "./http/loop-delay.ts";
 import { createMetrics } from "./http/metrics.ts";
@@ -80,7 +81,18 @@ export interface RunningServer {
  * @throws Error with one sentence for an operator: a port that is taken, a certificate that is none.
  */
 export async function startServer(config: Config, log: Log): Promise<RunningServer> {
-  const { limits } = config;
+  const descriptors = new Descriptors(log);
+  const limits = {
+    ...config.limits,
+    maxConnections: Math.min(config.limits.maxConnections, descriptors.room),
+  };
+  if (limits.maxConnections < config.limits.maxConnections) {
+    log.warn("the limit on open files allows fewer connections than limits.max_connections", {
+      max_connections: config.limits.maxConnections,
+      allowed: limits.maxConnections,
+      open_files: descriptors.limit,
+    });
+  }
   const stats = createStats();
   const [bus] = await Promise.all([openBus(config, log), stretchAdminSecrets(config)]);
   const connections = new Connections(limits);
@@ -113,7 +125,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const clientOf = createClientOf(config, (peer) =>
     log.warn("a proxy that trusted_proxies does not list forwarded a request", { peer }),
   );
-  const limiter = new ConnectLimiter(limits);
+  const limiter = new ConnectLimiter(limits, () => descriptors.isCrowded());
   const bans = new Bans();
   const verify = refusingBanned(createVerifier(config, Date.now, wrong), bans, revocations);
   const publisher: Publisher = {
@@ -253,7 +265,8 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     if (closing)
       return refuse({ status: 503, code: "shutting_down", sentence: "The server is shutting down." });
     const full = limiter.admit(client);
-    if (full !== null) return refuse(full);
+    // Kept open, what is refused would take the place that there is not.
+    if (full !== null) return refuse(full, { connection: "close" });
     const knock = {
       path,
       headers: request.headers,
@@ -393,6 +406,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const now = performance.now();
     loopDelay.note(now - tickDue);
     tickDue = now + TICK;
+    descriptors.check(listeners);
     hub.tick();
     house.tick();
     inbound.tick(now);
@@ -418,6 +432,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     }
     clearInterval(ticker);
     history.stop();
+    descriptors.stop();
     connections.stop();
     hub.stop();
     await revocations.stop();
@@ -430,6 +445,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   } catch (error) {
     clearInterval(ticker);
     history.stop();
+    descriptors.stop();
     connections.stop();
     hub.stop();
     await listeners.stop(true);

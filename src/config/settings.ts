@@ -286,7 +286,7 @@ export const LIMITS: Table<Limits> = {
   maxConnections: {
     kind: whole(1, 10_000_000),
     default: 100_000,
-    doc: "Connections; one more is refused: 503.",
+    doc: "Connections, at most 64 fewer than files may be open; one more is refused: 503.",
   },
   maxConnectionsPerIp: {
     kind: whole(1, 10_000_000),

@@ -22,14 +22,23 @@ interface Bucket {
  */
 export class ConnectLimiter {
   readonly #limits: Limits;
+  readonly #crowded: () => boolean;
   readonly #now: () => number;
   readonly #open = new Map<string, number>();
   readonly #buckets = new Map<string, Bucket>();
   #total = 0;
 
-  /** @param now a clock in ms that never goes back */
-  constructor(limits: Limits, now: () => number = () => performance.now()) {
+  /**
+   * @param crowded whether the process has no room for a connection more, whatever the limits say
+   * @param now a clock in ms that never goes back
+   */
+  constructor(
+    limits: Limits,
+    crowded: () => boolean = () => false,
+    now: () => number = () => performance.now(),
+  ) {
     this.#limits = limits;
+    this.#crowded = crowded;
     this.#now = now;
   }
 
@@ -82,7 +91,7 @@ export class ConnectLimiter {
   }
 
   #full(client: Client): Refusal | null {
-    if (this.#total >= this.#limits.maxConnections) {
+    if (this.#total >= this.#limits.maxConnections || this.#crowded()) {
       return {
         status: 503,
         code: "too_many_connections",

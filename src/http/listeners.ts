@@ -19,6 +19,8 @@ export interface Listeners {
   /** As `publish` of Bun's server, for the sockets of all addresses; the worst result of those with a subscriber. */
   publish(topic: string, frame: string | Buffer): number;
   subscriberCount(topic: string): number;
+  /** Closes connections that were answered and wait for another request; how many. */
+  closeIdleConnections(): number;
   /** Takes no more connections; with `true` it ends those that there are, too. */
   stop(closeActiveConnections?: boolean): Promise<void>;
 }
@@ -73,11 +75,14 @@ function together<T>(servers: readonly Server<T>[]): Listeners {
     await Promise.all(servers.map((server) => server.stop(now)));
   };
   const port = first.port ?? 0;
+  const closeIdleConnections = (): number =>
+    servers.reduce((closed, server) => closed + server.closeIdleConnections(), 0);
   if (servers.length === 1) {
     return {
       port,
       publish: (topic, frame) => first.publish(topic, frame),
       subscriberCount: (topic) => first.subscriberCount(topic),
+      closeIdleConnections,
       stop,
     };
   }
@@ -95,6 +100,7 @@ function together<T>(servers: readonly Server<T>[]): Listeners {
       return worst === Number.POSITIVE_INFINITY ? 0 : worst;
     },
     subscriberCount: (topic) => servers.reduce((sum, server) => sum + server.subscriberCount(topic), 0),
+    closeIdleConnections,
     stop,
   };
 }

@@ -8,7 +8,7 @@ const client = (address: string): Client => ({ address, https: false, loopback: 
 
 function limiter(changes: Partial<typeof limits>) {
   let time = 1_000;
-  const made = new ConnectLimiter({ ...limits, ...changes }, () => time);
+  const made = new ConnectLimiter({ ...limits, ...changes }, undefined, () => time);
   const wait = (ms: number) => {
     time += ms;
   };
