@@ -40,6 +40,8 @@ export interface Found {
   readonly p50: number | null;
   readonly p99: number | null;
   readonly max: number | null;
+  /** Messages that the bus did not take: it was away. They are neither published nor expected. */
+  readonly unpublished: number;
   /** Connections that the server closed. */
   readonly closed: number;
   /** The generator's own CPU while messages went out, in cores. */
@@ -81,8 +83,12 @@ export async function drive(load: Load): Promise<Found> {
     );
     const each = count / channels.length;
     const deliveries = new Deliveries(phoenix, clients, 1);
-    const sender = through(load.speaker);
+    const sender = through(load.speaker, () => {
+      deliveries.expected -= each;
+    });
     await probe(deliveries, sender, publications, each);
+    await sender.settled();
+    const untaken = sender.failures;
 
     const own = process.cpuUsage();
     const cpuBefore = pid === null ? 0 : cpuMs(pid);
@@ -92,7 +98,7 @@ export async function drive(load: Load): Promise<Found> {
       enough = true;
     });
     let published = 0;
-    for (let left = seconds; left > 0 && !enough && sender.failure === null; left -= 1) {
+    for (let left = seconds; left > 0 && !enough; left -= 1) {
       const slice = Math.min(1, left);
       // The first one of each second is the next channel's, whatever the rate.
       await pace(deliveries, sender, rotated(publications, published), rate, each, slice);
@@ -101,8 +107,9 @@ export async function drive(load: Load): Promise<Found> {
         `${Math.round((performance.now() - began) / 1000)} of ${seconds} s: ${percent(deliveries.received, deliveries.expected)} of the messages so far have come`,
       );
     }
-    if (sender.failure !== null) throw sender.failure;
+    await sender.settled();
     await deliveries.drained();
+    const unpublished = sender.failures - untaken;
     const took = (deliveries.lastAt - began) / 1000;
     const used = process.cpuUsage(own);
     const serverMs = pid === null ? 0 : cpuMs(pid) - cpuBefore;
@@ -113,7 +120,8 @@ export async function drive(load: Load): Promise<Found> {
       joinSeconds: joined.seconds,
       joinP50: joined.latency.quantileMs(0.5),
       joinP99: joined.latency.quantileMs(0.99),
-      published,
+      published: published - unpublished,
+      unpublished,
       seconds: took,
       expected: deliveries.expected,
       arrived: received,
@@ -164,21 +172,37 @@ async function probe(
 }
 
 interface ThroughSpeaker extends Sender {
-  /** Why a message could not be published; the first time. */
-  readonly failure: Error | null;
+  /** Messages that could not be published. */
+  readonly failures: number;
+  /** Resolves when of each message so far is known whether it was. */
+  settled(): Promise<void>;
 }
 
-function through(speaker: Speaker): ThroughSpeaker {
-  let failure: Error | null = null;
+function through(speaker: Speaker, failed: () => void): ThroughSpeaker {
+  let failures = 0;
+  let open = 0;
+  let done: (() => void) | null = null;
+  const settle = (): void => {
+    open--;
+    if (open === 0) done?.();
+  };
   return {
-    get failure() {
-      return failure;
+    get failures() {
+      return failures;
     },
+    settled: () =>
+      new Promise((resolve) => {
+        done = resolve;
+        if (open === 0) resolve();
+      }),
     send({ name, payload, stampEnd }) {
       const stamped = Buffer.from(payload);
       writeStamp(stamped, stampEnd, now());
-      speaker.publish(name, stamped).catch((error: unknown) => {
-        failure ??= error instanceof Error ? error : new Error(String(error));
+      open++;
+      speaker.publish(name, stamped).then(settle, () => {
+        failures++;
+        failed();
+        settle();
       });
     },
   };

@@ -1,6 +1,7 @@
 import type { Redis } from "ioredis";
+import type { Config } from "../config.ts";
 import { createLog, type Log } from "../log.ts";
-import { parseRedisAddress } from "./redis-address.ts";
+import { parseRedisAddress, type RedisAddress } from "./redis-address.ts";
 import { RedisLink } from "./redis-link.ts";
 
 /** One line of what goes by on the bus. */
@@ -23,6 +24,22 @@ const PATIENCE_MS = 3000;
 
 const SILENT: Log = createLog({ level: "error", format: "text", write: () => {} });
 
+/** How often one who listens asks whether the connection still lives, in ms: nothing else would show that. */
+const ASK_MS = 5000;
+
+/** What of the configuration leads to a Redis. */
+export type RedisAccess = Pick<Config, "redisUrl" | "sentinelUsername" | "sentinelPassword">;
+
+function addressOf({ redisUrl, sentinelUsername, sentinelPassword }: RedisAccess): RedisAddress {
+  return parseRedisAddress(redisUrl, { username: sentinelUsername, password: sentinelPassword });
+}
+
+/** Told what becomes of a speaker's connection, once for each change. */
+export interface SpeakerOwner {
+  lost(where: string, reason: string): void;
+  back(where: string): void;
+}
+
 /** A backend that has more to say. */
 export interface Speaker {
   /** Resolves to how many Redis says heard it (in a cluster: of one node alone). */
@@ -31,28 +48,53 @@ export interface Speaker {
 }
 
 /**
- * Connects as a backend does, once: a connection lost later makes `publish` reject.
+ * Connects as a backend does. When the connection is lost later it is tried again for as long as it takes; until then
+ * `publish` rejects.
  * @throws BusError where the address is none.
  */
 export async function openSpeaker(
-  url: string,
+  access: RedisAccess,
+  owner?: SpeakerOwner,
 ): Promise<
   | { readonly ok: true; readonly where: string; readonly speaker: Speaker }
   | { readonly ok: false; readonly where: string; readonly reason: string }
 > {
-  const address = parseRedisAddress(url);
-  const { promise, resolve } = Promise.withResolvers<Redis | string>();
-  const link = new RedisLink(address, "channel-publish", { opened: resolve, lost: resolve }, SILENT);
+  const first = Promise.withResolvers<string | null>();
+  let redis: Redis | null = null;
+  let why = "no answer";
+  let known = false;
+  const link = new RedisLink(
+    addressOf(access),
+    { name: "channel-publish" },
+    {
+      opened(opened) {
+        redis = opened;
+        first.resolve(null);
+        if (known) owner?.back(link.where);
+        known = true;
+      },
+      lost(reason) {
+        why = reason;
+        first.resolve(reason);
+        if (redis !== null) owner?.lost(link.where, reason);
+        redis = null;
+      },
+    },
+    SILENT,
+  );
   link.start();
-  const timer = setTimeout(() => resolve("no answer"), PATIENCE_MS);
-  const opened = await promise;
+  const timer = setTimeout(() => first.resolve(why), PATIENCE_MS);
+  const failure = await first.promise;
   clearTimeout(timer);
-  if (typeof opened !== "string") {
-    const publish = (name: string, payload: string | Buffer) => opened.publish(name, payload);
-    return { ok: true, where: link.where, speaker: { publish, stop: () => link.stop() } };
+  if (failure !== null) {
+    await link.stop();
+    return { ok: false, where: link.where, reason: failure };
   }
-  await link.stop();
-  return { ok: false, where: link.where, reason: opened };
+  const publish = async (name: string, payload: string | Buffer): Promise<number> => {
+    if (redis === null) throw new Error(`not connected to ${link.where}: ${why}`);
+    return await redis.publish(name, payload);
+  };
+  return { ok: true, where: link.where, speaker: { publish, stop: () => link.stop() } };
 }
 
 /**
@@ -61,14 +103,14 @@ export async function openSpeaker(
  * @throws BusError where the address is none.
  */
 export async function publishOnce(
-  url: string,
+  access: RedisAccess,
   name: string,
   payload: string | Buffer,
 ): Promise<
   | { readonly ok: true; readonly heard: number; readonly where: string }
   | { readonly ok: false; readonly where: string; readonly reason: string }
 > {
-  const opened = await openSpeaker(url);
+  const opened = await openSpeaker(access);
   if (!opened.ok) return opened;
   const { where, speaker } = opened;
   try {
@@ -85,26 +127,29 @@ export async function publishOnce(
  * @throws BusError where the address is none.
  */
 export function watchBus(
-  url: string,
+  access: RedisAccess,
   patterns: readonly string[],
   watcher: Watcher,
 ): { stop(): Promise<void> } {
-  const address = parseRedisAddress(url);
   let live: boolean | null = null;
+  let current: Redis | null = null;
   const lost = (reason: string): void => {
+    current = null;
     if (live === false) return;
     live = false;
     watcher.lost(link.where, reason);
   };
   const link = new RedisLink(
-    address,
-    "channel-watch",
+    addressOf(access),
+    // A replica hears what its master does.
+    { name: "channel-watch", anyRole: true },
     {
       opened(redis) {
         redis.removeAllListeners("pmessageBuffer");
         redis.on("pmessageBuffer", (_pattern: Buffer | string, name: Buffer, payload: Buffer) =>
           watcher.message({ name, payload }),
         );
+        current = redis;
         redis.psubscribe(...patterns).then(
           () => {
             live = true;
@@ -118,5 +163,16 @@ export function watchBus(
     SILENT,
   );
   link.start();
-  return { stop: () => link.stop() };
+  const asking = setInterval(() => {
+    const asked = current;
+    asked?.ping().catch(() => {
+      if (asked === current) link.drop("no answer");
+    });
+  }, ASK_MS);
+  return {
+    stop: () => {
+      clearInterval(asking);
+      return link.stop();
+    },
+  };
 }

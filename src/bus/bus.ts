@@ -10,8 +10,10 @@ export type BusKind = "redis" | "embedded";
 export interface BusState {
   readonly live: boolean;
   readonly detail: string;
-  /** How often a live bus was lost since start: each is a gap in which backends' messages went by unheard. */
+  /** How often the subscription was lost since start: each is a gap in which backends' messages went by unheard. */
   readonly gaps: number;
+  /** The server in use, while live: `127.0.0.1:6379`. Of a cluster or Sentinels, the one that they led to. */
+  readonly where?: string;
   /** Unix time in ms since which the bus is as it is. */
   readonly since: number;
 }

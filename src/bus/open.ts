@@ -28,11 +28,12 @@ const LOOPBACK: ReadonlyMap<string, "127.0.0.1" | "::1"> = new Map([
 export async function openBus(config: BusConfig, log: Log): Promise<Bus> {
   const { redisUrl: url, redisUrlGiven: given, bus } = config;
   const { maxPayload, maxBuffered } = config.limits;
-  const address = parseRedisAddress(url);
+  const sentinel = { username: config.sentinelUsername, password: config.sentinelPassword };
+  const address = parseRedisAddress(url, sentinel);
   const [first] = address.hosts;
   const mayEmbed = bus === "auto" && !given && first !== undefined;
   const embed = bus === "embedded" || (mayEmbed && !(await answers(first)));
-  if (!embed) return createRedisBus({ url, maxPayload, log });
+  if (!embed) return createRedisBus({ url, sentinel, maxPayload, log });
   const host = LOOPBACK.get(first?.host ?? "");
   if (address.kind !== "single" || first === undefined || host === undefined) {
     const sentence = `The embedded bus listens on this machine only, and redis_url names ${address.shown}.`;
@@ -54,7 +55,10 @@ export function openRevocationStore({ redisUrl }: BusConfig, kind: BusKind, log:
 }
 
 /** What of the configuration decides about the bus. */
-export type BusConfig = Pick<Config, "redisUrl" | "redisUrlGiven" | "bus"> & {
+export type BusConfig = Pick<
+  Config,
+  "redisUrl" | "redisUrlGiven" | "sentinelUsername" | "sentinelPassword" | "bus"
+> & {
   readonly limits: Pick<Config["limits"], "maxPayload" | "maxBuffered">;
 };
 

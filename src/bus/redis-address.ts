@@ -18,6 +18,12 @@ export interface RedisAddress {
   readonly options: Omit<RedisOptions, "replyMapping">;
 }
 
+/** How to sign in at Sentinels, which know nothing of the users of Redis. */
+export interface SentinelSignIn {
+  readonly username: string | null;
+  readonly password: string | null;
+}
+
 const SCHEME = /^(redis|rediss|unix|redis\+sentinel|rediss\+sentinel|redis\+cluster|rediss\+cluster):/i;
 const REDIS_PORT = 6379;
 const SENTINEL_PORT = 26379;
@@ -29,13 +35,20 @@ const SENTINEL_PORT = 26379;
  * `?ssl_cert_reqs=none`, as Python's clients write it, takes any certificate.
  * @throws BusError (`bad-address`), with a message that does not repeat the address, which may hold a password.
  */
-export function parseRedisAddress(url: string): RedisAddress {
+export function parseRedisAddress(url: string, sentinel?: SentinelSignIn): RedisAddress {
   const scheme = SCHEME.exec(url)?.[1]?.toLowerCase();
   if (scheme === undefined) {
     throw bad("begins with redis://, rediss://, unix:, redis+sentinel:// or redis+cluster://");
   }
   const [beforeQuery = "", query = ""] = split(url.slice(scheme.length + 1), "?");
   const rest = beforeQuery.startsWith("//") ? beforeQuery.slice(2) : beforeQuery;
+  // Behind a slash or a question mark there is no place for an @, unless one of them is part of a password.
+  if (
+    query.includes("@") ||
+    (scheme !== "unix" && rest.lastIndexOf("@") > rest.indexOf("/") && rest.includes("/"))
+  ) {
+    throw bad(ENCODED);
+  }
   const anyCertificate = parseQuery(query);
   if (scheme === "unix") return parseUnix(rest);
 
@@ -65,7 +78,7 @@ export function parseRedisAddress(url: string): RedisAddress {
     return {
       ...common,
       shown: `${name} of ${shown}`,
-      options: { ...credentials, ...secure, ...overTls, sentinels, name },
+      options: { ...credentials, ...secure, ...overTls, ...sentinelOptions(sentinel), sentinels, name },
     };
   }
   if (!/^\d{0,5}\/?$/.test(path)) throw bad("ends after host and port, or with the number of a database");
@@ -86,6 +99,7 @@ function parseUnix(rest: string): RedisAddress {
   const slash = rest.indexOf("/");
   const at = rest.lastIndexOf("@", slash);
   const path = slash < 0 ? "" : decode(rest.slice(slash));
+  if (at < 0 && slash > 0 && rest.includes("@/")) throw bad(ENCODED);
   if (path.length < 2 || (at < 0 && slash > 0))
     throw bad("with unix: goes on with the path of a socket: unix:/run/redis.sock");
   const credentials = at < 0 ? {} : parseCredentials(rest.slice(0, at));
@@ -95,6 +109,16 @@ function parseUnix(rest: string): RedisAddress {
     hosts: [],
     password: credentials.password ?? null,
     options: { ...credentials, path },
+  };
+}
+
+const ENCODED =
+  'has a "/" in a user or password written as %2F, "?" as %3F, "@" as %40, "%" as %25 (a password in a URL is percent-encoded)';
+
+function sentinelOptions({ username, password }: SentinelSignIn = { username: null, password: null }) {
+  return {
+    ...(username === null ? {} : { sentinelUsername: username }),
+    ...(password === null ? {} : { sentinelPassword: password }),
   };
 }
 

@@ -4,6 +4,8 @@ import type { Socket } from "node:net";
 export interface IntakeOwner {
   /** The subscription is confirmed. */
   subscribed(): void;
+  /** Whether clients' messages may be published: `null`, or Redis' own words why not. Told after `subscribed`. */
+  permitted(refusal: string | null): void;
   /** A message; what may be done with its memory stands with `BusListener.message`. */
   message(name: Buffer, payload: Buffer, room: number): void;
   /** The connection is of no use: refused, or answered with what is no answer. */
@@ -13,6 +15,11 @@ export interface IntakeOwner {
 /** Everything that backends say: one subscription, whatever channels there are (bridge.md, "Topic grammar"). */
 const SUBSCRIBE = "*2\r\n$10\r\nPSUBSCRIBE\r\n$4\r\nto:*\r\n";
 const PING = "*1\r\n$4\r\nPING\r\n";
+/**
+ * Asks whether we may publish, and publishes nothing: in RESP2 one who subscribes may not, which is said (`ERR Can't
+ * execute`) after the ACL was asked (`NOPERM`).
+ */
+const MAY_PUBLISH = "*3\r\n$7\r\nPUBLISH\r\n$22\r\nfrom:phoenix:heartbeat\r\n$2\r\n{}\r\n";
 
 /** How every message begins, as a push (RESP3) and as an array (RESP2); lengths and texts of name and payload follow. */
 const PUSH = Buffer.from(">4\r\n$8\r\npmessage\r\n$4\r\nto:*\r\n$");
@@ -48,6 +55,7 @@ export class RedisIntake {
   #length = 0;
   /** Bytes to pass over: the end of a payload that is longer than may be. */
   #skip = 0;
+  #subscribed = false;
   // Where the parts of the message lie that `#find` looked at last.
   #nameAt = 0;
   #nameEnd = 0;
@@ -82,8 +90,14 @@ export class RedisIntake {
     this.#stream?.write(PING);
   }
 
+  /** Asks whether clients' messages may be published. Once subscribed only: else they would be. */
+  askPermission(): void {
+    if (this.#subscribed) this.#stream?.write(MAY_PUBLISH);
+  }
+
   close(): void {
     this.#stream = null;
+    this.#subscribed = false;
     this.#joined = 0;
     this.#length = 0;
     this.#skip = 0;
@@ -210,9 +224,21 @@ export class RedisIntake {
     const after = this.#valueEnd(data, at, end);
     if (after < 0) return 0;
     const text = data.toString("latin1", at, Math.min(after, at + MAX_SHOWN));
-    if (text.startsWith("-")) this.#owner.failed(text.slice(1).trimEnd());
-    else if (text.includes("psubscribe")) this.#owner.subscribed();
+    if (text.startsWith("-")) this.#error(text.slice(1).trimEnd());
+    else if (text.startsWith(":")) this.#owner.permitted(null);
+    else if (text.includes("psubscribe")) {
+      this.#subscribed = true;
+      this.#owner.subscribed();
+      this.askPermission();
+    }
     return after;
+  }
+
+  #error(text: string): void {
+    if (!this.#subscribed) this.#owner.failed(text);
+    else if (text.startsWith("ERR Can't execute")) this.#owner.permitted(null);
+    else if (text.startsWith("NOPERM") && !text.includes("'ping'")) this.#owner.permitted(text);
+    else this.#owner.failed(text);
   }
 
   /** The index behind the value that begins at `at`, of any kind (RESP2 and RESP3); -1 while it is not whole. */

@@ -1,10 +1,13 @@
 import type { Socket } from "node:net";
 import type { Receipt } from "./bus.ts";
+import { type RedisValue, readReply } from "./redis-reply.ts";
 
 /** Told what Redis says of what it is sent. */
 export interface OutletOwner {
   /** Redis answered a message with an error: the message is lost, the connection good. */
   refused(error: string): void;
+  /** What Redis answered to the inquiry. */
+  answered(value: RedisValue): void;
   /** The connection is of no use: unanswered for too long, or answered with what is no answer. */
   failed(reason: string): void;
 }
@@ -13,6 +16,10 @@ export interface OutletOwner {
 const PATIENCE = 8;
 /** After so many ticks without a message of ours Redis is asked whether it is there. */
 const IDLE = 5;
+/** Ticks between two inquiries: 5 s. */
+const INQUIRE_EVERY = 25;
+/** Of an answer to an inquiry: the nodes of a large cluster. */
+const MAX_ANSWER = 4 * 1024 * 1024;
 /** Of one reply. Those to PUBLISH and PING are far shorter; an error is a sentence. */
 const MAX_REPLY = 16 * 1024;
 
@@ -48,13 +55,23 @@ export class RedisOutlet {
   /** What `#sent` was at each of the last ticks, oldest first. */
   #marks: number[] = [];
   #idle = 0;
+  /** Ticks until the next inquiry. */
+  #inquireIn = INQUIRE_EVERY;
+  /** How many answers come before that to the inquiry under way; -1 where there is none. */
+  #inquiryAt = -1;
   /** The beginning of a reply whose end is still to come. */
   #rest: Buffer | null = null;
 
-  /** `maxWaiting`: bytes that may wait to be written before messages are refused at once. */
-  constructor(owner: OutletOwner, maxWaiting: number) {
+  readonly #inquiry: string;
+
+  /**
+   * `maxWaiting`: bytes that may wait to be written before messages are refused at once. `inquiry`: a command without
+   * effect that is sent every 5 s.
+   */
+  constructor(owner: OutletOwner, maxWaiting: number, inquiry: readonly string[]) {
     this.#owner = owner;
     this.#maxWaiting = maxWaiting;
+    this.#inquiry = `*${inquiry.length}\r\n${inquiry.map((word) => `$${word.length}\r\n${word}\r\n`).join("")}`;
   }
 
   /** Whether messages can be sent. */
@@ -129,7 +146,11 @@ export class RedisOutlet {
     }
     this.#marks.push(this.#sent);
     this.#clogged = stream.writableLength > this.#maxWaiting;
-    if (++this.#idle >= IDLE) this.#ask(undefined);
+    if (--this.#inquireIn <= 0 && this.#inquiryAt < 0) {
+      this.#inquireIn = INQUIRE_EVERY;
+      this.#inquiryAt = this.#sent;
+      this.#ask(undefined, this.#inquiry);
+    } else if (++this.#idle >= IDLE) this.#ask(undefined);
   }
 
   /** Lets go of the connection; what is unanswered is settled `false`, in order. */
@@ -143,6 +164,8 @@ export class RedisOutlet {
     this.#rest = null;
     this.#marks = [];
     this.#idle = 0;
+    this.#inquireIn = INQUIRE_EVERY;
+    this.#inquiryAt = -1;
     const open = this.#open;
     const first = this.#first;
     this.#open = [];
@@ -152,8 +175,8 @@ export class RedisOutlet {
     for (let i = first; i < open.length; i++) open[i]?.settled(false);
   }
 
-  #ask(receipt: Receipt | undefined): void {
-    this.#text += PING;
+  #ask(receipt: Receipt | undefined, question = PING): void {
+    this.#text += question;
     this.#expect(receipt);
     this.#idle = 0;
     this.flush();
@@ -164,7 +187,7 @@ export class RedisOutlet {
     this.#sent++;
   }
 
-  /** Answers are one line each: `:<how many heard it>`, `+PONG`, `-<error>`. */
+  /** Answers are one line each: `:<how many heard it>`, `+PONG`, `-<error>`. That to an inquiry alone may be longer. */
   #read(chunk: Buffer): void {
     const stream = this.#stream;
     let data = chunk;
@@ -174,6 +197,23 @@ export class RedisOutlet {
     }
     let at = 0;
     while (at < data.length) {
+      if (this.#answered === this.#inquiryAt) {
+        const answer = readReply(data, at);
+        if (answer === "malformed" || (answer === null && data.length - at > MAX_ANSWER)) {
+          this.#owner.failed("an answer that is not Redis'");
+          return;
+        }
+        if (answer === null) {
+          this.#rest = Buffer.from(data.subarray(at));
+          return;
+        }
+        this.#inquiryAt = -1;
+        this.#settle(true);
+        this.#owner.answered(answer.value);
+        if (stream !== this.#stream) return;
+        at = answer.end;
+        continue;
+      }
       let end = at;
       while (end < data.length && data[end] !== LINE_FEED) end++;
       if (end === data.length) {

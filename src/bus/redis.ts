@@ -1,15 +1,21 @@
 import type { Redis } from "ioredis";
 import type { Log } from "../log.ts";
 import type { Bus, BusListener, BusState, Receipt } from "./bus.ts";
-import { parseRedisAddress, type RedisAddress } from "./redis-address.ts";
+import { parseRedisAddress, type RedisAddress, type SentinelSignIn } from "./redis-address.ts";
+import { checkBufferLimit } from "./redis-buffer-limit.ts";
 import { RedisIntake } from "./redis-intake.ts";
-import { RedisLink } from "./redis-link.ts";
+import { NO_CLUSTER, RedisLink } from "./redis-link.ts";
 import { RedisOutlet } from "./redis-outlet.ts";
+import { RedisError, type RedisValue } from "./redis-reply.ts";
+import { isUnasked, isUnfit, noticeOf, whyNoMaster } from "./redis-role.ts";
 import { watchSentinels } from "./redis-sentinels.ts";
+import { readSlots } from "./redis-slots.ts";
 
 export interface RedisBusOptions {
   /** `redis_url`; the forms are those of `parseRedisAddress`. */
   readonly url: string;
+  /** Where the Sentinels want a password of their own. */
+  readonly sentinel?: SentinelSignIn;
   /** In bytes. Sixteen such messages may wait for a Redis that does not read; then pushes are refused at once. */
   readonly maxPayload: number;
   readonly log: Log;
@@ -24,12 +30,16 @@ const GIVE_UP_AFTER = 13;
 const FIRST_TRY = 15;
 /** Ticks between two entries in the log about refused messages (1 minute). */
 const REFUSALS_EVERY = 300;
-/** How a Redis answers whom it does not know, or who may not do what we do. */
-const REFUSED = /^(WRONGPASS|NOAUTH|NOPERM|ERR AUTH|ERR invalid password)/;
+/** Ticks between two questions whether we may publish (5 s). */
+const PERMISSION_EVERY = 25;
+/** What is asked of the server that we publish to, every 5 s. */
+const ROLE = ["ROLE"];
+const NODES = ["CLUSTER", "SLOTS"];
 
 /**
  * The bus over a Redis server, a Sentinel or a cluster. Two connections, since one that subscribes must not wait behind
- * what we publish: it is live when the subscription is confirmed and the other one answers.
+ * what we publish: it is live when the subscription is confirmed, the other one answers, the server is a master, and
+ * clients' messages may be published there.
  * @throws BusError where the address is none.
  */
 export function createRedisBus(options: RedisBusOptions): Bus {
@@ -49,10 +59,16 @@ class RedisBus implements Bus {
   #listener: BusListener | null = null;
   #subscribed = false;
   #usable = false;
+  /** Why clients' messages may not be published; `undefined` while that is not known. */
+  #forbidden: string | null | undefined;
   #state: BusState;
   #told = false;
-  /** Whether the log says that Redis does not let us in. */
-  #toldRefused = false;
+  /** What the log says of the cause, beside that there is no connection. */
+  #notice: string | null = null;
+  #warnedOfRole = false;
+  #checkedLimit = false;
+  /** The one server that both connections led to. */
+  #together: string | null = null;
   #ticker: Timer | null = null;
   #unwatch: (() => void) | null = null;
   #ticks = 0;
@@ -61,21 +77,34 @@ class RedisBus implements Bus {
   #refusedAt: number | null = null;
   #lastRefusal = "";
 
-  constructor({ url, maxPayload, log }: RedisBusOptions) {
-    const address = parseRedisAddress(url);
+  constructor({ url, sentinel, maxPayload, log }: RedisBusOptions) {
+    const address = parseRedisAddress(url, sentinel);
     this.#log = log;
     this.#address = address;
     this.#shown = address.shown;
     this.#state = { live: false, detail: `not yet connected to ${this.#shown}`, gaps: 0, since: Date.now() };
-    const hearing = { opened: (redis: Redis) => this.#hear(redis), lost: (why: string) => this.#deaf(why) };
-    const speaking = { opened: (redis: Redis) => this.#speak(redis), lost: (why: string) => this.#mute(why) };
-    this.#hearing = new RedisLink(address, "channel-hears", hearing, log);
-    this.#speaking = new RedisLink(address, "channel-speaks", speaking, log);
+    const roleUnknown = (reason: string): void => this.#warnOfRole(reason);
+    const hearing = {
+      opened: (redis: Redis) => this.#hear(redis),
+      lost: (why: string) => this.#deaf(why),
+      roleUnknown,
+    };
+    const speaking = {
+      opened: (redis: Redis) => this.#speak(redis),
+      lost: (why: string) => this.#mute(why),
+      prepare: (redis: Redis) => this.#checkLimit(redis),
+      roleUnknown,
+    };
+    this.#hearing = new RedisLink(address, { name: "channel-hears", protocol: 2 }, hearing, log);
+    this.#speaking = new RedisLink(address, { name: "channel-speaks" }, speaking, log);
     this.#intake = new RedisIntake(
       {
         subscribed: () => {
           this.#subscribed = true;
-          this.#turn();
+        },
+        permitted: (refusal) => {
+          this.#forbidden = refusal;
+          this.#turn(refusal ?? undefined);
         },
         message: (name, payload, room) => this.#listener?.message(name, payload, room),
         failed: (reason) => this.#hearing.drop(reason),
@@ -85,9 +114,11 @@ class RedisBus implements Bus {
     this.#outlet = new RedisOutlet(
       {
         refused: (error) => this.#refused(error),
+        answered: (value) => this.#answered(value),
         failed: (reason) => this.#speaking.drop(reason),
       },
       16 * maxPayload,
+      address.kind === "cluster" ? NODES : ROLE,
     );
   }
 
@@ -101,16 +132,19 @@ class RedisBus implements Bus {
     this.#hearing.start();
     this.#speaking.start();
     if (this.#address.kind === "sentinel") {
-      this.#unwatch = watchSentinels(this.#address, () => {
-        this.#hearing.drop("another master was chosen");
-        this.#speaking.drop("another master was chosen");
+      this.#unwatch = watchSentinels(this.#address, (master) => {
+        for (const link of [this.#hearing, this.#speaking]) {
+          // One that is not connected asks the Sentinels anyway.
+          if (link.open && !master.has(link.remote ?? "")) link.drop("another master was chosen");
+        }
       });
     }
     return this.#tried.promise;
   }
 
   publish(name: string, payload: string | Uint8Array, receipt?: Receipt): void {
-    if (this.#usable) this.#outlet.publish(name, payload, receipt);
+    // Also while nothing is heard: what is published is not lost for that.
+    if (this.#usable && typeof this.#forbidden !== "string") this.#outlet.publish(name, payload, receipt);
     else receipt?.settled(false);
   }
 
@@ -133,7 +167,10 @@ class RedisBus implements Bus {
   }
 
   #deaf(reason: string): void {
+    const { gaps } = this.#state;
+    if (this.#subscribed) this.#state = { ...this.#state, gaps: gaps + 1 };
     this.#subscribed = false;
+    this.#forbidden = undefined;
     this.#intake.close();
     this.#turn(reason);
   }
@@ -147,9 +184,23 @@ class RedisBus implements Bus {
           return;
         }
         this.#usable = true;
+        this.#leaveOther();
         this.#turn();
       },
     });
+  }
+
+  /**
+   * A name that leads elsewhere than before, a master that was replaced for one: the subscription must not stay behind,
+   * where nothing asks it for its role any more.
+   */
+  #leaveOther(): void {
+    const { remote } = this.#speaking;
+    if (this.#address.kind === "cluster" || !this.#hearing.open) return;
+    const left =
+      this.#together !== null && this.#hearing.remote === this.#together && remote !== this.#together;
+    this.#together = this.#hearing.remote === remote ? remote : null;
+    if (left) this.#hearing.drop(`messages are published at ${remote} now`);
   }
 
   #mute(reason: string): void {
@@ -160,45 +211,92 @@ class RedisBus implements Bus {
 
   /** Brings the state up to date, and tells it once where `live` changed. */
   #turn(reason?: string): void {
-    const live = this.#subscribed && this.#usable;
+    const live = this.#subscribed && this.#usable && this.#forbidden === null;
     const before = this.#state;
     if (live) {
       if (before.live) return;
       const away = Date.now() - before.since;
-      this.#state = { live, detail: `connected to ${this.#shown}`, gaps: before.gaps, since: Date.now() };
-      const { gaps } = this.#state;
+      const { gaps } = before;
+      this.#state = { live, ...this.#place(), gaps, since: Date.now() };
       this.#log.info("Redis connected", {
         where: this.#shown,
         ...(this.#told ? { awayMs: away, gaps } : {}),
       });
       this.#told = false;
-      this.#toldRefused = false;
+      this.#notice = null;
       this.#tried.resolve();
       this.#listener?.changed(this.#state);
       return;
     }
     if (reason === undefined) return;
-    const detail = `cannot reach ${this.#shown}: ${reason}`;
-    if (before.live) {
-      this.#state = { live, detail, gaps: before.gaps + 1, since: Date.now() };
-    } else {
-      this.#state = { ...before, detail };
-    }
-    const refused = REFUSED.test(reason);
+    const notice = noticeOf(reason);
+    const { gaps } = before;
+    this.#state = {
+      live,
+      detail: `cannot ${notice === null ? "reach" : "use"} ${this.#shown}: ${reason}`,
+      gaps,
+      since: before.live ? Date.now() : before.since,
+    };
     if (!this.#told) {
       this.#told = true;
-      this.#toldRefused = refused;
+      this.#notice = notice;
       const message = before.live
         ? "Redis lost, trying until it is back"
         : "no Redis yet, trying until it is there";
       this.#log.warn(message, { where: this.#shown, reason });
-    } else if (refused && !this.#toldRefused) {
+    } else if (notice !== null && this.#notice === null) {
       // Waiting does not cure this: whoever reads only that the connection was closed would look elsewhere.
-      this.#toldRefused = true;
-      this.#log.warn("Redis does not let us in, trying until it does", { where: this.#shown, reason });
+      this.#notice = notice;
+      this.#log.warn(notice, { where: this.#shown, reason });
     }
     this.#tried.resolve();
     if (before.live) this.#listener?.changed(this.#state);
+  }
+
+  /** The server in use. */
+  #place(): { detail: string; where: string } {
+    if (this.#address.kind === "single") return { detail: `connected to ${this.#shown}`, where: this.#shown };
+    const hears = this.#placeOf(this.#hearing);
+    const speaks = this.#placeOf(this.#speaking);
+    const where = hears === speaks ? hears : `${hears} (subscribed) and ${speaks} (publishing)`;
+    return { detail: `connected to ${where}, by ${this.#shown}`, where };
+  }
+
+  #placeOf(link: RedisLink): string {
+    return this.#address.kind === "cluster" ? link.where : (link.remote ?? link.where);
+  }
+
+  async #checkLimit(redis: Redis): Promise<void> {
+    if (this.#checkedLimit) return;
+    this.#checkedLimit = true;
+    await checkBufferLimit(redis, this.#shown, this.#log);
+  }
+
+  #warnOfRole(reason: string): void {
+    if (this.#warnedOfRole) return;
+    this.#warnedOfRole = true;
+    const message = "Redis does not tell its role (ROLE): that it is a replica would not be noticed";
+    this.#log.warn(message, { where: this.#shown, reason });
+  }
+
+  /** What Redis answered to the question that it is asked every 5 s. */
+  #answered(value: RedisValue): void {
+    if (this.#address.kind === "cluster") {
+      if (value instanceof RedisError) return;
+      const nodes = readSlots(value);
+      if (nodes.length === 0) this.#speaking.drop(NO_CLUSTER);
+      for (const link of [this.#speaking, this.#hearing]) link.learn(nodes);
+      return;
+    }
+    if (value instanceof RedisError) {
+      if (isUnasked(value.message)) this.#warnOfRole(value.message);
+      else this.#speaking.drop(value.message);
+      return;
+    }
+    const why = whyNoMaster(value);
+    if (why === null) return;
+    this.#speaking.drop(why);
+    this.#hearing.drop(why);
   }
 
   #tick(): void {
@@ -206,6 +304,7 @@ class RedisBus implements Bus {
     if (this.#ticks === FIRST_TRY) this.#tried.resolve();
     this.#outlet.tick();
     if (!this.#hearing.open) return;
+    if (this.#ticks % PERMISSION_EVERY === 0) this.#intake.askPermission();
     const heard = this.#hearing.heard;
     if (heard !== this.#heard) {
       this.#heard = heard;
@@ -221,6 +320,12 @@ class RedisBus implements Bus {
   #refused(error: string): void {
     this.#lastRefusal = error;
     if (!this.#usable) return;
+    if (isUnfit(error)) {
+      this.#speaking.drop(error);
+      return;
+    }
+    // This one message, or all? The answer says.
+    if (error.startsWith("NOPERM")) this.#intake.askPermission();
     if (this.#refusedAt !== null && this.#ticks - this.#refusedAt < REFUSALS_EVERY) return;
     this.#refusedAt = this.#ticks;
     this.#log.warn("Redis refused a message", { where: this.#shown, reason: error });

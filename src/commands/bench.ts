@@ -61,7 +61,10 @@ export const bench: Command = async (
     const numbers = readNumbers(values);
     const url = readAddress(address);
     if (!switches.has("yes-i-own-this-server")) refuseForeign(url, config.redisUrl);
-    const opened = await openSpeaker(config.redisUrl);
+    const opened = await openSpeaker(config, {
+      lost: (where, reason) => complain(`lost ${where}: ${reason}; going on when it is back`),
+      back: (where) => complain(`connected to ${where} again`),
+    });
     if (!opened.ok) {
       throw new Hindrance(
         1,
@@ -237,6 +240,8 @@ function table(url: URL, numbers: Numbers, found: Found): string {
     ["latency", `p50 ${ms(found.p50)}, p99 ${ms(found.p99)}, at most ${ms(found.max)}`],
   ];
   if (lost > 0) rows.push(["LOST", `${n(lost)} deliveries`]);
+  if (found.unpublished > 0)
+    rows.push(["not published", `${n(found.unpublished)} messages: the bus was away, or refused them`]);
   if (found.closed > 0) rows.push(["closed", `${n(found.closed)} connections, by the server`]);
   if (found.server !== null) {
     const { cores, usEach, bytesEach } = found.server;

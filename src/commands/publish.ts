@@ -28,7 +28,7 @@ export const publish: Command = async (
   const json = isJson(input);
   let done: Awaited<ReturnType<typeof publishOnce>>;
   try {
-    done = await publishOnce(config.redisUrl, topic, input);
+    done = await publishOnce(config, topic, input);
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
     complain(error.message);

@@ -32,7 +32,7 @@ export const watch: Command = async (
   let shown = 0;
   let watching: ReturnType<typeof watchBus>;
   try {
-    watching = watchBus(loaded.config.redisUrl, patterns, {
+    watching = watchBus(loaded.config, patterns, {
       message(passing) {
         if (shown >= most) return;
         print(write(passing));

@@ -282,7 +282,7 @@ const REDIS = /^(redis|rediss|redis\+sentinel|rediss\+sentinel|redis\+cluster|re
 
 /** An address that the bus understands; it takes lists of hosts apart itself. */
 export const redisAddress = text(
-  "an address: redis://, rediss://, redis+sentinel:// or redis+cluster:// with a host, or unix: with a path",
+  "an address: redis://, rediss://, redis+sentinel:// or redis+cluster:// with a host, or unix: with a path; a password has / as %2F, ? as %3F, @ as %40",
   (value) => {
     if (/^unix:\/*[^/\s]/.test(value)) return value;
     const several = value.includes("+") || value.includes(",");

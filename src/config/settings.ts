@@ -110,6 +110,12 @@ export const TOP: Table<Top> = {
     secret: "address",
     doc: "The Redis server that backends publish on: redis, rediss, unix, redis+sentinel or redis+cluster.",
   },
+  sentinelUsername: {
+    kind: optional(anyText),
+    default: null,
+    doc: "How to sign in at Sentinels that want it; the user and password of redis_url are for Redis itself.",
+  },
+  sentinelPassword: { kind: secret, default: null, secret: "all", doc: "The password of the Sentinels." },
   bus: {
     kind: oneOf("auto", "redis", "embedded"),
     default: "auto",

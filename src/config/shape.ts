@@ -128,6 +128,9 @@ export interface Config {
   readonly redisUrl: string;
   /** Whether an operator named `redisUrl`; else it is the default, and `auto` may take the embedded bus. */
   readonly redisUrlGiven: boolean;
+  /** What Sentinels want; the user and password of `redisUrl` are for Redis itself. */
+  readonly sentinelUsername: string | null;
+  readonly sentinelPassword: string | null;
   readonly bus: BusChoice;
   /** The newest: it signs. */
   readonly jwtSecret: string;

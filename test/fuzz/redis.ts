@@ -36,6 +36,7 @@ export async function redis(random: Random): Promise<Target> {
   const intake = new RedisIntake(
     {
       subscribed() {},
+      permitted() {},
       message: (name, payload, room) => world.bus.listener?.message(name, payload, room),
       failed: (reason) => {
         failure = reason;
@@ -86,6 +87,7 @@ export function brokenRedis(random: Random): Target {
     new RedisIntake(
       {
         subscribed() {},
+        permitted() {},
         message: () => void given++,
         failed: () => {
           failed = true;

@@ -171,7 +171,8 @@ describe("ways to a Redis", () => {
 describe("the choice of a bus", () => {
   function config(choice: Partial<BusConfig>): BusConfig {
     const limits = { maxPayload: 4 * MIB, maxBuffered: 64 * MIB };
-    return { redisUrl: "redis://127.0.0.1:6379", redisUrlGiven: false, bus: "auto", limits, ...choice };
+    const address = { redisUrl: "redis://127.0.0.1:6379", redisUrlGiven: false };
+    return { ...address, sentinelUsername: null, sentinelPassword: null, bus: "auto", limits, ...choice };
   }
 
   async function open(choice: Partial<BusConfig>): Promise<Bus> {

@@ -93,6 +93,8 @@ async function launch(port: number, folder: string, args: readonly string[]): Pr
     [
       "redis-server",
       ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder],
+      // Redis' own limit is a reason for a warning, which tests of the log do not want.
+      ...["--client-output-buffer-limit", "pubsub 64mb 64mb 60"],
       ...["--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", "", "--loglevel", "notice"],
       ...args,
     ],

@@ -30,9 +30,11 @@ function siegeWithUser(): Promise<Siege> {
 }
 
 describe("a Redis under a whole server", () => {
-  test("a hundred kills in a row: nobody is sent away, every answer is true, every gap is counted and told", async () => {
+  test("a hundred kills in a row: nobody is sent away, every answer is true, every loss is told and every gap counted", async () => {
     const kills = 100;
-    const { channel, killConnections, publish, push, untilReady, gaps, told, verify, client } = await siege();
+    let lost = 0;
+    const { redis, channel, killConnections, publish, push, untilReady, gaps, told, verify, client } =
+      await siege();
     let slowest = 0;
     for (let i = 1; i <= kills; i++) {
       await publish();
@@ -43,8 +45,11 @@ describe("a Redis under a whole server", () => {
       const killed = performance.now();
       // In the gap itself.
       await Promise.all([publish(), push()]);
-      await eventually(async () => (await gaps()) === i, `gap ${i} counted`);
+      await channel.log.until(({ message }) => message === "Redis lost, trying until it is back");
+      // What is published by us alone is no gap: nothing went by unheard.
+      if (name !== "channel-speaks") lost++;
       await untilReady();
+      expect(await gaps()).toBe(lost);
       slowest = Math.max(slowest, performance.now() - killed);
       await publish();
       expect((await push()).status).toBe("ok");
@@ -54,7 +59,8 @@ describe("a Redis under a whole server", () => {
     expect(await (await fetch(`${channel.url}/ready`)).json()).toEqual({
       status: "ready",
       bus: "redis",
-      gaps: kills,
+      gaps: lost,
+      where: `127.0.0.1:${redis.port}`,
     });
     // At three in the morning: one line when it went, one when it came back, with how long and how often.
     const lines = told().filter(({ message }) => message.includes("Redis"));
@@ -67,7 +73,7 @@ describe("a Redis under a whole server", () => {
     expect(lines.at(-1)).toMatchObject({
       message: "Redis connected",
       awayMs: expect.any(Number),
-      gaps: kills,
+      gaps: lost,
     });
     expect(told()).not.toContainEqual(expect.objectContaining({ level: "error" }));
     expect(client.frames.all.filter((each) => each.event === "presence_diff").length).toBeLessThan(3);
@@ -186,8 +192,8 @@ describe("a Redis under a whole server", () => {
 
   test("a message that Redis refuses is refused to its sender, and the reason stands in the log", async () => {
     const { control, push, gaps, told, verify, untilReady } = await siegeWithUser();
-    // What an ACL does to a running server: the connections stay, the command is refused.
-    await control.call("ACL", "SETUSER", "channel", "resetchannels", "&to:*");
+    // What an ACL does to a running server: the connections stay, some channels are refused.
+    await control.call("ACL", "SETUSER", "channel", "resetchannels", "&to:*", "&from:phoenix:*");
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
     const refusals = told().filter(({ message }) => message === "Redis refused a message");
@@ -198,27 +204,6 @@ describe("a Redis under a whole server", () => {
     await verify();
     expect(await gaps()).toBe(0);
   });
-
-  test("made a read-only replica by a failover: it still passes messages, and so do we", async () => {
-    const other = await startRedis(["--repl-diskless-sync-delay", "0"]);
-    open.push(other);
-    const { control, publish, push, verify, untilReady } = await siege();
-    await control.replicaof("127.0.0.1", other.port);
-    await eventually(
-      async () => (await control.info("replication")).includes("master_link_status:up"),
-      "a replica",
-    );
-    const refused: unknown = await control.set("key", "value").catch((error: unknown) => String(error));
-    expect(String(refused)).toContain("READONLY");
-    await untilReady();
-    await publish();
-    expect((await push()).status).toBe("ok");
-    // Its new master gone as well.
-    await other.down();
-    await publish();
-    expect((await push()).status).toBe("ok");
-    await verify();
-  }, 30_000);
 
   test("a password that changes while we run: the log says why, nothing shows it, and the right one works again", async () => {
     const { control, killConnections, publish, push, untilReady, untilAway, told, channel, gaps, verify } =

@@ -9,6 +9,8 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     publicUrl: null,
     redisUrl: "redis://127.0.0.1:6379",
     redisUrlGiven: false,
+    sentinelUsername: null,
+    sentinelPassword: null,
     bus: "auto",
     jwtSecret: "a secret that is long enough for HS256",
     jwtSecretGenerated: false,

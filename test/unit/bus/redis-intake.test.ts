@@ -13,6 +13,7 @@ beforeEach(() => {
   intake = new RedisIntake(
     {
       subscribed: () => void told.push("subscribed"),
+      permitted: (refusal) => void told.push(`permitted: ${refusal}`),
       message(name, payload, room) {
         told.push(`${name.toString("latin1")} ${payload.toString("latin1")}`);
         rooms.push(room);

@@ -98,6 +98,8 @@ describe("values", () => {
       publicUrl: null,
       redisUrl: "redis://127.0.0.1:6379",
       redisUrlGiven: false,
+      sentinelUsername: null,
+      sentinelPassword: null,
       bus: "auto",
       jwtSecretGenerated: true,
       jwtKid: null,

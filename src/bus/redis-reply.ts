@@ -1,0 +1,54 @@
+/** What a Redis answers to a question of ours, without its types: maps are lists of keys and values in turn. */
+export type RedisValue = string | number | null | RedisError | readonly RedisValue[];
+
+/** An error that Redis answered: its own words, which begin with a code. */
+export class RedisError {
+  readonly message: string;
+
+  constructor(message: string) {
+    this.message = message;
+  }
+}
+
+const LINE_END = "\r\n";
+/** How deep lists may stand in lists: three suffices for all that we ask. */
+const MAX_DEPTH = 8;
+
+/**
+ * Reads the value at `at` (RESP2 or RESP3): the value and where it ends, `null` while it is not whole, or `"malformed"`.
+ * For answers to rare questions, not for messages.
+ */
+export function readReply(
+  data: Buffer,
+  at: number,
+  depth = 0,
+): { readonly value: RedisValue; readonly end: number } | null | "malformed" {
+  if (depth > MAX_DEPTH) return "malformed";
+  const lineEnd = data.indexOf(LINE_END, at);
+  if (lineEnd < 0) return null;
+  const kind = String.fromCharCode(data[at] ?? 0);
+  const text = data.toString("utf8", at + 1, lineEnd);
+  const end = lineEnd + LINE_END.length;
+  if ("+,(#".includes(kind)) return { value: text, end };
+  if (kind === "-") return { value: new RedisError(text), end };
+  if (kind === "_") return { value: null, end };
+  const number = Number(text);
+  if (!Number.isInteger(number)) return "malformed";
+  if (kind === ":") return { value: number, end };
+  if (number < 0) return "$*".includes(kind) ? { value: null, end } : "malformed";
+  if ("$=!".includes(kind)) {
+    const after = end + number + LINE_END.length;
+    if (after > data.length) return null;
+    return { value: data.toString("utf8", end, end + number), end: after };
+  }
+  if (!"*~>%".includes(kind)) return "malformed";
+  const values: RedisValue[] = [];
+  let next = end;
+  for (let i = kind === "%" ? 2 * number : number; i > 0; i--) {
+    const item = readReply(data, next, depth + 1);
+    if (item === null || item === "malformed") return item;
+    values.push(item.value);
+    next = item.end;
+  }
+  return { value: values, end: next };
+}

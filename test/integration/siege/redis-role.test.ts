@@ -1,0 +1,320 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { networkInterfaces, tmpdir } from "node:os";
+import { join } from "node:path";
+import { type ChannelProcess, channelBinary, type LogLine, startChannel } from "../channel-process.ts";
+import { connectPhoenix, eventually, mint, type PhoenixClient } from "../phoenix-client.ts";
+import { freePort, type RedisProcess, startRedis } from "../redis-process.ts";
+import { backendOn, SECRET } from "../world.ts";
+import { besiege, type Siege, type SiegeOptions } from "./besieged.ts";
+
+const NO_REDIS = "no Redis yet, trying until it is there";
+/** The role is asked every 5 s; the rest is for a busy machine. */
+const NOTICED_MS = 12_000;
+
+const open: { stop(): unknown }[] = [];
+afterEach(async () => {
+  for (const each of open.splice(0).reverse()) await each.stop();
+});
+
+async function redisProcess(args: readonly string[] = []): Promise<RedisProcess> {
+  const redis = await startRedis(args);
+  open.push(redis);
+  return redis;
+}
+
+async function server(url: string, args: readonly string[] = []): Promise<ChannelProcess> {
+  const channel = await startChannel({ args: ["--redis-url", url, "--jwt-secret", SECRET, ...args] });
+  open.push(channel);
+  return channel;
+}
+
+async function siege(options?: SiegeOptions): Promise<Siege> {
+  const one = await besiege(options);
+  open.push(one);
+  return one;
+}
+
+function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), "channel-role-"));
+  open.push({ stop: () => rmSync(path, { recursive: true, force: true }) });
+  return path;
+}
+
+async function readiness(url: string): Promise<string> {
+  const answer = await fetch(`${url}/ready`);
+  return `${answer.status} ${await answer.text()}`;
+}
+
+async function untilReadiness(url: string, wanted: string): Promise<void> {
+  await eventually(async () => (await readiness(url)).includes(wanted), `/ready with ${wanted}`, NOTICED_MS);
+}
+
+function warnings(lines: readonly LogLine[]): LogLine[] {
+  return lines.filter(({ level }) => level === "warn" || level === "error");
+}
+
+async function joined(channel: ChannelProcess): Promise<PhoenixClient> {
+  const client = await connectPhoenix(channel.url);
+  open.push({ stop: () => client.socket.cut() });
+  await client.join("room", { token: mint({ id: "alice", channel: "room" }, SECRET) });
+  return client;
+}
+
+/** Not ready, with the reason; pushes refused; one warning that says it too. */
+async function isNoBus(channel: ChannelProcess, words: string): Promise<void> {
+  await untilReadiness(channel.url, words);
+  expect(await readiness(channel.url)).toStartWith("503 ");
+  const client = await joined(channel);
+  const { response } = await client.ask({ topic: "room", event: "said" });
+  expect(response).toEqual({ reason: "backend unavailable" });
+  expect(warnings(channel.lines)).toEqual([
+    expect.objectContaining({ message: NO_REDIS, reason: expect.stringContaining(words) }),
+  ]);
+}
+
+describe("a server that is no master is no bus", () => {
+  test("made a replica under a joined client: pushes are refused, one warning names the role, and back", async () => {
+    const other = await redisProcess(["--repl-diskless-sync-delay", "0"]);
+    const { control, channel, push, told, untilReady, verify, client } = await siege();
+    expect((await push()).status).toBe("ok");
+    await control.replicaof("127.0.0.1", other.port);
+    await untilReadiness(channel.url, "(role slave)");
+    expect(await readiness(channel.url)).toContain(`it is a replica of 127.0.0.1:${other.port}`);
+    expect((await push()).response).toEqual({ reason: "backend unavailable" });
+    expect(warnings(told())).toEqual([
+      expect.objectContaining({
+        message: "Redis lost, trying until it is back",
+        reason: expect.stringContaining("(role slave)"),
+      }),
+    ]);
+    await control.replicaof("NO", "ONE");
+    await untilReady();
+    expect((await push()).status).toBe("ok");
+    expect(client.socket.isClosed).toBe(false);
+    await verify();
+  }, 60_000);
+
+  test("started at a replica", async () => {
+    const master = await redisProcess();
+    const replica = await redisProcess(["--replicaof", `127.0.0.1 ${master.port}`]);
+    const channel = await server(replica.url);
+    await isNoBus(channel, `it is a replica of 127.0.0.1:${master.port} (role slave)`);
+    // What an operator types there reaches nobody either.
+    const publish = Bun.spawnSync(
+      [channelBinary(), "publish", "to:room:news", "1", "--redis-url", replica.url],
+      { env: {}, cwd: folder() },
+    );
+    expect([publish.exitCode, publish.stderr.toString()]).toEqual([
+      1,
+      expect.stringContaining("(role slave)"),
+    ]);
+  }, 30_000);
+
+  test("started at a Sentinel's own port", async () => {
+    const master = await redisProcess();
+    const port = freePort();
+    const config = join(folder(), "sentinel.conf");
+    writeFileSync(config, `port ${port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 ${master.port} 1\n`);
+    const sentinel = Bun.spawn(["redis-server", config, "--sentinel"], {
+      stdout: "ignore",
+      stderr: "ignore",
+    });
+    open.push({ stop: () => sentinel.kill("SIGKILL") });
+    const channel = await server(`redis://127.0.0.1:${port}`);
+    await untilReadiness(channel.url, "it is a Sentinel");
+    expect(await readiness(channel.url)).toContain("redis+sentinel://");
+    expect(warnings(channel.lines).length).toBeWithin(1, 3);
+  }, 30_000);
+
+  test.each([
+    ["the command", ["-publish"]],
+    ["clients' channels", ["resetchannels", "&to:*"]],
+  ])(
+    "started as a user who may not PUBLISH: %s",
+    async (_what, rules) => {
+      const redis = await redisProcess(["--user", "mute", "on", ">x", "~*", "&*", "+@all", ...rules]);
+      await isNoBus(await server(`redis://mute:x@127.0.0.1:${redis.port}`), "NOPERM");
+    },
+    30_000,
+  );
+
+  test("the right to PUBLISH taken while running, without a message: noticed, no gap, and back", async () => {
+    const { control, channel, push, publish, gaps, untilReady, verify } = await siege({
+      redisArgs: ["--user", "channel", "on", ">x", "~*", "&*", "+@all"],
+      url: ({ port }) => `redis://channel:x@127.0.0.1:${port}`,
+    });
+    await control.call("ACL", "SETUSER", "channel", "-publish");
+    await untilReadiness(channel.url, "NOPERM");
+    expect((await push()).response).toEqual({ reason: "backend unavailable" });
+    // Those who are joined go on hearing.
+    await publish();
+    await control.call("ACL", "SETUSER", "channel", "+publish");
+    await untilReady();
+    expect((await push()).status).toBe("ok");
+    expect(await gaps()).toBe(0);
+    await verify();
+  }, 60_000);
+
+  test("an ACL that forbids ROLE: one warning, and on", async () => {
+    const redis = await redisProcess(["--user", "channel", "on", ">x", "~*", "&*", "+@all", "-role"]);
+    const channel = await server(`redis://channel:x@127.0.0.1:${redis.port}`);
+    await untilReadiness(channel.url, "ready");
+    const client = await joined(channel);
+    expect((await client.ask({ topic: "room", event: "said" })).status).toBe("ok");
+    // Asked again, it is not said again.
+    const backend = backendOn(redis.port);
+    open.push(backend);
+    const asked = async (): Promise<number> =>
+      Number(/cmdstat_role:.*rejected_calls=(\d+)/.exec(await backend.redis.info("commandstats"))?.[1] ?? 0);
+    const before = await asked();
+    await eventually(async () => (await asked()) > before, "ROLE asked again", NOTICED_MS);
+    expect(warnings(channel.lines)).toEqual([
+      expect.objectContaining({ message: expect.stringContaining("(ROLE)"), reason: expect.any(String) }),
+    ]);
+    expect(await readiness(channel.url)).toStartWith("200 ");
+  }, 30_000);
+
+  test("loading its data: not ready, in Redis' words, and ready when it is done", async () => {
+    const { redis, control, channel, untilReady, push } = await siege({
+      redisArgs: ["--loading-process-events-interval-bytes", "1024", "--key-load-delay", "10000"],
+    });
+    for (let i = 0; i < 300; i++) await control.set(`key${i}`, "x".repeat(100));
+    await control.call("SAVE");
+    const loaded = redis.restart();
+    await untilReadiness(channel.url, "LOADING");
+    await loaded;
+    await untilReady();
+    expect((await push()).status).toBe("ok");
+  }, 60_000);
+
+  test("the ACL of the documentation is enough, word by word, and nothing is missed", async () => {
+    const docs = readFileSync(join(import.meta.dir, "../../../docs/errors.md"), "utf8");
+    const rule = /ACL SETUSER channel on >(\S+) (.+)/.exec(docs);
+    if (rule?.[1] === undefined || rule[2] === undefined) throw new Error("docs/errors.md names no ACL");
+    const [, password, rights] = rule;
+    const redis = await redisProcess();
+    const backend = backendOn(redis.port);
+    open.push(backend);
+    await backend.redis.call(
+      "ACL",
+      "SETUSER",
+      "channel",
+      "reset",
+      "on",
+      `>${password}`,
+      ...rights.trim().split(" "),
+    );
+    const url = `redis://channel:${password}@127.0.0.1:${redis.port}`;
+    const channel = await server(url);
+    await untilReadiness(channel.url, "ready");
+    const client = await joined(channel);
+    const heard = await backend.listenToPushes("room");
+    expect((await client.ask({ topic: "room", event: "said", payload: "1" })).status).toBe("ok");
+    expect((await heard.next()).name).toBe("from:room:said");
+    await backend.publish("to:room:news", "2");
+    expect((await client.event("news")).payload).toBe(2);
+    // What it asks every few seconds is allowed too, and so are the commands.
+    const publish = Bun.spawnSync([channelBinary(), "publish", "to:room:news", "3", "--redis-url", url], {
+      env: {},
+      cwd: folder(),
+    });
+    expect(publish.exitCode).toBe(0);
+    const stats = async (): Promise<number> =>
+      Number(/cmdstat_role:calls=(\d+)/.exec(await backend.redis.info("commandstats"))?.[1] ?? 0);
+    const before = await stats();
+    await eventually(async () => (await stats()) > before, "ROLE asked again", NOTICED_MS);
+    expect(warnings(channel.lines)).toEqual([]);
+    expect(await readiness(channel.url)).toStartWith("200 ");
+    // The one thing that is looked at where it may be.
+    const refused = JSON.stringify(await backend.redis.call("ACL", "LOG"));
+    expect([...refused.matchAll(/"object","([^"]+)"/g)].map(([, object]) => object)).toEqual(["config|get"]);
+  }, 60_000);
+});
+
+describe("what Redis says is shown", () => {
+  test("max number of clients reached", async () => {
+    const redis = await redisProcess(["--maxclients", "2"]);
+    const holders = [backendOn(redis.port), backendOn(redis.port)];
+    open.push(...holders);
+    for (const each of holders) await each.redis.ping();
+    await isNoBus(await server(redis.url), "ERR max number of clients reached");
+    for (const each of holders) each.stop();
+  }, 30_000);
+
+  test("protected mode", async () => {
+    const address = Object.values(networkInterfaces())
+      .flatMap((each) => each ?? [])
+      .find(({ family, internal }) => family === "IPv4" && !internal)?.address;
+    const denied = "DENIED Redis is running in protected mode because protected mode is enabled";
+    if (address !== undefined) {
+      const redis = await redisProcess(["--bind", "0.0.0.0", "--protected-mode", "yes"]);
+      await isNoBus(await server(`redis://${address}:${redis.port}`), denied);
+      return;
+    }
+    // Redis refuses no loopback address, and this machine has no other: what it would do.
+    const peer = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: { open: (socket) => void socket.end(`-${denied} and no password is set.\r\n`), data() {} },
+    });
+    open.push({ stop: () => peer.stop(true) });
+    const channel = await server(`redis://127.0.0.1:${peer.port}`);
+    await isNoBus(channel, denied);
+    expect(channel.output()).not.toContain("[WARN]");
+  }, 30_000);
+
+  test("NOPERM of ping", async () => {
+    const redis = await redisProcess(["--user", "channel", "on", ">x", "~*", "&*", "+@all", "-ping"]);
+    const channel = await server(`redis://channel:x@127.0.0.1:${redis.port}`);
+    await isNoBus(channel, "no permissions to run the 'ping' command");
+  }, 30_000);
+
+  test("TLS where it is none, and the reverse", async () => {
+    const place = folder();
+    const [key, cert] = [join(place, "key.pem"), join(place, "cert.pem")];
+    const made = Bun.spawnSync([
+      ...["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+      ...["-subj", "/CN=localhost", "-days", "1", "-keyout", key, "-out", cert],
+    ]);
+    expect(made.exitCode).toBe(0);
+    const tlsPort = freePort();
+    const redis = await redisProcess([
+      ...["--tls-port", String(tlsPort), "--tls-cert-file", cert, "--tls-key-file", key],
+      ...["--tls-ca-cert-file", cert, "--tls-auth-clients", "no"],
+    ]);
+    await isNoBus(
+      await server(`redis://127.0.0.1:${tlsPort}`),
+      "it speaks TLS: its address begins with rediss://",
+    );
+    await isNoBus(
+      await server(`rediss://127.0.0.1:${redis.port}`),
+      "it speaks no TLS: its address begins with redis://",
+    );
+  }, 60_000);
+
+  test("an output buffer for subscribers under two seconds of 20 MB/s is warned about at the start", async () => {
+    const small = await redisProcess(["--client-output-buffer-limit", "pubsub 32mb 8mb 60"]);
+    const channel = await server(small.url);
+    await untilReadiness(channel.url, "ready");
+    expect(warnings(channel.lines)).toEqual([
+      expect.objectContaining({
+        message: expect.stringContaining("client-output-buffer-limit pubsub"),
+        bytes: 32 * 1024 * 1024,
+        atLeast: 40_000_000,
+      }),
+    ]);
+    const enough = await server((await redisProcess()).url);
+    await untilReadiness(enough.url, "ready");
+    expect(warnings(enough.lines)).toEqual([]);
+  }, 30_000);
+
+  test("a slash in a password: the error says that it must be encoded, and repeats nothing", () => {
+    for (const url of ["redis://:hunt/er2@127.0.0.1:6379", "redis://u:hunt?er2@127.0.0.1:6379/0"]) {
+      const run = Bun.spawnSync([channelBinary(), "--redis-url", url], { env: {}, cwd: folder() });
+      const error = run.stderr.toString();
+      expect([run.exitCode, error]).toEqual([2, expect.stringContaining("%2F")]);
+      expect(error).not.toContain("hunt");
+    }
+  });
+});
