@@ -2,11 +2,13 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Redis } from "ioredis";
 import type { Bus } from "../../src/bus/bus.ts";
 import { BusError } from "../../src/bus/bus-error.ts";
 import { type BusConfig, openBus } from "../../src/bus/open.ts";
 import { createRedisBus } from "../../src/bus/redis.ts";
 import { Backend, Heard, recordingLog, Settled } from "./bus-rig.ts";
+import { Inbox } from "./inbox.ts";
 import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
 
 const MIB = 1024 * 1024;
@@ -33,9 +35,14 @@ interface Live {
   readonly heard: Heard;
 }
 
-async function startLive(url: string): Promise<Live> {
+async function startLive(url: string, sentinelPassword: string | null = null): Promise<Live> {
   const heard = new Heard();
-  const bus = createRedisBus({ url, maxPayload: 4 * MIB, log: recordingLog().log });
+  const bus = createRedisBus({
+    url,
+    sentinel: { username: null, password: sentinelPassword },
+    maxPayload: 4 * MIB,
+    log: recordingLog().log,
+  });
   ends.push(() => bus.stop());
   await bus.start(heard);
   await untilLive({ bus, heard });
@@ -44,6 +51,35 @@ async function startLive(url: string): Promise<Live> {
 
 async function untilLive({ bus, heard }: Live, timeout?: number): Promise<void> {
   while (!bus.state.live) await heard.changes.next(timeout);
+}
+
+/** Monitors `main`; ended with the test. */
+function startSentinel(port: number, master: number, quorum = 1, password?: string): void {
+  const config = join(folder(), "sentinel.conf");
+  const lines = [
+    `port ${port}`,
+    "bind 127.0.0.1",
+    ...(password === undefined ? [] : [`requirepass ${password}`, `sentinel sentinel-pass ${password}`]),
+    `sentinel monitor main 127.0.0.1 ${master} ${quorum}`,
+    "sentinel down-after-milliseconds main 500",
+    "sentinel failover-timeout main 2000",
+  ];
+  writeFileSync(config, lines.join("\n"));
+  const sentinel = Bun.spawn(["redis-server", config, "--sentinel"], { stdout: "ignore", stderr: "ignore" });
+  ends.push(async () => {
+    sentinel.kill("SIGKILL");
+    await sentinel.exited;
+  });
+}
+
+/** What a Sentinel announces from now on. */
+async function announcements(port: number, password: string): Promise<Inbox<string>> {
+  const inbox = new Inbox<string>("Sentinel", (text) => text);
+  const client = new Redis({ host: "127.0.0.1", port, password });
+  ends.push(() => client.disconnect());
+  client.on("message", (_channel: string, text: string) => inbox.put(text));
+  await client.subscribe("+switch-master");
+  return inbox;
 }
 
 /** Both directions, by a backend that connects elsewhere than the bus may have. */
@@ -101,26 +137,8 @@ describe("ways to a Redis", () => {
     async (how) => {
       const master = await redisProcess();
       const replica = await redisProcess("--replicaof", `127.0.0.1 ${master.port}`);
-      const config = join(folder(), "sentinel.conf");
       const port = freePort();
-      writeFileSync(
-        config,
-        [
-          `port ${port}`,
-          "bind 127.0.0.1",
-          `sentinel monitor main 127.0.0.1 ${master.port} 1`,
-          "sentinel down-after-milliseconds main 500",
-          "sentinel failover-timeout main 2000",
-        ].join("\n"),
-      );
-      const sentinel = Bun.spawn(["redis-server", config, "--sentinel"], {
-        stdout: "ignore",
-        stderr: "ignore",
-      });
-      ends.push(async () => {
-        sentinel.kill("SIGKILL");
-        await sentinel.exited;
-      });
+      startSentinel(port, master.port);
       const asker = await untilAnswers(port);
       // A failover needs a replica that the Sentinel has found.
       while (!String(await asker.command("sentinel", "replicas", "main")).includes(String(replica.port))) {
@@ -139,6 +157,36 @@ describe("ways to a Redis", () => {
     },
     40_000,
   );
+
+  test("Sentinels announce a new master one after the other: that is one gap, whoever says it last", async () => {
+    const master = await redisProcess();
+    const replica = await redisProcess("--replicaof", `127.0.0.1 ${master.port}`);
+    const ports = [freePort(), freePort(), freePort()];
+    for (const port of ports) startSentinel(port, master.port, 2, "guarded");
+    const askers = await Promise.all(ports.map((port) => untilAnswers(port, "guarded")));
+    for (const asker of askers) {
+      while (!String(await asker.command("sentinel", "replicas", "main")).includes(String(replica.port)))
+        await Bun.sleep(50);
+      while (!String(await asker.command("sentinel", "master", "main")).includes("num-other-sentinels,2")) {
+        await Bun.sleep(50);
+      }
+    }
+    const live = await startLive(
+      `redis+sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(",")}/main`,
+      "guarded",
+    );
+    expect(live.bus.state.where).toBe(`127.0.0.1:${master.port}`);
+    await carries(live, master.port);
+    // What each Sentinel says, and when: the bus hears the same.
+    const announced = await Promise.all(ports.map((port) => announcements(port, "guarded")));
+    master.kill("SIGKILL");
+    await live.heard.changes.until((state) => !state.live, "the loss");
+    await untilLive(live, 25_000);
+    for (const each of announced) expect(await each.next(25_000)).toContain(` 127.0.0.1 ${replica.port}`);
+    await carries(live, replica.port);
+    expect(live.bus.state.gaps).toBe(1);
+    expect(live.bus.state.where).toBe(`127.0.0.1:${replica.port}`);
+  }, 60_000);
 
   test("a cluster: any node hears all, and another takes over when one is gone", async () => {
     const nodes = await Promise.all(
@@ -167,6 +215,49 @@ describe("ways to a Redis", () => {
     await carries(live, third.port);
   }, 30_000);
 });
+
+test("a cluster that changes under a running server: nodes are learned again, the one in use is named", async () => {
+  const start = () => redisProcess("--cluster-enabled", "yes", "--cluster-node-timeout", "2000");
+  const first = [await start(), await start(), await start()];
+  const addresses = first.map(({ port }) => `127.0.0.1:${port}`);
+  const run = async (...args: string[]): Promise<void> => {
+    const child = Bun.spawn(["redis-cli", "--cluster", ...args], { stdout: "pipe", stderr: "pipe" });
+    const out = await new Response(child.stdout).text();
+    if ((await child.exited) !== 0) throw new Error(out);
+  };
+  await run("create", ...addresses, "--cluster-yes");
+  const live = await startLive(`redis+cluster://${addresses[0]}`);
+  expect(live.bus.state.where).toMatch(new RegExp(`^(${addresses.join("|")})`));
+  // Added, and given slots, while the server runs.
+  const fourth = await start();
+  const added = `127.0.0.1:${fourth.port}`;
+  await run("add-node", added, addresses[0] ?? "");
+  const asker = await untilAnswers(first[0]?.port ?? 0);
+  while (!String(await asker.command("cluster", "nodes")).includes(`${added}@`)) await Bun.sleep(50);
+  for (let done = false; !done; ) {
+    done = await run("rebalance", addresses[0] ?? "", "--cluster-use-empty-masters", "--cluster-yes").then(
+      () => true,
+      () => false,
+    );
+  }
+  // Asked since, whichever of the nodes it is.
+  const asks = async (): Promise<number> => {
+    let sum = 0;
+    for (const { port } of first) {
+      const stats = String(await (await untilAnswers(port)).command("info", "commandstats"));
+      sum += Number(/cmdstat_cluster\|slots:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+    }
+    return sum;
+  };
+  const before = await asks();
+  while ((await asks()) < before + 2) await Bun.sleep(200);
+  for (const node of first) node.kill("SIGKILL");
+  await live.heard.changes.until((state) => !state.live, "the loss");
+  await untilLive(live, 15_000);
+  expect(live.bus.state.where).toBe(added);
+  expect(live.bus.state.detail).toContain(`connected to ${added}`);
+  await carries(live, fourth.port);
+}, 60_000);
 
 describe("the choice of a bus", () => {
   function config(choice: Partial<BusConfig>): BusConfig {
@@ -258,10 +349,10 @@ describe("the choice of a bus", () => {
 });
 
 /** A process that takes a moment until it listens. */
-async function untilAnswers(port: number): Promise<Backend> {
+async function untilAnswers(port: number, password?: string): Promise<Backend> {
   for (;;) {
     try {
-      const backend = await Backend.connect(port);
+      const backend = await Backend.connect(port, "from:*", password);
       ends.push(() => backend.close());
       return backend;
     } catch {
