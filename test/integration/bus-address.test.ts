@@ -54,7 +54,7 @@ async function untilLive({ bus, heard }: Live, timeout?: number): Promise<void> 
 }
 
 /** Monitors `main`; ended with the test. */
-function startSentinel(port: number, master: number, quorum = 1, password?: string): void {
+function startSentinel(port: number, master: number, quorum = 1, password?: string): Bun.Subprocess {
   const config = join(folder(), "sentinel.conf");
   const lines = [
     `port ${port}`,
@@ -70,6 +70,7 @@ function startSentinel(port: number, master: number, quorum = 1, password?: stri
     sentinel.kill("SIGKILL");
     await sentinel.exited;
   });
+  return sentinel;
 }
 
 /** What a Sentinel announces from now on. */
@@ -158,11 +159,11 @@ describe("ways to a Redis", () => {
     40_000,
   );
 
-  test("Sentinels announce a new master one after the other: that is one gap, whoever says it last", async () => {
+  test("a Sentinel that announces the new master late: one gap, and the connection stays", async () => {
     const master = await redisProcess();
     const replica = await redisProcess("--replicaof", `127.0.0.1 ${master.port}`);
     const ports = [freePort(), freePort(), freePort()];
-    for (const port of ports) startSentinel(port, master.port, 2, "guarded");
+    const sentinels = ports.map((port) => startSentinel(port, master.port, 2, "guarded"));
     const askers = await Promise.all(ports.map((port) => untilAnswers(port, "guarded")));
     for (const asker of askers) {
       while (!String(await asker.command("sentinel", "replicas", "main")).includes(String(replica.port)))
@@ -177,12 +178,15 @@ describe("ways to a Redis", () => {
     );
     expect(live.bus.state.where).toBe(`127.0.0.1:${master.port}`);
     await carries(live, master.port);
-    // What each Sentinel says, and when: the bus hears the same.
-    const announced = await Promise.all(ports.map((port) => announcements(port, "guarded")));
+    const last = await announcements(ports[2] ?? 0, "guarded");
+    // It misses the failover, and says so when the new master is long in use.
+    sentinels[2]?.kill("SIGSTOP");
     master.kill("SIGKILL");
     await live.heard.changes.until((state) => !state.live, "the loss");
     await untilLive(live, 25_000);
-    for (const each of announced) expect(await each.next(25_000)).toContain(` 127.0.0.1 ${replica.port}`);
+    await carries(live, replica.port);
+    sentinels[2]?.kill("SIGCONT");
+    expect(await last.next(25_000)).toContain(` 127.0.0.1 ${replica.port}`);
     await carries(live, replica.port);
     expect(live.bus.state.gaps).toBe(1);
     expect(live.bus.state.where).toBe(`127.0.0.1:${replica.port}`);
