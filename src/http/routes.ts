@@ -203,18 +203,11 @@ function health({ busState }: HttpDeps): Response {
 }
 
 function ready({ busState, draining }: HttpDeps): Response {
-<<<<<<< HEAD
   if (draining())
     return refuse({ status: 503, code: "shutting_down", sentence: "The server is shutting down." });
-  const { live, detail, kind, gaps } = busState();
-  if (!live) return refuse({ status: 503, code: "bus_away", sentence: `The bus is away: ${detail}.` });
-  return json({ status: "ready", bus: kind, gaps });
-=======
-  if (draining()) return refuse({ status: 503, sentence: "The server is shutting down." });
   const { live, detail, kind, gaps, where } = busState();
-  if (!live) return refuse({ status: 503, sentence: `The bus is away: ${detail}.` });
+  if (!live) return refuse({ status: 503, code: "bus_away", sentence: `The bus is away: ${detail}.` });
   return json({ status: "ready", bus: kind, gaps, ...(where === undefined ? {} : { where }) });
->>>>>>> 1383bee (bus: refuse a Redis that is no master or forbids PUBLISH, and show what it says)
 }
 
 /** For the administrator, and for whoever has a key, whatever it is for. */

@@ -92,7 +92,10 @@ describe("a Redis under a whole server", () => {
     const away = await fetch(`${channel.url}/ready`);
     expect([away.status, await away.json()]).toEqual([
       503,
-      { error: `The bus is away: cannot reach 127.0.0.1:${redis.port}: connection refused.` },
+      {
+        error: `The bus is away: cannot reach 127.0.0.1:${redis.port}: connection refused.`,
+        code: "bus_away",
+      },
     ]);
     const client = await connectPhoenix(channel.url);
     expect((await client.join("room", { token: token("room") })).status).toBe("ok");
