@@ -1,5 +1,5 @@
 import type { BunRequest, Server } from "bun";
-import { createAdmin } from "./auth/admin.ts";
+import { bearerOf, createAdmin } from "./auth/admin.ts";
 import { createAudit } from "./auth/audit.ts";
 import { Bans, refusingBanned } from "./auth/bans.ts";
 import { nameCovers } from "./auth/claims.ts";
@@ -27,7 +27,7 @@ import { History } from "./http/api/history.ts";
 import { takeSnapshot } from "./http/api/snapshot.ts";
 import { readText } from "./http/body.ts";
 import { type Client, createClientOf } from "./http/client.ts";
-import { ConnectLimiter } from "./http/connect-limiter.ts";
+import { ConnectLimiter, KEEP_ALIVE_SECS } from "./http/connect-limiter.ts";
 import { Descriptors } from "./http/descriptors.ts";
 import { listen } from "./http/listeners.ts";
 import { LoopDelay } from "./http/loop-delay.ts";
@@ -66,6 +66,18 @@ const LAST_WAIT = 1500;
 /** How long Bun lets a request wait, for polls: longer than a poll takes. */
 const POLL_TIMEOUT_SECS = 30;
 
+const WEBSOCKET_ONLY = {
+  status: 426,
+  code: "websocket_only",
+  sentence: "This address speaks WebSocket only.",
+} as const;
+
+/** Those who ask here look after many clients, and their answers cost no more than a refusal. */
+const WITHOUT_LIMIT: ReadonlySet<string> = new Set(["/health", "/ready"]);
+
+/** Whoever has too many connections is to have one less. */
+const CLOSE = { connection: "close" };
+
 /** How much larger than ours Bun's own limit on bodies is: its 413 is empty, ours says why, and must come first. */
 const BODY_MARGIN = 16 * 1024 * 1024;
 
@@ -99,7 +111,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const hub = new Hub({ ...config, ...limits, bus, connections, stats, log, node: randomId(4), rulesFor });
   const inbound = new Inbound({
     ...limits,
-    maxInbound: Math.max(limits.maxInbound, 2 * Math.max(limits.maxFrame, limits.maxBody)),
+    maxInbound: Math.max(limits.maxInbound, 2 * Math.max(limits.maxFrame, limits.maxBody, limits.maxPayload)),
   });
   const house = new House({
     ...limits,
@@ -249,12 +261,6 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     client: Client,
     bun: Server<WebSocketClient>,
   ): Response | undefined {
-    if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
-      return refuse(
-        { status: 426, code: "websocket_only", sentence: "This address speaks WebSocket only." },
-        { upgrade: "websocket" },
-      );
-    }
     if (channelstream?.isSocket(path)) {
       const foreign = channelstream.checkOrigin(request.headers, client);
       if (foreign !== null) return refuse(foreign);
@@ -334,8 +340,19 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     return refuse(foreign);
   }
 
+  /** Whether a request over the limits of its address is answered all the same: to look costs more than most answers. */
+  function isExpected(request: Request, { searchParams }: URL, path: string, client: Client): boolean {
+    if (WITHOUT_LIMIT.has(path)) return true;
+    if (channelstream?.isExpected(path, request.headers, searchParams, client)) return true;
+    const bearer = bearerOf(request.headers);
+    // A user's token is no guess at a secret.
+    if (bearer === null ? !request.headers.has("cookie") : bearer.startsWith("eyJ")) return false;
+    return admin.identify(request, client).ok;
+  }
+
   function answer(request: Request, bun: Server<WebSocketClient>): Response | Promise<Response> | undefined {
-    const client = clientOf(request.headers, bun.requestIP(request)?.address ?? null);
+    const peer = bun.requestIP(request);
+    const client = clientOf(request.headers, peer?.address ?? null);
     const full = URL.parse(request.url);
     const url = full ?? withoutHost(request, config.basePath);
     if (url === null)
@@ -347,7 +364,11 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const foreign = full === null ? null : checkHost(request.headers, config);
     if (foreign !== null) return refuseForeign(foreign, client);
     const socket = path.endsWith("/websocket") || (config.groups && isGroupsPath(path));
-    if (socket || channelstream?.isSocket(path)) return upgrade(request, url, path, client, bun);
+    const upgrades = socket || channelstream?.isSocket(path);
+    if (upgrades && isUpgrade(request)) return upgrade(request, url, path, client, bun);
+    const tooMany = limiter.request(client, isLast(request) ? null : (peer?.port ?? null));
+    if (tooMany !== null && !isExpected(request, url, path, client)) return refuse(tooMany, CLOSE);
+    if (upgrades) return refuse(WEBSOCKET_ONLY, { upgrade: "websocket" });
     const answered = channelstream?.handle(request, path, url.searchParams, client, (secs) =>
       bun.timeout(request, secs),
     );
@@ -365,6 +386,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     Bun.serve<WebSocketClient>({
       ...where,
       development: false,
+      idleTimeout: KEEP_ALIVE_SECS,
       maxRequestBodySize: Math.max(limits.maxBody, limits.maxPayload) + BODY_MARGIN,
       ...(config.tls === null ? {} : { tls: config.tls }),
       routes: Object.fromEntries(pathPatterns().map((pattern) => [pattern, onRoute])),
@@ -471,6 +493,15 @@ function withoutHost(request: Request, basePath: string): URL | null {
   if (request.headers.get("host")) return null;
   const url = URL.parse(request.url, "http://localhost");
   return url !== null && WITHOUT_HOST.has(below(basePath, url.pathname) ?? "") ? url : null;
+}
+
+/** Whether the connection ends with this request. */
+function isLast(request: Request): boolean {
+  return request.headers.get("connection")?.toLowerCase() === "close";
+}
+
+function isUpgrade(request: Request): boolean {
+  return request.headers.get("upgrade")?.toLowerCase() === "websocket";
 }
 
 /** The part of a path below `base_path`; `null` for one that is not. */

@@ -297,12 +297,12 @@ export const LIMITS: Table<Limits> = {
   maxConnectionsPerIp: {
     kind: whole(1, 10_000_000),
     default: 5000,
-    doc: "Connections of one address; loopback has no limit of its own.",
+    doc: "Connections of one address, those kept alive between requests too; loopback has no limit of its own.",
   },
   connectsPerSecondPerIp: {
     kind: whole(1, 1_000_000),
     default: 100,
-    doc: "New connections a second of one address, ten times that in a burst; loopback is exempt.",
+    doc: "New connections and requests a second of one address, ten times that in a burst; loopback is exempt.",
   },
   framesPerSecond: {
     kind: whole(1, 1_000_000),

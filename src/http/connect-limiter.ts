@@ -2,12 +2,27 @@ import { addressBlock } from "../auth/address-block.ts";
 import type { Limits } from "../config.ts";
 import type { Refusal } from "./admission.ts";
 import type { Client } from "./client.ts";
+import { KeptConnections } from "./kept-connections.ts";
 
 /** Addresses whose rate is remembered at once; beyond, the one that asked longest ago begins anew. */
 const MAX_BUCKETS = 20_000;
 
 /** Seconds' worth of connections that may come at once. */
 const BURST_SECS = 10;
+
+/** How long the runtime keeps a connection without a request, in seconds. */
+export const KEEP_ALIVE_SECS = 10;
+
+const TOO_FAST: Refusal = {
+  status: 429,
+  code: "too_many_connects",
+  sentence: "Too many connections at once from this address: try again in a moment.",
+};
+const ADDRESS_FULL: Refusal = {
+  status: 503,
+  code: "too_many_connections_of_address",
+  sentence: "This address holds as many connections as it may.",
+};
 
 interface Bucket {
   /** Connections that may come now. */
@@ -18,7 +33,8 @@ interface Bucket {
 
 /**
  * How many connections there may be, and how fast they may come, decided before the upgrade. What is admitted holds a
- * place until it is released. Clients on this machine have no limit of their own.
+ * place until it is released. Plain requests count in the limits of their address too. Clients on this machine have no limit
+ * of their own.
  */
 export class ConnectLimiter {
   readonly #limits: Limits;
@@ -26,6 +42,7 @@ export class ConnectLimiter {
   readonly #now: () => number;
   readonly #open = new Map<string, number>();
   readonly #buckets = new Map<string, Bucket>();
+  readonly #kept = new KeptConnections(KEEP_ALIVE_SECS * 1000);
   #total = 0;
 
   /**
@@ -72,6 +89,22 @@ export class ConnectLimiter {
     return null;
   }
 
+  /**
+   * Counts a plain request: in the rate of its address, and its connection in those that the address holds. Says why it goes
+   * no further, or `null`. There is nothing to release.
+   *
+   * @param port of the connection; `null` for one that ends with this request
+   */
+  request(client: Client, port: number | null): Refusal | null {
+    if (client.loopback) return null;
+    const block = addressBlock(client.address);
+    const now = this.#now();
+    const known = port !== null && this.#kept.has(block, port);
+    if (!known && this.#held(block, now) >= this.#limits.maxConnectionsPerIp) return ADDRESS_FULL;
+    if (port !== null) this.#kept.note(block, port, now);
+    return this.#takeToken(block) ? null : TOO_FAST;
+  }
+
   release(client: Pick<Client, "address">): void {
     const block = addressBlock(client.address);
     const held = this.#open.get(block);
@@ -82,12 +115,7 @@ export class ConnectLimiter {
   }
 
   #tooFast(client: Client): Refusal | null {
-    if (client.loopback || this.#takeToken(addressBlock(client.address))) return null;
-    return {
-      status: 429,
-      code: "too_many_connects",
-      sentence: "Too many connections at once from this address: try again in a moment.",
-    };
+    return client.loopback || this.#takeToken(addressBlock(client.address)) ? null : TOO_FAST;
   }
 
   #full(client: Client): Refusal | null {
@@ -98,13 +126,13 @@ export class ConnectLimiter {
         sentence: "The server holds as many connections as it may: try again later.",
       };
     }
-    const held = this.#open.get(addressBlock(client.address)) ?? 0;
-    if (client.loopback || held < this.#limits.maxConnectionsPerIp) return null;
-    return {
-      status: 503,
-      code: "too_many_connections_of_address",
-      sentence: "This address holds as many connections as it may.",
-    };
+    if (client.loopback) return null;
+    const held = this.#held(addressBlock(client.address), this.#now());
+    return held < this.#limits.maxConnectionsPerIp ? null : ADDRESS_FULL;
+  }
+
+  #held(block: string, now: number): number {
+    return (this.#open.get(block) ?? 0) + this.#kept.count(block, now);
   }
 
   #takeToken(block: string): boolean {

@@ -116,6 +116,14 @@ export class ChannelstreamEndpoint implements Endpoint {
     if (this.#ticks === 0) this.engine.sweep();
   }
 
+  /** Whether a request needs no place of its own: it is signed, or polls for a connection that was opened before. */
+  isExpected(path: string, headers: Headers, query: URLSearchParams, peer: Peer): boolean {
+    if (path !== POLL_PATH)
+      return this.#calls.has(path) && this.#credentials(headers, query, peer) === "signed";
+    const id = parseUuid(query.get("conn_id") ?? "");
+    return id !== null && this.engine.listeners.has(id);
+  }
+
   isMeant({ path }: Knock): boolean {
     return this.isSocket(path);
   }

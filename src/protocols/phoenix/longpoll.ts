@@ -120,7 +120,8 @@ export class LongPoll {
     const client = ticket === null ? null : this.#client(ticket, headers, query, peer);
     if (client === "full") return respond({ status: 500 }, cors);
     if (client === null || client.over) {
-      return respond(polls ? this.#begin(request, query, peer) : { status: 410 }, cors);
+      if (polls) return respond(this.#begin(request, query, peer), cors);
+      return respond({ status: this.#places.welcome(peer) ? 410 : 500 }, cors);
     }
     if (!polls) return respond(await receive(client, request), cors);
     const got = answerNumber(named);

@@ -150,7 +150,8 @@ describe("base_path", () => {
       "/live//channel",
     ]) {
       const socket = await openWebSocket(addressOf(world.channel.url, { path: `${wrong}/websocket` }));
-      expect([wrong, socket.status]).toEqual([wrong, 404]);
+      // An empty part in the middle is in no address at all.
+      expect([wrong, socket.status]).toEqual([wrong, wrong === "/live//channel" ? 400 : 404]);
       if ("cut" in socket) socket.cut();
     }
     const deep = await connectPhoenix(world.channel.url, { path: `${base}/socket/websocket` });

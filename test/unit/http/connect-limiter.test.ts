@@ -75,3 +75,38 @@ test("memory is bounded, and what is full again is forgotten", () => {
   made.admit(client("192.0.2.1"));
   expect(made.remembered).toBe(1);
 });
+
+test("connections between two requests hold places of their address until they can be there no longer", () => {
+  const { made, wait } = limiter({ maxConnectionsPerIp: 3 });
+  const here = client("192.0.2.1");
+  for (const port of [1, 2, 1, 2]) expect(made.request(here, port)).toBeNull();
+  expect(made.admit(here)).toBeNull();
+  expect(made.request(here, 3)?.status).toBe(503);
+  expect(made.admit(here)?.status).toBe(503);
+  expect(made.request(here, null)?.status).toBe(503);
+  // One that is there goes on, and its neighbours and this machine are not looked at.
+  expect(made.request(here, 2)).toBeNull();
+  expect(made.request(client("192.0.2.2"), 3)).toBeNull();
+  for (let port = 0; port < 10; port++) expect(made.request(client("127.0.0.1"), port)).toBeNull();
+  wait(11_000);
+  expect(made.request(here, 2)).toBeNull();
+  wait(11_000);
+  // The first has not asked for 22 s, the second for 11.
+  expect(made.request(here, 4)).toBeNull();
+  expect(made.request(here, 5)?.status).toBe(503);
+  wait(30_000);
+  for (const port of [6, 7]) expect(made.request(here, port)).toBeNull();
+  expect(made.request(here, 8)?.status).toBe(503);
+});
+
+test("requests and connections spend one rate", () => {
+  const { made, wait } = limiter({ connectsPerSecondPerIp: 1 });
+  const here = client("192.0.2.1");
+  for (let i = 0; i < 5; i++) expect(made.request(here, null)).toBeNull();
+  for (let i = 0; i < 5; i++) expect(made.admit(here)).toBeNull();
+  expect(made.request(here, null)?.status).toBe(429);
+  expect(made.admit(here)?.status).toBe(429);
+  wait(1000);
+  expect(made.request(here, null)).toBeNull();
+  expect(made.welcome(here)?.status).toBe(429);
+});

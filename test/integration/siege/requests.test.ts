@@ -1,0 +1,144 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { labelled, readMetrics } from "../../soak/samples.ts";
+import { addressOf } from "../phoenix-client.ts";
+import { askRaw, openRawHttp, type RawHttp } from "../raw-http.ts";
+import { openWebSocket } from "../websocket.ts";
+import { ask, begin, startPoller } from "../wild/poller.ts";
+import { ADMIN_SECRET, startWorld, type World } from "../world.ts";
+
+/** Per address: a second, and at once. */
+const RATE = 1;
+const BURST = 10 * RATE;
+const PLACES = 15;
+
+let world: World;
+beforeAll(async () => {
+  world = await startWorld("embedded", {
+    toml: `
+trusted_proxies = ["127.0.0.1"]
+[[api_keys]]
+key = "a-key-that-may-read-and-nothing-else"
+can = ["read"]
+[channelstream]
+secret = "a-secret-of-channelstream-long-enough"
+[limits]
+connects_per_second_per_ip = ${RATE}
+max_connections_per_ip = ${PLACES}
+`,
+  });
+});
+afterAll(() => world.stop());
+
+/** Asks as a client at this address, behind the trusted proxy. */
+function from(
+  address: string,
+  path: string,
+  init: { method?: string; headers?: object; body?: string } = {},
+) {
+  const headers = { "x-forwarded-for": address, connection: "close", ...init.headers };
+  return fetch(world.channel.url + path, { ...init, headers });
+}
+
+async function statuses(count: number, ask: () => Promise<{ readonly status: number }>): Promise<number[]> {
+  const all: number[] = [];
+  for (let i = 0; i < count; i++) all.push((await ask()).status);
+  return all;
+}
+
+/** Some of a burst comes back while it is spent. */
+function expectLimited(all: readonly number[], good: number): void {
+  const passed = all.filter((status) => status === good).length;
+  expect(passed).toBeWithin(BURST, BURST + 4);
+  expect(all.filter((status) => status !== good)).toEqual(
+    Array.from({ length: all.length - passed }, () => 429),
+  );
+}
+
+test("plain requests of one address have the rate of its connections, whatever they ask for", async () => {
+  const refused = async () =>
+    labelled(await readMetrics(world.channel.url), "channel_refused_total", "http_429");
+  const before = await refused();
+  expectLimited(await statuses(2 * BURST, () => from("192.0.2.1", "/")), 200);
+  expect(await refused()).toBeGreaterThan(before);
+  expectLimited(await statuses(2 * BURST, () => from("192.0.2.2", "/nowhere")), 404);
+  const token = () => from("192.0.2.3", "/token", { method: "POST", body: '{"channel":"room"}' });
+  expectLimited(await statuses(2 * BURST, token), 200);
+  expectLimited(await statuses(2 * BURST, () => from("192.0.2.4", "/websocket")), 426);
+  expectLimited(await statuses(2 * BURST, () => from("192.0.2.5", "/listen?conn_id=x")), 422);
+  // This machine has no limit of its own.
+  expect(new Set(await statuses(3 * BURST, () => fetch(`${world.channel.url}/nowhere`)))).toEqual(
+    new Set([404]),
+  );
+});
+
+test("one over it is refused before its body is read, and its connection is closed", async () => {
+  await statuses(BURST + 4, () => from("192.0.2.10", "/"));
+  const http = await openRawHttp(world.channel.port);
+  http.write(
+    "POST /token HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-For: 192.0.2.10\r\nContent-Length: 1000\r\n\r\n{",
+  );
+  const answer = await http.answer();
+  expect([answer.status, JSON.parse(answer.body)]).toEqual([
+    429,
+    { error: expect.stringContaining("address") },
+  ]);
+  await http.closed;
+});
+
+test("sockets, polls and requests spend one budget", async () => {
+  await statuses(BURST + 4, () => from("192.0.2.20", "/"));
+  const forwarded = { "x-forwarded-for": "192.0.2.20" };
+  expect((await openWebSocket(addressOf(world.channel.url), forwarded)).status).toBe(429);
+  expect(await begin(world.channel.url, { headers: forwarded })).toMatchObject({ http: 200, status: 500 });
+  const stray = await ask(`${world.channel.url}/longpoll?vsn=2.0.0&token=none`, {
+    method: "POST",
+    headers: forwarded,
+  });
+  expect(stray).toMatchObject({ http: 200, status: 500 });
+});
+
+test("who holds a place or shows a secret goes on, and so do health checks", async () => {
+  const address = "192.0.2.30";
+  const poller = await startPoller(world.channel.url, { headers: { "x-forwarded-for": address } });
+  await statuses(BURST + 4, () => from(address, "/"));
+  for (let i = 0; i < BURST; i++) {
+    expect((await poller.post(`[null,"${i}","phoenix","heartbeat",{}]`)).status).toBe(200);
+    expect((await poller.poll()).messages).toHaveLength(1);
+  }
+  const bearer = (secret: string) => ({ headers: { authorization: `Bearer ${secret}` } });
+  const asked = () => from(address, "/api/stats", bearer(ADMIN_SECRET));
+  expect(new Set(await statuses(BURST, asked))).toEqual(new Set([200]));
+  const read = () => from(address, "/metrics", bearer("a-key-that-may-read-and-nothing-else"));
+  expect(new Set(await statuses(BURST, read))).toEqual(new Set([200]));
+  expect(new Set(await statuses(BURST, () => from(address, "/health")))).toEqual(new Set([200]));
+  expect((await from(address, "/ready")).status).toBe(200);
+  expect((await from(address, "/api/stats", bearer("no-such-key-is-known-here"))).status).toBe(429);
+  expect((await from(address, "/token", bearer(world.token("room")))).status).toBe(429);
+});
+
+test("connections kept alive are places of their address: one more is refused, and those that are there go on", async () => {
+  const head = (address: string) =>
+    `GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-For: ${address}\r\n\r\n`;
+  const kept: RawHttp[] = [];
+  const answers: number[] = [];
+  for (let i = 0; i < PLACES; i++) {
+    const http = await openRawHttp(world.channel.port);
+    http.write(head("192.0.2.40"));
+    answers.push((await http.answer()).status);
+    kept.push(http);
+  }
+  // Over the rate they are refused, and their connections hold places as others do.
+  expectLimited(answers, 404);
+  const one = await openWebSocket(addressOf(world.channel.url), { "x-forwarded-for": "192.0.2.40" });
+  expect([429, 503]).toContain(one.status);
+  const more = await askRaw(world.channel.port, head("192.0.2.40"));
+  expect([more.status, JSON.parse(more.body)]).toEqual([
+    503,
+    { error: "This address holds as many connections as it may." },
+  ]);
+  expect((await askRaw(world.channel.port, head("192.0.2.41"))).status).toBe(404);
+  const [first] = kept;
+  first?.write(head("192.0.2.40"));
+  expect([404, 429]).toContain((await first?.answer())?.status ?? 0);
+  for (const each of kept) each.cut();
+});
