@@ -1,5 +1,6 @@
 import type { Socket, TCPSocketListener } from "bun";
 import type { Log } from "../log.ts";
+import { openFileLimit } from "../open-files.ts";
 import { BusError } from "./bus-error.ts";
 import { type RespContext, runCommand } from "./resp-commands.ts";
 import { type Budget, RespConnection } from "./resp-connection.ts";
@@ -26,8 +27,9 @@ export interface RespListener {
   stop(): void;
 }
 
-/** Connections at a time. It is for one machine and for trying things. */
+/** Connections at a time, and their part of the files that may be open. It is for one machine and for trying things. */
 const MAX_CONNECTIONS = 1000;
+const MAX_PART = 1 / 4;
 /** Bytes that requests which are not complete may hold, of all connections; two of the largest are always possible. */
 const MAX_UNFINISHED = 16 * 1024 * 1024;
 /** How long a client that is being closed may take to read its last reply, in seconds. */
@@ -43,6 +45,7 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
   /** Bytes of requests that are not complete, of all connections. */
   let unfinished = 0;
   const mostUnfinished = Math.min(options.maxBuffered, Math.max(MAX_UNFINISHED, 2 * options.maxPayload));
+  const mostConnections = Math.min(MAX_CONNECTIONS, openFileLimit() * MAX_PART);
   let nextId = 1;
 
   const listener = listen(options, {
@@ -57,9 +60,11 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
         dirty: (one) => dirty.add(one),
       });
       socket.data = connection;
-      if (connections.size >= MAX_CONNECTIONS) {
+      if (connections.size >= mostConnections) {
         close(socket, "-ERR max number of clients reached\r\n");
         flush();
+        // A client that does not close its side would keep a descriptor, of which there may be few.
+        setImmediate(() => socket.terminate());
         return;
       }
       connections.add(connection);

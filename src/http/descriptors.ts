@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { atMostOncePer, type Log } from "../log.ts";
+import { openFileLimit } from "../open-files.ts";
 import type { Listeners } from "./listeners.ts";
 import { openSilent, type Silent } from "./silent-connections.ts";
 
@@ -105,15 +106,6 @@ function inUse(): number {
     return statSync("/proc/self/fd").size || readdirSync("/proc/self/fd").length;
   } catch {
     // There was none left to read it with.
-    return Number.POSITIVE_INFINITY;
-  }
-}
-
-function openFileLimit(): number {
-  try {
-    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-    return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
-  } catch {
     return Number.POSITIVE_INFINITY;
   }
 }

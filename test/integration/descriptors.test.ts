@@ -22,6 +22,7 @@ const UPGRADE = [
 ].join("\r\n");
 
 let channel: ChannelProcess;
+let busPort: number;
 let client: PhoenixClient;
 let crowd: Caller[] = [];
 
@@ -33,11 +34,10 @@ interface Caller {
 }
 
 beforeEach(async () => {
+  busPort = freePort();
   channel = await startChannel({
     under: ["prlimit", `--nofile=${LIMIT}:${LIMIT}`],
-    args: [
-      ...["--bus", "embedded", "--redis-url", `redis://127.0.0.1:${freePort()}`, "--jwt-secret", SECRET],
-    ],
+    args: [...["--bus", "embedded", "--redis-url", `redis://127.0.0.1:${busPort}`, "--jwt-secret", SECRET]],
   });
   client = await connectPhoenix(channel.url);
   await client.join("room", { token: mint({ id: "alice", channel: "room" }, SECRET) });
@@ -51,9 +51,9 @@ afterEach(async () => {
 });
 
 /** Opens this many connections at once, each of which sends these bytes. */
-function call(count: number, bytes: string): Caller[] {
+function call(count: number, bytes: string, port = channel.port): Caller[] {
   const callers = Array.from({ length: count }, () => {
-    const socket = connect(channel.port, "127.0.0.1");
+    const socket = connect(port, "127.0.0.1");
     const caller: Caller = { socket, answer: "", ended: false };
     if (bytes !== "") socket.write(bytes);
     socket.on("data", (data) => {
@@ -147,6 +147,19 @@ describe("more clients than descriptors", () => {
     await expectRest();
   }, 30_000);
 });
+
+test("more backends of the embedded bus than it takes are refused, and stop nobody", async () => {
+  const callers = call(CROWD, "*1\r\n$4\r\nPING\r\n", busPort);
+  await eventually(() => callers.every(({ answer, ended }) => answer !== "" || ended), "an answer for each");
+  expect(count(callers, ({ answer }) => answer === "+PONG\r\n")).toBe(LIMIT / 4);
+  expect(count(callers, ({ answer }) => answer.startsWith("-ERR max number of clients"))).toBeGreaterThan(0);
+  await eventually(
+    () => count(callers, ({ ended }) => ended) === CROWD - LIMIT / 4,
+    "that the rest is closed",
+  );
+  await expectService();
+  await expectRest();
+}, 20_000);
 
 /** Requests that never come to their end. */
 const SILENT = {
