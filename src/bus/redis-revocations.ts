@@ -58,6 +58,8 @@ class RedisRevocations implements RevocationStore {
         commandTimeout: ANSWER_MS,
         connectTimeout: ANSWER_MS,
         enableReadyCheck: address.kind === "sentinel",
+        // A master that became a replica goes on answering for a while.
+        reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
       };
       if (address.kind === "cluster") {
         return new Cluster([...address.hosts], {
@@ -89,7 +91,10 @@ class RedisRevocations implements RevocationStore {
 
   start(heard: (revocation: Revocation) => void): Promise<void> {
     this.#heard = heard;
-    this.#timer = setInterval(() => void this.#look(), LOOK_EVERY);
+    this.#timer = setInterval(() => {
+      void this.#look();
+      this.#ask();
+    }, LOOK_EVERY);
     const late = setTimeout(() => this.#tried.resolve(), ANSWER_MS);
     for (const each of [this.#commands, this.#subscriber]) {
       each.connect().catch(() => {
@@ -123,6 +128,14 @@ class RedisRevocations implements RevocationStore {
     }, pauseBefore(10)).unref();
   }
 
+  /** A subscription that is silent may hang on a connection that is dead. */
+  #ask(): void {
+    if (this.#subscriber.status !== "ready") return;
+    this.#subscriber.ping().catch(() => {
+      if (!this.#stopped) this.#subscriber.disconnect(true);
+    });
+  }
+
   async #subscribe(): Promise<void> {
     try {
       await this.#subscriber.subscribe(TOPIC);
@@ -152,6 +165,7 @@ class RedisRevocations implements RevocationStore {
       this.#toldFailure = false;
     } catch (error) {
       this.#failed(error);
+      if (isTimeout(error) && !this.#stopped) this.#commands.disconnect(true);
     } finally {
       this.#looking = false;
       this.#tried.resolve();
@@ -195,6 +209,11 @@ class RedisRevocations implements RevocationStore {
     const reason = error instanceof Error ? error.message : "unknown";
     this.#log.warn("sign-outs and revoked tokens hold on this server only", { where: this.#shown, reason });
   }
+}
+
+/** How ioredis says that `commandTimeout` is over. */
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === "Command timed out";
 }
 
 const KINDS: readonly RevocationKind[] = ["session", "token"];

@@ -250,7 +250,7 @@ describe("channel config", () => {
   test("shows no secret", async () => {
     const env = {
       REDIS_URL: "redis://u:hunter2@h:1",
-      ADMIN_SECRET: "hunter2",
+      ADMIN_SECRET: "hunter2-and-some-more",
       JWKS_URL: "https://x/k?key=hunter2",
     };
     for (const form of [[], ["--json"]]) {
