@@ -1,0 +1,90 @@
+/** The link of the start-up message, in a browser. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { Browser } from "playwright-core";
+import { type ChannelProcess, startChannel } from "../../integration/channel-process.ts";
+import { freePort } from "../../integration/redis-process.ts";
+import { ADMIN_SECRET } from "../../integration/world.ts";
+import { launchChromium, openPage } from "../chromium.ts";
+
+let browser: Browser;
+beforeAll(async () => {
+  browser = await launchChromium();
+}, 30_000);
+afterAll(() => browser?.close());
+
+async function withServer(toml: string, work: (channel: ChannelProcess) => Promise<void>): Promise<void> {
+  const args = ["--bus", "embedded", "--redis-url", `redis://127.0.0.1:${freePort()}`];
+  const channel = await startChannel({ args, toml });
+  try {
+    await work(channel);
+  } finally {
+    await channel.stop();
+  }
+}
+
+async function linkOf({ log }: ChannelProcess): Promise<string> {
+  return String((await log.until(({ message }) => message.startsWith("no admin_secret is set"))).link);
+}
+
+test("whoever opens the link is in; the code stays in no history, and is good once", async () => {
+  await withServer("", async (channel) => {
+    const link = await linkOf(channel);
+    const opened = await openPage(browser);
+    await opened.page.goto(link);
+    await opened.watched(() => opened.page.waitForSelector("#inside:not([hidden])"));
+    expect(opened.page.url()).toBe(`${channel.url}/admin.html`);
+    await opened.close();
+    const again = await openPage(browser);
+    await again.page.goto(link);
+    await again.page.waitForSelector("#refusal:has-text('each works once')");
+    expect(again.page.url()).toBe(`${channel.url}/admin/sign_in`);
+    await again.close();
+  });
+}, 30_000);
+
+test("led there by another page, the visitor presses the button", async () => {
+  await withServer("", async (channel) => {
+    const opened = await openPage(browser);
+    const { page } = opened;
+    const target = await linkOf(channel);
+    const other = Bun.serve({
+      port: 0,
+      fetch: () => new Response(`<a href="${target}">in</a>`, { headers: { "content-type": "text/html" } }),
+    });
+    try {
+      await page.goto(`http://localhost:${other.port}/`);
+      await page.click("a");
+      await page.waitForSelector("#sign-in button");
+      // Nothing was tried yet.
+      expect(channel.lines.filter(({ message }) => message === "audit")).toEqual([]);
+      await page.click("#sign-in button");
+      await page.waitForSelector("#inside:not([hidden])");
+    } finally {
+      await other.stop(true);
+      await opened.close();
+    }
+  });
+}, 30_000);
+
+test("a page of another site that shows it as pictures and frames locks nobody out", async () => {
+  await withServer(`admin_secret = "${ADMIN_SECRET}"\n`, async (channel) => {
+    const link = `${channel.url}/admin/sign_in?code=x`;
+    const markup = `<img src="${link}"><iframe src="${link}"></iframe>`.repeat(15);
+    const evil = Bun.serve({
+      port: 0,
+      fetch: () => new Response(markup, { headers: { "content-type": "text/html" } }),
+    });
+    const opened = await openPage(browser);
+    try {
+      await opened.page.goto(`http://localhost:${evil.port}/`, { waitUntil: "networkidle" });
+      await opened.page.goto(`${channel.url}/admin.html`);
+      await opened.page.waitForSelector("#door:not([hidden])");
+      await opened.page.fill("#secret", ADMIN_SECRET);
+      await opened.page.press("#secret", "Enter");
+      await opened.page.waitForSelector("#inside:not([hidden])");
+    } finally {
+      await evil.stop(true);
+      await opened.close();
+    }
+  });
+}, 30_000);
