@@ -59,3 +59,55 @@ export const HTTP_CODES = [
 ] as const;
 
 export type HttpCode = (typeof HTTP_CODES)[number];
+
+/** Why a token is not good. */
+export const TOKEN_CODES = [
+  "token_missing",
+  "token_malformed",
+  "algorithm_not_allowed",
+  "bad_signature",
+  "unknown_key",
+  "key_set_unavailable",
+  "token_expired",
+  "exp_missing",
+  "token_not_yet_valid",
+  "wrong_issuer",
+  "wrong_audience",
+  "claims_unusable",
+  "session_over",
+  "user_banned",
+  "token_revoked",
+  "too_many_attempts",
+] as const;
+
+export type TokenCode = (typeof TOKEN_CODES)[number];
+
+/** Why a join is refused, or the renewal of its token: the `code` in the log, and for some in the answer. */
+export const JOIN_CODES = [
+  ...TOKEN_CODES,
+  "channel_not_covered",
+  "admin_token_needed",
+  "other_user",
+  "join_not_allowed",
+  "too_many_joined",
+  "invalid_topic",
+  "rate_limited",
+] as const;
+
+export type JoinCode = (typeof JOIN_CODES)[number];
+
+/**
+ * Those that stand beside `unauthorized` in the answer: what the holder of a well-signed token knows, and who sends none.
+ * How far somebody without a key came is for the log alone.
+ */
+export const DISCLOSED_CODES: ReadonlySet<JoinCode> = new Set([
+  "token_missing",
+  "exp_missing",
+  "token_not_yet_valid",
+  "wrong_issuer",
+  "wrong_audience",
+  "claims_unusable",
+  "channel_not_covered",
+  "admin_token_needed",
+  "other_user",
+] as const);

@@ -1,7 +1,8 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify } from "jose";
+import type { TokenCode } from "../error-codes.ts";
 import { isJsonObject, type JsonObject, LEEWAY_SECS, ownValue, type TokenRules } from "./hs256.ts";
-import type { TokenRefusal } from "./verdict.ts";
+import { unauthorized, type Verdict } from "./verdict.ts";
 
 /** Longest wait for a key set, in ms: a join never hangs longer. */
 const KEY_SET_TIMEOUT = 5_000;
@@ -17,7 +18,7 @@ type Algorithm = (typeof ALGORITHMS)[number];
 
 export type KeyResult =
   | { readonly ok: true; readonly payload: JsonObject }
-  | { readonly ok: false; readonly reason: TokenRefusal };
+  | (Verdict & { readonly ok: false });
 
 /** Verifies what was signed elsewhere with a private key. Never rejects. */
 export type KeyVerify = (token: string) => Promise<KeyResult>;
@@ -51,7 +52,7 @@ export function keySetVerifier(url: string, rules: TokenRules, now: () => number
   return async (token) => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<KeyResult>((resolve) => {
-      timer = setTimeout(() => resolve({ ok: false, reason: "unauthorized" }), KEY_SET_TIMEOUT);
+      timer = setTimeout(() => resolve(unauthorized("key_set_unavailable")), KEY_SET_TIMEOUT);
     });
     try {
       return await Promise.race([
@@ -113,11 +114,29 @@ async function attempt(
   try {
     const { payload, protectedHeader } = await verify();
     if (Object.hasOwn(protectedHeader, "crit") || !isJsonObject(payload))
-      return { ok: false, reason: "unauthorized" };
+      return unauthorized("token_malformed");
     return { ok: true, payload };
   } catch (error) {
-    return { ok: false, reason: error instanceof errors.JWTExpired ? "token expired" : "unauthorized" };
+    if (error instanceof errors.JWTExpired)
+      return { ok: false, reason: "token expired", code: "token_expired" };
+    return unauthorized(codeOf(error));
   }
+}
+
+function codeOf(error: unknown): TokenCode {
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    if (error.claim === "exp" && error.reason === "missing") return "exp_missing";
+    if (error.claim === "nbf" && error.reason === "check_failed") return "token_not_yet_valid";
+    if (error.claim === "iss") return "wrong_issuer";
+    return error.claim === "aud" ? "wrong_audience" : "claims_unusable";
+  }
+  if (error instanceof errors.JWSSignatureVerificationFailed) return "bad_signature";
+  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys)
+    return "unknown_key";
+  if (error instanceof errors.JOSEAlgNotAllowed || error instanceof errors.JOSENotSupported)
+    return "algorithm_not_allowed";
+  if (error instanceof errors.JWSInvalid || error instanceof errors.JWTInvalid) return "token_malformed";
+  return "key_set_unavailable";
 }
 
 function readPublicKey(pem: string): KeyObject {

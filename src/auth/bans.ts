@@ -1,10 +1,8 @@
 import type { Revocations } from "./revocations.ts";
-import type { Verdict, Verify } from "./verdict.ts";
+import { unauthorized, type Verdict, type Verify } from "./verdict.ts";
 
 /** Users banned at once; one more is refused, so that memory stays bounded. */
 export const MAX_BANS = 10_000;
-
-const UNAUTHORIZED: Verdict = Object.freeze({ ok: false, reason: "unauthorized" });
 
 /** A user whose tokens are refused until then (Unix ms). */
 export interface Ban {
@@ -64,7 +62,8 @@ export function refusingBanned(verify: Verify, bans: Bans, revocations?: Revocat
     if (!verdict.ok) return verdict;
     const { user, jti } = verdict.claims;
     const revoked = jti !== undefined && revocations?.has("token", jti) === true;
-    return revoked || bans.has(user) ? UNAUTHORIZED : verdict;
+    if (revoked) return unauthorized("token_revoked");
+    return bans.has(user) ? unauthorized("user_banned") : verdict;
   };
   return (token, source) => {
     const verdict = verify(token, source);

@@ -1,4 +1,5 @@
 import type { Config } from "../config.ts";
+import type { JoinCode } from "../error-codes.ts";
 import { isJsonObject, type JsonObject, LEEWAY_SECS, ownValue } from "./hs256.ts";
 import type { Abilities, Claims } from "./verdict.ts";
 
@@ -119,6 +120,13 @@ export function abilitiesIn({ channels, can, rights, admin }: Claims, channel: s
     if (nameCovers(name, channel) && (best === null || name.length > best.length)) best = name;
   }
   return best === null ? null : (rights?.get(best) ?? can);
+}
+
+/** Why a token does not cover a channel. */
+export function uncoveredCode({ channels }: Claims, channel: string): JoinCode {
+  return channel === ADMIN_CHANNEL && channels.includes(ADMIN_CHANNEL)
+    ? "admin_token_needed"
+    : "channel_not_covered";
 }
 
 /** What a token allows in each of its channels, whichever it is. */

@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { createHmac, timingSafeEqual } from "node:crypto";
-import type { TokenRefusal } from "./verdict.ts";
+import { unauthorized, type Verdict } from "./verdict.ts";
 
 /** A token longer than this is refused unread, whatever signed it. In characters, all of them ASCII in a good one. */
 export const MAX_TOKEN_BYTES = 8192;
@@ -23,10 +23,10 @@ export type Hs256Result =
       readonly payload: JsonObject /** Index of the key that signed. */;
       readonly key: number;
     }
-  | { readonly ok: false; readonly reason: TokenRefusal };
+  | (Verdict & { readonly ok: false });
 
-const UNAUTHORIZED = { ok: false, reason: "unauthorized" } as const;
-const EXPIRED = { ok: false, reason: "token expired" } as const;
+const MALFORMED = unauthorized("token_malformed");
+const EXPIRED = { ok: false, reason: "token expired", code: "token_expired" } as const;
 
 /** The text of an HMAC-SHA256 in base64url without padding. */
 const SIGNATURE_LENGTH = 43;
@@ -47,20 +47,20 @@ export function verifyHs256(
   rules: TokenRules,
   now: number,
 ): Hs256Result {
-  if (token.length > MAX_TOKEN_BYTES) return UNAUTHORIZED;
+  if (token.length > MAX_TOKEN_BYTES) return MALFORMED;
   const first = token.indexOf(".");
   const second = token.indexOf(".", first + 1);
-  if (first < 1 || second < 0 || token.length - second - 1 !== SIGNATURE_LENGTH) return UNAUTHORIZED;
+  if (first < 1 || second < 0) return MALFORMED;
 
   const header = decodeObject(token.slice(0, first));
-  if (header === null || ownValue(header, "alg") !== "HS256" || Object.hasOwn(header, "crit"))
-    return UNAUTHORIZED;
+  if (header === null || Object.hasOwn(header, "crit")) return MALFORMED;
+  if (ownValue(header, "alg") !== "HS256") return unauthorized("algorithm_not_allowed");
 
   const key = signer(token.slice(0, second), token.slice(second + 1), keys);
-  if (key < 0) return UNAUTHORIZED;
+  if (key < 0) return unauthorized("bad_signature");
 
   const payload = decodeObject(token.slice(first + 1, second));
-  if (payload === null) return UNAUTHORIZED;
+  if (payload === null) return MALFORMED;
   const refusal = checkParties(payload, rules) ?? checkTimes(payload, now);
   return refusal ?? { ok: true, payload, key };
 }
@@ -119,8 +119,9 @@ function checkTimes(payload: JsonObject, now: number): Hs256Result | null {
   const exp = ownValue(payload, "exp");
   const nbf = ownValue(payload, "nbf");
   const iat = ownValue(payload, "iat");
-  if (typeof exp !== "number" || !isDate(nbf) || !isDate(iat)) return UNAUTHORIZED;
-  if (nbf !== undefined && nbf > seconds + LEEWAY_SECS) return UNAUTHORIZED;
+  if (exp === undefined) return unauthorized("exp_missing");
+  if (typeof exp !== "number" || !isDate(nbf) || !isDate(iat)) return unauthorized("claims_unusable");
+  if (nbf !== undefined && nbf > seconds + LEEWAY_SECS) return unauthorized("token_not_yet_valid");
   return exp <= seconds - LEEWAY_SECS ? EXPIRED : null;
 }
 
@@ -129,9 +130,9 @@ function isDate(value: unknown): value is number | undefined {
 }
 
 function checkParties(payload: JsonObject, rules: TokenRules): Hs256Result | null {
-  if (rules.issuer !== null && ownValue(payload, "iss") !== rules.issuer) return UNAUTHORIZED;
+  if (rules.issuer !== null && ownValue(payload, "iss") !== rules.issuer) return unauthorized("wrong_issuer");
   if (rules.audience === null) return null;
   const audience = ownValue(payload, "aud");
   const named = Array.isArray(audience) ? audience.includes(rules.audience) : audience === rules.audience;
-  return named ? null : UNAUTHORIZED;
+  return named ? null : unauthorized("wrong_audience");
 }

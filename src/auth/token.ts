@@ -1,14 +1,22 @@
 import type { Config } from "../config.ts";
-import { isAsymmetric, type KeyVerify, keySetVerifier, publicKeyVerifier } from "./asymmetric.ts";
+import type { TokenCode } from "../error-codes.ts";
+import {
+  isAsymmetric,
+  type KeyResult,
+  type KeyVerify,
+  keySetVerifier,
+  publicKeyVerifier,
+} from "./asymmetric.ts";
 import { abilitiesIn, readClaims } from "./claims.ts";
 import { algorithmOf, unverifiedPayload, verifyHs256 } from "./hs256.ts";
 import { adminKeys } from "./keys.ts";
-import type { Claims, Verdict, Verify } from "./verdict.ts";
+import { type Claims, unauthorized, type Verdict, type Verify } from "./verdict.ts";
 import { type ProofSource, WrongSecrets } from "./wrong-secrets.ts";
 
 export type { Abilities, Claims, TokenRefusal, Verdict, Verify } from "./verdict.ts";
 
-const UNAUTHORIZED: Verdict = Object.freeze({ ok: false, reason: "unauthorized" });
+/** Codes by which a key says only that the token is not its own. */
+const KEYS_ALONE: ReadonlySet<TokenCode> = new Set(["unknown_key", "bad_signature", "algorithm_not_allowed"]);
 
 /**
  * Makes the one way in which tokens are verified. HS256 is verified with the secrets of `jwt_secrets`, or, where a token
@@ -36,7 +44,7 @@ export function createVerifier(
   const shared = (token: string, source: ProofSource): Verdict => {
     const result = verifyHs256(token, keys, rules, now());
     if (result.ok) return verdict(readClaims(result.payload, names, true, false));
-    return result.reason === "unauthorized" && namesAdmin(token) ? administrative(token, source) : result;
+    return result.code === "bad_signature" && namesAdmin(token) ? administrative(token, source) : result;
   };
 
   const namesAdmin = (token: string): boolean => {
@@ -47,10 +55,10 @@ export function createVerifier(
 
   /** Each token that is tried on the administrators' keys is a guess at their secret. */
   const administrative = (token: string, source: ProofSource): Verdict => {
-    if (wrong.waitSecs(source) > 0) return UNAUTHORIZED;
+    if (wrong.waitSecs(source) > 0) return unauthorized("too_many_attempts");
     const result = verifyHs256(token, administrators, rules, now());
     if (result.ok) return verdict(readClaims(result.payload, names, true, true));
-    if (result.reason === "unauthorized") wrong.count(source, "token");
+    if (result.code === "bad_signature") wrong.count(source, "token");
     return result;
   };
 
@@ -60,11 +68,12 @@ export function createVerifier(
   if (elsewhere.length === 0) return shared;
 
   const foreign = async (token: string): Promise<Verdict> => {
-    let refusal = UNAUTHORIZED;
+    let refusal: KeyResult & { readonly ok: false } = unauthorized("unknown_key");
     for (const verify of elsewhere) {
       const result = await verify(token);
       if (result.ok) return verdict(readClaims(result.payload, names, false, false));
-      if (result.reason === "token expired") refusal = result;
+      // The key that knows the token says what is wrong with it; of others the first that knows more than nothing.
+      if (KEYS_ALONE.has(refusal.code) && result.code !== "unknown_key") refusal = result;
     }
     return refusal;
   };
@@ -72,12 +81,14 @@ export function createVerifier(
   return (token, source) => {
     const alg = algorithmOf(token);
     if (alg === "HS256") return shared(token, source);
-    return isAsymmetric(alg) ? foreign(token) : UNAUTHORIZED;
+    return isAsymmetric(alg)
+      ? foreign(token)
+      : unauthorized(alg === null ? "token_malformed" : "algorithm_not_allowed");
   };
 }
 
 function verdict(claims: Claims | null): Verdict {
-  return claims === null ? UNAUTHORIZED : { ok: true, claims };
+  return claims === null ? unauthorized("claims_unusable") : { ok: true, claims };
 }
 
 /** Whether a token opens a channel, whatever it allows there (`abilitiesIn`). */

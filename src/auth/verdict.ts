@@ -1,3 +1,4 @@
+import type { TokenCode } from "../error-codes.ts";
 import type { Session } from "./session.ts";
 import type { ProofSource } from "./wrong-secrets.ts";
 
@@ -34,7 +35,12 @@ export type TokenRefusal = "unauthorized" | "token expired";
 
 export type Verdict =
   | { readonly ok: true; readonly claims: Claims }
-  | { readonly ok: false; readonly reason: TokenRefusal };
+  | { readonly ok: false; readonly reason: TokenRefusal; readonly code: TokenCode };
+
+/** A token that is not good; `code` says why, for the log. */
+export function unauthorized(code: TokenCode): Verdict & { readonly ok: false } {
+  return { ok: false, reason: "unauthorized", code };
+}
 
 /**
  * At once for HS256, later for keys that must be fetched or verified by jose. Never rejects, never throws. A forged token

@@ -1,10 +1,11 @@
+import type { JoinCode } from "../error-codes.ts";
 import type { Fields, Log } from "../log.ts";
 
 /** Between two lines about the same refusal, in ms. */
 const PERIOD = 60_000;
 
 /** Different refusals of one kind that have a line of their own within a period; more are logged at debug level only. */
-const MAX_KEYS = 10;
+const MAX_KEYS = 32;
 
 interface Seen {
   /** When the next line may be written. */
@@ -39,8 +40,8 @@ export class RefusalLog {
   }
 
   /** A join, or the token of a socket that needs one before anything else; `fields` say of what and of whom. */
-  join(reason: string, fields: Fields): void {
-    this.#write("info", due(this.#joins, reason), "join refused", { reason, ...fields });
+  join(reason: string, code: JoinCode, fields: Fields): void {
+    this.#write("info", due(this.#joins, code), "join refused", { reason, code, ...fields });
   }
 
   #write(level: "info" | "warn", times: number, message: string, fields: Fields): void {

@@ -120,6 +120,10 @@ export class Model {
     const claims = token === null ? "unauthorized" : this.#verdict(token);
     if (typeof claims === "string") return claims;
     if (claims.user !== member.user || !nameRules.covers(claims, fields.topic)) return "unauthorized";
+    if (!claims.join) {
+      this.joined.delete(fields.topic);
+      return "forbidden";
+    }
     member.canPush = claims.push;
     return null;
   }

@@ -75,8 +75,8 @@ const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** `bad`, `expired`, `narrow` (room-0 alone), `mute`, `shut`, `brief` (soon over), or the name of a user who may do everything. */
 export function verdictOf(token: string): Verdict {
-  if (token === "bad") return { ok: false, reason: "unauthorized" };
-  if (token === "expired") return { ok: false, reason: "token expired" };
+  if (token === "bad") return { ok: false, reason: "unauthorized", code: "bad_signature" };
+  if (token === "expired") return { ok: false, reason: "token expired", code: "token_expired" };
   if (token === "narrow") return { ok: true, claims: claims("narrow", { channels: ["room-0"] }) };
   if (token === "mute") {
     return { ok: true, claims: claims("mute", { can: { join: true, push: false, presence: false } }) };

@@ -169,7 +169,11 @@ for (const bus of BUSES) {
           ];
           for (const [token, reason] of cases) {
             const { status, response } = await client.join("quiet", { token });
-            expect({ token, status, response }).toEqual({ token, status: "error", response: { reason } });
+            expect({ token, status, response }).toMatchObject({
+              token,
+              status: "error",
+              response: { reason },
+            });
           }
           expect((await client.join("quiet", { token: good })).status).toBe("ok");
         });
@@ -178,7 +182,7 @@ for (const bus of BUSES) {
           const client = await world.connect({ transport, vsn, params: { userToken: world.token("quiet") } });
           expect((await client.join("quiet")).status).toBe("ok");
           const bad = await client.join("quiet:bad", { token: world.token("quiet") });
-          expect(bad.response).toEqual({ reason: "unauthorized" });
+          expect(bad.response).toMatchObject({ reason: "unauthorized" });
           const own = await client.join("quiet:own", { token: world.token("quiet:own") });
           expect(own.status).toBe("ok");
         });

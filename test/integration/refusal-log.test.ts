@@ -65,6 +65,7 @@ describe("the log of refusals", () => {
     expect(String(host?.reason)).toContain("allowed_hosts");
     expect(joins.map(({ level, message, channel, reason }) => [level, message, channel, reason])).toEqual([
       ["info", "join refused", "none", "unauthorized"],
+      ["info", "join refused", "other", "unauthorized"],
       ["info", "join refused", "late", "token expired"],
       ["info", "join refused", "shut", "forbidden"],
     ]);

@@ -1,6 +1,7 @@
-import { abilitiesIn } from "../../auth/claims.ts";
+import { abilitiesIn, uncoveredCode } from "../../auth/claims.ts";
 import type { RevocationKind } from "../../auth/revocations.ts";
 import type { Claims, Verify } from "../../auth/token.ts";
+import type { JoinCode } from "../../error-codes.ts";
 import { countRefusal } from "../../hub/hub.ts";
 import type { Fields } from "../../log.ts";
 import type { Client, House, Session } from "../client.ts";
@@ -80,9 +81,9 @@ export class GroupsSession implements Session {
 
   begin(): void {
     const { token } = this.#credentials;
-    if (token === null) return this.#turnAway("no token");
+    if (token === null) return this.#turnAway("no token", "token_missing");
     this.#client.after(this.#context.verify(token, this.#client), (verdict) => {
-      if (!verdict.ok) return this.#turnAway(verdict.reason);
+      if (!verdict.ok) return this.#turnAway(verdict.reason, verdict.code);
       this.#claims = verdict.claims;
       this.#expirySlot = this.#context.house.expireAt(this, verdict.claims.expiresAt);
       // A page that has not proved itself yet must not learn whose cookie it uses.
@@ -102,7 +103,7 @@ export class GroupsSession implements Session {
     }
     if (!this.#accepted) this.#accept(this.#claims);
     for (const { group, entry } of message.impossible) {
-      this.#logRefusal("invalid group", { channel: group });
+      this.#logRefusal("invalid group", "invalid_topic", { channel: group });
       this.#deny(group, entry);
     }
     const refusals = message.impossible.length + this.#denyUncovered(this.#claims, message.wanted);
@@ -133,16 +134,21 @@ export class GroupsSession implements Session {
     this.#follow(new Map());
   }
 
-  #turnAway(reason: string): void {
+  #turnAway(reason: string, code: JoinCode): void {
     countRefusal(this.#context.house.stats, reason);
-    this.#logRefusal(reason, {});
+    this.#logRefusal(reason, code, {});
     this.#client.send(CLOSED);
     this.#client.dismiss(UNAUTHORIZED, "unauthorized");
   }
 
-  #logRefusal(reason: string, fields: Fields): void {
+  #logRefusal(reason: string, code: JoinCode, fields: Fields): void {
     const { id, address } = this.#client;
-    this.#context.house.refusals.join(reason, { ...fields, protocol: "groups", connection: id, address });
+    this.#context.house.refusals.join(reason, code, {
+      ...fields,
+      protocol: "groups",
+      connection: id,
+      address,
+    });
   }
 
   /** Refuses a message whole. `reason` is what it is counted under. */
@@ -163,7 +169,9 @@ export class GroupsSession implements Session {
       const can = abilitiesIn(claims, group);
       if (can?.join) continue;
       wanted.delete(group);
-      this.#logRefusal(can === null ? "unauthorized" : "forbidden", { channel: group, user: claims.user });
+      const about = { channel: group, user: claims.user };
+      if (can === null) this.#logRefusal("unauthorized", uncoveredCode(claims, group), about);
+      else this.#logRefusal("forbidden", "join_not_allowed", about);
       for (const entry of entries) this.#deny(group, entry);
       count += entries.size;
     }

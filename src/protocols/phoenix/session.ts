@@ -1,9 +1,11 @@
 import { isUtf8 } from "node:buffer";
-import { abilitiesIn } from "../../auth/claims.ts";
+import { abilitiesIn, uncoveredCode } from "../../auth/claims.ts";
 import type { RevocationKind } from "../../auth/revocations.ts";
 import type { Abilities, Claims, Verdict, Verify } from "../../auth/token.ts";
+import { unauthorized } from "../../auth/verdict.ts";
 import type { Receipt } from "../../bus/bus.ts";
 import { isChannelName, isEventName } from "../../bus/bus.ts";
+import { DISCLOSED_CODES, type JoinCode } from "../../error-codes.ts";
 import type { Channel } from "../../hub/channel.ts";
 import { countRefusal, type Hub, RESERVED_EVENTS } from "../../hub/hub.ts";
 import { withoutMember } from "../../hub/json/members.ts";
@@ -159,7 +161,7 @@ export class PhoenixSession implements Session, Owner {
 
   #overBudget(frame: Frame): void {
     if (frame.event === "phx_leave" || (frame.topic === "phoenix" && frame.event === "heartbeat")) return;
-    if (frame.event === "phx_join") return this.#refuseJoin(frame, "rate limited");
+    if (frame.event === "phx_join") return this.#refuseJoin(frame, "rate limited", "rate_limited");
     this.#refuse(frame, "rate limited");
   }
 
@@ -169,31 +171,35 @@ export class PhoenixSession implements Session, Owner {
   }
 
   /** A push with a null ref gets no answer, a join does. */
-  #refuse(frame: Frame, reason: string, joinRef: Ref = frame.joinRef): void {
+  #refuse(frame: Frame, reason: string, joinRef: Ref = frame.joinRef, code: JoinCode | null = null): void {
     countRefusal(this.#context.house.stats, reason);
     if (frame.ref === null && frame.event !== "phx_join") return;
-    this.#reply(joinRef, frame.ref, JSON.stringify(frame.topic), "error", `{"reason":"${reason}"}`);
+    this.#reply(joinRef, frame.ref, JSON.stringify(frame.topic), "error", refusalText(reason, code));
   }
 
-  #refuseJoin(frame: Frame, reason: string, user?: string): void {
+  #refuseJoin(frame: Frame, reason: string, code: JoinCode, user?: string): void {
     const { id, address } = this.client;
     const who = user === undefined ? {} : { user };
-    this.#context.house.refusals.join(reason, { channel: frame.topic, ...who, connection: id, address });
-    this.#refuse(frame, reason);
+    this.#context.house.refusals.join(reason, code, {
+      channel: frame.topic,
+      ...who,
+      connection: id,
+      address,
+    });
+    this.#refuse(frame, reason, frame.joinRef, code);
   }
 
   #join(frame: Frame): void {
     if (frame.topic === "phoenix") return this.#joinPhoenix(frame);
-    if (!isChannelName(frame.topic)) return this.#refuseJoin(frame, "invalid topic");
+    if (!isChannelName(frame.topic)) return this.#refuseJoin(frame, "invalid topic", "invalid_topic");
     const own = tokenIn(frame.payload);
     const administrator = this.#administrator;
     if (own === null && administrator !== null && frame.topic === "admin") {
-      if (administrator.session?.over)
-        return this.#admitInTurn(frame, { ok: false, reason: "unauthorized" }, false);
+      if (administrator.session?.over) return this.#admitInTurn(frame, unauthorized("session_over"), false);
       return this.#admitInTurn(frame, { ok: true, claims: administrator }, false);
     }
     const token = own ?? this.#token;
-    if (token === null) return this.#admitInTurn(frame, { ok: false, reason: "unauthorized" }, false);
+    if (token === null) return this.#admitInTurn(frame, unauthorized("token_missing"), false);
     this.client.after(this.#context.verify(token, this.client), (verdict) =>
       this.#admitInTurn(frame, verdict, own !== null),
     );
@@ -225,19 +231,21 @@ export class PhoenixSession implements Session, Owner {
       old.end("phx_close", "{}");
       this.#drop(old, true);
     }
-    const can = verdict.ok ? abilitiesIn(verdict.claims, frame.topic) : null;
-    const reason = this.#objection(verdict, can);
-    if (reason === null && verdict.ok && can !== null) this.#enter(frame, verdict.claims, can, ownToken);
-    else this.#refuseJoin(frame, reason ?? "unauthorized", verdict.ok ? verdict.claims.user : undefined);
+    if (verdict.ok) this.#admitHolder(frame, verdict.claims, ownToken);
+    else this.#refuseJoin(frame, verdict.reason, verdict.code);
     if (old !== undefined) hub.release(old.channel);
   }
 
-  /** Why a join is refused; `null` when it is not. */
-  #objection(verdict: Verdict, can: Abilities | null): string | null {
-    if (!verdict.ok) return verdict.reason;
-    if (can === null) return "unauthorized";
-    if (!can.join) return "forbidden";
-    return this.#memberships.size >= this.#context.maxChannels ? "too many channels joined" : null;
+  #admitHolder(frame: Frame, claims: Claims, ownToken: boolean): void {
+    const can = abilitiesIn(claims, frame.topic);
+    if (can === null) {
+      return this.#refuseJoin(frame, "unauthorized", uncoveredCode(claims, frame.topic), claims.user);
+    }
+    if (!can.join) return this.#refuseJoin(frame, "forbidden", "join_not_allowed", claims.user);
+    if (this.#memberships.size >= this.#context.maxChannels) {
+      return this.#refuseJoin(frame, "too many channels joined", "too_many_joined", claims.user);
+    }
+    this.#enter(frame, claims, can, ownToken);
   }
 
   #enter(frame: Frame, claims: Claims, can: Abilities, ownToken: boolean): void {
@@ -321,15 +329,20 @@ export class PhoenixSession implements Session, Owner {
    */
   #renew(frame: Frame, member: Membership): void {
     const token = tokenIn(frame.payload);
-    if (token === null) return this.#refuse(frame, "unauthorized");
+    if (token === null) return this.#refuseJoin(frame, "unauthorized", "token_missing");
     this.client.after(this.#context.verify(token, this.client), (verdict) => {
-      if (!verdict.ok) return this.#refuse(frame, verdict.reason);
+      if (!verdict.ok) return this.#refuseJoin(frame, verdict.reason, verdict.code);
       const { claims } = verdict;
       if (this.#memberships.get(frame.topic) !== member) return this.#refuse(frame, "unmatched topic");
       const can = abilitiesIn(claims, frame.topic);
-      if (claims.user !== member.user || can === null) return this.#refuse(frame, "unauthorized");
+      if (claims.user !== member.user) {
+        return this.#refuseJoin(frame, "unauthorized", "other_user", claims.user);
+      }
+      if (can === null) {
+        return this.#refuseJoin(frame, "unauthorized", uncoveredCode(claims, frame.topic), claims.user);
+      }
       if (!can.join) {
-        this.#refuse(frame, "forbidden");
+        this.#refuseJoin(frame, "forbidden", "join_not_allowed", claims.user);
         return this.kick(member);
       }
       this.#context.house.forgetExpiry(member, member.expirySlot);
@@ -380,6 +393,12 @@ function isText(data: Buffer): boolean {
   let at = 0;
   while (data[at] === 0x20 || data[at] === 0x09 || data[at] === 0x0a || data[at] === 0x0d) at++;
   return data[at] === 0x5b || data[at] === 0x7b;
+}
+
+function refusalText(reason: string, code: JoinCode | null): string {
+  return reason === "unauthorized" && code !== null && DISCLOSED_CODES.has(code)
+    ? `{"reason":"${reason}","code":"${code}"}`
+    : `{"reason":"${reason}"}`;
 }
 
 function tokenIn(payload: string | Uint8Array): string | null {

@@ -50,16 +50,16 @@ describe("tokens signed elsewhere", () => {
       const world = await worldWith(`jwt_public_key = """${key(alg).pem}"""\n`);
       const client = await world.connect();
       expect((await join(client, key(alg).token(CLAIMS))).status).toBe("ok");
-      expect(await join(client, key(alg).token({ ...CLAIMS, channel: "other" }))).toEqual(UNAUTHORIZED);
-      expect(await join(client, issuerKey(alg, key(alg).kid).token(CLAIMS))).toEqual(UNAUTHORIZED);
+      expect(await join(client, key(alg).token({ ...CLAIMS, channel: "other" }))).toMatchObject(UNAUTHORIZED);
+      expect(await join(client, issuerKey(alg, key(alg).kid).token(CLAIMS))).toMatchObject(UNAUTHORIZED);
       for (const other of ALGORITHMS.filter((each) => each !== alg)) {
-        expect(await join(client, key(other).token(CLAIMS))).toEqual(UNAUTHORIZED);
+        expect(await join(client, key(other).token(CLAIMS))).toMatchObject(UNAUTHORIZED);
       }
       // Our own go on being good, and theirs never open admin.
       expect((await join(client, world.token("room"))).status).toBe("ok");
-      expect(await join(client, key(alg).token({ id: "x", channels: ["admin", "*"] }), "admin")).toEqual(
-        UNAUTHORIZED,
-      );
+      expect(
+        await join(client, key(alg).token({ id: "x", channels: ["admin", "*"] }), "admin"),
+      ).toMatchObject(UNAUTHORIZED);
     },
   );
 
@@ -93,7 +93,7 @@ describe("tokens signed elsewhere", () => {
     }
     expect((await fetch(`${world.channel.url}/health`)).status).toBe(200);
     expect(client.frames.all).toEqual([]);
-    expect(await joining).toEqual(UNAUTHORIZED);
+    expect(await joining).toMatchObject(UNAUTHORIZED);
     expect(performance.now() - asked).toBeGreaterThan(4500);
     // In their order, once it is decided.
     expect((await client.reply("beat")).status).toBe("ok");
@@ -199,7 +199,7 @@ describe("tokens signed elsewhere", () => {
     // limits.max_inbound has room for some of them; on a busy machine others come only after the key set was given up.
     expect(codes.filter((code) => code === 1008).length).toBeWithin(20, 140);
     expect(rss() - before).toBeLessThan(250);
-    expect((await quiet.reply("1")).response).toEqual({ reason: "unauthorized" });
+    expect((await quiet.reply("1")).response).toMatchObject({ reason: "unauthorized" });
     expect((await quiet.reply("beat")).status).toBe("ok");
     for (const { socket } of crowd) socket.cut();
   }, 30_000);
@@ -224,7 +224,7 @@ describe("tokens signed elsewhere", () => {
       const client = await world.connect();
       const asked = performance.now();
       for (let i = 0; i < 60; i++)
-        expect(await join(client, key("RS256").token(CLAIMS))).toEqual(UNAUTHORIZED);
+        expect(await join(client, key("RS256").token(CLAIMS))).toMatchObject(UNAUTHORIZED);
       const took = performance.now() - asked;
       expect(served.asked).toBeLessThanOrEqual(1 + Math.ceil(took / 1000));
       expect((await join(client, world.token("room"))).status).toBe("ok");
@@ -238,7 +238,7 @@ describe("tokens signed elsewhere", () => {
     served.answer = () => new Response("no", { status: 503 });
     const world = await worldWith(`jwks_url = "${served.url}"\n`);
     const client = await world.connect();
-    expect(await join(client, key("EdDSA").token(CLAIMS))).toEqual(UNAUTHORIZED);
+    expect(await join(client, key("EdDSA").token(CLAIMS))).toMatchObject(UNAUTHORIZED);
     served.publish(...keys.values());
     await Bun.sleep(1100);
     expect((await join(client, key("EdDSA").token(CLAIMS))).status).toBe("ok");
@@ -254,7 +254,7 @@ describe("tokens signed elsewhere", () => {
       clients.map(async (client, i) => {
         for (let n = 0; n < 30; n++) {
           const token = key("RS256").token(CLAIMS, { kid: `unknown-${i}-${n}` });
-          expect(await join(client, token)).toEqual(UNAUTHORIZED);
+          expect(await join(client, token)).toMatchObject(UNAUTHORIZED);
         }
         expect((await join(client, key("ES256").token(CLAIMS))).status).toBe("ok");
       }),
@@ -273,7 +273,7 @@ describe("tokens signed elsewhere", () => {
       const client = await world.connect();
       expect((await join(client, old.token(CLAIMS))).status).toBe("ok");
       served.publish(old, next);
-      expect(await join(client, next.token(CLAIMS))).toEqual(UNAUTHORIZED);
+      expect(await join(client, next.token(CLAIMS))).toMatchObject(UNAUTHORIZED);
       await Bun.sleep(30_500);
       expect((await join(client, next.token(CLAIMS))).status).toBe("ok");
       expect((await join(client, old.token(CLAIMS))).status).toBe("ok");
@@ -281,8 +281,8 @@ describe("tokens signed elsewhere", () => {
       served.publish(next);
       await Bun.sleep(30_500);
       // Somebody's unknown key makes it look again; the withdrawn one is gone then.
-      expect(await join(client, old.token(CLAIMS, { kid: "stranger" }))).toEqual(UNAUTHORIZED);
-      expect(await join(client, old.token(CLAIMS))).toEqual(UNAUTHORIZED);
+      expect(await join(client, old.token(CLAIMS, { kid: "stranger" }))).toMatchObject(UNAUTHORIZED);
+      expect(await join(client, old.token(CLAIMS))).toMatchObject(UNAUTHORIZED);
       expect((await join(client, next.token(CLAIMS))).status).toBe("ok");
     },
     90_000,
@@ -305,8 +305,8 @@ describe("tokens signed elsewhere", () => {
       { iss: undefined },
     ];
     for (const change of wrong) {
-      expect(await join(client, key("ES256").token({ ...good, ...change }))).toEqual(UNAUTHORIZED);
-      expect(await join(client, mint({ ...good, ...change }, SECRET))).toEqual(UNAUTHORIZED);
+      expect(await join(client, key("ES256").token({ ...good, ...change }))).toMatchObject(UNAUTHORIZED);
+      expect(await join(client, mint({ ...good, ...change }, SECRET))).toMatchObject(UNAUTHORIZED);
     }
   });
 
@@ -319,7 +319,9 @@ describe("tokens signed elsewhere", () => {
     );
     expect(Object.keys(Object((await client.event("presence_state")).payload))).toEqual(["a@b.example"]);
     expect((await join(client, key("EdDSA").token({ sub: "someone", rooms: ["room"] }))).status).toBe("ok");
-    expect(await join(client, key("EdDSA").token({ email: "a", channels: ["room"] }))).toEqual(UNAUTHORIZED);
+    expect(await join(client, key("EdDSA").token({ email: "a", channels: ["room"] }))).toMatchObject(
+      UNAUTHORIZED,
+    );
   });
 
   test("a private key, a weak one or none is an error at the start, of one line and without the key", async () => {
@@ -415,7 +417,7 @@ describe("every classic attack on tokens, over the wire", () => {
   ];
 
   test.each([...attacks])("%s is refused", async (_name, token) => {
-    expect(await join(client, token())).toEqual(UNAUTHORIZED);
+    expect(await join(client, token())).toMatchObject(UNAUTHORIZED);
     const socket = await world.connect({ params: { userToken: token() } }).catch(() => null);
     // So long an address may be refused before.
     if (socket !== null) expect(await socket.join("room")).toMatchObject(UNAUTHORIZED);

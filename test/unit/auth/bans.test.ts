@@ -20,8 +20,8 @@ test("a banned user's token is refused until the ban is over, whether it is veri
   const atOnce = refusingBanned(() => ALICE, bans);
   const later = refusingBanned(async () => ALICE, bans);
   bans.add({ user: "alice", until: 2000 });
-  expect(atOnce("", FROM)).toEqual({ ok: false, reason: "unauthorized" });
-  expect(await later("", FROM)).toEqual({ ok: false, reason: "unauthorized" });
+  expect(atOnce("", FROM)).toEqual({ ok: false, reason: "unauthorized", code: "user_banned" });
+  expect(await later("", FROM)).toEqual({ ok: false, reason: "unauthorized", code: "user_banned" });
   now = 2000;
   expect(atOnce("", FROM)).toEqual(ALICE);
   expect(await later("", FROM)).toEqual(ALICE);

@@ -37,7 +37,7 @@ function claimsOf(verdict: Verdict | Promise<Verdict>): Claims {
   return verdict.claims;
 }
 
-const UNAUTHORIZED: Verdict = { ok: false, reason: "unauthorized" };
+const UNAUTHORIZED: Verdict = { ok: false, reason: "unauthorized", code: expect.any(String) };
 const verify = createVerifier(config, now);
 
 describe("claims", () => {
@@ -125,6 +125,7 @@ describe("claims", () => {
     expect(verify(hs256({ id: "a", channel: "x", exp: SECONDS - 6 }))).toEqual({
       ok: false,
       reason: "token expired",
+      code: "token_expired",
     });
   });
 });
@@ -241,6 +242,7 @@ describe("a public key", () => {
       expect(await check(await signed(alg, pair, { exp: SECONDS - 6 }))).toEqual({
         ok: false,
         reason: "token expired",
+        code: "token_expired",
       });
       expect(await check(await signed(alg, pair, { exp: undefined }))).toEqual(UNAUTHORIZED);
       expect(await check(await signed(alg, pair, { channel: "admin" }))).toMatchObject({

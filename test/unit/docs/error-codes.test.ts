@@ -1,14 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { HTTP_CODES } from "../../../src/error-codes.ts";
+import { HTTP_CODES, JOIN_CODES } from "../../../src/error-codes.ts";
 
 const ROOT = join(import.meta.dir, "../../..");
 const PAGE = readFileSync(join(ROOT, "docs/errors.md"), "utf8");
 
 /** The codes in the first column of the table below a heading. */
 function listed(heading: string): string[] {
-  const section = PAGE.split(`\n## ${heading}\n`)[1]?.split("\n## ")[0] ?? "";
+  const section = PAGE.split(`# ${heading}\n`)[1]?.split(/^##/m)[0] ?? "";
   return [...section.matchAll(/^\| `([a-z_]+)` +\|/gm)].map(([, code = ""]) => code);
 }
 
@@ -23,7 +23,10 @@ function written(): ReadonlySet<string> {
   return texts;
 }
 
-describe.each([["Codes", HTTP_CODES]] as const)("docs/errors.md, %s", (heading, codes) => {
+describe.each([
+  ["Codes", HTTP_CODES],
+  ["Codes of refused joins", JOIN_CODES],
+] as const)("docs/errors.md, %s", (heading, codes) => {
   test("lists every code once, and no other", () => {
     expect(listed(heading).toSorted()).toEqual([...codes].toSorted());
   });

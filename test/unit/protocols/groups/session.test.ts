@@ -132,7 +132,7 @@ describe("a token that is verified elsewhere", () => {
     const world = await open(() => promise);
     const client = world.enter();
     client.receive('{"groups":{"jobs":["a"]}}');
-    resolve({ ok: false, reason: "unauthorized" });
+    resolve({ ok: false, reason: "unauthorized", code: "bad_signature" });
     await promise;
     await Promise.resolve();
     expect(client.take()).toEqual([{ accept: false, close: true }]);

@@ -39,8 +39,8 @@ function ok(response: unknown = {}): unknown {
   return { status: "ok", response };
 }
 
-function error(reason: string): unknown {
-  return { status: "error", response: { reason } };
+function error(reason: string, code?: string): unknown {
+  return { status: "error", response: { reason, ...(code === undefined ? {} : { code }) } };
 }
 
 /** Closes presence windows, and lets those who were cut off go. */
@@ -281,7 +281,7 @@ test.each([
   ],
   [
     ["1", "9", "other", "phx_join", {}],
-    ["1", "9", "other", "phx_reply", error("unauthorized")],
+    ["1", "9", "other", "phx_reply", error("unauthorized", "token_missing")],
   ],
   [
     ["1", "9", "other", "phx_join", { token: "expired" }],
@@ -289,7 +289,7 @@ test.each([
   ],
   [
     ["1", "9", "admin", "phx_join", { token: "alice" }],
-    ["1", "9", "admin", "phx_reply", error("unauthorized")],
+    ["1", "9", "admin", "phx_reply", error("unauthorized", "channel_not_covered")],
   ],
   [
     ["1", "9", "room", "", {}],
@@ -325,11 +325,11 @@ test.each([
   ],
   [
     ["1", "9", "room", "access_token", {}],
-    ["1", "9", "room", "phx_reply", error("unauthorized")],
+    ["1", "9", "room", "phx_reply", error("unauthorized", "token_missing")],
   ],
   [
     ["1", "9", "room", "access_token", { token: "bob" }],
-    ["1", "9", "room", "phx_reply", error("unauthorized")],
+    ["1", "9", "room", "phx_reply", error("unauthorized", "other_user")],
   ],
   [
     ["1", "9", "room", "access_token", { token: "alice" }],

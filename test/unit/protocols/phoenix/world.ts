@@ -110,8 +110,8 @@ export function claims(user: string, changes: Partial<Claims> = {}): Claims {
 
 /** Tokens of a world: `bad`, `expired`, or the name of a user. */
 export function verdictOf(token: string): Verdict {
-  if (token === "bad") return { ok: false, reason: "unauthorized" };
-  if (token === "expired") return { ok: false, reason: "token expired" };
+  if (token === "bad") return { ok: false, reason: "unauthorized", code: "bad_signature" };
+  if (token === "expired") return { ok: false, reason: "token expired", code: "token_expired" };
   return { ok: true, claims: claims(token) };
 }
 
