@@ -98,13 +98,6 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     ...config.limits,
     maxConnections: Math.min(config.limits.maxConnections, descriptors.room),
   };
-  if (limits.maxConnections < config.limits.maxConnections) {
-    log.warn("the limit on open files allows fewer connections than limits.max_connections", {
-      max_connections: config.limits.maxConnections,
-      allowed: limits.maxConnections,
-      open_files: descriptors.limit,
-    });
-  }
   const stats = createStats();
   const [bus] = await Promise.all([openBus(config, log), stretchAdminSecrets(config)]);
   const connections = new Connections(limits);
@@ -476,6 +469,13 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const scheme = config.tls === null ? "http" : "https";
   const url = `${scheme}://${config.host.includes(":") ? `[${config.host}]` : config.host}:${listeners.port}${config.basePath}`;
   log.info("listening", { url, bus: bus.kind });
+  if (limits.maxConnections < config.limits.maxConnections) {
+    log.warn("the limit on open files allows fewer connections than limits.max_connections", {
+      max_connections: config.limits.maxConnections,
+      allowed: limits.maxConnections,
+      open_files: descriptors.limit,
+    });
+  }
   // The first check makes its scanner, which takes some milliseconds: now, and not under the first message.
   setImmediate(() => isJson(Buffer.from("[]")));
   if (admin.signInCode !== null) {
