@@ -13,13 +13,13 @@ import { type Departure, Engine } from "./engine.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { parseJson } from "./json.ts";
 import type { Listener } from "./listener.ts";
+import { deliver } from "./poll-answer.ts";
 import { PollClient } from "./poll-client.ts";
 import {
   BAD_SIGNATURE,
   FORBIDDEN,
   HTTPS_ONLY,
   invalid,
-  jsonp,
   type Reply,
   refused,
   toResponse,
@@ -269,12 +269,12 @@ export class ChannelstreamEndpoint implements Endpoint {
     if (id === null) return invalid(["Wrong UUID format"]);
     const listener = this.engine.listeners.get(id);
     if (listener === undefined) return UNKNOWN_LISTENER;
+    if (request.signal.aborted) return new Response(null, { status: 204 });
     const client = this.#pollClient(listener, peer);
     if (!(client instanceof PollClient)) return turnDown(client);
     extend(Math.ceil(this.#options.settings.wakeConnectionsAfter / 1000) + 10);
-    const list = await client.poll(request.signal, () => this.engine.attach(listener, client));
-    if (callback !== null) return jsonp(callback, list);
-    return new Response(list, { headers: { "content-type": "application/json" } });
+    const delivery = await client.poll(request.signal, () => this.engine.attach(listener, client));
+    return deliver(delivery, callback, request.signal);
   }
 
   #pollClient(listener: Listener, peer: Peer): PollClient | Refused {
@@ -287,7 +287,7 @@ export class ChannelstreamEndpoint implements Endpoint {
       newId(),
       peer.address,
       settings.wakeConnectionsAfter,
-      (departure) => this.engine.pause(listener, departure),
+      () => this.engine.pause(listener),
       () => places.release(peer),
     );
     client.session = new ChannelstreamSession(this.engine, client, listener, {

@@ -163,12 +163,21 @@ export class Engine {
     for (const room of listener.rooms) room.hook(listener);
   }
 
-  /** The client listens no more, but may be back: a poll was answered, or the one who asked hung up (`lost`). */
-  pause(listener: Listener, departure: "answered" | "lost"): void {
+  /**
+   * The client listens no more, but may be back: its poll is over. Returns what is to be called when the answer to it was
+   * written; else what was sent until now is missed.
+   */
+  pause(listener: Listener): () => void {
     this.#silence(listener);
-    if (departure === "answered") listener.seen = this.dispatch.seq;
     this.#touch(listener.user);
     this.#wait(listener, this.settings.gcConnsAfter);
+    const { seq } = this.dispatch;
+    return () => {
+      listener.seen = Math.max(listener.seen, seq);
+      if (!listener.live && this.listeners.get(listener.id) === listener) {
+        this.#wait(listener, this.settings.gcConnsAfter);
+      }
+    };
   }
 
   /** The client is gone. Nothing happens where another took its place. */

@@ -4,9 +4,39 @@ import { Client, type House } from "../client.ts";
 const SETTLE = 250;
 
 interface Poll {
-  readonly answer: (list: string) => void;
+  readonly answer: (delivery: Delivery) => void;
   timer: Timer;
 }
+
+/** What a poll is answered with: messages that count as missed until it is known that they were written. */
+export class Delivery {
+  /** JSON texts. */
+  readonly items: readonly string[];
+  /** Called when nothing more of it is to be written: the answer stays incomplete. */
+  onCancel: (() => void) | null = null;
+  readonly #settled: (written: boolean) => void;
+  #over = false;
+
+  constructor(items: readonly string[], settled: (written: boolean) => void) {
+    this.items = items;
+    this.#settled = settled;
+  }
+
+  /** To be called once: with `false` when the connection broke before all was handed to the network. */
+  settle(written: boolean): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#settled(written);
+  }
+
+  cancel(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.onCancel?.();
+  }
+}
+
+const NOTHING = new Delivery([], () => {});
 
 /**
  * A client that fetches its messages by `/listen`. Nothing is held for it between two polls: what comes then is caught up
@@ -14,12 +44,16 @@ interface Poll {
  */
 export class PollClient extends Client {
   readonly #wait: number;
-  /** Told when a poll is over: answered, or given up by the client. */
-  readonly #paused: (departure: "answered" | "lost") => void;
+  /** Told when a poll is over; what it returns is to be called when all of its answer was written. */
+  readonly #paused: () => () => void;
   readonly #ended: () => void;
   #items: string[] = [];
   #bytes = 0;
+  /** Bytes of the answer that is being written. */
+  #writing = 0;
   #poll: Poll | null = null;
+  /** The answer that is being written. */
+  #delivery: Delivery | null = null;
   #over = false;
 
   /** @param wait ms that a poll waits for its first message */
@@ -28,7 +62,7 @@ export class PollClient extends Client {
     id: string,
     address: string,
     wait: number,
-    paused: (departure: "answered" | "lost") => void,
+    paused: () => () => void,
     ended: () => void,
   ) {
     super(house, id, address);
@@ -44,24 +78,26 @@ export class PollClient extends Client {
   }
 
   /**
-   * Resolves with a JSON list of what came. A second poll takes over what came for the first, which gets an empty list:
-   * whoever asks again has given up on it.
+   * Resolves with what came. A second poll takes over what came for the first, which gets an empty list: whoever asks
+   * again has given up on it. So has whoever hung up, and an answer that was not written whole is no answer.
    *
    * @param listen called when the poll is there for what is sent
    */
-  poll(signal: AbortSignal, listen: () => void): Promise<string> {
+  poll(signal: AbortSignal, listen: () => void): Promise<Delivery> {
+    if (this.#over || signal.aborted) return Promise.resolve(NOTHING);
     this.lastSeen = performance.now();
-    if (this.#over) return Promise.resolve("[]");
     const before = this.#poll;
     if (before !== null) {
       clearTimeout(before.timer);
-      before.answer("[]");
+      before.answer(NOTHING);
     }
+    this.#delivery?.cancel();
+    this.#forget();
     return new Promise((resolve) => {
       const poll: Poll = { answer: resolve, timer: setTimeout(() => this.#settle(), this.#wait) };
       this.#poll = poll;
       if (this.#items.length > 0) this.#settle();
-      signal.addEventListener("abort", () => this.#poll === poll && this.#finish("lost"), { once: true });
+      signal.addEventListener("abort", () => this.#poll === poll && this.#lose(), { once: true });
       listen();
     });
   }
@@ -73,7 +109,7 @@ export class PollClient extends Client {
   override unsubscribe(): void {}
 
   override buffered(): number {
-    return this.#bytes;
+    return this.#bytes + this.#writing;
   }
 
   /** Its polls are its sign of life; it can be asked for no other. */
@@ -90,7 +126,7 @@ export class PollClient extends Client {
   /** A frame is a list with something in it. */
   protected override transmit(frame: string | Buffer): number {
     if (typeof frame !== "string" || this.#poll === null) return frame.length;
-    if (this.#bytes + frame.length > this.house.maxBuffered) {
+    if (this.buffered() + frame.length > this.house.maxBuffered) {
       this.cutOff("slow");
       return 0;
     }
@@ -107,9 +143,11 @@ export class PollClient extends Client {
     this.#poll = null;
     if (poll !== null) {
       clearTimeout(poll.timer);
-      poll.answer("[]");
+      poll.answer(NOTHING);
     }
     this.#items = [];
+    this.#delivery?.cancel();
+    this.#forget();
     this.depart();
     this.#ended();
   }
@@ -119,19 +157,47 @@ export class PollClient extends Client {
     const poll = this.#poll;
     if (poll === null) return;
     clearTimeout(poll.timer);
-    poll.timer = setTimeout(() => this.#finish("answered"), SETTLE);
+    // Whoever hung up meanwhile is heard of before the answer: the end of a connection may have come after the timer was due.
+    poll.timer = setTimeout(() => {
+      poll.timer = setTimeout(() => this.#finish(), 0);
+    }, SETTLE);
   }
 
-  #finish(departure: "answered" | "lost"): void {
+  #finish(): void {
+    const poll = this.#poll;
+    if (poll === null) return;
+    this.#poll = null;
+    const items = this.#items;
+    this.#items = [];
+    this.#writing = this.#bytes;
+    this.#bytes = 0;
+    this.lastSeen = performance.now();
+    const received = this.#paused();
+    const delivery = new Delivery(items, (written) => {
+      if (this.#delivery !== delivery) return;
+      this.lastSeen = performance.now();
+      this.#forget();
+      if (written) received();
+    });
+    this.#delivery = delivery;
+    poll.answer(delivery);
+  }
+
+  /** The client hung up: the next poll catches up with what came. */
+  #lose(): void {
     const poll = this.#poll;
     if (poll === null) return;
     this.#poll = null;
     clearTimeout(poll.timer);
-    const items = this.#items;
     this.#items = [];
     this.#bytes = 0;
     this.lastSeen = performance.now();
-    this.#paused(departure);
-    poll.answer(`[${items.join(",")}]`);
+    this.#paused();
+    poll.answer(NOTHING);
+  }
+
+  #forget(): void {
+    this.#delivery = null;
+    this.#writing = 0;
   }
 }

@@ -46,15 +46,6 @@ function page(code: string, sentence: string): Reply {
   return { status: Number(code.slice(0, 3)), body: { message, code, title: code.slice(4) } };
 }
 
-/** A list for a page that loads it as a script: calls `callback` with it. */
-export function jsonp(callback: string, list: string): Response {
-  // These two end a line in older scripts, and are plain characters in JSON.
-  const script = list.replaceAll("\u2028", "\\u2028").replaceAll("\u2029", "\\u2029");
-  return new Response(`${callback}(${script})`, {
-    headers: { "content-type": "application/javascript; charset=utf-8" },
-  });
-}
-
 export function toResponse({ status, body, headers = {} }: Reply): Response {
   return new Response(JSON.stringify(body), {
     status,

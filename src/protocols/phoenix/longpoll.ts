@@ -1,5 +1,6 @@
 import { isForeign } from "../../auth/same-origin.ts";
 import { count } from "../../hub/stats.ts";
+import { AT_ONCE, slowBody } from "../slow-body.ts";
 import { type PhoenixEndpoint, vsnCodec } from "./endpoint.ts";
 import { type Delivery, LongPollClient } from "./longpoll-client.ts";
 import { answerNumber, numbered, type Ticket, TicketSeal } from "./longpoll-token.ts";
@@ -20,9 +21,6 @@ const MAX_LONGPOLL_BODY = 8 * 1024 * 1024;
  * session 10 ms later, for ever: a session whose polls could not be read is refused from the start.
  */
 const MAX_HEAD = 15_000;
-
-/** Above so many characters of messages an answer is written as fast as it is read. */
-const MAX_AT_ONCE = 64 * 1024;
 
 /** What the body of an answer says. HTTP's own status is always 200: phoenix.js takes any other body for the end. */
 interface Answer {
@@ -247,43 +245,31 @@ function deliver(
 ): Response {
   let size = 0;
   for (const message of delivery.messages) size += message.length;
-  if (size <= MAX_AT_ONCE || signal.aborted) {
+  if (size <= AT_ONCE || signal.aborted) {
     const { messages } = delivery;
     delivery.settle(!signal.aborted);
     return respond({ status: 200, token, messages }, cors);
   }
-  let next = 0;
-  let over = false;
-  const hangUp = () => {
-    if (!over) delivery.settle(false);
-    over = true;
-  };
-  signal.addEventListener("abort", hangUp, { once: true });
-  const body = new ReadableStream<Uint8Array>(
+  let at = 0;
+  const { stream, cancel } = slowBody(
     {
-      start(controller) {
-        delivery.onCancel = () => {
-          over = true;
-          controller.close();
-        };
-      },
-      pull(controller) {
+      next() {
         const { messages } = delivery;
-        let part = next === 0 ? `{"status":200,"token":${JSON.stringify(token)},"messages":[` : "";
-        while (next < messages.length && part.length < MAX_AT_ONCE) {
-          part += `${next === 0 ? "" : ","}${JSON.stringify(messages[next++])}`;
+        if (at > messages.length) return null;
+        let part = at === 0 ? `{"status":200,"token":${JSON.stringify(token)},"messages":[` : "";
+        while (at < messages.length && part.length < AT_ONCE) {
+          part += `${at === 0 ? "" : ","}${JSON.stringify(messages[at++])}`;
         }
-        if (part !== "") return controller.enqueue(Buffer.from(part));
-        over = true;
-        controller.enqueue(Buffer.from("]}"));
-        controller.close();
-        delivery.settle(true);
+        if (at < messages.length) return part;
+        at++;
+        return `${part}]}`;
       },
-      cancel: hangUp,
+      settled: (written) => delivery.settle(written),
     },
-    { highWaterMark: 0 },
+    signal,
   );
-  return new Response(body, {
+  delivery.onCancel = cancel;
+  return new Response(stream, {
     headers: { ...cors, "cache-control": "no-store", "content-type": "application/json" },
   });
 }

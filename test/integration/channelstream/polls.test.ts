@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { connect, type Socket } from "node:net";
+import { list, object, type Rig, startRig } from "./rig.ts";
+
+/* A poll whose client hung up is no answered one: what came for it is missed, and the next poll brings it. */
+
+let rig: Rig;
+beforeAll(async () => {
+  rig = await startRig("", "embedded", `[limits]\nmax_buffered_per_client = "64MiB"\n`);
+});
+afterAll(() => rig.stop());
+
+/** Polls on a connection of its own, which reads nothing until told to. */
+async function pollBlindly(id: string): Promise<Socket> {
+  const { port } = new URL(rig.url);
+  const line = connect(Number(port), "127.0.0.1");
+  line.on("error", () => {});
+  const opened = Promise.withResolvers<void>();
+  line.once("connect", opened.resolve);
+  await opened.promise;
+  line.pause();
+  line.write(`GET /listen?conn_id=${id} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`);
+  return line;
+}
+
+/** The numbers of the messages that polls bring until the last one is there, or one brings none. */
+async function numbersUpTo(id: string, last: number): Promise<unknown[]> {
+  const numbers: unknown[] = [];
+  while (!numbers.includes(last)) {
+    const answer = list(await (await fetch(`${rig.url}/listen?conn_id=${id}`)).json());
+    if (answer.length === 0) break;
+    for (const { message } of answer) numbers.push(object(message).n);
+  }
+  return numbers;
+}
+
+const upTo = (last: number): number[] => Array.from({ length: last + 1 }, (_, n) => n);
+
+const send = (channel: string, n: number, fill = ""): Promise<unknown> =>
+  rig.send({ user: "backend", channel, message: { n, fill } });
+
+test("a client that hangs up again and again while messages arrive gets each of them once", async () => {
+  const id = await rig.connect("restless", ["restless"]);
+  for (let n = 0; n < 40; n++) {
+    const line = await pollBlindly(id);
+    await send("restless", n);
+    line.destroy();
+    if (n % 3 === 0) await Bun.sleep(n);
+  }
+  await send("restless", 40);
+  expect(await numbersUpTo(id, 40)).toEqual(upTo(40));
+}, 20_000);
+
+test("a client that hangs up while the server does not run, when its answer is due, gets it by the next poll", async () => {
+  const id = await rig.connect("due", ["due"]);
+  for (let n = 0; n < 5; n++) {
+    const line = await pollBlindly(id);
+    await send("due", n);
+    rig.world.channel.kill("SIGSTOP");
+    line.destroy();
+    // Longer than a poll waits for more behind its first message.
+    await Bun.sleep(400);
+    rig.world.channel.kill("SIGCONT");
+    expect(await numbersUpTo(id, n)).toEqual([n]);
+  }
+}, 20_000);
+
+test("a client that hangs up in the middle of an answer gets all of it by the next poll", async () => {
+  const id = await rig.connect("half", ["half"]);
+  const line = await pollBlindly(id);
+  const fill = "x".repeat(700_000);
+  // More than the buffers of the network between them hold.
+  for (let n = 0; n < 30; n++) await send("half", n, fill);
+  line.resume();
+  const begun = Promise.withResolvers<void>();
+  line.once("data", () => {
+    line.pause();
+    begun.resolve();
+  });
+  await begun.promise;
+  line.destroy();
+  expect(await numbersUpTo(id, 29)).toEqual(upTo(29));
+}, 20_000);
+
+test("a large answer is whole, as JSON and as a script", async () => {
+  const fill = "\u2028".repeat(100_000);
+  for (const callback of ["", "&callback=page.take"]) {
+    const id = await rig.connect(`whole${callback}`, ["whole"]);
+    for (let n = 0; n < 3; n++) await send("whole", n, fill);
+    const text = await (await fetch(`${rig.url}/listen?conn_id=${id}${callback}`)).text();
+    const json = callback === "" ? text : text.slice("page.take(".length, -1);
+    if (callback !== "") expect([text.slice(0, 11), json.includes("\u2028")]).toEqual(["page.take([", false]);
+    const answer = list(JSON.parse(json)).map(({ message }) => object(message));
+    expect(answer).toEqual([0, 1, 2].map((n) => ({ n, fill })));
+    await send("whole", 3);
+    expect(await numbersUpTo(id, 3)).toEqual([3]);
+  }
+}, 20_000);
