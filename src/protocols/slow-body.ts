@@ -3,7 +3,7 @@ export const AT_ONCE = 64 * 1024;
 
 /** What an answer is made of, and who is told how it went. */
 export interface Parts {
-  /** The next part, of about `AT_ONCE` characters; `null` when there is none. */
+  /** The next part, well-formed text of any size; `null` when there is none. */
   next(): string | null;
   /** Called once, unless it was cancelled: with `false` when the connection broke before all was written. */
   settled(written: boolean): void;
@@ -18,6 +18,8 @@ export interface SlowBody {
 /** A body whose parts are made as the client reads, so that what it has not read is not in the network's buffers. */
 export function slowBody(parts: Parts, signal: AbortSignal): SlowBody {
   let over = false;
+  let part = "";
+  let at = 0;
   let control: ReadableStreamDefaultController<Uint8Array> | null = null;
   const hangUp = () => {
     if (over) return;
@@ -31,8 +33,16 @@ export function slowBody(parts: Parts, signal: AbortSignal): SlowBody {
         control = controller;
       },
       pull(controller) {
-        const part = parts.next();
-        if (part !== null) return controller.enqueue(Buffer.from(part));
+        if (at >= part.length) {
+          at = 0;
+          part = parts.next() ?? "";
+        }
+        if (part !== "") {
+          const end = cut(part, at + AT_ONCE);
+          const piece = part.slice(at, end);
+          at = end;
+          return controller.enqueue(Buffer.from(piece));
+        }
         over = true;
         controller.close();
         parts.settled(true);
@@ -49,4 +59,10 @@ export function slowBody(parts: Parts, signal: AbortSignal): SlowBody {
       control?.close();
     },
   };
+}
+
+/** Where a text may be cut at or behind `at`: not inside a character. */
+function cut(text: string, at: number): number {
+  const code = text.charCodeAt(at - 1);
+  return code >= 0xd800 && code < 0xdc00 ? at + 1 : at;
 }

@@ -158,7 +158,7 @@ export class Dispatch {
     const room = channel === null ? undefined : this.#people.rooms.get(channel);
     const shelves =
       channel === null
-        ? [...new Set(pm_users)].map((name) => this.#people.users.get(name)?.frames)
+        ? pm_users.map((name) => this.#people.users.get(name)?.frames)
         : [room?.history, room?.frames];
     return shelves.flatMap((shelf) => {
       const frame = shelf?.find(uuid);
@@ -188,7 +188,8 @@ export class Dispatch {
     let connections = 0;
     let sent = 0;
     const list = listText(frame.text);
-    for (const name of new Set(names)) {
+    // Who is named twice hears twice, as with Channelstream.
+    for (const name of names) {
       const user = this.#people.users.get(name);
       if (user === undefined) continue;
       this.#people.touch(user);
@@ -231,24 +232,36 @@ export class Dispatch {
     return frame.restricted ? room.sendToSome(frame) : room.sendToAll(frame);
   }
 
-  /** What a connection has not seen, in the order in which it was sent; the newest where it is more than `most` bytes. */
+  /**
+   * What a connection has not seen: channel by channel in the order of their names, then private messages, each in the order
+   * in which they were sent (Channelstream 0.7). The newest where it is more than `most` bytes.
+   */
   missed({ rooms, user, seen }: Listener, most: number): string[] {
-    const frames = user.frames.frames.filter(({ seq }) => seq > seen);
-    for (const room of rooms) {
+    const frames: Frame[] = [];
+    for (const room of [...rooms].sort((a, b) => byCodePoints(a.name, b.name))) {
       for (const frame of room.frames.frames) {
         if (frame.seq > seen && frame.visibleTo(user.name)) frames.push(frame);
       }
     }
-    const texts: string[] = [];
+    for (const frame of user.frames.frames) if (frame.seq > seen) frames.push(frame);
+    const newestFirst = [...frames.keys()].sort(
+      (a, b) => (frames[b]?.seq ?? 0) - (frames[a]?.seq ?? 0) || b - a,
+    );
+    const texts = new Map<number, string>();
     let size = 0;
-    for (const frame of frames.sort((a, b) => b.seq - a.seq)) {
-      const text = frame.catchupText;
+    for (const at of newestFirst) {
+      const text = frames[at]?.catchupText ?? "";
       size += Buffer.byteLength(text);
       if (size > most) break;
-      texts.push(text);
+      texts.set(at, text);
     }
-    return texts.reverse();
+    return [...frames.keys()].flatMap((at) => texts.get(at) ?? []);
   }
+}
+
+/** Python's order of strings. */
+function byCodePoints(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
 /** Who may hear of a change: those whom the caller names, and only they who may see what is changed. */

@@ -167,7 +167,7 @@ export function openSocket(url: string, id: string): Promise<Ear> {
   });
 }
 
-function startPolling(url: string, id: string): Ear {
+export function startPolling(url: string, id: string): Ear {
   const inbox = inboxOf(id);
   const stop = new AbortController();
   const polling = (async () => {

@@ -1,7 +1,17 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { CALLS, type Comparison } from "./calls.ts";
-import { call, object, startReference, startRig } from "./rig.ts";
+import {
+  call,
+  type Json,
+  object,
+  openSocket,
+  startPolling,
+  startReference,
+  startRig,
+  TRANSPORTS,
+  type Transport,
+} from "./rig.ts";
 
 /** What Channelstream 0.7.1 answered to each call, in their order; written anew where `CAPTURE` is set. */
 const FIXTURES = join(import.meta.dir, "answers.json");
@@ -99,3 +109,48 @@ test("Channelstream 0.7.1 beside ours still answers so", async () => {
     await reference.stop();
   }
 }, 60_000);
+
+/** What somebody hears who was away, and what is counted, where a user is named twice and channels take turns. */
+async function heard(base: string, transport: Transport): Promise<unknown> {
+  const post = (path: string, body: unknown, method = "POST") => call(base, method, path, body);
+  const channels = ["zebra", "\u{1f993}", "\uff5a", "ant", "Bee"];
+  const { body } = await post("/connect", { username: "away", channels });
+  const id = String(object(body).conn_id);
+  const uuid = crypto.randomUUID();
+  const say = (text: string, to: Json) => post("/message", [{ user: "app", message: { text }, ...to }]);
+  for (let i = 0; i < 3; i++) {
+    for (const channel of channels) await say(`${channel} ${i}`, { channel });
+    await say(`private ${i}`, { pm_users: ["away", "nobody", "away"] });
+  }
+  await say("for two", { channel: "ant", pm_users: ["away", "away"] });
+  await post("/message", [{ user: "app", message: { text: "gone" }, uuid, pm_users: ["away", "away"] }]);
+  await post("/message", [{ uuid, pm_users: ["away", "away"] }], "DELETE");
+  const ear = transport === "websocket" ? await openSocket(base, id) : startPolling(base, id);
+  try {
+    const live = { text: "live" };
+    const missed: unknown[] = [];
+    const put = ({ type, channel, message, catchup }: Json) => missed.push([type, channel, message, catchup]);
+    // 19 of channels, 3 private ones twice, the deletion twice.
+    while (missed.length < 5 * 3 + 1 + 3 * 2 + 2) put(await ear.inbox.next(10_000));
+    await post("/message", [{ user: "app", message: live, pm_users: ["away", "away"] }]);
+    while (missed.length < 5 * 3 + 1 + 3 * 2 + 2 + 2) put(await ear.inbox.next(10_000));
+    const { body: totals } = await post("/admin/admin.json", {});
+    const { total_messages, total_unique_messages } = object(totals);
+    return { missed, total_messages, total_unique_messages };
+  } finally {
+    await ear.close();
+  }
+}
+
+for (const transport of TRANSPORTS) {
+  test(`catching up and being named twice are as with Channelstream 0.7.1, by ${transport}`, async () => {
+    const reference = await startReference();
+    const rig = await startRig();
+    try {
+      expect(await heard(rig.url, transport)).toEqual(await heard(reference.url, transport));
+    } finally {
+      await rig.stop();
+      await reference.stop();
+    }
+  }, 60_000);
+}
