@@ -15,7 +15,7 @@ export const regroup: Scene = {
   groups: true,
   // The limit keeps no account of who follows what.
   worstRatio: 3,
-  env: { LIMITS_FRAMES_PER_SECOND: "100000" },
+  env: { LIMITS_FRAMES_PER_SECOND: "100000", LIMITS_BYTES_PER_SECOND: "1GiB" },
   play: (stage) =>
     playReplacements(stage, (half) =>
       groupsFrame({ job_events: Array.from({ length: SUBSCRIPTIONS }, (_, i) => half * SUBSCRIPTIONS + i) }),
@@ -30,7 +30,7 @@ export const regroupMany: Scene = {
   groups: true,
   // The limit has no channels that open and close.
   worstRatio: 10,
-  env: { LIMITS_FRAMES_PER_SECOND: "100000" },
+  env: { LIMITS_FRAMES_PER_SECOND: "100000", LIMITS_BYTES_PER_SECOND: "1GiB" },
   play: (stage) =>
     playReplacements(stage, (half) =>
       groupsFrame(

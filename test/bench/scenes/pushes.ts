@@ -19,7 +19,7 @@ export const pushes: Scene = {
   name: "pushes",
   title: "pushes of 100 B from 100 sockets to Redis, each answered before the next",
   unit: "push",
-  env: { LIMITS_FRAMES_PER_SECOND: "1000000" },
+  env: { LIMITS_FRAMES_PER_SECOND: "1000000", LIMITS_BYTES_PER_SECOND: "1GiB" },
   play: async (stage) => {
     const clients = await connectAll(stage.dialect, stage.dialect.socketUrl(stage.url), SOCKETS);
     await joinAll(stage.dialect, clients, ({ index }) => {
