@@ -96,12 +96,12 @@ describe("guessing", () => {
     expect((await signInFrom(fresh())).status).toBe(204);
   });
 
-  test("2,000 forged cookies at once are answered, and a hundredth of them looked at", async () => {
+  test("500 forged cookies at once are answered, and a handful of them looked at", async () => {
     const [from, other] = [fresh(), fresh()];
     const cookie = await cookieOf(from);
     const before = wrongOnes();
     const answers = await Promise.all(
-      Array.from({ length: 2000 }, (_, n) =>
+      Array.from({ length: 500 }, (_, n) =>
         call(world.channel.url, "/api/bans", {
           secret: null,
           headers: { ...from, cookie: forgedCookie(n) },

@@ -22,6 +22,9 @@ export interface SiegeOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** What `CLIENT LIST` calls the connections of the bus; those for what servers tell each other have names of their own. */
+const BUS_CONNECTIONS = ["channel-hears", "channel-speaks"];
+
 /** The executable with a Redis that is to be ill-treated, a client in `room`, and a backend whose own line holds. */
 export interface Siege {
   readonly redis: RedisProcess;
@@ -109,7 +112,8 @@ export async function besiege(options: SiegeOptions = {}): Promise<Siege> {
     gaps: async () => total(await readMetrics(channel.url), "channel_bus_gaps_total"),
     killConnections: async (name) => {
       const list = String(await control.client("LIST"));
-      const own = list.split("\n").filter((line) => line.includes(`name=${name ?? "channel-"}`));
+      const names = name === undefined ? BUS_CONNECTIONS : [name];
+      const own = list.split("\n").filter((line) => names.some((each) => line.includes(`name=${each}`)));
       for (const line of own) await control.client("KILL", "ID", Number(/^id=(\d+)/.exec(line)?.[1]));
       return own.length;
     },
