@@ -6,10 +6,10 @@ import { nameCovers } from "./auth/claims.ts";
 import { stretchAdminSecrets } from "./auth/keys.ts";
 import { createMint } from "./auth/mint.ts";
 import { Revocations } from "./auth/revocations.ts";
-import { isSameOrigin } from "./auth/same-origin.ts";
+import { isForeign, isSameOrigin } from "./auth/same-origin.ts";
 import { sign } from "./auth/signature.ts";
 import { createVerifier } from "./auth/token.ts";
-import { WrongSecrets } from "./auth/wrong-secrets.ts";
+import { type Proof, type ProofSource, WrongSecrets } from "./auth/wrong-secrets.ts";
 import { openBus, openRevocationStore } from "./bus/open.ts";
 import type { Config } from "./config.ts";
 import {
@@ -116,9 +116,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     closeOnExpiry: config.expiry === "close",
   });
   const audit = createAudit(log);
-  const wrong = new WrongSecrets(undefined, ({ address }, proof) =>
-    audit({ act: "prove", who: "nobody", from: address, what: { by: proof }, result: "wrong secret" }),
-  );
+  const wrongProof = ({ address }: ProofSource, proof: Proof) =>
+    audit({ act: "prove", who: "nobody", from: address, what: { by: proof }, result: "wrong secret" });
+  const wrong = new WrongSecrets(undefined, wrongProof);
   const revocations = new Revocations(openRevocationStore(config, bus.kind, log));
   revocations.revoked = ({ kind, id }) => {
     const reason = kind === "session" ? "signed out" : "token revoked";
@@ -204,7 +204,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   function createChannelstream(): ChannelstreamEndpoint | null {
     const { secret } = config.channelstream;
     if (secret === null) return null;
-    const own = (headers: Headers) => isSameOrigin(headers, config.publicUrl);
+    const own = (headers: Headers) => isSameOrigin(headers, config.publicUrl, false);
     return new ChannelstreamEndpoint({
       settings: { ...config.channelstream, secret },
       hub,
@@ -224,8 +224,22 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
         const verdict = admin.check(request, client);
         return verdict.ok ? null : verdict;
       },
+      guesses: signatureGuesses(),
       places: { take: (client) => limiter.admit(client), release: (client) => limiter.release(client) },
     });
+  }
+
+  /** Apart from the guesses at the admin secret: this is another one. */
+  function signatureGuesses() {
+    const guesses = new WrongSecrets(undefined, wrongProof);
+    const sourceOf = (headers: Headers, { address, https }: Pick<Client, "address" | "https">) => ({
+      address,
+      foreign: isForeign(headers, config.publicUrl, https),
+    });
+    return {
+      waitSecs: (headers: Headers, peer: Client) => guesses.waitSecs(sourceOf(headers, peer)),
+      count: (headers: Headers, peer: Client) => guesses.count(sourceOf(headers, peer), "signature"),
+    };
   }
 
   function channelstreamApi(): ChannelstreamApi | null {
@@ -258,7 +272,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       const foreign = channelstream.checkOrigin(request.headers, client);
       if (foreign !== null) return refuse(foreign);
     } else {
-      const foreign = checkOrigin(request.headers, config);
+      const foreign = checkOrigin(request.headers, config, client.https);
       if (foreign !== null) return refuseForeign(foreign, client);
     }
     if (closing)
@@ -272,7 +286,8 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       query: url.searchParams,
       id: newId(),
       address: client.address,
-      sameOrigin: isSameOrigin(request.headers, config.publicUrl) || !request.headers.has("origin"),
+      sameOrigin:
+        isSameOrigin(request.headers, config.publicUrl, client.https) || !request.headers.has("origin"),
       administrator: admin.upgradeClaims(request, client),
     };
     // Whoever asks for no protocol in particular speaks Phoenix.

@@ -134,9 +134,9 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
   const signInCode = config.adminSecretGenerated ? randomBytes(18).toString("base64url") : null;
   let code = signInCode;
 
-  const sourceOf = ({ headers }: Request, { address }: Asker): ProofSource => ({
+  const sourceOf = ({ headers }: Request, { address, https }: Asker): ProofSource => ({
     address,
-    foreign: isForeign(headers, config.publicUrl),
+    foreign: isForeign(headers, config.publicUrl, https),
   });
 
   /** Whatever can be guessed in plain is checked here. */
@@ -209,7 +209,7 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
     const session = sessionOf(request, asker);
     if (session === null) return NOT_SIGNED_IN;
     const harmless = request.method === "GET" || request.method === "HEAD";
-    if (!harmless && !isSameOrigin(request.headers, config.publicUrl)) return FOREIGN;
+    if (!harmless && !isSameOrigin(request.headers, config.publicUrl, asker.https)) return FOREIGN;
     return { ok: true, caller: { kind: "administrator", session } };
   };
 
@@ -234,7 +234,7 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
     },
     upgradeClaims(request, asker) {
       const { headers } = request;
-      const session = isSameOrigin(headers, config.publicUrl) ? sessionOf(request, asker) : null;
+      const session = isSameOrigin(headers, config.publicUrl, asker.https) ? sessionOf(request, asker) : null;
       if (session === null) return null;
       const { expiresAt } = session;
       return { user: ADMINISTRATOR, channels: ["admin"], can: ALL, expiresAt, admin: true, session };
@@ -245,7 +245,10 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
     },
     signInByCode(given, request, asker) {
       // What no page of ours sent is not looked at: a web page must not be able to try codes, nor to count as one who does.
-      if (!isSameOrigin(request.headers, config.publicUrl) || isForeign(request.headers, config.publicUrl))
+      if (
+        !isSameOrigin(request.headers, config.publicUrl, asker.https) ||
+        isForeign(request.headers, config.publicUrl, asker.https)
+      )
         return FOREIGN_CODE;
       const right = code === null ? [] : [code];
       const refusal = guess(given, right, sourceOf(request, asker), "code", WRONG_CODE);
@@ -255,7 +258,7 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
     },
     signOut(request, asker) {
       const session = sessionOf(request, asker);
-      if (session !== null && !isSameOrigin(request.headers, config.publicUrl)) return FOREIGN;
+      if (session !== null && !isSameOrigin(request.headers, config.publicUrl, asker.https)) return FOREIGN;
       if (session !== null) {
         sessions.end(session);
         const who = callerName({ kind: "administrator", session });

@@ -9,12 +9,17 @@ export function webOrigin(header: string | null): URL | null {
 
 /**
  * Whether a request names the server's own origin in its `Origin` header: the host and port asked for, or those of
- * `public_url` where a proxy asks in its own name. An absent `Origin` or `null` is not the same origin.
+ * `public_url` where a proxy asks in its own name. An absent `Origin` or `null` is not the same origin, and neither is
+ * `http:` where browsers come by TLS: whoever is on the way can make such a page.
+ * @param https whether the client's own connection is encrypted
  */
-export function isSameOrigin(headers: Headers, publicUrl: string | null): boolean {
+export function isSameOrigin(headers: Headers, publicUrl: string | null, https: boolean): boolean {
   const origin = webOrigin(headers.get("origin"));
   if (origin === null) return false;
-  if (publicUrl !== null && URL.parse(publicUrl)?.origin === origin.origin) return true;
+  const own = publicUrl === null ? null : URL.parse(publicUrl);
+  if (own?.origin === origin.origin) return true;
+  const secure = https || (own?.protocol === "https:" && own.hostname === origin.hostname);
+  if (secure && origin.protocol !== "https:") return false;
   const host = headers.get("host");
   // The origin's own scheme: behind a proxy that speaks TLS for us, port 443 is the one left out.
   return (
@@ -28,8 +33,8 @@ export function isSameOrigin(headers: Headers, publicUrl: string | null): boolea
  * Whether a page of another site may have sent a request: its `Origin` is another one, or the browser says so where it
  * sends no `Origin` (`Sec-Fetch-Site`, for images, frames and links). Programs send neither.
  */
-export function isForeign(headers: Headers, publicUrl: string | null): boolean {
+export function isForeign(headers: Headers, publicUrl: string | null, https: boolean): boolean {
   const site = headers.get("sec-fetch-site");
   if (site !== null && site !== "same-origin" && site !== "none") return true;
-  return headers.has("origin") && !isSameOrigin(headers, publicUrl);
+  return headers.has("origin") && !isSameOrigin(headers, publicUrl, https);
 }

@@ -36,21 +36,31 @@ export function verifySigned(
   now: number,
   maxAgeSecs: number | null = MAX_SIGNATURE_AGE_SECS,
 ): boolean {
-  if (signed.length > MAX_SIGNED) return false;
+  return checkSigned(signed, secret, now, maxAgeSecs) === "good";
+}
+
+/** The same, with what is wrong; `"stale"`: signed with the secret, but not now. */
+export function checkSigned(
+  signed: string,
+  secret: string,
+  now: number,
+  maxAgeSecs: number | null = MAX_SIGNATURE_AGE_SECS,
+): "good" | "stale" | "forged" | "malformed" {
+  if (signed.length > MAX_SIGNED) return "malformed";
   const last = signed.lastIndexOf(".");
   const before = signed.lastIndexOf(".", last - 1);
-  if (last < 1 || before < 0) return false;
+  if (last < 1 || before < 0) return "malformed";
   const signature = signed.slice(last + 1);
   const timestamp = signed.slice(before + 1, last);
-  if (!SIGNATURE.test(signature) || !TIMESTAMP.test(timestamp)) return false;
+  if (!SIGNATURE.test(signature) || !TIMESTAMP.test(timestamp)) return "malformed";
   const given = Buffer.from(signature, "base64url");
-  if (given.toString("base64url") !== signature) return false;
-  if (!timingSafeEqual(given, hmac(keyOf(secret), signed.slice(0, last)))) return false;
-  if (maxAgeSecs === null) return true;
+  if (given.toString("base64url") !== signature) return "malformed";
+  if (!timingSafeEqual(given, hmac(keyOf(secret), signed.slice(0, last)))) return "forged";
+  if (maxAgeSecs === null) return "good";
   const at = secondsOf(timestamp);
-  if (at === null) return false;
+  if (at === null) return "stale";
   const age = Math.floor(now / 1000) - at;
-  return age <= maxAgeSecs && age >= -LEEWAY_SECS;
+  return age <= maxAgeSecs && age >= -LEEWAY_SECS ? "good" : "stale";
 }
 
 /** Signs as the package does: for our own pages that call in an administrator's name, and for demos. */

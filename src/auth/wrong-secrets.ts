@@ -24,7 +24,7 @@ export interface ProofSource {
 }
 
 /** How a secret was offered, for the audit log. */
-export type Proof = "bearer" | "secret" | "code" | "cookie" | "token";
+export type Proof = "bearer" | "secret" | "code" | "cookie" | "token" | "signature";
 
 interface Window {
   readonly began: number;

@@ -210,7 +210,7 @@ export const TOP: Table<Top> = {
   trustedProxies: {
     kind: list(address, "a list of IP addresses"),
     default: [],
-    doc: "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    doc: "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; what they send without the former is not from this machine.",
   },
   tlsCert: { kind: path, default: null, path: "path", doc: "A certificate chain (PEM) to serve HTTPS with." },
   tlsKey: { kind: path, default: null, path: "path", doc: "The private key (PEM) of that certificate." },

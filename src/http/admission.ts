@@ -66,9 +66,9 @@ export function checkHost(headers: Headers, config: Config): Foreign | null {
 }
 
 /** Refuses web pages of other sites, as `allowed_origins` says. No `Origin` at all is no browser. */
-export function checkOrigin(headers: Headers, config: Config): Foreign | null {
+export function checkOrigin(headers: Headers, config: Config, https = false): Foreign | null {
   const origin = headers.get("origin");
-  if (origin === null || isAllowedOrigin(origin, headers, config)) return null;
+  if (origin === null || isAllowedOrigin(origin, headers, config, https)) return null;
   return {
     status: 403,
     code: "origin_not_allowed",
@@ -79,11 +79,11 @@ export function checkOrigin(headers: Headers, config: Config): Foreign | null {
   };
 }
 
-function isAllowedOrigin(given: string, headers: Headers, config: Config): boolean {
+function isAllowedOrigin(given: string, headers: Headers, config: Config, https = false): boolean {
   const allowed = config.allowedOrigins;
   if (allowed === "*") return true;
   // A list is of others: our own pages may always connect.
-  if (isSameOrigin(headers, config.publicUrl)) return true;
+  if (isSameOrigin(headers, config.publicUrl, https)) return true;
   if (allowed !== "same-host") return allowed.includes(given);
   const origin = webOrigin(given);
   if (origin === null) return false;

@@ -79,22 +79,33 @@ export function createClientOf(
       warned = true;
       return { address: loopback ? "unknown" : near, https: tls, loopback: false };
     }
-    const address = forwardedFor(headers.get("x-forwarded-for"), near, trusted);
+    const { address, known } = forwardedFor(headers.get("x-forwarded-for"), near, trusted);
     const scheme = headers.get("x-forwarded-proto")?.split(",").at(-1)?.trim().toLowerCase();
-    return { address, https: scheme === undefined ? tls : scheme === "https", loopback: isLoopback(address) };
+    return {
+      address,
+      https: scheme === undefined ? tls : scheme === "https",
+      loopback: known && isLoopback(address),
+    };
   };
 }
 
-/** The first address from the right that is no trusted proxy; one that can't be read hides all further left. */
-function forwardedFor(header: string | null, near: string, trusted: ReadonlySet<string>): string {
+/**
+ * The first address from the right that is no trusted proxy; one that can't be read hides all further left. `known`: it is
+ * the client's, and not that of a proxy which did not say for whom it asks.
+ */
+function forwardedFor(
+  header: string | null,
+  near: string,
+  trusted: ReadonlySet<string>,
+): { readonly address: string; readonly known: boolean } {
   let address = near;
   for (const entry of (header ?? "").split(",").toReversed()) {
     const next = plainAddress(withoutPort(entry.trim()));
-    if (next === null) return address;
+    if (next === null) return { address, known: false };
     address = next;
-    if (!trusted.has(address)) return address;
+    if (!trusted.has(address)) break;
   }
-  return address;
+  return { address, known: true };
 }
 
 /** Some proxies add the port: `192.0.2.1:4711`, `[2001:db8::1]:4711`. */

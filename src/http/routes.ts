@@ -66,7 +66,7 @@ export function createHttp(deps: HttpDeps): Http {
   }
 
   async function crossOrigin(route: Route, request: Request, client: Client): Promise<Response> {
-    const foreign = checkOrigin(request.headers, config);
+    const foreign = checkOrigin(request.headers, config, client.https);
     if (foreign !== null) {
       refusals.origin(foreign.value, foreign.reason, client.address);
       return refuse(foreign, corsHeaders(request.headers, config));
@@ -84,7 +84,7 @@ export function createHttp(deps: HttpDeps): Http {
 
   function sameOrigin(route: Route, request: Request, client: Client): Response | Promise<Response> {
     const reads = request.method === "GET" || request.method === "HEAD" || request.method === "OPTIONS";
-    if (!reads && isForeign(request.headers, config.publicUrl)) {
+    if (!reads && isForeign(request.headers, config.publicUrl, client.https)) {
       const origin = request.headers.get("origin") ?? "unknown";
       refusals.origin(origin, "only our own pages may change this (public_url)", client.address);
       return refuse({

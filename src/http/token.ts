@@ -110,7 +110,10 @@ async function prove(
   );
   if (foreign.length === 0 && (config.tokenIds === "any" || !asked.chosen)) return ANYBODY;
   const bearer = bearerOf(request.headers);
-  const source = { address: client.address, foreign: isForeign(request.headers, config.publicUrl) };
+  const source = {
+    address: client.address,
+    foreign: isForeign(request.headers, config.publicUrl, client.https),
+  };
   const verdict = bearer === null ? null : await verify(bearer, source);
   if (verdict?.ok && verdict.claims.user === asked.id) {
     const { claims } = verdict;

@@ -2,9 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { sign } from "../../src/auth/signature.ts";
+import { CERTIFICATE, KEY } from "../unit/config/certificate.ts";
 import { call } from "./api-client.ts";
 import { startChannel } from "./channel-process.ts";
-import { ADMIN_SECRET, BUSES, startWorld, type World } from "./world.ts";
+import { ADMIN_SECRET, BUSES, SECRET, startWorld, type World } from "./world.ts";
 
 const READER = "a key that reads one channel only";
 const WATCHER = "a key that reads all of the channels";
@@ -91,6 +93,79 @@ describe("a key that reads one channel", () => {
       total: 0,
     });
   });
+});
+
+test("a trusted proxy that does not say for whom it asks is nobody on this machine", async () => {
+  const world = await startWorld("embedded", { toml: `trusted_proxies = ["127.0.0.1"]\n` });
+  try {
+    const status = async (headers: Readonly<Record<string, string>>) =>
+      (await call(world.channel.url, "/metrics", { secret: null, headers })).status;
+    expect(await status({})).toBe(401);
+    expect(await status({ "x-forwarded-for": "unknown" })).toBe(401);
+    expect(await status({ "x-forwarded-for": "127.0.0.1" })).toBe(200);
+  } finally {
+    await world.stop();
+  }
+});
+
+test("a page of plain http does not act on a server that browsers reach by TLS", async () => {
+  const certs = folder();
+  const [cert, key] = [join(certs, "cert.pem"), join(certs, "key.pem")];
+  writeFileSync(cert, CERTIFICATE);
+  writeFileSync(key, KEY, { mode: 0o600 });
+  const channel = await startChannel({
+    args: ["--bus", "embedded"],
+    toml: `admin_secret = "${ADMIN_SECRET}"\njwt_secret = "${SECRET}"\ntls_cert = "${cert}"\ntls_key = "${key}"\n`,
+  });
+  try {
+    const host = `localhost:${channel.port}`;
+    const ask = (path: string, headers: Record<string, string>, body: unknown) =>
+      fetch(`https://${host}${path}`, {
+        method: "POST",
+        headers,
+        body: JSON.stringify(body),
+        tls: { ca: CERTIFICATE },
+      });
+    const signedIn = await ask("/admin/sign_in", {}, { secret: ADMIN_SECRET });
+    const cookie = signedIn.headers.get("set-cookie")?.split(";")[0] ?? "";
+    const publish = async (origin: string) =>
+      (await ask("/api/publish", { cookie, origin }, { channel: "a", event: "b", payload: 1 })).status;
+    expect(await publish(`https://${host}`)).toBe(200);
+    expect(await publish(`http://${host}`)).toBe(403);
+  } finally {
+    await channel.stop();
+  }
+});
+
+test("wrong Channelstream signatures are limited by address, stale ones are no guesses", async () => {
+  const secret = "a-secret-of-the-web-application-here";
+  const world = await startWorld("embedded", {
+    toml: `trusted_proxies = ["127.0.0.1"]\n[channelstream]\nsecret = "${secret}"\nallow_posting_from = ["0.0.0.0"]\n`,
+  });
+  const info = (signed: string, address: string, headers: Record<string, string> = {}) =>
+    fetch(`${world.channel.url}/info`, {
+      method: "POST",
+      headers: { "x-channelstream-secret": signed, "x-forwarded-for": address, ...headers },
+    });
+  const good = () => sign("x", secret, Date.now());
+  try {
+    for (let round = 0; round < 12; round++) {
+      expect((await info(sign("x", secret, Date.now() - 600_000), "203.0.113.1")).status).toBe(401);
+    }
+    expect((await info(good(), "203.0.113.1")).status).toBe(200);
+    const statuses: number[] = [];
+    for (let round = 0; round < 12; round++) {
+      statuses.push((await info(sign("x", `guess ${round}`, Date.now()), "203.0.113.2")).status);
+    }
+    expect(statuses.filter((status) => status === 401).length).toBeWithin(10, 12);
+    const limited = await info(good(), "203.0.113.2");
+    expect(limited.status).toBe(429);
+    expect(Number(limited.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(await limited.json()).toMatchObject({ code: "too_many_wrong_secrets" });
+    expect((await info(good(), "203.0.113.3")).status).toBe(200);
+  } finally {
+    await world.stop();
+  }
 });
 
 test("no file with a dot before its name is served, nor what lies in such a folder, .well-known excepted", async () => {

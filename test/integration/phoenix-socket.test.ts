@@ -22,7 +22,10 @@ max_connections_per_ip = 4
 afterAll(() => world.stop());
 
 async function refused(path: string, headers: Readonly<Record<string, string>> = {}): Promise<Refusal> {
-  const answer = await openWebSocket(world.channel.url + path, headers);
+  const answer = await openWebSocket(world.channel.url + path, {
+    "x-forwarded-for": "127.0.0.1",
+    ...headers,
+  });
   if (!("body" in answer)) {
     answer.cut();
     throw new Error(`${path} was accepted`);

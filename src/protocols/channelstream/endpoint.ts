@@ -1,4 +1,4 @@
-import { verifySigned } from "../../auth/signature.ts";
+import { checkSigned } from "../../auth/signature.ts";
 import type { ChannelstreamSettings } from "../../config.ts";
 import type { HttpCode } from "../../error-codes.ts";
 import type { Hub } from "../../hub/hub.ts";
@@ -85,12 +85,17 @@ export interface ChannelstreamOptions {
   >;
   /** Whether the administrator asks; else why not. */
   readonly administrator: (request: Request, peer: Peer) => Refused | null;
+  /** Limits wrong signatures of an address. `waitSecs`: 0 where one more may be checked now. */
+  readonly guesses: {
+    waitSecs(headers: Headers, peer: Peer): number;
+    count(headers: Headers, peer: Peer): void;
+  };
   /** Places for those who poll, as for sockets: each one taken is given back once. */
   readonly places: { take(peer: Peer): Refused | null; release(peer: Peer): void };
 }
 
 /** What a caller showed of itself. */
-type Credentials = "signed" | "badly signed" | "none" | "wrong address";
+type Credentials = "signed" | "badly signed" | "none" | "wrong address" | { readonly waitSecs: number };
 
 /** The way into this protocol: its REST calls, long polling and sockets. */
 export class ChannelstreamEndpoint implements Endpoint {
@@ -214,17 +219,24 @@ export class ChannelstreamEndpoint implements Endpoint {
     }
     const credentials = this.#credentials(headers, query, peer);
     if (credentials === "badly signed") return BAD_SIGNATURE;
+    if (typeof credentials === "object") return turnDown(tooMany(credentials.waitSecs));
     if (route === "poll") return this.#poll(request, query, peer, extend);
     return this.#call(request, route, query, peer, credentials);
   }
 
-  #credentials(headers: Headers, query: URLSearchParams, { address }: Peer): Credentials {
-    const { secret, validateRequests } = this.#options.settings;
-    if (!this.#addresses.has("0.0.0.0") && !this.#addresses.has(address)) return "wrong address";
+  #credentials(headers: Headers, query: URLSearchParams, peer: Peer): Credentials {
+    const { settings, guesses } = this.#options;
+    const { secret, validateRequests } = settings;
+    if (!this.#addresses.has("0.0.0.0") && !this.#addresses.has(peer.address)) return "wrong address";
     const given = headers.get("x-channelstream-secret") ?? query.get("secret");
     if (given === null || given === "") return "none";
     const maxAge = validateRequests ? undefined : null;
-    return verifySigned(given, secret, Date.now(), maxAge) ? "signed" : "badly signed";
+    const waitSecs = guesses.waitSecs(headers, peer);
+    if (waitSecs > 0) return { waitSecs };
+    const found = checkSigned(given, secret, Date.now(), maxAge);
+    // One that is too old was made with the secret, and is no guess at it.
+    if (found === "forged") guesses.count(headers, peer);
+    return found === "good" ? "signed" : "badly signed";
   }
 
   async #call(
@@ -326,6 +338,11 @@ export class ChannelstreamEndpoint implements Endpoint {
 function departureOf({ closeCode, wasCutOff }: WebSocketClient): Departure {
   if (closeCode === null || wasCutOff) return "ended";
   return FAREWELLS.has(closeCode) ? "left" : "lost";
+}
+
+function tooMany(retryAfterSecs: number): Refused {
+  const sentence = "Too many wrong signatures from this address: one in 2 seconds is looked at.";
+  return { status: 429, code: "too_many_wrong_secrets", sentence, retryAfterSecs };
 }
 
 function turnDown({ status, code, sentence, retryAfterSecs }: Refused): Reply {

@@ -170,7 +170,7 @@ export class LongPoll {
       this.#ended.set(ticket.id, performance.now() + POLL_PAUSE);
       this.#places.release(peer);
     });
-    client.foreign = isForeign(headers, null);
+    client.foreign = isForeign(headers, null, false);
     const token = query.get("userToken") || ownToken(headers, query) || ticket.authToken;
     client.session = new PhoenixSession(this.#endpoint, client, {
       codec,

@@ -106,7 +106,7 @@ class RoutingApplication:
             wrong = self.config["enforce_https"] and scheme != "https"
             start_response("406 Not Acceptable" if wrong else "404 Not Found", [("Content-Type", "text/plain")])
             return [b""]
-        headers = {"x-forwarded-proto": scheme, "content-type": environ.get("CONTENT_TYPE", "")}
+        headers = {"x-forwarded-for": "127.0.0.1", "x-forwarded-proto": scheme, "content-type": environ.get("CONTENT_TYPE", "")}
         if "HTTP_X_CHANNELSTREAM_SECRET" in environ:
             headers["x-channelstream-secret"] = environ["HTTP_X_CHANNELSTREAM_SECRET"]
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))

@@ -66,9 +66,7 @@ test("plain requests of one address have the rate of its connections, whatever t
   expectLimited(await statuses(2 * BURST, () => from("192.0.2.4", "/websocket")), 426);
   expectLimited(await statuses(2 * BURST, () => from("192.0.2.5", "/listen?conn_id=x")), 422);
   // This machine has no limit of its own.
-  expect(new Set(await statuses(3 * BURST, () => fetch(`${world.channel.url}/nowhere`)))).toEqual(
-    new Set([404]),
-  );
+  expect(new Set(await statuses(3 * BURST, () => from("127.0.0.1", "/nowhere")))).toEqual(new Set([404]));
 });
 
 test("one over it is refused before its body is read, and its connection is closed", async () => {

@@ -376,8 +376,18 @@ describe("the sign-in link", () => {
 });
 
 describe("the same origin", () => {
-  const same = (origin: string, host: string, publicUrl: string | null = null) =>
-    isSameOrigin(new Headers({ origin, host }), publicUrl);
+  const same = (origin: string, host: string, publicUrl: string | null = null, https = false) =>
+    isSameOrigin(new Headers({ origin, host }), publicUrl, https);
+
+  test("is not a page of plain http where browsers come by TLS", () => {
+    expect(same("http://hub.example", "hub.example", null, true)).toBe(false);
+    expect(same("https://hub.example", "hub.example", null, true)).toBe(true);
+    expect(same("http://hub.example", "hub.example", "https://hub.example")).toBe(false);
+    expect(same("http://hub.example:8080", "hub.example:8080", "https://hub.example")).toBe(false);
+    expect(same("https://hub.example", "hub.example", "https://hub.example")).toBe(true);
+    // The operator who asks the server itself, beside the proxy.
+    expect(same("http://127.0.0.1:2025", "127.0.0.1:2025", "https://hub.example")).toBe(true);
+  });
 
   test("is host and port, with the port that a scheme implies left out", () => {
     expect(same("http://hub.example:2025", "hub.example:2025")).toBe(true);
@@ -392,7 +402,7 @@ describe("the same origin", () => {
 
   test("is not claimed by a page of another, whether it says so or its browser does", () => {
     const foreign = (headers: Record<string, string>) =>
-      isForeign(new Headers({ host: "a.example", ...headers }), null);
+      isForeign(new Headers({ host: "a.example", ...headers }), null, false);
     for (const headers of [{}, { origin: "https://a.example" }, { "sec-fetch-site": "same-origin" }])
       expect(foreign(headers)).toBe(false);
     expect(foreign({ "sec-fetch-site": "none" })).toBe(false);

@@ -76,6 +76,19 @@ describe("the client's address", () => {
     expect(through("10.0.0.1").address).toBe("10.0.0.1");
   });
 
+  test("is not loopback where a trusted proxy on this machine does not say for whom it asks", () => {
+    const clientOf = createClientOf(testConfig({ trustedProxies: ["127.0.0.1"] }), () => {});
+    const loopback = (forwarded?: string) =>
+      clientOf(new Headers(forwarded === undefined ? {} : { "x-forwarded-for": forwarded }), "127.0.0.1")
+        .loopback;
+    for (const unusable of [undefined, "", "unknown", "_hidden", "evil.example, 127.0.0.1", "127.0.0.1,"]) {
+      expect([unusable, loopback(unusable)]).toEqual([unusable, false]);
+    }
+    expect(loopback("127.0.0.1")).toBe(true);
+    expect(loopback("127.0.0.2, 127.0.0.1")).toBe(true);
+    expect(loopback("203.0.113.1")).toBe(false);
+  });
+
   test("may come with a port, and as IPv4 in IPv6", () => {
     expect(through("10.0.0.1", "203.0.113.9:4711").address).toBe("203.0.113.9");
     expect(through("10.0.0.1", "[2001:db8::99]:4711").address).toBe("2001:db8::99");
