@@ -67,7 +67,8 @@ for (const [dialect, messages, others, expected] of cases) {
     }
     expect(deliveries.received).toBe(expected);
     expect(deliveries.latency.total).toBe(messages.length);
-    expect(Math.abs((deliveries.latency.quantileMs(0.5) ?? 0) - 5)).toBeLessThan(2);
+    // 5 ms ago, and however long the machine took since.
+    expect(deliveries.latency.quantileMs(0.5)).toBeGreaterThan(4);
   });
 
   test(`${dialect.name}: what goes to Redis holds its stamp where it is overwritten`, () => {

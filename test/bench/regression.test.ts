@@ -4,17 +4,18 @@ import { playOnce } from "./play.ts";
 import type { Scene } from "./scene.ts";
 import { scenes } from "./scenes.ts";
 import { type Contender, limit, limitWithPresence, ours } from "./servers.ts";
-import { median } from "./table.ts";
 
 /*
  * Every scene in a short form, beside the limit in the same run: wide enough for a busy machine, narrow enough to catch a
- * regression. A scene that says too much is measured once more, and all of its rounds count.
+ * regression. A scene that says too much is measured again, a few times: what else the machine does adds to a round, a
+ * regression adds to every one.
  */
 
 /** Where a scene names no other. */
 const WORST_RATIO = 1.5;
-/** Of each server, in turn; as many again where they say too much. */
+/** Of each server, in turn; as many again, up to so many times, where they say too much. */
 const ROUNDS = 2;
+const TRIES = 4;
 
 let redis: RedisProcess;
 beforeAll(async () => {
@@ -27,18 +28,17 @@ describe.skipIf(process.platform !== "linux")("no more CPU than a scene allows, 
   for (const scene of scenes) {
     test(scene.name, async () => {
       const found = new Comparison(scene);
-      await found.play(redis.url);
       const worst = scene.worstRatio ?? WORST_RATIO;
-      if (found.ratio > worst) await found.play(redis.url);
+      for (let tries = 0; tries < TRIES && !(found.ratio <= worst); tries++) await found.play(redis.url);
       const { ratio, missing } = found;
       console.log(`${scene.name}: ${ratio.toFixed(2)} times the limit`);
       expect(missing).toBe(0);
       expect(ratio).toBeLessThanOrEqual(worst);
-    }, 120_000);
+    }, 300_000);
   }
 });
 
-/** Our CPU for each delivery over that of the limit, medians of alternating rounds; and what did not come to us. */
+/** Our CPU for each delivery over that of the limit, in the quietest of alternating rounds; and what did not come to us. */
 class Comparison {
   missing = 0;
   readonly #scene: Scene;
@@ -53,7 +53,7 @@ class Comparison {
   }
 
   get ratio(): number {
-    return median(this.#ours) / median(this.#least);
+    return Math.min(...this.#ours) / Math.min(...this.#least);
   }
 
   async play(redisUrl: string): Promise<void> {
