@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { startChannel } from "../channel-process.ts";
+import { type LogLine, startChannel } from "../channel-process.ts";
 import { connectPhoenix, eventually, mint } from "../phoenix-client.ts";
 import { startRedis } from "../redis-process.ts";
 import { SECRET } from "../world.ts";
@@ -9,6 +9,10 @@ import { besiege, type Siege, type SiegeOptions } from "./besieged.ts";
 const HANGS = 15_000;
 
 const PASSWORD = "correct-horse-battery";
+
+/** What else is warned of, such as the limit on open files, depends on the machine. */
+const isWarningOfRedis = ({ level, message }: LogLine): boolean =>
+  level === "warn" && message.includes("Redis");
 
 const open: { stop(): Promise<void> }[] = [];
 afterEach(async () => {
@@ -104,7 +108,7 @@ describe("a Redis under a whole server", () => {
       reason: "backend unavailable",
     });
     await Bun.sleep(1500);
-    expect(channel.lines.filter(({ level }) => level === "warn" || level === "error")).toEqual([
+    expect(channel.lines.filter(isWarningOfRedis)).toEqual([
       expect.objectContaining({
         message: "no Redis yet, trying until it is there",
         where: `127.0.0.1:${redis.port}`,
@@ -225,7 +229,7 @@ describe("a Redis under a whole server", () => {
     expect((await push()).status).toBe("error");
     // Several tries later both still stand there once.
     await Bun.sleep(1000);
-    expect(told().filter(({ level }) => level === "warn")).toEqual([
+    expect(told().filter(isWarningOfRedis)).toEqual([
       expect.objectContaining({ message: "Redis lost, trying until it is back" }),
       expect.objectContaining({ message: "Redis does not let us in, trying until it does", ...where }),
     ]);
@@ -267,7 +271,7 @@ describe("a Redis under a whole server", () => {
         { error: expect.stringContaining(code), code: "bus_away" },
       ]);
       await Bun.sleep(1000);
-      expect(channel.lines.filter(({ level }) => level === "warn")).toEqual([
+      expect(channel.lines.filter(isWarningOfRedis)).toEqual([
         expect.objectContaining({ reason: expect.stringContaining(code) }),
       ]);
       expect(channel.output()).not.toContain("not-the-password");
