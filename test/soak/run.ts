@@ -196,7 +196,8 @@ async function makeOutages(
     await untilLive(channel.url);
     outage.to = performance.now();
     const took = outage.to - back;
-    if (took > 2300) ledger.fault(`${kind.how}: live again only ${Math.round(took)} ms after Redis`);
+    // That it is back within 2 s test/bench/promises.test.ts measures; this is for what hangs.
+    if (took > 15_000) ledger.fault(`${kind.how}: live again only ${Math.round(took)} ms after Redis`);
   }
 }
 
