@@ -280,7 +280,7 @@ export const LIMITS: Table<Limits> = {
   },
   maxBufferedPerClient: {
     kind: size(2, 2 * GIB),
-    default: 8 * MIB,
+    default: 64 * MIB,
     doc: "What may wait for one slow client; at least twice max_payload.",
   },
   maxChannels: { kind: whole(1, 1_000_000), default: 100, doc: "Channels that one socket may join." },

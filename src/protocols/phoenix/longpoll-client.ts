@@ -6,6 +6,9 @@ export type Polled = Delivery | "none" | "gone";
 /** How long a session that is to be closed may take to fetch what was sent to it before, in ms. */
 const PATIENCE = 1000;
 
+/** About the size of one answer in UTF-16 units: what is lost with a connection is sent again whole. */
+const MAX_ANSWER = 8 * 1024 * 1024;
+
 /** Frames of one POST that are handled before others have their turn. */
 const FRAMES_A_TURN = 500;
 
@@ -23,6 +26,8 @@ export class Delivery {
   /** Counts the answers of a session; whoever got one polls with its number. */
   readonly number: number;
   messages: readonly string[];
+  /** How much of its messages, in UTF-16 units, was handed to the network: that no longer counts against the client. */
+  handed = 0;
   /** Whether all of it was handed to the network. */
   written = false;
   /** Called when nothing more of it is to be written: the answer stays incomplete. */
@@ -171,7 +176,8 @@ export class LongPollClient extends Client {
 
   /** Long polling has no binary frames of the server: this transport's formats make none. */
   protected override transmit(frame: string | Buffer): number {
-    if (typeof frame !== "string" || this.#bytes + frame.length > this.house.maxBuffered) {
+    const waiting = this.#bytes - (this.#delivery?.handed ?? 0);
+    if (typeof frame !== "string" || waiting + frame.length > this.house.maxBuffered) {
       this.cutOff("slow");
       return 0;
     }
@@ -211,10 +217,19 @@ export class LongPollClient extends Client {
   #flush(): void {
     this.#flushing = false;
     if (this.#poll === null || this.#delivery !== null || this.#messages.length === 0) return;
-    const delivery = new Delivery(++this.#number, this.#messages, (which) => this.#settled(which));
-    this.#messages = [];
+    const delivery = new Delivery(++this.#number, this.#takeAnswer(), (which) => this.#settled(which));
     this.#delivery = delivery;
     this.#answer(delivery);
+  }
+
+  /** The messages of the next answer: at least one, the rest waits for the poll behind it. */
+  #takeAnswer(): readonly string[] {
+    const messages = this.#messages;
+    let size = 0;
+    let count = 0;
+    while (count < messages.length && size < MAX_ANSWER) size += messages[count++]?.length ?? 0;
+    this.#messages = messages.slice(count);
+    return messages.slice(0, count);
   }
 
   get #writing(): boolean {

@@ -247,6 +247,7 @@ function deliver(
   for (const message of delivery.messages) size += message.length;
   if (size <= AT_ONCE || signal.aborted) {
     const { messages } = delivery;
+    delivery.handed = size;
     delivery.settle(!signal.aborted);
     return respond({ status: 200, token, messages }, cors);
   }
@@ -258,7 +259,9 @@ function deliver(
         if (at > messages.length) return null;
         let part = at === 0 ? `{"status":200,"token":${JSON.stringify(token)},"messages":[` : "";
         while (at < messages.length && part.length < AT_ONCE) {
-          part += `${at === 0 ? "" : ","}${JSON.stringify(messages[at++])}`;
+          const message = messages[at] ?? "";
+          part += `${at++ === 0 ? "" : ","}${JSON.stringify(message)}`;
+          delivery.handed += message.length;
         }
         if (at < messages.length) return part;
         at++;

@@ -80,8 +80,8 @@ describe("sizes", () => {
     expect(refusal(toml('[limits]\nmax_buffered_per_client = "7MiB"'))).toBe(
       "2: channel.toml: limits.max_buffered_per_client: limits.max_buffered_per_client (7MiB) must be at least twice limits.max_payload (4MiB), so at least 8MiB",
     );
-    expect(refusal({ env: { LIMITS_MAX_PAYLOAD: "5MiB" } })).toBe(
-      "2: LIMITS_MAX_PAYLOAD: limits.max_buffered_per_client (8MiB) must be at least twice limits.max_payload (5MiB), so at least 10MiB",
+    expect(refusal({ env: { LIMITS_MAX_PAYLOAD: "33MiB" } })).toBe(
+      "2: LIMITS_MAX_PAYLOAD: limits.max_buffered_per_client (64MiB) must be at least twice limits.max_payload (33MiB), so at least 66MiB",
     );
     const { limits } = good(toml('[limits]\nmax_payload = "1KiB"\nmax_buffered_per_client = "2KiB"'));
     expect([limits.maxPayload, limits.maxBufferedPerClient]).toEqual([1024, 2048]);
@@ -135,7 +135,7 @@ describe("values", () => {
         maxBody: 1 << 20,
         maxPayload: 4 << 20,
         maxBuffered: 512 << 20,
-        maxBufferedPerClient: 8 << 20,
+        maxBufferedPerClient: 64 << 20,
         maxChannels: 100,
         maxSubscriptions: 1000,
         maxConnections: 100_000,
