@@ -1,0 +1,16 @@
+import { expect, test } from "bun:test";
+import { attacks } from "../../siege/attacks.ts";
+import { BASELINE, besiege } from "../../siege/run.ts";
+
+/** The long form, which looks at latency too, is `npm run siege`. */
+const SECONDS = 2;
+
+test.each([BASELINE, ...attacks])("one attacker costs 100 honest clients nothing: $name", async (attack) => {
+  const siege = await besiege(attack, SECONDS);
+  expect({ gaps: siege.gaps, lost: siege.lost, exitCode: siege.exitCode }).toEqual({
+    gaps: 0,
+    lost: 0,
+    exitCode: 0,
+  });
+  expect(siege.peakBytes).toBeLessThan(200e6);
+});
