@@ -29,7 +29,8 @@ interface Summary {
 const SOURCE = join(import.meta.dir, "growth.json");
 const TARGET = join(import.meta.dir, "growth.svg");
 
-const SIZES = [10, 100, 1000, 10_000];
+const SIZES = [10, 100, 1000, 10_000, 100_000];
+const DECADES = SIZES.length - 1;
 const COLORS: Readonly<Record<string, string>> = {
   limit: "#7a7a7a",
   ours: "#0b62c4",
@@ -101,7 +102,7 @@ function drawPanel({ title, lines }: Panel): string {
   const values = lines.flatMap(({ points }) => points.map(({ value }) => value));
   const low = Math.floor(Math.log10(Math.min(...values)));
   const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))));
-  const x = (size: number) => LEFT + ((Math.log10(size) - 1) / 3) * (WIDTH - LEFT - RIGHT);
+  const x = (size: number) => LEFT + ((Math.log10(size) - 1) / DECADES) * (WIDTH - LEFT - RIGHT);
   const y = (value: number) => TOP + ((high - Math.log10(value)) / (high - low)) * (HEIGHT - TOP - BOTTOM);
   const at = (number: number) => number.toFixed(1);
 

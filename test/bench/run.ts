@@ -29,7 +29,7 @@ const USAGE = `bun run bench [options]
                         ${dialects.map(({ name }) => name).join(", ")}; without one phoenix
   --redis-url URL       use this Redis, as the servers of --server do, instead of starting one
   --jwt-secret TEXT     secret of the tokens that everyone joins with, where a --server checks them
-  --growth              instead of the scenes the same traffic with 10 to 10,000 channels and members
+  --growth              instead of the scenes the same traffic with 10 to 100,000 channels, and 10,000 members
   --profile             run the servers from source under the CPU profiler and print their hottest functions
   --json                print every run and the medians as JSON instead of the table`;
 

@@ -23,6 +23,8 @@ export interface Attack {
   readonly title: string;
   /** Whether the server is its own bus, and the attacker a process of the same machine. */
   readonly embedded?: boolean;
+  /** Bytes that the runtime holds for it out of our sight: `limits.max_connections_per_ip` alone bounds them. */
+  readonly unseen?: number;
   run(target: Target): Promise<void>;
 }
 
@@ -109,6 +111,7 @@ export const attacks: readonly Attack[] = [
   {
     name: "half-messages",
     title: "300 sockets send all but the end of a message of 1 MiB, and answer pings",
+    unseen: 300 * MIB,
     run: (target) =>
       crowd(300, target, async () => {
         const line = await openSocket(target.port, SOCKET);

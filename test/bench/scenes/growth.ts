@@ -7,7 +7,11 @@ import type { Client } from "../../../src/bench/websocket.ts";
 import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
 
-export const GROWTH_SIZES = [10, 100, 1000, 10_000];
+const MEMBER_SIZES = [10, 100, 1000, 10_000];
+const CHANNEL_SIZES = [...MEMBER_SIZES, 100_000];
+
+/** A process may open 20,000 files: beyond so many channels each client joins several. */
+const MOST_CLIENTS = 10_000;
 
 /** Deliveries a second, whatever the size: what grows is what there is, not what is done. */
 const CHANNELS_PER_SECOND = 4000;
@@ -18,13 +22,13 @@ const JOINERS = 500;
 
 /** The same traffic with ever more channels of one member, and with ever more members of one channel. */
 export const growth: readonly Scene[] = [
-  ...GROWTH_SIZES.map((size) => ({
+  ...CHANNEL_SIZES.map((size) => ({
     name: `channels-${size}`,
     title: `${size} channels of one member, 100 B, ${CHANNELS_PER_SECOND} messages a second in all; then ${JOINERS} join a new one each`,
     unit: "delivery" as const,
     play: (stage: Stage) => grow(stage, size, (index) => `own-${index}`, size, CHANNELS_PER_SECOND),
   })),
-  ...GROWTH_SIZES.map((size) => ({
+  ...MEMBER_SIZES.map((size) => ({
     name: `members-${size}`,
     title: `1 channel of ${size} members, 100 B, ${MEMBERS_PER_SECOND} deliveries a second in all; then ${JOINERS} join it`,
     unit: "delivery" as const,
@@ -43,10 +47,13 @@ async function grow(
   const members = Array.from({ length: size + JOINERS }, (_, index) => {
     return { topic: topic(index), token: mint(stage.secret, `user-${index}`, topic(index)) };
   });
-  const membership = (client: Client) => members[client.index] ?? { topic: "", token: "" };
+  const membership = (client: Client, from = 0) => members[from + client.index] ?? { topic: "", token: "" };
   const url = dialect.socketUrl(stage.url);
-  const clients = await connectAll(dialect, url, size);
-  await joinAll(dialect, clients, membership);
+  const count = Math.min(size, MOST_CLIENTS);
+  const clients = await connectAll(dialect, url, count);
+  for (let from = 0; from < size; from += count) {
+    await joinAll(dialect, clients, (client) => membership(client, from));
+  }
   await quiet(clients);
 
   const publisher = await Publisher.connect(stage.redisUrl);
@@ -69,7 +76,7 @@ async function grow(
 
   const joiners = await connectAll(dialect, url, JOINERS, size);
   const beforeJoins = fineCpuMs(stage.pid);
-  await joinAll(dialect, joiners, membership);
+  await joinAll(dialect, joiners, (client) => membership(client));
   // The joins are paid for when everyone has been told of them.
   await quiet([...clients, ...joiners]);
   const joinUs = ((fineCpuMs(stage.pid) - beforeJoins) * 1000) / JOINERS;
