@@ -7,6 +7,7 @@ import { isForeign } from "../auth/same-origin.ts";
 import { type Abilities, type Claims, covers, type Verify } from "../auth/token.ts";
 import type { Config } from "../config.ts";
 import type { Inbound } from "../hub/inbound.ts";
+import { isDeeper } from "../hub/json/depth.ts";
 import { type HttpRefusal, json, refuse } from "./answer.ts";
 import { readJson } from "./body.ts";
 import type { Client } from "./client.ts";
@@ -31,7 +32,7 @@ const TOO_LONG: HttpRefusal = {
 export function createTokenHandler(deps: TokenDeps): (request: Request, client: Client) => Promise<Response> {
   const { config, mint, inbound } = deps;
   return async (request, client) => {
-    const body = await readJson(request, config.limits.maxBody, inbound);
+    const body = await readJson(request, config.limits.maxBody, inbound, parseShallow);
     if (!body.ok) return refuse(body.refusal);
     const asked = readAsked(body.value, config.idLength);
     if ("status" in asked) return refuse(asked);
@@ -53,6 +54,14 @@ export function createTokenHandler(deps: TokenDeps): (request: Request, client: 
       });
     return json({ id, ...channels, ...(limits.can === undefined ? {} : { can: limits.can }), token });
   };
+}
+
+/** Nothing that is asked for has more than three levels; anybody may send a body. */
+const MAX_DEPTH = 64;
+
+function parseShallow(text: string): unknown {
+  if (isDeeper(text, MAX_DEPTH)) throw new SyntaxError("nested too deeply");
+  return JSON.parse(text);
 }
 
 /** What is minted: as asked, but never more than the token by which the caller has it allows, nor for longer. */

@@ -67,6 +67,7 @@ const group = (from: number): Buffer =>
 const large = text(`["1","1","phoenix","phx_join",{"fill":"${"x".repeat(200_000)}"}]`);
 const heartbeat = text('[null,"1","phoenix","heartbeat",{}]');
 const garbage = text('{"not":["a",{"frame":'.repeat(20));
+const nested = text("[".repeat(500_000));
 const sized = "f".repeat(900_000);
 
 /** Every way that was tried. To add one is to add an entry. */
@@ -160,6 +161,15 @@ export const attacks: readonly Attack[] = [
       return crowd(4, target, () =>
         flood(target, `/groups?token=${token}`, (count) => frames[count & 1] ?? heartbeat),
       );
+    },
+  },
+  {
+    name: "nested",
+    title: "8 sockets of Phoenix and of groups send 500 KB of `[`",
+    run: (target) => {
+      const token = mint({ id: "mallory", channels: ["*"] }, target.secret);
+      const paths = [SOCKET, `/groups?token=${token}`];
+      return crowd(8, target, (index) => flood(target, paths[index & 1] ?? SOCKET, () => nested));
     },
   },
   {

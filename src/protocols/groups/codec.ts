@@ -1,4 +1,5 @@
 import { isChannelName } from "../../bus/bus.ts";
+import { isDeeper } from "../../hub/json/depth.ts";
 
 /**
  * The frames of event groups, as AWX (Ansible Tower) pages and awxkit send and expect them. Pure: text in, values out.
@@ -74,12 +75,16 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function parse(text: string): unknown {
+  if (isDeeper(text, MAX_DEPTH)) return undefined;
   try {
     return LONG_INTEGER.test(text) && text.length <= EXACT ? JSON.parse(text, exactly) : JSON.parse(text);
   } catch {
     return undefined;
   }
 }
+
+/** A message has three levels; what is added to it may have some more. */
+const MAX_DEPTH = 64;
 
 /** Integers of so many digits may come out as others than were written. */
 const LONG_INTEGER = /\d{16}/;

@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { isDeeper } from "../../hub/json/depth.ts";
 import { lastElement, objectMembers } from "../../hub/json/members.ts";
 
 /**
@@ -50,7 +51,11 @@ function isRef(value: unknown): value is Ref {
   );
 }
 
+/** Levels of a client's frame; deeper ones cost many times what their length does. */
+const MAX_DEPTH = 10_000;
+
 function parse(text: string): unknown {
+  if (text.length > MAX_DEPTH && isDeeper(text, MAX_DEPTH)) return undefined;
   try {
     return JSON.parse(text);
   } catch {
