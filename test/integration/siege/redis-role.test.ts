@@ -50,8 +50,9 @@ async function untilReadiness(url: string, wanted: string): Promise<void> {
   await eventually(async () => (await readiness(url)).includes(wanted), `/ready with ${wanted}`, NOTICED_MS);
 }
 
+/** What is said of Redis: of this machine other things may be said too. */
 function warnings(lines: readonly LogLine[]): LogLine[] {
-  return lines.filter(({ level }) => level === "warn" || level === "error");
+  return lines.filter(({ level, message }) => ["warn", "error"].includes(level) && message.includes("Redis"));
 }
 
 async function joined(channel: ChannelProcess): Promise<PhoenixClient> {
@@ -125,6 +126,38 @@ describe("a server that is no master is no bus", () => {
     await untilReadiness(channel.url, "it is a Sentinel");
     expect(await readiness(channel.url)).toContain("redis+sentinel://");
     expect(warnings(channel.lines).length).toBeWithin(1, 3);
+  }, 30_000);
+
+  test("Sentinels with a password of their own", async () => {
+    const master = await redisProcess();
+    const port = freePort();
+    const config = join(folder(), "sentinel.conf");
+    const monitor = `sentinel monitor main 127.0.0.1 ${master.port} 1`;
+    writeFileSync(config, `port ${port}\nbind 127.0.0.1\nrequirepass guarded-word\n${monitor}\n`);
+    const sentinel = Bun.spawn(["redis-server", config, "--sentinel"], {
+      stdout: "ignore",
+      stderr: "ignore",
+    });
+    open.push({ stop: () => sentinel.kill("SIGKILL") });
+    const url = `redis+sentinel://127.0.0.1:${port}/main`;
+    const without = await server(url);
+    await untilReadiness(without.url, "NOAUTH");
+    const wrong = await startChannel({
+      args: ["--redis-url", url, "--jwt-secret", SECRET],
+      env: { SENTINEL_PASSWORD: "mistaken-word" },
+    });
+    open.push(wrong);
+    await untilReadiness(wrong.url, "WRONGPASS");
+    expect(wrong.output()).not.toContain("mistaken-word");
+    const channel = await startChannel({
+      args: ["--redis-url", url, "--jwt-secret", SECRET],
+      toml: 'sentinel_password = "guarded-word"\n',
+    });
+    open.push(channel);
+    await untilReadiness(channel.url, `"where":"127.0.0.1:${master.port}"`);
+    const client = await joined(channel);
+    expect((await client.ask({ topic: "room", event: "said" })).status).toBe("ok");
+    expect(channel.output()).not.toContain("guarded-word");
   }, 30_000);
 
   test.each([

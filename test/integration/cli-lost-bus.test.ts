@@ -1,0 +1,115 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { channelBinary, startChannel } from "./channel-process.ts";
+import { Inbox } from "./inbox.ts";
+import { eventually } from "./phoenix-client.ts";
+import { type RedisProcess, startRedis } from "./redis-process.ts";
+import { backendOn, SECRET } from "./world.ts";
+
+const cwd = mkdtempSync(join(tmpdir(), "channel-lost-"));
+let redis: RedisProcess;
+const ends: (() => unknown)[] = [];
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+afterAll(async () => {
+  await redis.stop();
+  rmSync(cwd, { recursive: true, force: true });
+});
+
+interface Command {
+  /** Lines of standard error, to wait for. */
+  readonly said: Inbox<string>;
+  readonly lines: Inbox<string>;
+  readonly exited: Promise<number>;
+  end(): void;
+}
+
+function run(...args: readonly string[]): Command {
+  const child = Bun.spawn([channelBinary(), ...args], {
+    cwd,
+    env: {},
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  ends.push(() => child.kill("SIGKILL"));
+  return {
+    said: linesOf(child.stderr),
+    lines: linesOf(child.stdout),
+    exited: child.exited,
+    end: () => child.kill("SIGINT"),
+  };
+}
+
+function linesOf(stream: ReadableStream<Uint8Array>): Inbox<string> {
+  const lines = new Inbox<string>("the command", (line) => line);
+  void (async () => {
+    let rest = "";
+    const decoder = new TextDecoder();
+    for await (const chunk of stream) {
+      const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+      rest = parts.pop() ?? "";
+      for (const line of parts) lines.put(line.replace(/^channel: /, ""));
+    }
+    lines.end("it ended");
+  })();
+  return lines;
+}
+
+describe("commands outlive a bus that goes away", () => {
+  test("bench says so, goes on when it is back, and tells what it could not publish", async () => {
+    const server = await startChannel({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
+    ends.push(() => server.stop());
+    const bench = run(
+      ...["bench", "--clients", "5", "--rate", "50", "--for", "8s", "--json"],
+      ...["--jwt-secret", SECRET, "--redis-url", redis.url, server.url],
+    );
+    await bench.said.until((line) => line.startsWith("1 of 8 s"), "the first second");
+    await redis.down();
+    await bench.said.until((line) => line.startsWith(`lost 127.0.0.1:${redis.port}: `), "the loss");
+    await bench.said.until((line) => line.includes(" of 8 s"), "another second without it");
+    await redis.restart();
+    await bench.said.until(
+      (line) => line === `connected to 127.0.0.1:${redis.port} again`,
+      "its return",
+      5000,
+    );
+    const found: unknown = JSON.parse(await bench.lines.next(25_000));
+    expect(await bench.exited).toBe(0);
+    const { published, unpublished, arrived, closed } = Object(found);
+    expect(published + unpublished).toBe(400);
+    expect(unpublished).toBeGreaterThan(10);
+    // After its return messages came again, more than there had been before.
+    expect(arrived).toBeGreaterThan(100 * 5);
+    expect(closed).toBe(0);
+  }, 60_000);
+
+  test.each(["SIGKILL", "SIGSTOP"] as const)(
+    "watch says so, and shows what goes by after (%s)",
+    async (signal) => {
+      const watch = run("watch", "to:*", "--redis-url", redis.url);
+      await watch.said.until((line) => line.startsWith("watching "), "watching");
+      redis.kill(signal);
+      await watch.said.until((line) => line.startsWith("not connected to "), "the loss", 15_000);
+      if (signal === "SIGKILL") await redis.restart();
+      else redis.kill("SIGCONT");
+      await watch.said.until((line) => line.startsWith("watching "), "watching again", 10_000);
+      const backend = backendOn(redis.port);
+      ends.push(() => backend.stop());
+      await eventually(async () => (await backend.publish("to:room:news", "1")) > 0, "a watcher");
+      expect(await watch.lines.next()).toContain("to:room:news 1");
+      watch.end();
+      expect(await watch.exited).toBe(0);
+    },
+    60_000,
+  );
+});
