@@ -50,8 +50,9 @@ export async function openBus(config: BusConfig, log: Log): Promise<Bus> {
 }
 
 /** Where revocations are shared: in the Redis that is the bus; a server with the embedded bus is alone. */
-export function openRevocationStore({ redisUrl }: BusConfig, kind: BusKind, log: Log): RevocationStore {
-  return kind === "redis" ? createRedisRevocations(redisUrl, log) : NO_STORE;
+export function openRevocationStore(config: BusConfig, kind: BusKind, log: Log): RevocationStore {
+  const sentinel = { username: config.sentinelUsername, password: config.sentinelPassword };
+  return kind === "redis" ? createRedisRevocations(config.redisUrl, log, sentinel) : NO_STORE;
 }
 
 /** What of the configuration decides about the bus. */

@@ -1,7 +1,7 @@
 import { Cluster, Redis } from "ioredis";
 import type { Revocation, RevocationKind, RevocationStore } from "../auth/revocations.ts";
 import type { Log } from "../log.ts";
-import { parseRedisAddress } from "./redis-address.ts";
+import { parseRedisAddress, type SentinelSignIn } from "./redis-address.ts";
 import { pauseBefore } from "./redis-link.ts";
 
 /** A sorted set: `<kind>:<id>`, scored with when it may be forgotten (Unix ms). */
@@ -25,8 +25,8 @@ const BATCH = 500;
  *
  * @throws BusError where the address is none
  */
-export function createRedisRevocations(url: string, log: Log): RevocationStore {
-  return new RedisRevocations(url, log);
+export function createRedisRevocations(url: string, log: Log, sentinel?: SentinelSignIn): RevocationStore {
+  return new RedisRevocations(url, log, sentinel);
 }
 
 class RedisRevocations implements RevocationStore {
@@ -44,13 +44,14 @@ class RedisRevocations implements RevocationStore {
   #toldFailure = false;
   #stopped = false;
 
-  constructor(url: string, log: Log) {
-    const address = parseRedisAddress(url);
+  constructor(url: string, log: Log, sentinel?: SentinelSignIn) {
+    const address = parseRedisAddress(url, sentinel);
     this.#log = log;
     this.#shown = address.shown;
     const client = (name: string): Redis | Cluster => {
       const common = {
         connectionName: name,
+        disableClientInfo: true,
         lazyConnect: true,
         enableOfflineQueue: false,
         autoResubscribe: false,
