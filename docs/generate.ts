@@ -6,8 +6,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import manifest from "../package.json";
 import lock from "../package-lock.json";
+import { API_KEY_FACTS, CHANNEL_FACTS, FACTS, type Fact } from "../src/config/docs.ts";
 import { PREFIX } from "../src/config/environment.ts";
-import { API_KEY_FACTS, CHANNEL_FACTS, FACTS, type Fact } from "../src/config/facts.ts";
 import { variable } from "../src/config/settings.ts";
 
 const TITLES: Readonly<Record<string, string>> = {

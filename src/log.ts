@@ -1,5 +1,5 @@
 import { isatty } from "node:tty";
-import { LineWriter } from "./standard-error.ts";
+import { LineWriter } from "./process/standard-error.ts";
 
 /** One line for each entry; `fields` are short, never a secret, a token, or the query of a URL. */
 export interface Log {

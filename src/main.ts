@@ -1,7 +1,7 @@
 import { isatty } from "node:tty";
 import { type ArgsDef, type CommandDef, renderUsage } from "citty";
 import { readArguments } from "./commands/arguments.ts";
-import type { Definition, Surroundings } from "./commands/command.ts";
+import type { CommandContext, Definition } from "./commands/command.ts";
 import { COMMANDS, DEFAULT_COMMAND, FLAGS, PROGRAM, SUMMARY } from "./commands/definitions.ts";
 import { flushLog } from "./log.ts";
 import { describeVersion } from "./version.ts";
@@ -38,17 +38,17 @@ async function usage(name: string | null, color: boolean): Promise<string> {
   return (color ? whole : Bun.stripANSI(whole)).replace(/ +$/gm, "");
 }
 
-async function main(argv: readonly string[], surroundings: Surroundings): Promise<number> {
+async function main(argv: readonly string[], context: CommandContext): Promise<number> {
   const given = readArguments(argv, COMMANDS, DEFAULT_COMMAND);
   if (!given.ok) {
-    surroundings.complain(given.message);
+    context.stderr(given.message);
     return 2;
   }
   const { command, named, switches } = given;
   if (switches.has("help")) {
-    surroundings.print(await usage(named ? command : null, surroundings.terminal?.color ?? false));
-  } else if (switches.has("version")) surroundings.print(`${PROGRAM} ${describeVersion()}`);
-  else return (await COMMANDS[command]?.run(given, surroundings)) ?? 2;
+    context.print(await usage(named ? command : null, context.terminal?.color ?? false));
+  } else if (switches.has("version")) context.print(`${PROGRAM} ${describeVersion()}`);
+  else return (await COMMANDS[command]?.run(given, context)) ?? 2;
   return 0;
 }
 
@@ -62,7 +62,7 @@ const code = await main(process.argv.slice(2), {
   cwd: process.cwd(),
   terminal: isatty(1) ? { columns: stdout.columns || 80, color: !env.NO_COLOR && env.TERM !== "dumb" } : null,
   print: (text) => void stdout.write(`${text}\n`),
-  complain: (line) => console.error(`${PROGRAM}: ${line}`),
+  stderr: (line) => console.error(`${PROGRAM}: ${line}`),
   readInput: async () => (isatty(0) ? null : Buffer.from(await Bun.stdin.bytes())),
   ended() {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)

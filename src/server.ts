@@ -3,15 +3,15 @@ import { bearerOf, createAdmin } from "./auth/admin.ts";
 import { createAudit } from "./auth/audit.ts";
 import { Bans, refusingBanned } from "./auth/bans.ts";
 import { nameCovers } from "./auth/claims.ts";
+import { FailedAttempts, type Proof, type ProofSource } from "./auth/failed-attempts.ts";
 import { stretchAdminSecrets } from "./auth/keys.ts";
 import { createMint } from "./auth/mint.ts";
 import { Revocations } from "./auth/revocations.ts";
 import { isForeign, isSameOrigin } from "./auth/same-origin.ts";
 import { sign } from "./auth/signature.ts";
-import { createVerifier } from "./auth/token.ts";
-import { type Proof, type ProofSource, WrongSecrets } from "./auth/wrong-secrets.ts";
-import { openBus, openRevocationStore } from "./bus/open.ts";
-import type { Config } from "./config.ts";
+import { createVerifier } from "./auth/verifier.ts";
+import { openBus, openRevocationStore } from "./bus/open-bus.ts";
+import type { Config } from "./config/config.ts";
 import {
   checkHost,
   checkOrigin,
@@ -20,37 +20,37 @@ import {
   preflightHeaders,
   type Refusal,
 } from "./http/admission.ts";
-import type { HttpRefusal } from "./http/answer.ts";
 import { CHANNELSTREAM_PATHS } from "./http/api/channelstream-paths.ts";
 import type { ChannelstreamApi } from "./http/api/deps.ts";
-import { History } from "./http/api/history.ts";
 import { takeSnapshot } from "./http/api/snapshot.ts";
+import { History } from "./http/api/stats-history.ts";
 import { readText } from "./http/body.ts";
-import { type Client, createClientOf } from "./http/client.ts";
 import { ConnectLimiter, KEEP_ALIVE_SECS } from "./http/connect-limiter.ts";
-import { Descriptors } from "./http/descriptors.ts";
+import type { HttpRefusal } from "./http/json-response.ts";
 import { listen } from "./http/listeners.ts";
 import { LoopDelay } from "./http/loop-delay.ts";
 import { createMetrics } from "./http/metrics.ts";
+import { type Client, createClientOf } from "./http/peer.ts";
 import { NO_PATTERN, pathFault, pathPatterns } from "./http/raw-path.ts";
 import { createHttp } from "./http/routes.ts";
 import type { ChannelRules } from "./hub/channel.ts";
 import { Connections } from "./hub/connections.ts";
 import { Hub } from "./hub/hub.ts";
-import { randomId } from "./hub/id.ts";
-import { Inbound } from "./hub/inbound.ts";
-import { isJson } from "./hub/json.ts";
+import { Inbound } from "./hub/inbound-budget.ts";
+import { isJson } from "./hub/json/is-json.ts";
+import type { Publisher } from "./hub/publisher.ts";
+import { randomId } from "./hub/random-id.ts";
 import { count, createStats } from "./hub/stats.ts";
 import type { Log } from "./log.ts";
+import { Descriptors } from "./process/descriptors.ts";
+import { ChannelstreamProtocol } from "./protocols/channelstream/channelstream.ts";
 import { createCrossOrigin } from "./protocols/channelstream/cors.ts";
-import { ChannelstreamEndpoint } from "./protocols/channelstream/endpoint.ts";
-import { House } from "./protocols/client.ts";
-import type { Endpoint, Welcome } from "./protocols/endpoint.ts";
-import { GroupsEndpoint, isGroupsPath } from "./protocols/groups/endpoint.ts";
-import { PhoenixEndpoint } from "./protocols/phoenix/endpoint.ts";
-import { LongPoll } from "./protocols/phoenix/longpoll.ts";
-import type { Publisher } from "./protocols/publisher.ts";
-import type { WebSocketClient } from "./protocols/websocket.ts";
+import { GroupsProtocol, isGroupsPath } from "./protocols/groups/groups.ts";
+import { PhoenixProtocol } from "./protocols/phoenix/phoenix.ts";
+import { LongPoll } from "./protocols/phoenix/phoenix-longpoll.ts";
+import type { Accepted, Protocol, UpgradeRequest } from "./protocols/protocol.ts";
+import { ConnectionContext } from "./transports/client.ts";
+import type { WebSocketClient } from "./transports/websocket.ts";
 import { VERSION } from "./version.ts";
 
 /** Between two looks at what is due (expired tokens, farewells), in ms. */
@@ -106,7 +106,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     ...limits,
     maxInbound: Math.max(limits.maxInbound, 2 * Math.max(limits.maxFrame, limits.maxBody, limits.maxPayload)),
   });
-  const house = new House({
+  const context = new ConnectionContext({
     ...limits,
     inbound,
     connections,
@@ -118,7 +118,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const audit = createAudit(log);
   const wrongProof = ({ address }: ProofSource, proof: Proof) =>
     audit({ act: "prove", who: "nobody", from: address, what: { by: proof }, result: "wrong secret" });
-  const wrong = new WrongSecrets(undefined, wrongProof);
+  const wrong = new FailedAttempts(undefined, wrongProof);
   const revocations = new Revocations(openRevocationStore(config, bus.kind, log));
   revocations.revoked = ({ kind, id }) => {
     const reason = kind === "session" ? "signed out" : "token revoked";
@@ -157,7 +157,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     admin,
     mint: createMint(config),
     verify,
-    refusals: house.refusals,
+    refusals: context.refusals,
     registry,
     hub,
     bus,
@@ -170,16 +170,16 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     busState,
     draining: () => draining,
   });
-  const phoenix = new PhoenixEndpoint({
+  const phoenix = new PhoenixProtocol({
     ...limits,
     hub,
-    house,
+    context,
     verify,
     publisher,
   });
-  const groups = new GroupsEndpoint({ ...limits, hub, house, verify, publisher });
+  const groups = new GroupsProtocol({ ...limits, hub, context, verify, publisher });
   const channelstream = createChannelstream();
-  const endpoints: readonly Endpoint[] = [
+  const endpoints: readonly Protocol[] = [
     ...(channelstream === null ? [] : [channelstream]),
     phoenix,
     ...(config.groups ? [groups] : []),
@@ -187,7 +187,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const longPoll = new LongPoll(
     phoenix,
     {
-      welcome: (client) => may(limiter.welcome(client)),
+      mayBegin: (client) => may(limiter.mayBegin(client)),
       take: (client) => may(limiter.take(client)),
       release: (client) => limiter.release(client),
     },
@@ -201,14 +201,14 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     return refusal === null;
   }
 
-  function createChannelstream(): ChannelstreamEndpoint | null {
+  function createChannelstream(): ChannelstreamProtocol | null {
     const { secret } = config.channelstream;
     if (secret === null) return null;
     const own = (headers: Headers) => isSameOrigin(headers, config.publicUrl, false);
-    return new ChannelstreamEndpoint({
+    return new ChannelstreamProtocol({
       settings: { ...config.channelstream, secret },
       hub,
-      house,
+      context,
       publisher,
       maxConnections: limits.maxConnections,
       tick: TICK,
@@ -231,7 +231,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
 
   /** Apart from the guesses at the admin secret: this is another one. */
   function signatureGuesses() {
-    const guesses = new WrongSecrets(undefined, wrongProof);
+    const guesses = new FailedAttempts(undefined, wrongProof);
     const sourceOf = (headers: Headers, { address, https }: Pick<Client, "address" | "https">) => ({
       address,
       foreign: isForeign(headers, config.publicUrl, https),
@@ -280,7 +280,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const full = limiter.admit(client);
     // Kept open, what is refused would take the place that there is not.
     if (full !== null) return refuse(full, { connection: "close" });
-    const knock = {
+    const asked: UpgradeRequest = {
       path,
       headers: request.headers,
       query: url.searchParams,
@@ -291,18 +291,18 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       administrator: admin.upgradeClaims(request, client),
     };
     // Whoever asks for no protocol in particular speaks Phoenix.
-    const welcome = (endpoints.find((endpoint) => endpoint.isMeant(knock)) ?? phoenix).welcome(knock);
+    const accepted = (endpoints.find((endpoint) => endpoint.matches(asked)) ?? phoenix).accept(asked);
     const refused =
-      "refusal" in welcome
-        ? refuse({ status: 403, code: "bad_version", sentence: welcome.refusal })
-        : open(request, welcome, bun);
+      "refusal" in accepted
+        ? refuse({ status: 403, code: "bad_version", sentence: accepted.refusal })
+        : open(request, accepted, bun);
     if (refused !== undefined) limiter.release(client);
     return refused;
   }
 
   function open(
     request: Request,
-    { client, subprotocol }: Welcome,
+    { client, subprotocol }: Accepted,
     bun: Server<WebSocketClient>,
   ): Response | undefined {
     const upgraded = bun.upgrade(request, {
@@ -325,7 +325,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const cors = corsHeaders(headers, config);
     const foreign = checkHost(headers, config) ?? checkOrigin(headers, config);
     if (foreign !== null) {
-      house.refusals[foreign.what](foreign.value, foreign.reason, client.address);
+      context.refusals[foreign.what](foreign.value, foreign.reason, client.address);
       return longPoll.forbid(cors);
     }
     if (request.method === "OPTIONS") {
@@ -344,7 +344,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   }
 
   function refuseForeign(foreign: Foreign, { address }: Client): Response {
-    house.refusals[foreign.what](foreign.value, foreign.reason, address);
+    context.refusals[foreign.what](foreign.value, foreign.reason, address);
     return refuse(foreign);
   }
 
@@ -438,7 +438,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     tickDue = now + TICK;
     descriptors.check(listeners);
     hub.tick();
-    house.tick();
+    context.tick();
     inbound.tick(now);
     longPoll.tick();
     channelstream?.tick();

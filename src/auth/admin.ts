@@ -1,15 +1,13 @@
 import { randomBytes } from "node:crypto";
-import type { ApiKey, Config } from "../config.ts";
+import type { ApiKey, Config } from "../config/config.ts";
 import type { HttpCode } from "../error-codes.ts";
-
+import { SESSION_MS, type Session, Sessions } from "./admin-session.ts";
 import { type Audit, resultOf } from "./audit.ts";
+import type { Claims } from "./claims-types.ts";
+import { FailedAttempts, type Proof, type ProofSource } from "./failed-attempts.ts";
 import { adminKeys, isOneOf } from "./keys.ts";
 import { Revocations } from "./revocations.ts";
 import { isForeign, isSameOrigin } from "./same-origin.ts";
-
-import { SESSION_MS, type Session, Sessions } from "./session.ts";
-import type { Claims } from "./verdict.ts";
-import { type Proof, type ProofSource, WrongSecrets } from "./wrong-secrets.ts";
 
 /** Who asks, after trusted proxies. */
 export interface Asker {
@@ -69,7 +67,7 @@ export interface Admin {
 export interface AdminParts {
   /** Unix time in ms, for sessions. */
   readonly now?: () => number;
-  readonly wrong?: WrongSecrets;
+  readonly wrong?: FailedAttempts;
   readonly revocations?: Revocations;
   readonly audit?: Audit;
 }
@@ -127,7 +125,7 @@ const FOREIGN_CODE: AdminRefusal = {
 };
 
 export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
-  const { now = Date.now, wrong = new WrongSecrets(), audit = () => {} } = parts;
+  const { now = Date.now, wrong = new FailedAttempts(), audit = () => {} } = parts;
   const revocations = parts.revocations ?? new Revocations(undefined, now);
   const sessions = new Sessions(adminKeys(config, "session"), revocations, now);
   const secrets = [config.adminSecret, ...config.olderAdminSecrets];

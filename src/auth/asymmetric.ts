@@ -1,8 +1,8 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify } from "jose";
 import type { TokenCode } from "../error-codes.ts";
+import { unauthorized, type Verdict } from "./claims-types.ts";
 import { isJsonObject, type JsonObject, LEEWAY_SECS, ownValue, type TokenRules } from "./hs256.ts";
-import { unauthorized, type Verdict } from "./verdict.ts";
 
 /** Longest wait for a key set, in ms: a join never hangs longer. */
 const KEY_SET_TIMEOUT = 5_000;

@@ -1,5 +1,5 @@
+import { unauthorized, type Verdict, type Verify } from "./claims-types.ts";
 import type { Revocations } from "./revocations.ts";
-import { unauthorized, type Verdict, type Verify } from "./verdict.ts";
 
 /** Users banned at once; one more is refused, so that memory stays bounded. */
 export const MAX_BANS = 10_000;

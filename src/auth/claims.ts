@@ -1,7 +1,7 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { JoinCode } from "../error-codes.ts";
+import type { Abilities, Claims } from "./claims-types.ts";
 import { isJsonObject, type JsonObject, LEEWAY_SECS, ownValue } from "./hs256.ts";
-import type { Abilities, Claims } from "./verdict.ts";
 
 /** The longest user id, in bytes of UTF-8. */
 export const MAX_USER_BYTES = 256;

@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { unauthorized, type Verdict } from "./verdict.ts";
+import { unauthorized, type Verdict } from "./claims-types.ts";
 
 /** A token longer than this is refused unread, whatever signed it. In characters, all of them ASCII in a good one. */
 export const MAX_TOKEN_BYTES = 8192;

@@ -1,5 +1,5 @@
 import { createHash, hkdfSync, scrypt, scryptSync, timingSafeEqual } from "node:crypto";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 
 /** What a key that is derived from the administrator's secret is for. A key is never used for two things. */
 export type KeyPurpose = "token" | "session";

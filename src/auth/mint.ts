@@ -1,7 +1,7 @@
 import { SignJWT } from "jose";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
+import type { Abilities } from "./claims-types.ts";
 import { adminKeys } from "./keys.ts";
-import type { Abilities } from "./verdict.ts";
 
 /** The channels of a token: one, as in Tangram's tokens, a list, or each with what its holder may do there. */
 export type GrantedChannels =

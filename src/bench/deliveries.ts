@@ -1,8 +1,8 @@
-import type { Dialect } from "./dialect.ts";
+import type { Driver } from "./driver.ts";
 import { Latency } from "./latency.ts";
 import type { Publication, Publisher, Sender } from "./publisher.ts";
 import { now, readStamp, STAMP_DIGITS } from "./stamp.ts";
-import type { Client } from "./websocket.ts";
+import type { Client } from "./websocket-client.ts";
 
 /**
  * Between two looks at whether anything comes, in ms. Patience is counted in looks, so that a pause of the generator's
@@ -42,7 +42,7 @@ export class Deliveries {
   wakeAt = Number.POSITIVE_INFINITY;
 
   /** Of every `stampEvery`-th client all stamps are read: at a million deliveries a second reading each costs too much. */
-  constructor(dialect: Dialect, clients: readonly Client[], stampEvery: number) {
+  constructor(dialect: Driver, clients: readonly Client[], stampEvery: number) {
     this.clients = clients;
     const { behindStamp } = dialect;
     const deliveriesIn = dialect.deliveriesIn ?? oneDelivery;

@@ -1,8 +1,8 @@
-import type { Speaker } from "../bus/backend.ts";
-import { closedOnes, connectAll, joinAll, type Membership, quiet } from "./crowd.ts";
+import type { Speaker } from "../bus/redis/redis-client.ts";
+import { closedOnes, connectAll, joinAll, type Membership, quiet } from "./clients.ts";
 import { Deliveries, pace } from "./deliveries.ts";
 import { paddedPayload } from "./payload.ts";
-import { phoenix } from "./phoenix.ts";
+import { phoenix } from "./phoenix-driver.ts";
 import { cpuMs, pidListeningOn, pssBytes } from "./process-times.ts";
 import type { Publication, Sender } from "./publisher.ts";
 import { now, writeStamp } from "./stamp.ts";

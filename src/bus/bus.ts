@@ -32,7 +32,7 @@ export interface BusListener {
 }
 
 /** Told once whether the bus took a message. An object of its own for each publish needs no closure. */
-export interface Receipt {
+export interface PublishAck {
   settled(taken: boolean): void;
 }
 
@@ -52,7 +52,7 @@ export interface Bus {
    * Publishes once, now or never: nothing is queued for later and nothing repeated. The receipt is settled within 2 s,
    * and at once with `false` while the bus is away. Publishes of one tick may travel together, always in order.
    */
-  publish(name: string, payload: string | Uint8Array, receipt?: Receipt): void;
+  publish(name: string, payload: string | Uint8Array, receipt?: PublishAck): void;
   /** Ends all connections. No message and no change is told afterwards; receipts still open are settled `false`. */
   stop(): Promise<void>;
 }

@@ -1,11 +1,13 @@
 import { parseArgs } from "node:util";
 import type { ArgsDef } from "citty";
-import { hint } from "../config/nearest.ts";
 import { quoted } from "../config/quote.ts";
-import type { Definition, Given, Operand } from "./command.ts";
+import { hint } from "../config/suggest.ts";
+import type { Definition, Operand, ParsedArgs } from "./command.ts";
 
 /** What a command line asks for, or one line that says what is wrong with it. */
-export type Arguments = ({ readonly ok: true } & Given) | { readonly ok: false; readonly message: string };
+export type Arguments =
+  | ({ readonly ok: true } & ParsedArgs)
+  | { readonly ok: false; readonly message: string };
 
 type Shape = Pick<Definition, "flags" | "operands">;
 

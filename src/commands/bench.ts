@@ -1,16 +1,16 @@
 import { readFileSync } from "node:fs";
 import { createMint } from "../auth/mint.ts";
-import type { Membership } from "../bench/crowd.ts";
+import type { Membership } from "../bench/clients.ts";
 import { drive, type Found, percent, Unheard } from "../bench/drive.ts";
 import { LEAST_PAYLOAD_BYTES } from "../bench/payload.ts";
-import { openSpeaker } from "../bus/backend.ts";
 import { BusError } from "../bus/bus-error.ts";
-import { parseRedisAddress } from "../bus/redis-address.ts";
-import { duration, type Kind, size, whole } from "../config/kinds.ts";
+import { parseRedisAddress } from "../bus/redis/redis-address.ts";
+import { openSpeaker } from "../bus/redis/redis-client.ts";
+import { type Config, loadConfig } from "../config/config.ts";
 import { isLoopback } from "../config/loopback.ts";
 import { quoted } from "../config/quote.ts";
-import { type Config, loadConfig } from "../config.ts";
-import { randomId } from "../hub/id.ts";
+import { duration, type Kind, size, whole } from "../config/value-types.ts";
+import { randomId } from "../hub/random-id.ts";
 import type { Command } from "./command.ts";
 
 /** The standard values, as the help tells them. */
@@ -45,7 +45,7 @@ class Hindrance extends Error {
 /** `channel bench`: how much a server takes, here and now. */
 export const bench: Command = async (
   { values, switches, operands: [address = ""] },
-  { env, cwd, print, complain, ended },
+  { env, cwd, print, stderr, ended },
 ) => {
   const own = new Set([...Object.keys(KINDS), "config"]);
   const flags = Object.fromEntries(
@@ -53,7 +53,7 @@ export const bench: Command = async (
   );
   const loaded = loadConfig({ flags, env, cwd });
   if (!loaded.ok) {
-    complain(loaded.message);
+    stderr(loaded.message);
     return loaded.exitCode;
   }
   const { config } = loaded;
@@ -62,8 +62,8 @@ export const bench: Command = async (
     const url = readAddress(address);
     if (!switches.has("yes-i-own-this-server")) refuseForeign(url, config.redisUrl);
     const opened = await openSpeaker(config, {
-      lost: (where, reason) => complain(`lost ${where}: ${reason}; going on when it is back`),
-      back: (where) => complain(`connected to ${where} again`),
+      lost: (where, reason) => stderr(`lost ${where}: ${reason}; going on when it is back`),
+      back: (where) => stderr(`connected to ${where} again`),
     });
     if (!opened.ok) {
       throw new Hindrance(
@@ -81,7 +81,7 @@ export const bench: Command = async (
         payload: numbers.payload,
         seconds: numbers.for / 1000,
         speaker: opened.speaker,
-        progress: complain,
+        progress: stderr,
         enough: ended(),
       });
       if (switches.has("json"))
@@ -99,7 +99,7 @@ export const bench: Command = async (
       await opened.speaker.stop();
     }
   } catch (error) {
-    complain(error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error));
+    stderr(error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error));
     return error instanceof Hindrance ? error.code : error instanceof BusError ? 2 : 1;
   }
   return 0;

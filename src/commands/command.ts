@@ -9,7 +9,7 @@ export interface Terminal {
 }
 
 /** What a command may touch of the process that it runs in. */
-export interface Surroundings {
+export interface CommandContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** `null` where standard output is a pipe or a file: then it is for a program, plain and without remarks. */
@@ -17,7 +17,7 @@ export interface Surroundings {
   /** To standard output, with a line end. */
   print(text: string): void;
   /** To standard error, one line, behind the program's name. */
-  complain(line: string): void;
+  stderr(line: string): void;
   /** All of standard input; `null` where that is a terminal, at which nobody may be sitting. */
   readInput(): Promise<Buffer | null>;
   /** Resolves when the operator or the reader of our output has had enough. */
@@ -25,7 +25,7 @@ export interface Surroundings {
 }
 
 /** What a command line asks for. */
-export interface Given {
+export interface ParsedArgs {
   readonly command: string;
   /** Whether it was named, rather than taken because none was. */
   readonly named: boolean;
@@ -40,7 +40,7 @@ export interface Given {
 }
 
 /** Runs to its end and resolves to the exit code: 0; 1, something is in the way; 2, the operator wrote something wrong. */
-export type Command = (given: Given, surroundings: Surroundings) => Promise<number>;
+export type Command = (given: ParsedArgs, context: CommandContext) => Promise<number>;
 
 /** A word of the command line that is no flag. */
 export interface Operand {

@@ -1,20 +1,20 @@
-import type { Printed } from "../config/kinds.ts";
-import { type Loaded, loadConfig, type Origin } from "../config.ts";
+import { type Loaded, loadConfig, type Origin } from "../config/config.ts";
+import type { Printed } from "../config/value-types.ts";
 import type { Command } from "./command.ts";
 
 type Good = Extract<Loaded, { ok: true }>;
 
 /** `channel config`: every key, the value in force, and where it came from; secrets as stars. */
-export const config: Command = async ({ values, switches }, { env, cwd, print, complain }) => {
+export const config: Command = async ({ values, switches }, { env, cwd, print, stderr }) => {
   const loaded = loadConfig({ flags: values, env, cwd });
   if (!loaded.ok) {
-    complain(loaded.message);
+    stderr(loaded.message);
     return loaded.exitCode;
   }
   if (switches.has("json")) print(asJson(loaded));
   else {
     print(asTable(loaded));
-    for (const warning of loaded.warnings) complain(`warning: ${warning}`);
+    for (const warning of loaded.warnings) stderr(`warning: ${warning}`);
   }
   return 0;
 };

@@ -1,13 +1,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
-import { carryOver } from "../config/carry-over.ts";
 import type { CarriedOver } from "../config/channelstream-ini.ts";
+import { loadConfig } from "../config/config.ts";
+import { Refusal } from "../config/config-error.ts";
 import { why } from "../config/file.ts";
+import { carryOver } from "../config/migrate.ts";
 import { quoted } from "../config/quote.ts";
-import { Refusal } from "../config/refusal.ts";
 import { configFile } from "../config/template.ts";
-import { loadConfig } from "../config.ts";
 import type { Command } from "./command.ts";
 
 /** Readable by its owner alone: it holds secrets. */
@@ -18,14 +18,14 @@ Flags win over variables (PORT, or CHANNEL_PORT), variables over this file.
 "channel config" shows what is in force. This file holds secrets: nobody else should read it.`;
 
 /** `channel init`: a `channel.toml` with fresh secrets, or with what another program's configuration says. */
-export const init: Command = async ({ values }, { cwd, terminal, print, complain }) => {
+export const init: Command = async ({ values }, { cwd, terminal, print, stderr }) => {
   const target = values.config ?? "channel.toml";
   let carried: CarriedOver = { chosen: new Map(), notes: [] };
   try {
     if (values.from !== undefined) carried = carryOver(cwd, values.from);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    complain(error.message);
+    stderr(error.message);
     return error.exitCode;
   }
   const { chosen, notes } = carried;
@@ -36,7 +36,7 @@ export const init: Command = async ({ values }, { cwd, terminal, print, complain
   const text = configFile(opening, chosen);
   const problem = problemOf(text, values.from ?? target, target);
   if (problem !== null) {
-    complain(problem);
+    stderr(problem);
     return 2;
   }
   try {
@@ -50,10 +50,10 @@ export const init: Command = async ({ values }, { cwd, terminal, print, complain
       : why(error) === "no such file"
         ? `there is no folder ${quoted(dirname(resolve(cwd, target)))}`
         : why(error);
-    complain(`cannot write ${quoted(target)}: ${reason}`);
+    stderr(`cannot write ${quoted(target)}: ${reason}`);
     return 1;
   }
-  for (const note of notes) complain(`note: ${note}`);
+  for (const note of notes) stderr(`note: ${note}`);
   if (terminal === null) print(target);
   else {
     const run = target === "channel.toml" ? "channel" : `channel --config ${quoted(target)}`;

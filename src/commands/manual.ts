@@ -1,12 +1,12 @@
 import type { ArgsDef } from "citty";
-import { FACTS, type Fact } from "../config/facts.ts";
+import { FACTS, type Fact } from "../config/docs.ts";
 import { variable } from "../config/settings.ts";
 import { VERSION } from "../version.ts";
 import type { Command, Definition, Definitions } from "./command.ts";
 
 /** `channel manual`: the page in a terminal, by `man` where there is one; its source (roff, `man` macros) in a pipe. */
 export function manual(definitions: () => Definitions): Command {
-  return async (_given, { terminal, print, complain }) => {
+  return async (_given, { terminal, print, stderr }) => {
     const page = manualPage(definitions());
     if (terminal === null) {
       print(page);
@@ -14,7 +14,7 @@ export function manual(definitions: () => Definitions): Command {
     }
     const man = Bun.which("man");
     if (man === null) {
-      complain('there is no "man" on this machine; "channel --help" says the most of it');
+      stderr('there is no "man" on this machine; "channel --help" says the most of it');
       return 1;
     }
     const child = Bun.spawn([man, "-l", "-"], {

@@ -1,28 +1,28 @@
-import { publishOnce } from "../bus/backend.ts";
 import { isChannelName, isEventName, parseTo, printTo } from "../bus/bus.ts";
 import { BusError } from "../bus/bus-error.ts";
+import { publishOnce } from "../bus/redis/redis-client.ts";
+import { type Config, loadConfig } from "../config/config.ts";
 import { quoted } from "../config/quote.ts";
 import { LIMITS } from "../config/settings.ts";
-import { type Config, loadConfig } from "../config.ts";
 import { RESERVED_EVENTS } from "../hub/hub.ts";
-import { isJson } from "../hub/json.ts";
+import { isJson } from "../hub/json/is-json.ts";
 import type { Command } from "./command.ts";
 
 /** `channel publish`: what a backend does, without a backend. */
 export const publish: Command = async (
   { values, switches, operands: [topic = "", text] },
-  { env, cwd, terminal, print, complain, readInput },
+  { env, cwd, terminal, print, stderr, readInput },
 ) => {
   const loaded = loadConfig({ flags: values, env, cwd });
   if (!loaded.ok) {
-    complain(loaded.message);
+    stderr(loaded.message);
     return loaded.exitCode;
   }
   const { config } = loaded;
   const input = text === undefined || text === "-" ? await readInput() : Buffer.from(text);
   const problem = problemOf(config, topic, input);
   if (problem !== null || input === null) {
-    complain(problem ?? "");
+    stderr(problem ?? "");
     return 2;
   }
   const json = isJson(input);
@@ -31,11 +31,11 @@ export const publish: Command = async (
     done = await publishOnce(config, topic, input);
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
-    complain(error.message);
+    stderr(error.message);
     return 2;
   }
   if (!done.ok) {
-    complain(
+    stderr(
       `cannot reach Redis at ${done.where}: ${done.reason}. Start it (or "channel", which brings a bus of its own), or name another with --redis-url`,
     );
     return 1;
@@ -47,9 +47,9 @@ export const publish: Command = async (
     print(`${topic}: ${input.length} bytes of ${json ? "JSON" : "binary"} to ${listeners} at ${where}`);
   }
   if (heard === 0 && !config.redisUrl.includes("+cluster")) {
-    complain(`warning: nobody listens at ${where}: is a server running on this Redis?`);
+    stderr(`warning: nobody listens at ${where}: is a server running on this Redis?`);
   } else if (!json && terminal !== null) {
-    complain("note: this is no JSON, so clients get it as binary; text in JSON stands between double quotes");
+    stderr("note: this is no JSON, so clients get it as binary; text in JSON stands between double quotes");
   }
   return 0;
 };

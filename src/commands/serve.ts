@@ -1,30 +1,30 @@
 import { readFileSync } from "node:fs";
 import { BusError } from "../bus/bus-error.ts";
-import { type Config, type Loaded, loadConfig } from "../config.ts";
+import { type Config, type Loaded, loadConfig } from "../config/config.ts";
 import { atMostOncePer, createLog, type Log, standardErrorHasColor } from "../log.ts";
-import { createNotifier } from "../notify.ts";
-import { reapOrphans } from "../orphans.ts";
+import { reapOrphans } from "../process/orphans.ts";
+import { createNotifier } from "../process/systemd-notify.ts";
 import { startServer } from "../server.ts";
 import type { Command } from "./command.ts";
 
 /** `channel serve`: runs the server until a signal ends it. */
-export const serve: Command = async ({ values }, { env, cwd, complain }) => {
+export const serve: Command = async ({ values }, { env, cwd, stderr }) => {
   const loaded = loadConfig({ flags: values, env, cwd });
   if (!loaded.ok) {
-    complain(loaded.message);
+    stderr(loaded.message);
     return loaded.exitCode;
   }
   const { config, warnings } = loaded;
   const { logLevel: level, logFormat: format } = config;
   const log = createLog({ level, format, color: standardErrorHasColor(env) });
-  const stray = catchStray(config, log, complain);
+  const stray = catchStray(config, log, stderr);
   const signals = catchSignals(log);
   if (process.pid === 1) reapOrphans();
   let server: Awaited<ReturnType<typeof startServer>>;
   try {
     server = await startServer(config, log);
   } catch (error) {
-    complain(withoutSecrets(config, listenProblem(loaded, error) ?? oneLine(error)));
+    stderr(withoutSecrets(config, listenProblem(loaded, error) ?? oneLine(error)));
     return error instanceof BusError && error.code === "bad-address" ? 2 : 1;
   }
   stray.started();
@@ -83,7 +83,7 @@ function hangUpIsIgnored(): boolean {
  * What nobody caught is an error of ours. Before the server listens it ends the process; afterwards it is logged and the
  * server goes on, since to stop would cut off every client for what went wrong with one.
  */
-function catchStray(config: Config, log: Log, complain: (line: string) => void): { started(): void } {
+function catchStray(config: Config, log: Log, stderr: (line: string) => void): { started(): void } {
   let running = false;
   // By place, of which a program has a bounded number: one error in a hot path must not hide another, nor fill the disk.
   const tellers = new Map<string, (error: unknown) => void>();
@@ -105,7 +105,7 @@ function catchStray(config: Config, log: Log, complain: (line: string) => void):
   };
   const caught = (error: unknown) => {
     if (running) return tell(error);
-    complain(withoutSecrets(config, oneLine(error)));
+    stderr(withoutSecrets(config, oneLine(error)));
     process.exit(1);
   };
   process.on("uncaughtException", caught);

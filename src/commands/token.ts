@@ -2,20 +2,20 @@ import { isUserId, MAX_USER_BYTES } from "../auth/claims.ts";
 import { MAX_TOKEN_BYTES } from "../auth/hs256.ts";
 import { createMint } from "../auth/mint.ts";
 import { isChannelName } from "../bus/bus.ts";
-import { duration } from "../config/kinds.ts";
+import { loadConfig } from "../config/config.ts";
 import { quoted } from "../config/quote.ts";
-import { loadConfig } from "../config.ts";
-import { randomId } from "../hub/id.ts";
+import { duration } from "../config/value-types.ts";
+import { randomId } from "../hub/random-id.ts";
 import type { Command } from "./command.ts";
 
 const CENTURY_MS = 100 * 365 * 86_400_000;
 const lifetime = duration(1000, CENTURY_MS);
 
 /** `channel token`: signs a token with the configured secret; no server is asked. */
-export const token: Command = async ({ values, all, switches }, { env, cwd, terminal, print, complain }) => {
+export const token: Command = async ({ values, all, switches }, { env, cwd, terminal, print, stderr }) => {
   const loaded = loadConfig({ flags: values, env, cwd });
   if (!loaded.ok) {
-    complain(loaded.message);
+    stderr(loaded.message);
     return loaded.exitCode;
   }
   const { config } = loaded;
@@ -42,7 +42,7 @@ export const token: Command = async ({ values, all, switches }, { env, cwd, term
     return null;
   })();
   if (problem !== null || milliseconds === undefined) {
-    complain(problem ?? "");
+    stderr(problem ?? "");
     return 2;
   }
   const [only, ...others] = names;
@@ -50,7 +50,7 @@ export const token: Command = async ({ values, all, switches }, { env, cwd, term
   const expiresInSecs = Math.round(milliseconds / 1000);
   const minted = await createMint(config)({ id, channels, expiresInSecs });
   if (minted.length > MAX_TOKEN_BYTES) {
-    complain("these are too many channels for one token: a server takes 8 KiB");
+    stderr("these are too many channels for one token: a server takes 8 KiB");
     return 2;
   }
   const expiresAt = new Date(Date.now() + expiresInSecs * 1000).toISOString().replace(/\.\d+Z$/, "Z");
@@ -58,7 +58,7 @@ export const token: Command = async ({ values, all, switches }, { env, cwd, term
   else print(minted);
   // A remark for people must not get between a program and its token.
   if (terminal !== null && !switches.has("json")) {
-    complain(`opens ${names.map(quoted).join(", ")} for ${quoted(id)} until ${expiresAt}`);
+    stderr(`opens ${names.map(quoted).join(", ")} for ${quoted(id)} until ${expiresAt}`);
   }
   return 0;
 };

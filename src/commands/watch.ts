@@ -1,10 +1,10 @@
 import { isUtf8 } from "node:buffer";
-import { type Passing, watchBus } from "../bus/backend.ts";
 import { BusError } from "../bus/bus-error.ts";
-import { whole } from "../config/kinds.ts";
+import { type Passing, watchBus } from "../bus/redis/redis-client.ts";
+import { loadConfig } from "../config/config.ts";
 import { quoted } from "../config/quote.ts";
-import { loadConfig } from "../config.ts";
-import { isJson } from "../hub/json.ts";
+import { whole } from "../config/value-types.ts";
+import { isJson } from "../hub/json/is-json.ts";
 import { escaped } from "../log.ts";
 import type { Command, Terminal } from "./command.ts";
 
@@ -14,16 +14,16 @@ const count = whole(1, Number.MAX_SAFE_INTEGER);
 /** `channel watch`: what goes by between backends and clients, live, until Ctrl-C. */
 export const watch: Command = async (
   { values, switches, operands },
-  { env, cwd, terminal, print, complain, ended },
+  { env, cwd, terminal, print, stderr, ended },
 ) => {
   const loaded = loadConfig({ flags: values, env, cwd });
   if (!loaded.ok) {
-    complain(loaded.message);
+    stderr(loaded.message);
     return loaded.exitCode;
   }
   const most = values.count === undefined ? Number.POSITIVE_INFINITY : count.parse(values.count);
   if (most === undefined) {
-    complain(`--count must be ${count.expects}, not ${quoted(values.count ?? "")}`);
+    stderr(`--count must be ${count.expects}, not ${quoted(values.count ?? "")}`);
     return 2;
   }
   const patterns = operands.length > 0 ? operands : BOTH;
@@ -38,13 +38,13 @@ export const watch: Command = async (
         print(write(passing));
         if (++shown === most) enough.resolve();
       },
-      live: (where) => complain(`watching ${patterns.map(quoted).join(" ")} at ${where}; Ctrl-C ends it`),
+      live: (where) => stderr(`watching ${patterns.map(quoted).join(" ")} at ${where}; Ctrl-C ends it`),
       lost: (where, reason) =>
-        complain(`not connected to ${where}: ${reason}; trying again. --redis-url names another Redis`),
+        stderr(`not connected to ${where}: ${reason}; trying again. --redis-url names another Redis`),
     });
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
-    complain(error.message);
+    stderr(error.message);
     return 2;
   }
   await Promise.race([ended(), enough.promise]);

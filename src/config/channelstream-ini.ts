@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
+import { Refusal } from "./config-error.ts";
 import { why } from "./file.ts";
 import { quoted } from "./quote.ts";
-import { Refusal } from "./refusal.ts";
 import type { Chosen } from "./template.ts";
 
 /** What a file of another program said, in our words, and what of it has no place here. */

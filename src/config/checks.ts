@@ -1,13 +1,13 @@
 import { X509Certificate } from "node:crypto";
 import { statSync } from "node:fs";
+import { Refusal } from "./config-error.ts";
 import { why } from "./file.ts";
 import { isLoopback } from "./loopback.ts";
 import { readTls } from "./pem.ts";
 import { quoted } from "./quote.ts";
 import type { Reader } from "./reader.ts";
-import { Refusal } from "./refusal.ts";
 import { LIMITS } from "./settings.ts";
-import type { Config, JwtSecret } from "./shape.ts";
+import type { Config, JwtSecret } from "./types.ts";
 
 /** What serves HTTPS, of two paths. */
 export function bothOrNeither(reader: Reader, cert: string | null, key: string | null): Config["tls"] {

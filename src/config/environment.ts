@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
-import { FACTS } from "./facts.ts";
+import { Refusal } from "./config-error.ts";
+import { FACTS } from "./docs.ts";
 import { why } from "./file.ts";
-import { hint } from "./nearest.ts";
 import { quoted } from "./quote.ts";
-import { Refusal } from "./refusal.ts";
 import { variable } from "./settings.ts";
-import type { LoadInput } from "./shape.ts";
+import { hint } from "./suggest.ts";
+import type { LoadInput } from "./types.ts";
 
 /** In front of a variable's name it wins over the name alone. */
 export const PREFIX = "CHANNEL_";

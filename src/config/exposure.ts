@@ -1,12 +1,12 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
+import { FACTS } from "./docs.ts";
 import { FILE_SUFFIX, PREFIX } from "./environment.ts";
-import { FACTS } from "./facts.ts";
 import type { ConfigFile } from "./file.ts";
 import { isLoopback } from "./loopback.ts";
 import { quoted } from "./quote.ts";
 import { variable } from "./settings.ts";
-import type { Config, LoadInput } from "./shape.ts";
+import type { Config, LoadInput } from "./types.ts";
 
 /** Where containers put secrets, readable by all that runs in them. */
 const CONTAINER_SECRETS = "/run/secrets/";

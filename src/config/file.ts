@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { parse, TomlDate, TomlError } from "smol-toml";
-import { hint } from "./nearest.ts";
+import { Refusal } from "./config-error.ts";
 import { quoted } from "./quote.ts";
-import { Refusal } from "./refusal.ts";
 import { API_KEY, CHANNEL, fullKey, SECTIONS, snake } from "./settings.ts";
+import { hint } from "./suggest.ts";
 
 /** A value of the file, and the key as it stands there (`channel.port` in a tangram.toml is `port` here). */
 export interface Written {

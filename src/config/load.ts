@@ -8,14 +8,14 @@ import {
   resolveAutoHost,
   warningsOf,
 } from "./checks.ts";
+import { Refusal } from "./config-error.ts";
 import { refuseUnknownVariables } from "./environment.ts";
 import { openKeySet, readableSecrets } from "./exposure.ts";
 import { readConfigFile } from "./file.ts";
 import { readPublicKey } from "./pem.ts";
 import { Reader } from "./reader.ts";
-import { Refusal } from "./refusal.ts";
 import { CHANNELSTREAM, CLAIMS, LIMITS, TOP } from "./settings.ts";
-import type { Config, Loaded, LoadInput } from "./shape.ts";
+import type { Config, Loaded, LoadInput } from "./types.ts";
 
 const SYSTEM_FILE = "/etc/channel/channel.toml";
 

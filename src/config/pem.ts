@@ -1,9 +1,9 @@
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { Refusal } from "./config-error.ts";
 import { why } from "./file.ts";
 import { quoted } from "./quote.ts";
-import { Refusal } from "./refusal.ts";
-import type { Config } from "./shape.ts";
+import type { Config } from "./types.ts";
 
 interface Named {
   /** Where the path was set, for messages. */

@@ -1,9 +1,8 @@
 import { resolve } from "node:path";
+import { Refusal } from "./config-error.ts";
 import { FILE_SUFFIX, isSet, PREFIX, readSecretFile } from "./environment.ts";
 import type { ConfigFile, Written } from "./file.ts";
-import type { Printed } from "./kinds.ts";
 import { inQuotes, quoted } from "./quote.ts";
-import { Refusal } from "./refusal.ts";
 import {
   API_KEY,
   CHANNEL,
@@ -14,7 +13,8 @@ import {
   type Table,
   variable,
 } from "./settings.ts";
-import type { ApiKey, ChannelSettings, LoadInput, Origin } from "./shape.ts";
+import type { ApiKey, ChannelSettings, LoadInput, Origin } from "./types.ts";
+import type { Printed } from "./value-types.ts";
 
 /** Finds the winning value of each key, and remembers where it came from. */
 export class Reader {

@@ -1,3 +1,4 @@
+import type { ApiKey, ChannelSettings, ChannelstreamSettings, Config, JwtSecret, Limits } from "./types.ts";
 import {
   address,
   basePath,
@@ -20,8 +21,7 @@ import {
   textOrPath,
   toggle,
   whole,
-} from "./kinds.ts";
-import type { ApiKey, ChannelSettings, ChannelstreamSettings, Config, JwtSecret, Limits } from "./shape.ts";
+} from "./value-types.ts";
 
 /**
  * One thing that can be set. Its name in the table is the one in `Config`; from it come the TOML key (`max_frame`), the

@@ -1,5 +1,5 @@
 import { stringify } from "smol-toml";
-import { API_KEY_FACTS, CHANNEL_FACTS, FACTS, type Fact } from "./facts.ts";
+import { API_KEY_FACTS, CHANNEL_FACTS, FACTS, type Fact } from "./docs.ts";
 
 /** A key that a file sets, and a remark that stands above it instead of its documentation. */
 export interface Chosen {

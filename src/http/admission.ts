@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { isSameOrigin, webOrigin } from "../auth/same-origin.ts";
+import type { Config } from "../config/config.ts";
 import { isLoopback } from "../config/loopback.ts";
-import type { Config } from "../config.ts";
 import type { HttpCode } from "../error-codes.ts";
 
 /** Why a request goes no further, before anything of it was done. */

@@ -1,5 +1,5 @@
 import type { HttpCode } from "../error-codes.ts";
-import type { Inbound, ReadFault } from "../hub/inbound.ts";
+import type { Inbound, ReadFault } from "../hub/inbound-budget.ts";
 
 /** Why a body was not taken. */
 export interface BodyRefusal {

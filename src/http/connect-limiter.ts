@@ -1,8 +1,8 @@
 import { addressBlock } from "../auth/address-block.ts";
-import type { Limits } from "../config.ts";
+import type { Limits } from "../config/config.ts";
 import type { Refusal } from "./admission.ts";
-import type { Client } from "./client.ts";
 import { KeptConnections } from "./kept-connections.ts";
+import type { Client } from "./peer.ts";
 
 /** Addresses whose rate is remembered at once; beyond, the one that asked longest ago begins anew. */
 const MAX_BUCKETS = 20_000;
@@ -75,11 +75,11 @@ export class ConnectLimiter {
   }
 
   /** For who will take a place later: as `admit`, without taking it. */
-  welcome(client: Client): Refusal | null {
+  mayBegin(client: Client): Refusal | null {
     return this.#tooFast(client) ?? this.#full(client);
   }
 
-  /** Takes the place of one who was welcome before. Each `null` needs one `release` of the same client. */
+  /** Takes the place of one who was mayBegin before. Each `null` needs one `release` of the same client. */
   take(client: Client): Refusal | null {
     const full = this.#full(client);
     if (full !== null) return full;

@@ -1,7 +1,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import type { Server } from "bun";
-import { isLoopback } from "../config.ts";
+import { isLoopback } from "../config/config.ts";
 
 /** How many ports are tried where the system picks one that has to be free on several addresses. */
 const TRIES = 10;

@@ -1,4 +1,4 @@
-import type { Client } from "./client.ts";
+import type { Client } from "./peer.ts";
 
 export type Handler = (request: Request, client: Client) => Response | Promise<Response>;
 

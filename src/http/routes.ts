@@ -1,22 +1,22 @@
 import type { Registry } from "prom-client";
 import type { Admin } from "../auth/admin.ts";
 import { isJsonObject, ownValue } from "../auth/hs256.ts";
-import { reachesAll } from "../auth/reach.ts";
+import { reachesAll } from "../auth/key-scope.ts";
 import { isForeign } from "../auth/same-origin.ts";
-import type { Verify } from "../auth/token.ts";
+import type { Verify } from "../auth/verifier.ts";
 import type { RefusalLog } from "../hub/refusal-log.ts";
 import type { Log } from "../log.ts";
 import { checkOrigin, corsHeaders, preflightHeaders } from "./admission.ts";
-import { type HttpRefusal, json, refuse } from "./answer.ts";
 import type { Api } from "./api/api.ts";
 import type { ApiDeps } from "./api/deps.ts";
 import { pages } from "./assets.ts";
 import { readJson } from "./body.ts";
-import type { Client } from "./client.ts";
-import { serveAsset } from "./page.ts";
+import { type HttpRefusal, json, refuse } from "./json-response.ts";
+import type { Client } from "./peer.ts";
 import type { Route } from "./route.ts";
+import { serveAsset } from "./serve-asset.ts";
 import { findStatic, serveFile } from "./static.ts";
-import { createTokenHandler } from "./token.ts";
+import { createTokenHandler } from "./token-route.ts";
 
 export interface HttpDeps extends ApiDeps {
   readonly log: Log;

@@ -1,6 +1,6 @@
 import type { Connection } from "./connection.ts";
 import type { Message } from "./message.ts";
-import type { Meta, Presence } from "./presence.ts";
+import type { Meta, Presence } from "./presence/presence.ts";
 import { Traffic } from "./traffic.ts";
 
 /** One join of one connection. Also what presence shows of it. */

@@ -3,20 +3,20 @@ import {
   type BusListener,
   type BusState,
   isEventName,
+  type PublishAck,
   parseTo,
   printFrom,
   printTo,
-  type Receipt,
 } from "../bus/bus.ts";
 import { atMostOncePer, type Log } from "../log.ts";
-import { Administration } from "./administration.ts";
+import { AdminEvents } from "./admin-events.ts";
 import { Channel, type ChannelRules, type Member } from "./channel.ts";
-import { startClock } from "./clock.ts";
 import type { Connections } from "./connections.ts";
 import { jsonMessage, Message } from "./message.ts";
-import { Presence } from "./presence.ts";
-import { PresenceWindows } from "./presence-windows.ts";
+import { Presence } from "./presence/presence.ts";
+import { PresenceWindows } from "./presence/presence-windows.ts";
 import { count, type DropReason, type Stats } from "./stats.ts";
+import { startClock } from "./system-clock.ts";
 
 /** Channels that always exist. */
 const PERMANENT = ["phoenix", "admin", "system"] as const;
@@ -85,7 +85,7 @@ interface Target {
 export class Hub implements BusListener {
   readonly #options: HubOptions;
   readonly #channels = new Map<string, Channel>();
-  readonly #administration: Administration;
+  readonly #administration: AdminEvents;
   readonly #states: PresenceWindows;
   readonly #diffs: PresenceWindows;
   #parting = false;
@@ -95,7 +95,7 @@ export class Hub implements BusListener {
   readonly #echoes = new Map<string, number>();
   /** `performance.now()`. */
   #unsureUntil = 0;
-  readonly #exported: Receipt;
+  readonly #exported: PublishAck;
   readonly #warnReserved: () => void;
   #lastReserved = "";
   #stopClock: (() => void) | null = null;
@@ -115,7 +115,7 @@ export class Hub implements BusListener {
     });
     const { adminEvents } = options;
     const receivesHere = (): boolean => (this.#channels.get("admin")?.outlets.length ?? 0) > 0;
-    this.#administration = new Administration(
+    this.#administration = new AdminEvents(
       PERMANENT,
       (event, payload) => {
         this.broadcast("admin", jsonMessage(event, payload));
@@ -244,7 +244,7 @@ export class Hub implements BusListener {
   }
 
   /** A client's message to the backends. The receipt tells whether the bus took it. */
-  push(member: Member, event: string, payload: string | Uint8Array, receipt?: Receipt): void {
+  push(member: Member, event: string, payload: string | Uint8Array, receipt?: PublishAck): void {
     const { pushes } = this.stats;
     pushes.messages++;
     pushes.bytes += payload.length;

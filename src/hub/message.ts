@@ -1,5 +1,5 @@
 import { isAscii } from "node:buffer";
-import { isJson } from "./json.ts";
+import { isJson } from "./json/is-json.ts";
 
 const NO_BYTES = Buffer.alloc(0);
 

@@ -5,7 +5,7 @@
 import { parseArgs } from "node:util";
 import { sign } from "../../src/auth/signature.ts";
 import { cpuMs, pssBytes } from "../../src/bench/process-times.ts";
-import { Client } from "../../src/bench/websocket.ts";
+import { Client } from "../../src/bench/websocket-client.ts";
 import { startReference } from "../integration/channelstream/rig.ts";
 import { freePort } from "../integration/redis-process.ts";
 import { ours as binary } from "./servers.ts";

@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import { Deliveries } from "../../src/bench/deliveries.ts";
-import type { Dialect } from "../../src/bench/dialect.ts";
+import type { Driver } from "../../src/bench/driver.ts";
 import { paddedPayload } from "../../src/bench/payload.ts";
-import { phoenix } from "../../src/bench/phoenix.ts";
+import { phoenix } from "../../src/bench/phoenix-driver.ts";
 import { now, writeStamp } from "../../src/bench/stamp.ts";
-import { Client } from "../../src/bench/websocket.ts";
+import { Client } from "../../src/bench/websocket-client.ts";
 import { centrifugo } from "./dialects/centrifugo.ts";
 import { socketIo } from "./dialects/socket-io.ts";
 import { tangram } from "./dialects/tangram.ts";
@@ -15,33 +15,29 @@ const sorted = payload.replace(/("pad":"x*"),("sent":\d+)/, "$1,$2");
 const quoted = payload.replace(/"sent":(\d+)/, '"sent":"$1"');
 
 /** Each dialect's frames: messages with a stamp, what a server says beside them, and how many deliveries it all is. */
-const cases: readonly [
-  Dialect,
-  messages: readonly string[],
-  others: readonly string[],
-  deliveries: number,
-][] = [
+const cases: readonly [Driver, messages: readonly string[], others: readonly string[], deliveries: number][] =
   [
-    phoenix,
-    [`[null,null,"a","message",${payload}]`],
-    [`[null,null,"a","presence_diff",{"joins":{},"leaves":{}}]`],
-    1,
-  ],
-  [
-    tangram,
-    [`["1","7","a","message",${sorted}]`],
-    [`["1","8","a","presence_diff",{"joins":{},"leaves":{}}]`],
-    1,
-  ],
-  [groups, [payload], ['{"groups_current":["a-1"]}'], 1],
-  [socketIo, [`42["message",${quoted}]`], ["2"], 1],
-  [
-    centrifugo,
-    [[1, 2, 3].map(() => `{"push":{"channel":"a","pub":{"data":${payload}}}}`).join("\n")],
-    ["{}"],
-    3,
-  ],
-];
+    [
+      phoenix,
+      [`[null,null,"a","message",${payload}]`],
+      [`[null,null,"a","presence_diff",{"joins":{},"leaves":{}}]`],
+      1,
+    ],
+    [
+      tangram,
+      [`["1","7","a","message",${sorted}]`],
+      [`["1","8","a","presence_diff",{"joins":{},"leaves":{}}]`],
+      1,
+    ],
+    [groups, [payload], ['{"groups_current":["a-1"]}'], 1],
+    [socketIo, [`42["message",${quoted}]`], ["2"], 1],
+    [
+      centrifugo,
+      [[1, 2, 3].map(() => `{"push":{"channel":"a","pub":{"data":${payload}}}}`).join("\n")],
+      ["{}"],
+      3,
+    ],
+  ];
 
 test("centrifugo: an answer is seen behind a publication that came with it", () => {
   const isReply = (text: string): boolean => {

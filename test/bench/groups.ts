@@ -1,12 +1,12 @@
-import type { Dialect } from "../../src/bench/dialect.ts";
-import { phoenix } from "../../src/bench/phoenix.ts";
-import type { Client } from "../../src/bench/websocket.ts";
-import { textFrame } from "../../src/bench/websocket.ts";
+import type { Driver } from "../../src/bench/driver.ts";
+import { phoenix } from "../../src/bench/phoenix-driver.ts";
+import type { Client } from "../../src/bench/websocket-client.ts";
+import { textFrame } from "../../src/bench/websocket-client.ts";
 
 /** What the generator says and looks for, in event groups. */
 
 /** A payload comes bare: behind its stamp there is its `}`. */
-export const groups: Dialect = { ...phoenix, name: "groups", behindStamp: 1 };
+export const groups: Driver = { ...phoenix, name: "groups", behindStamp: 1 };
 
 export function groupsUrl(base: string, token: string): URL {
   const url = new URL(base);

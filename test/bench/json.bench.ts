@@ -1,4 +1,4 @@
-import { isJson } from "../../src/hub/json.ts";
+import { isJson } from "../../src/hub/json/is-json.ts";
 import { aircraftPayload } from "./payloads.ts";
 
 /**

@@ -1,8 +1,8 @@
 /** `bun run bench:memory`: what connections weigh, and whether all of it comes back. README.md says more. */
 import { parseArgs } from "node:util";
-import { connectAll, joinAll, quiet } from "../../src/bench/crowd.ts";
+import { connectAll, joinAll, quiet } from "../../src/bench/clients.ts";
 import { pssBytes } from "../../src/bench/process-times.ts";
-import type { Client } from "../../src/bench/websocket.ts";
+import type { Client } from "../../src/bench/websocket-client.ts";
 import { startRedis } from "../integration/redis-process.ts";
 import { peers } from "./peers.ts";
 import { type Contender, limit, ours, type RunningServer, SECRET } from "./servers.ts";

@@ -1,4 +1,4 @@
-import type { Dialect } from "../../src/bench/dialect.ts";
+import type { Driver } from "../../src/bench/driver.ts";
 import { cpuMs } from "../../src/bench/process-times.ts";
 
 /** What a scene is played against. */
@@ -10,7 +10,7 @@ export interface Stage {
   readonly redisUrl: string;
   /** Secret for the tokens of those who join. */
   readonly secret: string;
-  readonly dialect: Dialect;
+  readonly dialect: Driver;
   /** Seconds and small crowds instead of a measurement that can be quoted. */
   readonly short: boolean;
   /** The smallest that still finds a regression. */

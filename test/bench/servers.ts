@@ -1,8 +1,8 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Dialect } from "../../src/bench/dialect.ts";
-import { phoenix } from "../../src/bench/phoenix.ts";
+import type { Driver } from "../../src/bench/driver.ts";
+import { phoenix } from "../../src/bench/phoenix-driver.ts";
 import { pidListeningOn } from "../../src/bench/process-times.ts";
 
 /** Secret of the tokens that the generator mints and our server checks. Of no use to anyone. */
@@ -24,7 +24,7 @@ export interface RunningServer {
 /** A server that can take part: made anew for each run, so that none begins with another scene's garbage. */
 export interface Contender {
   readonly name: string;
-  readonly dialect: Dialect;
+  readonly dialect: Driver;
   /** Whether it has event groups. */
   readonly groups?: true;
   /** The scenes that it is for; all, where this is absent. */
@@ -94,7 +94,7 @@ export const oursDeployed: Contender = {
 const LEAVING_MS = 2000;
 
 /** A server that somebody else started on this machine, at `ws://host:port[/path]`, on the Redis named by `--redis-url`. */
-export function stranger(name: string, url: string, dialect: Dialect): Contender {
+export function stranger(name: string, url: string, dialect: Driver): Contender {
   return {
     name,
     dialect,

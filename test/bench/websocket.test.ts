@@ -3,7 +3,7 @@ import { Latency } from "../../src/bench/latency.ts";
 import { paddedPayload } from "../../src/bench/payload.ts";
 import { publication } from "../../src/bench/publisher.ts";
 import { BLANK_STAMP, now, readStamp, writeStamp } from "../../src/bench/stamp.ts";
-import { Client, textFrame } from "../../src/bench/websocket.ts";
+import { Client, textFrame } from "../../src/bench/websocket-client.ts";
 
 /** A server that answers the handshake and then sends what it is told to, in the pieces that it is told to. */
 const pieces: Buffer[] = [];

@@ -1,5 +1,5 @@
-import { V1, V2 } from "../../src/protocols/phoenix/codec.ts";
-import { PhoenixSession } from "../../src/protocols/phoenix/session.ts";
+import { V1, V2 } from "../../src/protocols/phoenix/phoenix-codec.ts";
+import { PhoenixSession } from "../../src/protocols/phoenix/phoenix-session.ts";
 import { jsonText, space } from "../unit/protocols/phoenix/fuzz/json-text.ts";
 import type { Random } from "../unit/protocols/phoenix/fuzz/random.ts";
 import type { FakeClient } from "../unit/protocols/phoenix/world.ts";
@@ -82,7 +82,7 @@ function welcome(random: Random, world: FuzzWorld): Guest {
 
 /** What waits for the clock has its turn: tokens that ran out, clients that are cut off. */
 async function nextTurn(world: FuzzWorld, guests: readonly Guest[]): Promise<null> {
-  world.house.tick();
+  world.context.tick();
   for (const { model, session } of guests) model.expire((topic) => session.channels.includes(topic));
   await new Promise((resolve) => setTimeout(resolve, 0));
   for (const { client } of guests) client.frames.length = 0;

@@ -1,4 +1,4 @@
-import { GroupsSession } from "../../src/protocols/groups/session.ts";
+import { GroupsSession } from "../../src/protocols/groups/groups-session.ts";
 import { jsonText, space } from "../unit/protocols/phoenix/fuzz/json-text.ts";
 import type { Random } from "../unit/protocols/phoenix/fuzz/random.ts";
 import type { FakeClient } from "../unit/protocols/phoenix/world.ts";

@@ -1,4 +1,4 @@
-import { LongPoll } from "../../src/protocols/phoenix/longpoll.ts";
+import { LongPoll } from "../../src/protocols/phoenix/phoenix-longpoll.ts";
 import { jsonText } from "../unit/protocols/phoenix/fuzz/json-text.ts";
 import type { Random } from "../unit/protocols/phoenix/fuzz/random.ts";
 import { channelName, eventName, mutated, randomBytes } from "./inputs.ts";
@@ -16,7 +16,7 @@ export async function longPoll(random: Random): Promise<Target> {
   let taken = 0;
   let serial = 0;
   const places = {
-    welcome: () => taken < PLACES,
+    mayBegin: () => taken < PLACES,
     take: () => {
       if (taken === PLACES) return false;
       taken++;

@@ -1,7 +1,7 @@
-import { RedisIntake } from "../../src/bus/redis-intake.ts";
-import { GroupsSession } from "../../src/protocols/groups/session.ts";
-import { V1, V2 } from "../../src/protocols/phoenix/codec.ts";
-import { PhoenixSession } from "../../src/protocols/phoenix/session.ts";
+import { RedisSubscriber } from "../../src/bus/redis/redis-subscriber.ts";
+import { GroupsSession } from "../../src/protocols/groups/groups-session.ts";
+import { V1, V2 } from "../../src/protocols/phoenix/phoenix-codec.ts";
+import { PhoenixSession } from "../../src/protocols/phoenix/phoenix-session.ts";
 import { jsonText } from "../unit/protocols/phoenix/fuzz/json-text.ts";
 import type { Random } from "../unit/protocols/phoenix/fuzz/random.ts";
 import type { FakeClient } from "../unit/protocols/phoenix/world.ts";
@@ -33,7 +33,7 @@ export async function redis(random: Random): Promise<Target> {
   const world = await createFuzzWorld();
   const listeners = (["v1", "v2", "v2 as json", "groups"] as const).map((kind) => listen(world, kind));
   let failure: string | null = null;
-  const intake = new RedisIntake(
+  const intake = new RedisSubscriber(
     {
       subscribed() {},
       permitted() {},
@@ -83,8 +83,8 @@ export async function redis(random: Random): Promise<Target> {
 export function brokenRedis(random: Random): Target {
   let given = 0;
   let failed = false;
-  const make = (): RedisIntake =>
-    new RedisIntake(
+  const make = (): RedisSubscriber =>
+    new RedisSubscriber(
       {
         subscribed() {},
         permitted() {},

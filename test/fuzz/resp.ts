@@ -1,7 +1,7 @@
 import type { Socket } from "bun";
-import { type RespContext, runCommand } from "../../src/bus/resp-commands.ts";
-import { RespConnection } from "../../src/bus/resp-connection.ts";
-import { Subscriptions } from "../../src/bus/subscriptions.ts";
+import { type RespContext, runCommand } from "../../src/bus/embedded/resp-commands.ts";
+import { RespConnection } from "../../src/bus/embedded/resp-connection.ts";
+import { Subscriptions } from "../../src/bus/embedded/subscriptions.ts";
 import type { Random } from "../unit/protocols/phoenix/fuzz/random.ts";
 import { channelName, eventName, mutatedBytes, randomBytes } from "./inputs.ts";
 import { cut } from "./redis.ts";

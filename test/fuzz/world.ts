@@ -1,13 +1,13 @@
-import type { Verdict, Verify } from "../../src/auth/token.ts";
-import type { Bus, BusListener, BusState, Receipt } from "../../src/bus/bus.ts";
+import type { Verdict, Verify } from "../../src/auth/verifier.ts";
+import type { Bus, BusListener, BusState, PublishAck } from "../../src/bus/bus.ts";
 import { Connections } from "../../src/hub/connections.ts";
 import { Hub } from "../../src/hub/hub.ts";
-import { Inbound } from "../../src/hub/inbound.ts";
+import { Inbound } from "../../src/hub/inbound-budget.ts";
 import { createStats, type Stats } from "../../src/hub/stats.ts";
 import type { Log } from "../../src/log.ts";
-import { House } from "../../src/protocols/client.ts";
-import { GroupsEndpoint } from "../../src/protocols/groups/endpoint.ts";
-import { PhoenixEndpoint } from "../../src/protocols/phoenix/endpoint.ts";
+import { GroupsProtocol } from "../../src/protocols/groups/groups.ts";
+import { PhoenixProtocol } from "../../src/protocols/phoenix/phoenix.ts";
+import { ConnectionContext } from "../../src/transports/client.ts";
 import { claims, FakeClient } from "../unit/protocols/phoenix/world.ts";
 import type { Claims as Permissions } from "./rules.ts";
 
@@ -33,7 +33,7 @@ export class LoopBus implements Bus {
     return this.#listener;
   }
 
-  publish(name: string, payload: string | Uint8Array, receipt?: Receipt): void {
+  publish(name: string, payload: string | Uint8Array, receipt?: PublishAck): void {
     if (this.state.live) (name.startsWith("to:") ? this.#back : this.pushed).push({ name, payload });
     receipt?.settled(this.state.live);
   }
@@ -56,14 +56,14 @@ export class LoopBus implements Bus {
   }
 }
 
-/** Hub, house and protocols as the server puts them together, without a network. */
+/** Hub, context and protocols as the server puts them together, without a network. */
 export interface FuzzWorld {
   readonly bus: LoopBus;
   readonly hub: Hub;
-  readonly house: House;
+  readonly context: ConnectionContext;
   readonly stats: Stats;
-  readonly phoenix: PhoenixEndpoint;
-  readonly groups: GroupsEndpoint;
+  readonly phoenix: PhoenixProtocol;
+  readonly groups: GroupsProtocol;
   readonly clients: Set<FakeClient>;
   /** Answers to tokens that are looked up elsewhere, to be given by the fuzzer. */
   readonly waiting: (() => void)[];
@@ -113,7 +113,7 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     adminEvents: true,
     rulesFor: (name) => ({ presence: !name.startsWith("quiet") }),
   });
-  const house = new House({
+  const context = new ConnectionContext({
     connections,
     stats,
     log: SILENT,
@@ -137,22 +137,22 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     for (const client of clients) if (client.topics.has(topic)) worst = Math.min(worst, client.hear(frame));
     return worst;
   };
-  const shared = { hub, house, publisher: { publish }, verify };
-  const phoenix = new PhoenixEndpoint({ ...shared, maxChannels: MAX_CHANNELS });
-  const groups = new GroupsEndpoint({ ...shared, maxSubscriptions: MAX_SUBSCRIPTIONS });
+  const shared = { hub, context, publisher: { publish }, verify };
+  const phoenix = new PhoenixProtocol({ ...shared, maxChannels: MAX_CHANNELS });
+  const groups = new GroupsProtocol({ ...shared, maxSubscriptions: MAX_SUBSCRIPTIONS });
   await hub.start();
   let serial = 0;
   return {
     bus,
     hub,
-    house,
+    context,
     stats,
     phoenix,
     groups,
     clients,
     waiting,
     newClient() {
-      const client = new FakeClient(house, `c${++serial}`, "192.0.2.1");
+      const client = new FakeClient(context, `c${++serial}`, "192.0.2.1");
       clients.add(client);
       return client;
     },

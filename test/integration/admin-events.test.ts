@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from "bun:test";
 import type { Redis } from "ioredis";
-import { connectAll, joinAll } from "../../src/bench/crowd.ts";
-import { phoenix } from "../../src/bench/phoenix.ts";
-import type { Client } from "../../src/bench/websocket.ts";
+import { connectAll, joinAll } from "../../src/bench/clients.ts";
+import { phoenix } from "../../src/bench/phoenix-driver.ts";
+import type { Client } from "../../src/bench/websocket-client.ts";
 import { readMetrics, total } from "../soak/samples.ts";
 import { eventually } from "./phoenix-client.ts";
 import { type Heard, startWorld, type World } from "./world.ts";

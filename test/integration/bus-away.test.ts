@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import type { Bus } from "../../src/bus/bus.ts";
-import { createRedisBus } from "../../src/bus/redis.ts";
+import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
 import { Backend, Heard, type LogEntry, recordingLog, Settled } from "./bus-rig.ts";
 import { eventually } from "./phoenix-client.ts";
 import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";

@@ -1,5 +1,5 @@
 import { Redis } from "ioredis";
-import type { BusListener, BusState, Receipt } from "../../src/bus/bus.ts";
+import type { BusListener, BusState, PublishAck } from "../../src/bus/bus.ts";
 import type { Fields, Log } from "../../src/log.ts";
 import { Inbox, short } from "./inbox.ts";
 
@@ -32,7 +32,7 @@ export class Heard implements BusListener {
 }
 
 /** A receipt that can be awaited. */
-export class Settled implements Receipt {
+export class Settled implements PublishAck {
   readonly #settled = Promise.withResolvers<boolean>();
   readonly promise = this.#settled.promise;
   /** How often it was settled: more than once is a fault. */

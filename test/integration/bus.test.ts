@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Bus } from "../../src/bus/bus.ts";
-import { createEmbeddedBus } from "../../src/bus/embedded.ts";
-import { createRedisBus } from "../../src/bus/redis.ts";
+import { createEmbeddedBus } from "../../src/bus/embedded/embedded-bus.ts";
+import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
 import { Backend, Heard, recordingLog, Settled } from "./bus-rig.ts";
 import { startRedis } from "./redis-process.ts";
 

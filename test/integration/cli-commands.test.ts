@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { type ChannelProcess, channelBinary, startChannel } from "./channel-process.ts";
 import { connectPhoenix } from "./phoenix-client.ts";
 import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Redis } from "ioredis";
-import { compileGlob } from "../../src/bus/glob.ts";
+import { compileGlob } from "../../src/bus/embedded/glob.ts";
 import { randomFrom, SEED } from "./random.ts";
 import { startRedis } from "./redis-process.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { createEmbeddedBus, type EmbeddedBus } from "../../src/bus/embedded.ts";
+import { createEmbeddedBus, type EmbeddedBus } from "../../src/bus/embedded/embedded-bus.ts";
 import { Heard, recordingLog } from "./bus-rig.ts";
 import { Inbox } from "./inbox.ts";
 import { findPython } from "./python.ts";

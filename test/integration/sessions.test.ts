@@ -1,7 +1,7 @@
 /** Sessions, tokens and secrets that end before their time, on several servers of one Redis. */
 import { afterEach, describe, expect, test } from "bun:test";
 import type { Revocation, RevocationStore } from "../../src/auth/revocations.ts";
-import { createRedisRevocations } from "../../src/bus/redis-revocations.ts";
+import { createRedisRevocations } from "../../src/bus/redis/redis-revocations.ts";
 import { call, signIn } from "./api-client.ts";
 import { recordingLog } from "./bus-rig.ts";
 import { type ChannelProcess, startChannel } from "./channel-process.ts";

@@ -2,8 +2,8 @@ import * as z from "zod";
 import { MAX_TOKEN_ID } from "../../auth/claims.ts";
 import type { Connection } from "../../hub/connection.ts";
 import type { ApiDeps } from "./deps.ts";
+import { notForAll, outOfReach, reaches, reachesAll } from "./key-scope.ts";
 import { type Operation, operation, Refused } from "./operation.ts";
-import { notForAll, outOfReach, reaches, reachesAll } from "./reach.ts";
 import { ChannelName, period, UnixMs, UserId } from "./schemas.ts";
 
 const SECOND = 1000;

@@ -1,7 +1,7 @@
 import { type Caller, callerName } from "../../auth/admin.ts";
 import { resultOf } from "../../auth/audit.ts";
-import { json, refuse } from "../answer.ts";
-import type { Client } from "../client.ts";
+import { json, refuse } from "../json-response.ts";
+import type { Client } from "../peer.ts";
 import type { Handler, Route } from "../route.ts";
 import { accessOperations } from "./access.ts";
 import { channelOperations } from "./channels.ts";

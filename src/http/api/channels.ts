@@ -1,10 +1,10 @@
 import * as z from "zod";
-import { splitAgent } from "../../hub/agent.ts";
+import { splitAgent } from "../../hub/agent-id.ts";
 import type { Channel, Member } from "../../hub/channel.ts";
 import type { ApiDeps } from "./deps.ts";
+import { outOfReach, reaches, reachesAll } from "./key-scope.ts";
 import { type Operation, operation, Refused } from "./operation.ts";
-import { byText, pageOf } from "./page-of.ts";
-import { outOfReach, reaches, reachesAll } from "./reach.ts";
+import { byText, pageOf } from "./paginate.ts";
 import { ChannelName, Counts, paging, UnixMs } from "./schemas.ts";
 
 const ChannelRow = z

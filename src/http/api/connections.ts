@@ -1,9 +1,9 @@
 import * as z from "zod";
 import type { Connection } from "../../hub/connection.ts";
 import type { ApiDeps } from "./deps.ts";
+import { FOR_ALL, notForAll, reachesAll } from "./key-scope.ts";
 import { type Operation, operation, Refused } from "./operation.ts";
-import { byText, pageOf } from "./page-of.ts";
-import { FOR_ALL, notForAll, reachesAll } from "./reach.ts";
+import { byText, pageOf } from "./paginate.ts";
 import { paging, UnixMs } from "./schemas.ts";
 
 /** Names of one connection that are listed. */

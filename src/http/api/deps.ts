@@ -4,10 +4,10 @@ import type { Bans } from "../../auth/bans.ts";
 import type { Mint } from "../../auth/mint.ts";
 import type { Revocations } from "../../auth/revocations.ts";
 import type { Bus, BusKind, BusState } from "../../bus/bus.ts";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import type { Hub } from "../../hub/hub.ts";
-import type { Inbound } from "../../hub/inbound.ts";
-import type { History } from "./history.ts";
+import type { Inbound } from "../../hub/inbound-budget.ts";
+import type { History } from "./stats-history.ts";
 
 /** What the Channelstream protocol adds to the description and the explorer. */
 export interface ChannelstreamApi {

@@ -1,8 +1,8 @@
 import * as z from "zod";
 import { inspect, type Reader } from "../../hub/inspector.ts";
 import type { ApiDeps } from "./deps.ts";
+import { outOfReach, reaches } from "./key-scope.ts";
 import { type Operation, operation } from "./operation.ts";
-import { outOfReach, reaches } from "./reach.ts";
 import { ChannelName, UnixMs } from "./schemas.ts";
 
 /** Between two events of a stream, in ms. */

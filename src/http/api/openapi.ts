@@ -2,7 +2,7 @@ import * as z from "zod";
 import { HTTP_CODES } from "../../error-codes.ts";
 import { VERSION } from "../../version.ts";
 import type { Operation } from "./operation.ts";
-import { outerPaths } from "./outer.ts";
+import { outerPaths } from "./other-paths.ts";
 
 const DIALECT = { target: "draft-2020-12", unrepresentable: "any" } as const;
 

@@ -1,13 +1,13 @@
 import * as z from "zod";
 import type { Caller } from "../../auth/admin.ts";
-import type { ApiAbility } from "../../config.ts";
+import type { ApiAbility } from "../../config/config.ts";
 import type { HttpCode } from "../../error-codes.ts";
-import type { Inbound } from "../../hub/inbound.ts";
+import type { Inbound } from "../../hub/inbound-budget.ts";
 import { parseExcept } from "../../hub/json/members.ts";
 import type { Fields } from "../../log.ts";
-import { json, refuse } from "../answer.ts";
 import { readJson } from "../body.ts";
-import type { Client } from "../client.ts";
+import { json, refuse } from "../json-response.ts";
+import type { Client } from "../peer.ts";
 
 /** What a caller needs: a key that can do this, or to be the administrator. */
 export type Needs = ApiAbility | "admin";

@@ -3,8 +3,8 @@ import { printTo } from "../../bus/bus.ts";
 import { RESERVED_EVENTS } from "../../hub/hub.ts";
 import { JsonText } from "../../hub/json/members.ts";
 import type { ApiDeps } from "./deps.ts";
+import { outOfReach, reaches } from "./key-scope.ts";
 import { type Operation, operation, Refused } from "./operation.ts";
-import { outOfReach, reaches } from "./reach.ts";
 import { ChannelName, EventName } from "./schemas.ts";
 
 /** Bytes of a body around the payload: names of 255 bytes, each of them six in an escape. */

@@ -1,8 +1,8 @@
 import * as z from "zod";
 import { VERSION } from "../../version.ts";
 import type { ApiDeps } from "./deps.ts";
+import { FOR_ALL, notForAll, reachesAll } from "./key-scope.ts";
 import { type Operation, operation } from "./operation.ts";
-import { FOR_ALL, notForAll, reachesAll } from "./reach.ts";
 import { UnixMs } from "./schemas.ts";
 import { Snapshot } from "./snapshot-schema.ts";
 

@@ -2,7 +2,7 @@ import * as z from "zod";
 import { ABILITIES } from "../../auth/claims.ts";
 import { MAX_TOKEN_BYTES } from "../../auth/hs256.ts";
 import { namesOf } from "../../auth/mint.ts";
-import { randomId } from "../../hub/id.ts";
+import { randomId } from "../../hub/random-id.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation, Refused } from "./operation.ts";
 import { ChannelName, period, UnixMs, UserId } from "./schemas.ts";

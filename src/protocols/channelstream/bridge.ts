@@ -1,11 +1,11 @@
 import { isChannelName, isEventName } from "../../bus/bus.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Message } from "../../hub/message.ts";
+import { BridgeOutlet } from "./bridge-receiver.ts";
+import type { ChannelstreamChannel } from "./channelstream-channel.ts";
 import { type Audience, EVERYONE } from "./frame.ts";
-import { isObject, parseJson } from "./json.ts";
-import { BridgeOutlet } from "./outlet.ts";
-import { Recent } from "./recent.ts";
-import type { Room } from "./room.ts";
+import { isObject, parseJson } from "./parse-json.ts";
+import { Recent } from "./recent-keys.ts";
 
 /** How many messages of the bus are remembered, at least, so that none is told twice. */
 const REMEMBERED = 10_000;
@@ -23,16 +23,16 @@ export interface FromBus {
 /** Between the rooms of this protocol and the channels of the hub, which all protocols share. */
 export class Bridge {
   readonly #hub: Hub;
-  readonly #take: (room: Room, message: Message) => number;
+  readonly #take: (room: ChannelstreamChannel, message: Message) => number;
   readonly #told = new Recent(REMEMBERED);
 
-  constructor(hub: Hub, take: (room: Room, message: Message) => number) {
+  constructor(hub: Hub, take: (room: ChannelstreamChannel, message: Message) => number) {
     this.#hub = hub;
     this.#take = take;
   }
 
   /** From now on the room hears what is sent to the hub's channel of its name. */
-  open(room: Room): void {
+  open(room: ChannelstreamChannel): void {
     if (room.bridge !== null || !isShared(room.name)) return;
     const channel = this.#hub.open(room.name);
     const outlet = new BridgeOutlet(room, this.#take);
@@ -40,7 +40,7 @@ export class Bridge {
     room.bridge = { channel, outlet };
   }
 
-  close(room: Room): void {
+  close(room: ChannelstreamChannel): void {
     if (room.bridge === null) return;
     const { channel, outlet } = room.bridge;
     room.bridge = null;

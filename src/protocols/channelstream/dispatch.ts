@@ -1,13 +1,13 @@
-import type { ChannelstreamSettings } from "../../config.ts";
+import type { ChannelstreamSettings } from "../../config/config.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Message } from "../../hub/message.ts";
-import type { DeleteBody, Delivery, EditBody, MessageBody } from "./bodies.ts";
 import { Bridge } from "./bridge.ts";
+import { type ChannelstreamChannel, listText } from "./channelstream-channel.ts";
 import { type Audience, audienceOf, EVERYONE, Frame } from "./frame.ts";
-import type { JsonObject } from "./json.ts";
+import type { FrameLog } from "./frame-log.ts";
 import type { Listener } from "./listener.ts";
-import { listText, type Room } from "./room.ts";
-import type { Shelf } from "./store.ts";
+import type { JsonObject } from "./parse-json.ts";
+import type { DeleteBody, Delivery, EditBody, MessageBody } from "./schemas.ts";
 import { createMicroClock, printTimestamp } from "./timestamp.ts";
 import { type Change, MAX_PRIVATE_FRAMES, type User } from "./user.ts";
 
@@ -21,7 +21,7 @@ interface Wire extends JsonObject {
 /** Those whom messages may be for. */
 export interface People {
   readonly users: ReadonlyMap<string, User>;
-  readonly rooms: ReadonlyMap<string, Room>;
+  readonly rooms: ReadonlyMap<string, ChannelstreamChannel>;
   /** A user was active just now. */
   touch(user: User): void;
 }
@@ -103,7 +103,7 @@ export class Dispatch {
   }
 
   /** Told before the one who joins is in, and after the one who parts is out: nobody hears of themselves. */
-  tellPresence(room: Room, user: User, action: "joined" | "parted"): void {
+  tellPresence(room: ChannelstreamChannel, user: User, action: "joined" | "parted"): void {
     if (!room.config.notify_presence) return;
     const joined = action === "joined";
     const users: { readonly user: string; readonly state: unknown }[] = [];
@@ -129,7 +129,7 @@ export class Dispatch {
   }
 
   tellState(user: User, changed: readonly Change[]): void {
-    const told = new Set<Room>();
+    const told = new Set<ChannelstreamChannel>();
     for (const { rooms } of user.listeners) for (const room of rooms) told.add(room);
     for (const room of told) {
       if (!room.config.notify_state) continue;
@@ -154,7 +154,7 @@ export class Dispatch {
   }
 
   /** Where this message is kept, of the places that it was sent to. */
-  #kept({ uuid, channel, pm_users }: DeleteBody): readonly (readonly [Shelf, Frame])[] {
+  #kept({ uuid, channel, pm_users }: DeleteBody): readonly (readonly [FrameLog, Frame])[] {
     const room = channel === null ? undefined : this.#people.rooms.get(channel);
     const shelves =
       channel === null
@@ -211,7 +211,7 @@ export class Dispatch {
   }
 
   /** Our own members first, then, where all may hear of it, the bus. */
-  #tell(room: Room, wire: Wire, frame: Frame, toAll: boolean): void {
+  #tell(room: ChannelstreamChannel, wire: Wire, frame: Frame, toAll: boolean): void {
     room.lastActive = this.micros();
     room.keep(frame);
     this.#countDeliveries(toAll ? room.sendToAll(frame) : room.sendToSome(frame), frame);
@@ -219,7 +219,7 @@ export class Dispatch {
   }
 
   /** A message that somebody else sent to the hub's channel. The hub counts the deliveries. */
-  #takeFromBus(room: Room, message: Message): number {
+  #takeFromBus(room: ChannelstreamChannel, message: Message): number {
     const read = this.bridge.read(room.name, message, () => this.timestamp(), this.#settings.legacyDate);
     if (read === "unsendable") {
       this.#hub.stats.unsendable += room.totalConnections;

@@ -1,13 +1,13 @@
-import type { ChannelstreamSettings } from "../../config.ts";
+import type { ChannelstreamSettings } from "../../config/config.ts";
 import type { HttpCode } from "../../error-codes.ts";
 import type { Hub } from "../../hub/hub.ts";
-import type { Client } from "../client.ts";
-import type { Publisher } from "../publisher.ts";
-import type { ChannelConfig, Connect, State, UserState } from "./bodies.ts";
+import type { Publisher } from "../../hub/publisher.ts";
+import type { Client } from "../../transports/client.ts";
+import { ChannelstreamChannel, listText } from "./channelstream-channel.ts";
 import { Dispatch } from "./dispatch.ts";
+import { FrameBudget } from "./frame-log.ts";
 import { Listener } from "./listener.ts";
-import { listText, Room } from "./room.ts";
-import { Store } from "./store.ts";
+import type { ChannelConfig, Connect, State, UserState } from "./schemas.ts";
 import { type Change, User } from "./user.ts";
 
 /** How long a connection whose client took its leave may come back, in ms: a page that is loaded anew does. */
@@ -35,8 +35,8 @@ export class Engine {
   readonly hub: Hub;
   readonly users = new Map<string, User>();
   readonly listeners = new Map<string, Listener>();
-  readonly rooms = new Map<string, Room>();
-  readonly store: Store;
+  readonly rooms = new Map<string, ChannelstreamChannel>();
+  readonly store: FrameBudget;
   /** What is sent to them. */
   readonly dispatch: Dispatch;
   readonly #publisher: Publisher;
@@ -46,14 +46,14 @@ export class Engine {
   /** Users without a connection, the one longest inactive in front. */
   readonly #resting = new Set<User>();
   /** Rooms in which nobody is, the one longest empty in front. */
-  readonly #empty = new Set<Room>();
+  readonly #empty = new Set<ChannelstreamChannel>();
 
   constructor(options: EngineOptions) {
     this.settings = options.settings;
     this.hub = options.hub;
     this.#publisher = options.publisher;
     this.#maxConnections = options.maxConnections;
-    this.store = new Store(options.settings.maxStored);
+    this.store = new FrameBudget(options.settings.maxStored);
     this.dispatch = new Dispatch(options.settings, options.hub, {
       users: this.users,
       rooms: this.rooms,
@@ -158,7 +158,7 @@ export class Engine {
     this.#touch(listener.user);
     if (listener.live) return;
     listener.live = true;
-    const missed = this.dispatch.missed(listener, client.house.maxBuffered / 2);
+    const missed = this.dispatch.missed(listener, client.context.maxBuffered / 2);
     if (missed.length > 0) client.send(listText(missed.join(",")));
     for (const room of listener.rooms) room.hook(listener);
   }
@@ -279,7 +279,13 @@ export class Engine {
       for (const room of spare) this.#close(room);
     }
     for (const name of missing) {
-      const room = new Room(name, this.store, this.#publisher, this.hub.connections, this.dispatch.micros());
+      const room = new ChannelstreamChannel(
+        name,
+        this.store,
+        this.#publisher,
+        this.hub.connections,
+        this.dispatch.micros(),
+      );
       room.config = configs.get(name) ?? room.config;
       this.rooms.set(name, room);
       this.#empty.add(room);
@@ -287,7 +293,7 @@ export class Engine {
     return null;
   }
 
-  #close(room: Room): void {
+  #close(room: ChannelstreamChannel): void {
     this.rooms.delete(room.name);
     this.#empty.delete(room);
     room.history.trim(0);
@@ -304,7 +310,7 @@ export class Engine {
     return true;
   }
 
-  #part(listener: Listener, room: Room): boolean {
+  #part(listener: Listener, room: ChannelstreamChannel): boolean {
     if (!room.remove(listener)) return false;
     if (!room.users.has(listener.user.name)) this.dispatch.tellPresence(room, listener.user, "parted");
     if (room.users.size === 0) {

@@ -1,4 +1,4 @@
-import { isNumber, isObject, type JsonObject, toNumber } from "./json.ts";
+import { isNumber, isObject, type JsonObject, toNumber } from "./parse-json.ts";
 import { readTimestamp } from "./timestamp.ts";
 import { parseUuid } from "./uuid.ts";
 

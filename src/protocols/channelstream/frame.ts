@@ -1,5 +1,5 @@
-import type { Delivery } from "./bodies.ts";
-import { isObject, type JsonObject, parseJson } from "./json.ts";
+import { isObject, type JsonObject, parseJson } from "./parse-json.ts";
+import type { Delivery } from "./schemas.ts";
 
 /** The keys of a message that an edit may change. */
 const EDITABLE = ["timestamp", "user", "message", "edited"] as const;
@@ -23,7 +23,7 @@ export function audienceOf({ pm_users, exclude_users }: Delivery): Audience {
 }
 
 /** Something that keeps frames: the history of a room, what is there to catch up with. */
-export interface Home {
+export interface FrameHolder {
   /** To drop a frame for which there is no room any more. */
   forget(frame: Frame): void;
 }
@@ -39,7 +39,7 @@ export class Frame {
   readonly uuid: string | null;
   readonly audience: Audience;
   /** Where it is kept; the store's own. */
-  readonly homes: Home[] = [];
+  readonly homes: FrameHolder[] = [];
   /** JSON text. */
   readonly text: string;
   readonly #delivery: Delivery | null;

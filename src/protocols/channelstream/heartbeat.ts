@@ -1,5 +1,5 @@
-import type { Client } from "../client.ts";
-import type { Publisher } from "../publisher.ts";
+import type { Publisher } from "../../hub/publisher.ts";
+import type { Client } from "../../transports/client.ts";
 
 /** Between two heartbeats of one socket, in ms (Channelstream 0.7). */
 const INTERVAL = 5000;

@@ -1,5 +1,5 @@
-import type { Client } from "../client.ts";
-import type { Room } from "./room.ts";
+import type { Client } from "../../transports/client.ts";
+import type { ChannelstreamChannel } from "./channelstream-channel.ts";
 import type { User } from "./user.ts";
 
 /**
@@ -9,7 +9,7 @@ import type { User } from "./user.ts";
 export class Listener {
   readonly id: string;
   readonly user: User;
-  readonly rooms = new Set<Room>();
+  readonly rooms = new Set<ChannelstreamChannel>();
   /** What it is attached to; `null` until it came, and after it went. */
   client: Client | null = null;
   /** Whether what is sent goes to the client now. Not between two polls. */

@@ -1,5 +1,5 @@
-import { AT_ONCE, slowBody } from "../slow-body.ts";
-import type { Delivery } from "./poll-client.ts";
+import { AT_ONCE, slowBody } from "../../transports/slow-body.ts";
+import type { Delivery } from "./listen-client.ts";
 
 /**
  * The answer to a poll: a JSON list, or a script that calls `callback` with one. No more than fits the network's buffers is

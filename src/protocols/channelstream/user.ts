@@ -1,7 +1,7 @@
-import type { State, StateValue } from "./bodies.ts";
-import { isNumber } from "./json.ts";
+import { type FrameBudget, FrameLog } from "./frame-log.ts";
 import type { Listener } from "./listener.ts";
-import { Shelf, type Store } from "./store.ts";
+import { isNumber } from "./parse-json.ts";
+import type { State, StateValue } from "./schemas.ts";
 
 /** The private messages that are kept for one user to catch up with. */
 export const MAX_PRIVATE_FRAMES = 50;
@@ -16,15 +16,15 @@ export class User {
   readonly uuid = crypto.randomUUID();
   readonly name: string;
   readonly listeners = new Set<Listener>();
-  readonly frames: Shelf;
+  readonly frames: FrameLog;
   publicKeys: readonly string[] = [];
   /** When something was last heard of or sent to the user, in ms (`performance.now()`). */
   lastActive: number;
   readonly #state = new Map<string, StateValue>();
 
-  constructor(name: string, store: Store, now: number) {
+  constructor(name: string, store: FrameBudget, now: number) {
     this.name = name;
-    this.frames = new Shelf(store);
+    this.frames = new FrameLog(store);
     this.lastActive = now;
   }
 

@@ -1,4 +1,4 @@
-import type { Client } from "../client.ts";
+import type { Client } from "../../transports/client.ts";
 
 /** One answer in its place in the order. */
 export interface Answer {
@@ -76,6 +76,6 @@ export class Answers {
   /** The bus answers within seconds; a client can ask for more than it may have waiting meanwhile. */
   #count(frame: string): void {
     this.#waiting += frame.length;
-    if (this.#waiting > this.#client.house.maxBuffered) this.#client.cutOff("slow");
+    if (this.#waiting > this.#client.context.maxBuffered) this.#client.cutOff("slow");
   }
 }

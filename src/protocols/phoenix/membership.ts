@@ -1,7 +1,7 @@
 import type { Channel, Member } from "../../hub/channel.ts";
-import type { Client } from "../client.ts";
-import type { FormatOutlet } from "./broadcast.ts";
-import type { Ref } from "./codec.ts";
+import type { Client } from "../../transports/client.ts";
+import type { FormatOutlet } from "./format.ts";
+import type { Ref } from "./phoenix-codec.ts";
 
 /** Whose membership it is. */
 export interface Owner {

@@ -1,6 +1,6 @@
-import type { Dialect } from "../../../src/bench/dialect.ts";
+import type { Driver } from "../../../src/bench/driver.ts";
 import { publication } from "../../../src/bench/publisher.ts";
-import { Client, textFrame } from "../../../src/bench/websocket.ts";
+import { Client, textFrame } from "../../../src/bench/websocket-client.ts";
 
 /** `{"id":2,...` answers; `{"push":...` is what comes by itself. */
 const REPLY_MARK = 0x3a;
@@ -24,7 +24,7 @@ function varint(value: number): Buffer {
  * Centrifugo's JSON protocol, with its Redis engine under the standard prefix. Its clients connect without a name here, and its pings are
  * not answered: see the README for the settings that this wants.
  */
-export const centrifugo: Dialect = {
+export const centrifugo: Driver = {
   name: "centrifugo",
   socketUrl(base) {
     const url = new URL(base);

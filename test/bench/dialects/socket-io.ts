@@ -1,7 +1,7 @@
 import { Emitter } from "@socket.io/redis-emitter";
-import type { Dialect } from "../../../src/bench/dialect.ts";
+import type { Driver } from "../../../src/bench/driver.ts";
 import { publication } from "../../../src/bench/publisher.ts";
-import { Client, textFrame } from "../../../src/bench/websocket.ts";
+import { Client, textFrame } from "../../../src/bench/websocket-client.ts";
 
 /** Engine.IO's packets are text that begins with a digit: 0 opens, 4 is a message. */
 const OPEN = 0x30;
@@ -25,7 +25,7 @@ function emitted(topic: string, event: string, payload: unknown): { name: string
 }
 
 /** Engine.IO 4 and Socket.IO 5 over a WebSocket, with rooms as topics; the server is `peers/socket-io.ts`. */
-export const socketIo: Dialect = {
+export const socketIo: Driver = {
   name: "socket.io",
   socketUrl(base) {
     const url = new URL(base);

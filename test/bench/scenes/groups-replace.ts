@@ -1,6 +1,6 @@
-import { closedOnes } from "../../../src/bench/crowd.ts";
+import { closedOnes } from "../../../src/bench/clients.ts";
 import { Latency } from "../../../src/bench/latency.ts";
-import { Client } from "../../../src/bench/websocket.ts";
+import { Client } from "../../../src/bench/websocket-client.ts";
 import { followAll, groupsFrame, groupsUrl } from "../groups.ts";
 import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";

@@ -1,7 +1,7 @@
-import { connectAll } from "../../../src/bench/crowd.ts";
+import { connectAll } from "../../../src/bench/clients.ts";
 import { flood, pace } from "../../../src/bench/deliveries.ts";
 import { paddedPayload } from "../../../src/bench/payload.ts";
-import type { Client } from "../../../src/bench/websocket.ts";
+import type { Client } from "../../../src/bench/websocket-client.ts";
 import { followAll, groups, groupsFrame, groupsUrl } from "../groups.ts";
 import type { Figures, Scene, Stage } from "../scene.ts";
 import { mint } from "../tokens.ts";

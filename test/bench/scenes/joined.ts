@@ -1,6 +1,6 @@
-import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/crowd.ts";
+import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/clients.ts";
 import { pssBytes } from "../../../src/bench/process-times.ts";
-import type { Client } from "../../../src/bench/websocket.ts";
+import type { Client } from "../../../src/bench/websocket-client.ts";
 import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
 

@@ -1,8 +1,8 @@
-import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/crowd.ts";
+import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/clients.ts";
 import { Deliveries } from "../../../src/bench/deliveries.ts";
-import type { Dialect } from "../../../src/bench/dialect.ts";
+import type { Driver } from "../../../src/bench/driver.ts";
 import { Publisher } from "../../../src/bench/publisher.ts";
-import type { Client } from "../../../src/bench/websocket.ts";
+import type { Client } from "../../../src/bench/websocket-client.ts";
 import { type Figures, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
 
@@ -33,7 +33,7 @@ export async function playMessages(stage: Stage, scene: MessageScene): Promise<F
 /** Warms up a crowd with the same traffic, then measures until the last message has come. */
 export async function playTo(
   stage: Stage,
-  dialect: Dialect,
+  dialect: Driver,
   clients: readonly Client[],
   scene: Traffic,
 ): Promise<Figures> {

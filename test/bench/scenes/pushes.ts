@@ -1,9 +1,9 @@
 import { Redis } from "ioredis";
-import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/crowd.ts";
+import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/clients.ts";
 import { Latency } from "../../../src/bench/latency.ts";
 import { paddedPayload } from "../../../src/bench/payload.ts";
 import { Publisher } from "../../../src/bench/publisher.ts";
-import type { Client } from "../../../src/bench/websocket.ts";
+import type { Client } from "../../../src/bench/websocket-client.ts";
 import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { Sessions } from "../../../src/auth/admin-session.ts";
 import { deriveKey } from "../../../src/auth/keys.ts";
 import { Revocations } from "../../../src/auth/revocations.ts";
-import { Sessions } from "../../../src/auth/session.ts";
 import { ADMIN_SECRET } from "../../integration/world.ts";
 import { openPage } from "../chromium.ts";
 import { type Stage, signIn, startStage } from "./stage.ts";

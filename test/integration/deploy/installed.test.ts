@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { loadConfig } from "../../../src/config/config.ts";
 import { LIMITS } from "../../../src/config/settings.ts";
-import { loadConfig } from "../../../src/config.ts";
 import { channelBinary } from "../channel-process.ts";
 
 /*

@@ -84,7 +84,7 @@ function hear(transport: "websocket" | "longpoll", token: string): Promise<unkno
     ...(transport === "longpoll" ? { transport: LongPoll } : {}),
   });
   socket.connect();
-  const channel = socket.channel("house", { token });
+  const channel = socket.channel("context", { token });
   return new Promise((resolve, reject) => {
     channel.on("news", resolve);
     channel
@@ -97,7 +97,7 @@ function hear(transport: "websocket" | "longpoll", token: string): Promise<unkno
 
 async function publish(): Promise<void> {
   const client = new Bun.RedisClient("redis://127.0.0.1:6379");
-  await client.publish("to:house:news", '"hello"');
+  await client.publish("to:context:news", '"hello"');
   client.close();
 }
 
@@ -131,7 +131,7 @@ async function visit(proxy: string): Promise<Visit> {
     fetch(`${SITE}/token`, {
       method: "POST",
       headers: { authorization: `Bearer ${secrets.admin_secret}`, ...headers },
-      body: '{"channel":"house","id":"alice"}',
+      body: '{"channel":"context","id":"alice"}',
     });
   const own = await ask({ origin: SITE });
   const token = own.ok ? String(Object(await own.json()).token) : "";

@@ -41,13 +41,13 @@ interface Visitor {
 }
 
 function visit(proxy: FrontProxy, transport: "websocket" | "longpoll", id: string): Visitor {
-  const token = mint({ id: `${id}-${MARK}`, channel: "house" }, SECRET);
+  const token = mint({ id: `${id}-${MARK}`, channel: "context" }, SECRET);
   const socket = new Socket(`${proxy.url.replace("https", "wss")}/websocket`, {
     ...(transport === "longpoll" ? { transport: LongPoll } : {}),
     params: { userToken: token, mark: MARK },
   });
   socket.connect();
-  const channel = socket.channel("house", { token });
+  const channel = socket.channel("context", { token });
   const heard = new Inbox<unknown>(id, (message) => short(JSON.stringify(message)));
   const joins = new Inbox<string>(id, short);
   channel.on("n", (message) => heard.put(message));
@@ -71,7 +71,7 @@ function visit(proxy: FrontProxy, transport: "websocket" | "longpoll", id: strin
 
 async function publish(payload: string): Promise<void> {
   const client = new Bun.RedisClient(redis.url);
-  await client.publish("to:house:n", payload);
+  await client.publish("to:context:n", payload);
   client.close();
 }
 
@@ -116,13 +116,13 @@ for (const name of ["nginx", "caddy"] as const) {
       const page = await fetch(`${proxy.url}/token`, {
         method: "POST",
         headers: { origin: proxy.url, "content-type": "application/json" },
-        body: JSON.stringify({ channel: "house" }),
+        body: JSON.stringify({ channel: "context" }),
       });
       expect(page.status).toBe(200);
       const foreign = await fetch(`${proxy.url}/token`, {
         method: "POST",
         headers: { origin: "https://elsewhere.example", "content-type": "application/json" },
-        body: JSON.stringify({ channel: "house" }),
+        body: JSON.stringify({ channel: "context" }),
       });
       expect(foreign.status).toBe(403);
     });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readArguments } from "../../../src/commands/arguments.ts";
 import { COMMANDS } from "../../../src/commands/definitions.ts";
-import { loadConfig } from "../../../src/config.ts";
+import { loadConfig } from "../../../src/config/config.ts";
 import { channelBinary } from "../channel-process.ts";
 import { eventually } from "../phoenix-client.ts";
 import { freePort } from "../redis-process.ts";

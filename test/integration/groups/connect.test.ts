@@ -4,7 +4,7 @@ import { mint } from "../phoenix-client.ts";
 import { freePort } from "../redis-process.ts";
 import { openWebSocket } from "../websocket.ts";
 import { SECRET, startWorld, type World } from "../world.ts";
-import { addressOf, connectGroups, type GroupsOptions, knock } from "./groups-client.ts";
+import { addressOf, connectGroups, type GroupsOptions, request } from "./groups-client.ts";
 
 let world: World;
 beforeAll(async () => {
@@ -314,7 +314,7 @@ describe("a token that came by cookie from a page of another host", () => {
   });
 
   test("does not even connect where that origin is not allowed", async () => {
-    const refused = await knock(world.channel.url, {
+    const refused = await request(world.channel.url, {
       path: "/websocket/",
       headers: { ...FOREIGN, ...cookie(`token="${GOOD}"`) },
     });

@@ -51,7 +51,7 @@ export function addressOf(url: string, { path = "/groups", params = {} }: Groups
 }
 
 /** Asks for an upgrade; what it was answered if that is refused. */
-export async function knock(url: string, options: GroupsOptions = {}): Promise<GroupsClient | Refusal> {
+export async function request(url: string, options: GroupsOptions = {}): Promise<GroupsClient | Refusal> {
   const texts = new Inbox<string>("groups client", short);
   const socket = await openWebSocket(addressOf(url, options), options.headers, ({ binary, data }) => {
     if (binary) texts.end("a binary frame");
@@ -80,7 +80,7 @@ export async function knock(url: string, options: GroupsOptions = {}): Promise<G
 
 /** Connects; fails when the upgrade is refused. */
 export async function connectGroups(url: string, options: GroupsOptions = {}): Promise<GroupsClient> {
-  const client = await knock(url, options);
+  const client = await request(url, options);
   if ("texts" in client) return client;
   throw new Error(`the upgrade was refused with ${client.status}: ${client.body}`);
 }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CERTIFICATE, KEY } from "../../unit/config/certificate.ts";
 import { type ChannelProcess, startChannel } from "../channel-process.ts";
-import { knock } from "../groups/groups-client.ts";
+import { request } from "../groups/groups-client.ts";
 import { addressOf, connectPhoenix, eventually } from "../phoenix-client.ts";
 import { freePort } from "../redis-process.ts";
 import { openWebSocket } from "../websocket.ts";
@@ -28,7 +28,7 @@ async function doors(world: World, headers: Readonly<Record<string, string>>, ba
   const url = world.channel.url + base;
   const socket = await openWebSocket(addressOf(url), headers);
   if ("cut" in socket) socket.cut();
-  const groups = await knock(url, { params: { token: world.token("room") }, headers });
+  const groups = await request(url, { params: { token: world.token("room") }, headers });
   if ("socket" in groups) groups.socket.cut();
   const poll = await ask(`${url}/longpoll?vsn=2.0.0`, { headers: { ...headers } });
   const token = await fetch(`${url}/token`, {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { labelled, readMetrics } from "../../soak/samples.ts";
-import { type GroupsClient, knock } from "../groups/groups-client.ts";
+import { type GroupsClient, request } from "../groups/groups-client.ts";
 import { addressOf, eventually, VERSIONS } from "../phoenix-client.ts";
 import { openWebSocket, type RawSocket, type Refusal } from "../websocket.ts";
 import { begin, startPoller } from "../wild/poller.ts";
@@ -315,7 +315,7 @@ describe("sizes", () => {
 });
 
 async function joinGroups(): Promise<GroupsClient> {
-  const groups = await knock(world.channel.url, { params: { token: world.token("quiet") } });
+  const groups = await request(world.channel.url, { params: { token: world.token("quiet") } });
   if (!("follow" in groups)) throw new Error(`refused with ${groups.status}`);
   expect(await groups.next()).toMatchObject({ accept: true });
   return groups;

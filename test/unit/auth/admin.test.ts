@@ -1,13 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
 import { createAdmin } from "../../../src/auth/admin.ts";
+import { SESSION_MS, Sessions } from "../../../src/auth/admin-session.ts";
+import { FailedAttempts } from "../../../src/auth/failed-attempts.ts";
 import { deriveKey } from "../../../src/auth/keys.ts";
 import { NO_STORE, Revocations } from "../../../src/auth/revocations.ts";
 import { isForeign, isSameOrigin } from "../../../src/auth/same-origin.ts";
-import { SESSION_MS, Sessions } from "../../../src/auth/session.ts";
-import { covers, createVerifier } from "../../../src/auth/token.ts";
-import { WrongSecrets } from "../../../src/auth/wrong-secrets.ts";
-import type { Config } from "../../../src/config.ts";
+import { covers, createVerifier } from "../../../src/auth/verifier.ts";
+import type { Config } from "../../../src/config/config.ts";
 import { testConfig } from "./config.ts";
 
 const SECRET = testConfig().adminSecret;
@@ -23,7 +23,7 @@ function clocked(changes: Partial<Config> = {}) {
   };
   const revocations = new Revocations(undefined, now);
   const again = (known = revocations) =>
-    createAdmin(config, { now, wrong: new WrongSecrets(now), revocations: known });
+    createAdmin(config, { now, wrong: new FailedAttempts(now), revocations: known });
   return { admin: again(), again, wait, now };
 }
 
@@ -76,7 +76,7 @@ function counted() {
   let time = 1_800_000_000_000;
   let failed = 0;
   const now = () => time;
-  const wrong = new WrongSecrets(now, () => void failed++);
+  const wrong = new FailedAttempts(now, () => void failed++);
   const config = testConfig();
   return {
     admin: createAdmin(config, { now, wrong }),
@@ -211,7 +211,7 @@ describe("wrong secrets", () => {
 
   test("are counted in bounded memory", () => {
     let time = 0;
-    const wrong = new WrongSecrets(() => time);
+    const wrong = new FailedAttempts(() => time);
     for (let count = 0; count < 30_000; count++)
       wrong.count({ address: `10.${count >> 16}.${(count >> 8) & 255}.${count & 255}` }, "secret");
     expect(wrong.size).toBe(10_000);

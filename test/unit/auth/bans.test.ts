@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Bans, MAX_BANS, refusingBanned } from "../../../src/auth/bans.ts";
-import type { Verdict } from "../../../src/auth/verdict.ts";
+import type { Verdict } from "../../../src/auth/claims-types.ts";
 
 const FROM = { address: "192.0.2.1" };
 const ALICE: Verdict = {

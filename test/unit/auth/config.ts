@@ -1,4 +1,4 @@
-import type { Config } from "../../../src/config.ts";
+import type { Config } from "../../../src/config/config.ts";
 
 /** A configuration as `channel serve` has it with secrets of its own, for tests that change a key or two. */
 export function testConfig(changes: Partial<Config> = {}): Config {

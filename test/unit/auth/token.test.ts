@@ -3,7 +3,12 @@ import { createHmac, generateKeyPairSync } from "node:crypto";
 import { exportJWK, SignJWT } from "jose";
 import { deriveKey } from "../../../src/auth/keys.ts";
 import { createMint } from "../../../src/auth/mint.ts";
-import { type Claims, covers, type Verdict, createVerifier as verifierOf } from "../../../src/auth/token.ts";
+import {
+  type Claims,
+  covers,
+  type Verdict,
+  createVerifier as verifierOf,
+} from "../../../src/auth/verifier.ts";
 import { testConfig } from "./config.ts";
 
 const NOW = 1_800_000_000_000;

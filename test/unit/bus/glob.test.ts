@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { globMatches } from "../../../src/bus/glob.ts";
+import { globMatches } from "../../../src/bus/embedded/glob.ts";
 
 const matches = (pattern: string, name: string): boolean =>
   globMatches(Buffer.from(pattern, "latin1"), Buffer.from(name, "latin1"));

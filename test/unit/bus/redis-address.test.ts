@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { BusError } from "../../../src/bus/bus-error.ts";
-import { parseRedisAddress } from "../../../src/bus/redis-address.ts";
-import { pauseBefore } from "../../../src/bus/redis-link.ts";
+import { parseRedisAddress } from "../../../src/bus/redis/redis-address.ts";
+import { pauseBefore } from "../../../src/bus/redis/redis-connection.ts";
 
 describe("addresses of a Redis", () => {
   test.each([

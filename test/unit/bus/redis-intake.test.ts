@@ -1,16 +1,16 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { RedisIntake } from "../../../src/bus/redis-intake.ts";
+import { RedisSubscriber } from "../../../src/bus/redis/redis-subscriber.ts";
 
 const MAX_PAYLOAD = 10_000;
 
 let told: string[];
 let rooms: number[];
-let intake: RedisIntake;
+let intake: RedisSubscriber;
 
 beforeEach(() => {
   told = [];
   rooms = [];
-  intake = new RedisIntake(
+  intake = new RedisSubscriber(
     {
       subscribed: () => void told.push("subscribed"),
       permitted: (refusal) => void told.push(`permitted: ${refusal}`),

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { pubsubLimit } from "../../../src/bus/redis-buffer-limit.ts";
-import { RedisError, readReply } from "../../../src/bus/redis-reply.ts";
-import { noticeOf, whyNoMaster } from "../../../src/bus/redis-role.ts";
-import { readSlots } from "../../../src/bus/redis-slots.ts";
+import { pubsubLimit } from "../../../src/bus/redis/redis-buffer-limit.ts";
+import { RedisError, readReply } from "../../../src/bus/redis/redis-reply.ts";
+import { noticeOf, whyNoMaster } from "../../../src/bus/redis/redis-role.ts";
+import { readSlots } from "../../../src/bus/redis/redis-slots.ts";
 
 describe("answers to questions", () => {
   const ROLE = "*3\r\n$5\r\nslave\r\n$9\r\n10.0.0.10\r\n:6379\r\n";

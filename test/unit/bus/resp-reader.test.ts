@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { RespReader } from "../../../src/bus/resp-reader.ts";
+import { RespReader } from "../../../src/bus/embedded/resp-reader.ts";
 import { randomFrom, SEED } from "../../integration/random.ts";
 import { request } from "../../integration/resp-client.ts";
 

@@ -2,7 +2,7 @@ import { afterAll } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { type Config, type Loaded, type LoadInput, loadConfig } from "../../../src/config.ts";
+import { type Config, type Loaded, type LoadInput, loadConfig } from "../../../src/config/config.ts";
 
 const folders: string[] = [];
 afterAll(() => {

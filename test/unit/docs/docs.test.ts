@@ -6,7 +6,7 @@ import { parse as parseToml } from "smol-toml";
 import { PAGES } from "../../../docs/generate.ts";
 import { readArguments } from "../../../src/commands/arguments.ts";
 import { COMMANDS } from "../../../src/commands/definitions.ts";
-import { loadConfig } from "../../../src/config.ts";
+import { loadConfig } from "../../../src/config/config.ts";
 import { errorTexts } from "./error-texts.ts";
 
 const ROOT = join(import.meta.dir, "../../..");

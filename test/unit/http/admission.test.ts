@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { Config } from "../../../src/config.ts";
+import type { Config } from "../../../src/config/config.ts";
 import { checkHost, checkOrigin, corsHeaders, preflightHeaders } from "../../../src/http/admission.ts";
 import { testConfig } from "../auth/config.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { byText, pageOf } from "../../../src/http/api/page-of.ts";
+import { byText, pageOf } from "../../../src/http/api/paginate.ts";
 import { LoopDelay } from "../../../src/http/loop-delay.ts";
 import { FakeMember } from "../hub/fake-member.ts";
 import { BEARER, ORIGIN, testHttp } from "./http.ts";

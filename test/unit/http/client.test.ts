@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { addressBlock } from "../../../src/auth/address-block.ts";
-import { createClientOf, plainAddress } from "../../../src/http/client.ts";
+import { createClientOf, plainAddress } from "../../../src/http/peer.ts";
 import { testConfig } from "../auth/config.ts";
 
 const behind = createClientOf(

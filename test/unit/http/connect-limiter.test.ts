@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import type { Client } from "../../../src/http/client.ts";
 import { ConnectLimiter } from "../../../src/http/connect-limiter.ts";
+import type { Client } from "../../../src/http/peer.ts";
 import { testConfig } from "../auth/config.ts";
 
 const limits = testConfig().limits;
@@ -108,5 +108,5 @@ test("requests and connections spend one rate", () => {
   expect(made.admit(here)?.status).toBe(429);
   wait(1000);
   expect(made.request(here, null)).toBeNull();
-  expect(made.welcome(here)?.status).toBe(429);
+  expect(made.mayBegin(here)?.status).toBe(429);
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { covers } from "../../../src/auth/token.ts";
-import type { Config } from "../../../src/config.ts";
+import { covers } from "../../../src/auth/verifier.ts";
+import type { Config } from "../../../src/config/config.ts";
 import { BEARER, testHttp } from "./http.ts";
 
 async function claimsOf(http: ReturnType<typeof testHttp>, answer: unknown) {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, jest, test } from "bun:test";
-import { Administration } from "../../../src/hub/administration.ts";
+import { AdminEvents } from "../../../src/hub/admin-events.ts";
 import { Channel } from "../../../src/hub/channel.ts";
 import { FakeMember } from "./fake-member.ts";
 import { turn } from "./turn.ts";
@@ -11,13 +11,13 @@ interface Announced {
 }
 
 let announced: Announced[];
-let administration: Administration;
+let administration: AdminEvents;
 let serial = 0;
 
 beforeEach(() => {
   jest.useFakeTimers();
   announced = [];
-  administration = new Administration(["always"], (event, payload) =>
+  administration = new AdminEvents(["always"], (event, payload) =>
     announced.push({ at: Date.now(), event, payload: JSON.parse(payload) }),
   );
 });
@@ -293,7 +293,7 @@ test("a channel that opens and closes all the time has four joins and leaves a s
 
 test("without a receiver nothing is made, and channels are still known", async () => {
   let wanted = false;
-  const quiet = new Administration(
+  const quiet = new AdminEvents(
     [],
     (event) => announced.push({ at: 0, event, payload: {} }),
     () => wanted,
@@ -336,7 +336,7 @@ test("stopping tells what is not yet told, and nothing afterwards", async () => 
 });
 
 test("as many channels as there are pages close at once, and it does not cost the square of them", async () => {
-  const quiet = new Administration([], () => {});
+  const quiet = new AdminEvents([], () => {});
   const channels = Array.from({ length: 20_000 }, (_, i) => channelOf(`streaming-${i}`));
   const before = process.cpuUsage();
   for (const channel of channels) quiet.opened(channel);

@@ -1,16 +1,16 @@
 import { expect, test } from "bun:test";
-import { Deadlines } from "../../../src/hub/deadlines.ts";
+import { TimerWheel } from "../../../src/hub/timer-wheel.ts";
 
 const START = 1_763_719_200_000;
 
-function take<T>(deadlines: Deadlines<T>, now: number, most = Infinity): T[] {
+function take<T>(deadlines: TimerWheel<T>, now: number, most = Infinity): T[] {
   const due: T[] = [];
   deadlines.due(now, most, (item) => due.push(item));
   return due;
 }
 
 test("nothing is due early, and nothing late by more than a slot", () => {
-  const deadlines = new Deadlines<number>(START);
+  const deadlines = new TimerWheel<number>(START);
   const times = Array.from({ length: 2000 }, (_, i) => START + ((i * 7919) % 60_000));
   times.forEach((at, i) => {
     deadlines.add(i, at);
@@ -30,7 +30,7 @@ test("nothing is due early, and nothing late by more than a slot", () => {
 });
 
 test("what was due already is handed over with the next slot", () => {
-  const deadlines = new Deadlines<string>(START);
+  const deadlines = new TimerWheel<string>(START);
   deadlines.add("past", START - 1_000_000);
   deadlines.add("now", START);
   deadlines.add("never", Number.NEGATIVE_INFINITY);
@@ -38,7 +38,7 @@ test("what was due already is handed over with the next slot", () => {
 });
 
 test("at most so many are handed over at once; the rest stays due, and none is lost", () => {
-  const deadlines = new Deadlines<number>(START);
+  const deadlines = new TimerWheel<number>(START);
   for (let i = 0; i < 1000; i++) deadlines.add(i, START + (i % 3) * 250);
   const seen: number[] = [];
   for (let call = 0; call < 10; call++) {
@@ -51,14 +51,14 @@ test("at most so many are handed over at once; the rest stays due, and none is l
 });
 
 test("most = 0 hands over nothing", () => {
-  const deadlines = new Deadlines<string>(START);
+  const deadlines = new TimerWheel<string>(START);
   deadlines.add("a", START + 1);
   expect(take(deadlines, START + 5000, 0)).toEqual([]);
   expect(take(deadlines, START + 5000)).toEqual(["a"]);
 });
 
 test("a forgotten item is not handed over; others of its slot are", () => {
-  const deadlines = new Deadlines<string>(START);
+  const deadlines = new TimerWheel<string>(START);
   const slot = deadlines.add("gone", START + 1000);
   expect(deadlines.add("stays", START + 1000)).toBe(slot);
   deadlines.delete("gone", slot);
@@ -70,7 +70,7 @@ test("a forgotten item is not handed over; others of its slot are", () => {
 });
 
 test("an item moved to a later time is handed over then, once", () => {
-  const deadlines = new Deadlines<string>(START);
+  const deadlines = new TimerWheel<string>(START);
   deadlines.delete("a", deadlines.add("a", START + 1000));
   deadlines.add("a", START + 3000);
   expect(take(deadlines, START + 2000)).toEqual([]);
@@ -79,7 +79,7 @@ test("an item moved to a later time is handed over then, once", () => {
 });
 
 test("a token good for ten years, and one good for ever, are not due at once", () => {
-  const deadlines = new Deadlines<string>(START);
+  const deadlines = new TimerWheel<string>(START);
   deadlines.add("ten years", START + 315_360_000_000);
   deadlines.add("largest", Number.MAX_SAFE_INTEGER);
   const slot = deadlines.add("for ever", Infinity);
@@ -88,7 +88,7 @@ test("a token good for ten years, and one good for ever, are not due at once", (
 });
 
 test("after a long suspension everything that fell due is handed over, and what follows is on time", () => {
-  const deadlines = new Deadlines<string>(START);
+  const deadlines = new TimerWheel<string>(START);
   const week = 7 * 86_400_000;
   deadlines.add("slept through", START + 1000);
   deadlines.add("later", START + week + 2000);
@@ -100,7 +100,7 @@ test("after a long suspension everything that fell due is handed over, and what 
 });
 
 test("a clock that goes back hands over nothing twice", () => {
-  const deadlines = new Deadlines<string>(START);
+  const deadlines = new TimerWheel<string>(START);
   deadlines.add("a", START + 1000);
   expect(take(deadlines, START + 1500)).toEqual(["a"]);
   expect(take(deadlines, START - 10_000)).toEqual([]);
@@ -108,7 +108,7 @@ test("a clock that goes back hands over nothing twice", () => {
 });
 
 test("items may be forgotten and added while others are handed over", () => {
-  const deadlines = new Deadlines<string>(START);
+  const deadlines = new TimerWheel<string>(START);
   const slot = deadlines.add("a", START + 1000);
   deadlines.add("b", START + 1000);
   deadlines.add("c", START + 1200);
@@ -124,7 +124,7 @@ test("items may be forgotten and added while others are handed over", () => {
 });
 
 test("an item that is added while the last of its slot is handed over is not lost", () => {
-  const deadlines = new Deadlines<string>(START);
+  const deadlines = new TimerWheel<string>(START);
   // Many slots in the future: then those that have gone by are looked at one by one.
   for (let i = 0; i < 100; i++) deadlines.add(`later ${i}`, START + 1_000_000 + i * 1000);
   deadlines.add("a", START + 1000);

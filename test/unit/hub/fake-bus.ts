@@ -1,4 +1,4 @@
-import type { Bus, BusListener, BusState, Receipt } from "../../../src/bus/bus.ts";
+import type { Bus, BusListener, BusState, PublishAck } from "../../../src/bus/bus.ts";
 
 export interface Published {
   readonly name: string;
@@ -19,7 +19,7 @@ export class FakeBus implements Bus {
     this.#listener = listener;
   }
 
-  publish(name: string, payload: string | Uint8Array, receipt?: Receipt): void {
+  publish(name: string, payload: string | Uint8Array, receipt?: PublishAck): void {
     if (this.state.live) this.published.push({ name, payload: this.keepsPayloads ? payload : "" });
     receipt?.settled(this.state.live);
   }

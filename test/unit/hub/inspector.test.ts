@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "bun:test";
-import { splitAgent } from "../../../src/hub/agent.ts";
+import { splitAgent } from "../../../src/hub/agent-id.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
 import { inspect } from "../../../src/hub/inspector.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFile } from "node:fs/promises";
+import { isJson, isJsonText } from "../../../src/hub/json/is-json.ts";
 import { BLOCK, openScanner, type Scanner, WINDOW } from "../../../src/hub/json/scanner.ts";
-import { isJson, isJsonText } from "../../../src/hub/json.ts";
 import { compileScan, SCAN_WASM } from "../../compile-scan.ts";
 import { jsonDocument, mutated, numbers, type Random } from "./json-documents.ts";
 import { BROKEN, VALID } from "./json-table.ts";

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, jest, test } from "bun:test";
 import { Channel } from "../../../src/hub/channel.ts";
-import { PresenceWindows } from "../../../src/hub/presence-windows.ts";
+import { PresenceWindows } from "../../../src/hub/presence/presence-windows.ts";
 import { FakeMember } from "./fake-member.ts";
 
 const LENGTH = 50;

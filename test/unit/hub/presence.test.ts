@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type Meta, Presence } from "../../../src/hub/presence.ts";
+import { type Meta, Presence } from "../../../src/hub/presence/presence.ts";
 
 interface Entry {
   readonly metas: readonly { readonly phx_ref: string; readonly online_at: string }[];

@@ -8,7 +8,7 @@ import {
   denied,
   refused,
   type Wanted,
-} from "../../../../src/protocols/groups/codec.ts";
+} from "../../../../src/protocols/groups/groups-codec.ts";
 
 function read(text: string, most = 1000): Wanted {
   const message = decode(text, most);

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import type { Verdict } from "../../../../src/auth/token.ts";
+import type { Verdict } from "../../../../src/auth/verifier.ts";
 import { claims } from "../phoenix/world.ts";
 import { createWorld, follow, type GroupsWorld } from "./world.ts";
 

@@ -1,11 +1,11 @@
-import type { Verify } from "../../../../src/auth/token.ts";
-import { GroupsEndpoint } from "../../../../src/protocols/groups/endpoint.ts";
-import { type Credentials, GroupsSession } from "../../../../src/protocols/groups/session.ts";
+import type { Verify } from "../../../../src/auth/verifier.ts";
+import { GroupsProtocol } from "../../../../src/protocols/groups/groups.ts";
+import { type Credentials, GroupsSession } from "../../../../src/protocols/groups/groups-session.ts";
 import { createWorld as createPhoenixWorld, FakeClient, verdictOf, type World } from "../phoenix/world.ts";
 
-/** The world of Phoenix' tests with group clients in it: one hub, one house, both protocols. */
+/** The world of Phoenix' tests with group clients in it: one hub, one context, both protocols. */
 export interface GroupsWorld extends World {
-  readonly groups: GroupsEndpoint;
+  readonly groups: GroupsProtocol;
   enter(credentials?: Partial<Credentials>): FakeClient;
 }
 
@@ -17,14 +17,14 @@ export async function createWorld(verify: Verify = verdictOf): Promise<GroupsWor
     for (const client of clients) if (client.topics.has(topic)) worst = Math.min(worst, client.hear(frame));
     return worst;
   };
-  const { hub, house } = world;
-  const groups = new GroupsEndpoint({ hub, house, publisher: { publish }, verify, maxSubscriptions: 1000 });
+  const { hub, context } = world;
+  const groups = new GroupsProtocol({ hub, context, publisher: { publish }, verify, maxSubscriptions: 1000 });
   let serial = 0;
   return {
     ...world,
     groups,
     enter(credentials = {}) {
-      const client = new FakeClient(house, `g${++serial}`, "192.0.2.1");
+      const client = new FakeClient(context, `g${++serial}`, "192.0.2.1");
       client.session = new GroupsSession(groups, client, { token: "alice", ...credentials });
       clients.add(client);
       return client.connect();

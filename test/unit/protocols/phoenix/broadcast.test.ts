@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { formatOf } from "../../../../src/protocols/phoenix/broadcast.ts";
-import { V2 } from "../../../../src/protocols/phoenix/codec.ts";
+import { formatOf } from "../../../../src/protocols/phoenix/format.ts";
+import { V2 } from "../../../../src/protocols/phoenix/phoenix-codec.ts";
 import { createWorld, type World } from "./world.ts";
 
 let world: World;

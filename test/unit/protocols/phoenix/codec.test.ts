@@ -8,7 +8,7 @@ import {
   type Malformed,
   V1,
   V2,
-} from "../../../../src/protocols/phoenix/codec.ts";
+} from "../../../../src/protocols/phoenix/phoenix-codec.ts";
 import { phoenixDecode, phoenixEncode } from "./phoenix-serializer.ts";
 
 function good(decoded: Frame | Malformed): Frame {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, jest, test } from "bun:test";
-import { Delivery, LongPollClient, type Polled } from "../../../../src/protocols/phoenix/longpoll-client.ts";
+import { Delivery, LongPollClient, type Polled } from "../../../../src/transports/longpoll.ts";
 import { createWorld, type World } from "./world.ts";
 
 const WAIT = 10_000;
@@ -10,7 +10,7 @@ let client: LongPollClient;
 beforeEach(async () => {
   jest.useFakeTimers();
   world = await createWorld();
-  client = new LongPollClient(world.house, "c1", "192.0.2.1", WAIT, () => {});
+  client = new LongPollClient(world.context, "c1", "192.0.2.1", WAIT, () => {});
   client.begin();
 });
 
@@ -65,7 +65,7 @@ test("what comes while nobody polls waits for the next poll, also after one hung
 
 test("its session is told that it is up, and that it is over", () => {
   const told: string[] = [];
-  const other = new LongPollClient(world.house, "c2", "192.0.2.1", WAIT, () => {});
+  const other = new LongPollClient(world.context, "c2", "192.0.2.1", WAIT, () => {});
   other.session = {
     protocol: "told",
     users: [],
@@ -85,7 +85,7 @@ test("what waits when it is closed is fetched by the next poll, if that comes so
   client.send("b");
   expect(await read(0)).toEqual(["a"]);
   expect(await client.poll(new AbortController().signal, 1)).toBe("gone");
-  const late = new LongPollClient(world.house, "c3", "192.0.2.1", WAIT, () => {});
+  const late = new LongPollClient(world.context, "c3", "192.0.2.1", WAIT, () => {});
   late.begin();
   late.send("a");
   late.close(1001, "done");

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, jest, test } from "bun:test";
-import type { Verdict } from "../../../../src/auth/token.ts";
-import type { Receipt } from "../../../../src/bus/bus.ts";
+import type { Verdict } from "../../../../src/auth/verifier.ts";
+import type { PublishAck } from "../../../../src/bus/bus.ts";
 import { Membership } from "../../../../src/protocols/phoenix/membership.ts";
 import { claims, createWorld, type FakeClient, verdictOf, type World, type WorldOptions } from "./world.ts";
 
@@ -367,7 +367,7 @@ test("answers keep their order where the bus answers a later push first", async 
   join(client, "room");
   await settle();
   client.take();
-  const receipts: (Receipt | undefined)[] = [];
+  const receipts: (PublishAck | undefined)[] = [];
   world.bus.publish = (name, _payload, receipt) => void (name === "from:room:ask" && receipts.push(receipt));
   for (const ref of ["2", "3", "4"]) push(client, "1", ref, "room", "ask", {});
   push(client, null, "5", "phoenix", "heartbeat", {});

@@ -1,13 +1,13 @@
-import type { Claims, Verdict, Verify } from "../../../../src/auth/token.ts";
+import type { Claims, Verdict, Verify } from "../../../../src/auth/verifier.ts";
 import { Connections } from "../../../../src/hub/connections.ts";
 import { Hub } from "../../../../src/hub/hub.ts";
-import { Inbound } from "../../../../src/hub/inbound.ts";
+import { Inbound } from "../../../../src/hub/inbound-budget.ts";
 import { createStats } from "../../../../src/hub/stats.ts";
 import type { Log } from "../../../../src/log.ts";
-import { Client, House } from "../../../../src/protocols/client.ts";
-import { V1, V2 } from "../../../../src/protocols/phoenix/codec.ts";
-import { PhoenixEndpoint } from "../../../../src/protocols/phoenix/endpoint.ts";
-import { PhoenixSession } from "../../../../src/protocols/phoenix/session.ts";
+import { PhoenixProtocol } from "../../../../src/protocols/phoenix/phoenix.ts";
+import { V1, V2 } from "../../../../src/protocols/phoenix/phoenix-codec.ts";
+import { PhoenixSession } from "../../../../src/protocols/phoenix/phoenix-session.ts";
+import { Client, ConnectionContext } from "../../../../src/transports/client.ts";
 import { FakeBus } from "../../hub/fake-bus.ts";
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
@@ -47,7 +47,7 @@ export class FakeClient extends Client {
   }
 
   override buffered(): number {
-    return this.#up && this.stalled ? this.house.maxBuffered : 0;
+    return this.#up && this.stalled ? this.context.maxBuffered : 0;
   }
 
   override ping(): void {}
@@ -91,12 +91,12 @@ export interface WorldOptions {
   readonly verify?: Verify;
 }
 
-/** Hub, house and endpoint as the server has them, with a bus and clients that need no network. */
+/** Hub, context and endpoint as the server has them, with a bus and clients that need no network. */
 export interface World {
   readonly bus: FakeBus;
   readonly hub: Hub;
-  readonly endpoint: PhoenixEndpoint;
-  readonly house: House;
+  readonly endpoint: PhoenixProtocol;
+  readonly context: ConnectionContext;
   connect(options?: { version?: 1 | 2; token?: string }): { client: FakeClient; session: PhoenixSession };
   /** What the server does several times a second. */
   tick(): void;
@@ -133,7 +133,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   });
   const framesPerSecond = options.framesPerSecond ?? 1_000_000;
   const maxFrame = 1 << 20;
-  const house = new House({
+  const context = new ConnectionContext({
     connections,
     stats,
     log: SILENT,
@@ -150,9 +150,9 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     for (const client of clients) if (client.topics.has(topic)) worst = Math.min(worst, client.hear(frame));
     return worst;
   };
-  const endpoint = new PhoenixEndpoint({
+  const endpoint = new PhoenixProtocol({
     hub,
-    house,
+    context,
     publisher: { publish },
     verify: options.verify ?? verdictOf,
     maxChannels: options.maxChannels ?? 100,
@@ -163,9 +163,9 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     bus,
     hub,
     endpoint,
-    house,
+    context,
     connect({ version = 2, token } = {}) {
-      const client = new FakeClient(house, `c${++serial}`, "192.0.2.1");
+      const client = new FakeClient(context, `c${++serial}`, "192.0.2.1");
       const session = new PhoenixSession(endpoint, client, {
         codec: version === 1 ? V1 : V2,
         binary: true,
@@ -177,7 +177,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       return { client: client.connect(), session };
     },
     tick() {
-      house.tick();
+      context.tick();
     },
     stop() {
       hub.stop();

@@ -7,7 +7,7 @@ import {
   type Malformed,
   V1,
   V2,
-} from "../../../../../src/protocols/phoenix/codec.ts";
+} from "../../../../../src/protocols/phoenix/phoenix-codec.ts";
 import { phoenixDecode, phoenixEncode } from "../phoenix-serializer.ts";
 import { jsonText, space, stringText } from "./json-text.ts";
 import { Random } from "./random.ts";

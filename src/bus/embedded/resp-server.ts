@@ -1,0 +1,200 @@
+import type { Socket, TCPSocketListener } from "bun";
+import type { Log } from "../../log.ts";
+import { openFileLimit } from "../../process/open-files.ts";
+import { BusError } from "../bus-error.ts";
+import { type RespContext, runCommand } from "./resp-commands.ts";
+import { type Budget, RespConnection } from "./resp-connection.ts";
+import type { Subscriptions } from "./subscriptions.ts";
+
+export interface RespOptions {
+  readonly host: "127.0.0.1" | "::1";
+  /** 0 picks one. */
+  readonly port: number;
+  /** Bytes of one string of a request. */
+  readonly maxPayload: number;
+  /** Bytes that may wait for all clients together; beyond them the one with the most is cut off. */
+  readonly maxBuffered: number;
+  readonly password: string | null;
+  readonly log: Log;
+}
+
+/** The Redis protocol on a loopback port, before a set of subscriptions (bridge.md, "Without a Redis"). */
+export interface RespListener {
+  readonly port: number;
+  /** Sends what waits, as far as sockets take it: after a publish that came from this process. */
+  flush(): void;
+  /** Ends all connections and frees the port. */
+  stop(): void;
+}
+
+/** Connections at a time, and their part of the files that may be open. It is for one machine and for trying things. */
+const MAX_CONNECTIONS = 1000;
+const MAX_PART = 1 / 4;
+/** Bytes that requests which are not complete may hold, of all connections; two of the largest are always possible. */
+const MAX_UNFINISHED = 16 * 1024 * 1024;
+/** How long a client that is being closed may take to read its last reply, in seconds. */
+const FAREWELL_S = 5;
+
+/** @throws BusError (`port-taken`) */
+export function listenResp(subscriptions: Subscriptions, options: RespOptions): RespListener {
+  const { log } = options;
+  const connections = new Set<RespConnection>();
+  /** Those for which more waits than at the last flush. */
+  const dirty = new Set<RespConnection>();
+  const budget: Budget = { waiting: 0, most: options.maxBuffered, exceeded: flush };
+  /** Bytes of requests that are not complete, of all connections. */
+  let unfinished = 0;
+  const mostUnfinished = Math.min(options.maxBuffered, Math.max(MAX_UNFINISHED, 2 * options.maxPayload));
+  const mostConnections = Math.min(MAX_CONNECTIONS, openFileLimit() * MAX_PART);
+  let nextId = 1;
+
+  const listener = listen(options, {
+    open(socket) {
+      const connection = new RespConnection({
+        id: nextId++,
+        socket,
+        maxBulk: options.maxPayload,
+        authenticated: options.password === null,
+        subscriptions,
+        budget,
+        dirty: (one) => dirty.add(one),
+      });
+      socket.data = connection;
+      if (connections.size >= mostConnections) {
+        close(socket, "-ERR max number of clients reached\r\n");
+        flush();
+        // A client that does not close its side would keep a descriptor, of which there may be few.
+        setImmediate(() => socket.terminate());
+        return;
+      }
+      connections.add(connection);
+    },
+    data(socket, chunk) {
+      const connection = socket.data;
+      if (connection.closing) return;
+      const { reader } = connection;
+      unfinished -= reader.held;
+      const fault = reader.read(chunk, (strings) => {
+        runCommand(connection, strings, context);
+        return !connection.closing;
+      });
+      unfinished += reader.held;
+      if (unfinished > mostUnfinished) cutOffUnfinished();
+      if (fault !== null) {
+        log.debug("closed a connection to the embedded bus", {
+          reason: fault.reply?.trim() ?? "not the Redis protocol",
+        });
+        close(socket, fault.reply);
+      } else if (connection.closing) {
+        close(socket, null);
+      }
+      flush();
+    },
+    drain(socket) {
+      socket.data.drained();
+    },
+    timeout(socket) {
+      socket.data.timedOut();
+    },
+    close(socket) {
+      connections.delete(socket.data);
+      dirty.delete(socket.data);
+      unfinished -= socket.data.reader.held;
+      socket.data.reader.clear();
+      socket.data.forget();
+    },
+    error(_socket, error) {
+      log.debug("a connection to the embedded bus failed", { reason: error.message });
+    },
+  });
+
+  const context: RespContext = {
+    subscriptions,
+    password: options.password,
+    port: listener.port,
+    connections: () => connections.size,
+    startedAt: Date.now(),
+  };
+
+  function close(socket: Socket<RespConnection>, last: string | null): void {
+    const connection = socket.data;
+    if (last !== null) connection.send(last);
+    connection.closing = true;
+    connection.unsubscribeAll();
+    socket.timeout(FAREWELL_S);
+    dirty.add(connection);
+  }
+
+  function flush(): void {
+    if (dirty.size === 0) return;
+    for (const connection of dirty) connection.flush();
+    dirty.clear();
+    while (budget.waiting > budget.most) {
+      const slowest = largest(({ waiting }) => waiting);
+      if (slowest === null) return;
+      log.warn("cut off a subscriber of the embedded bus that does not read", {
+        client: slowest.id,
+        name: slowest.name,
+        waiting: slowest.waiting,
+      });
+      connections.delete(slowest);
+      slowest.terminate();
+    }
+  }
+
+  /** Ends connections whose requests never become complete, the largest first, until the rest is within the budget. */
+  function cutOffUnfinished(): void {
+    while (unfinished > mostUnfinished) {
+      const largestOne = largest(({ reader }) => reader.held);
+      if (largestOne === null) return;
+      log.warn("cut off a client of the embedded bus: too much waits for the ends of requests", {
+        client: largestOne.id,
+        name: largestOne.name,
+        waiting: largestOne.reader.held,
+      });
+      connections.delete(largestOne);
+      unfinished -= largestOne.reader.held;
+      largestOne.reader.clear();
+      largestOne.terminate();
+    }
+  }
+
+  function largest(size: (connection: RespConnection) => number): RespConnection | null {
+    let found: RespConnection | null = null;
+    for (const connection of connections) {
+      if (found === null || size(connection) > size(found)) found = connection;
+    }
+    return found;
+  }
+
+  return {
+    port: listener.port,
+    flush,
+    stop: () => {
+      flush();
+      listener.stop(true);
+    },
+  };
+}
+
+function listen(
+  { host, port }: RespOptions,
+  socket: Bun.SocketHandler<RespConnection>,
+): TCPSocketListener<RespConnection> {
+  try {
+    return Bun.listen<RespConnection>({ hostname: host, port, socket });
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : null;
+    const where = `port ${port} of ${host}`;
+    if (code === "EADDRINUSE") {
+      throw new BusError(
+        "port-taken",
+        `The embedded bus cannot listen on ${where}: something else does. Choose another by redis_url, or use that one with bus = "redis".`,
+      );
+    }
+    throw new BusError(
+      "port-taken",
+      `The embedded bus cannot listen on ${where}: ${code ?? "it was refused"}.`,
+    );
+  }
+}

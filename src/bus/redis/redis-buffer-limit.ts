@@ -1,0 +1,41 @@
+import type { Redis } from "ioredis";
+import type { Log } from "../../log.ts";
+
+/** What a subscriber may have waiting in Redis at the least: two seconds of 20 MB/s, in bytes. */
+const LEAST_BYTES = 2 * 20_000_000;
+/** A softer limit that lasts so long, in seconds, is met within those two seconds. */
+const SOON_S = 2;
+
+/**
+ * Warns where Redis cuts its subscribers off early (`client-output-buffer-limit pubsub`): everything published until they
+ * are back is lost, and Redis tells nobody. Where it may not be read (`CONFIG GET`), nothing is said.
+ */
+export async function checkBufferLimit(redis: Redis, where: string, log: Log): Promise<void> {
+  let answer: unknown;
+  try {
+    answer = await redis.config("GET", "client-output-buffer-limit");
+  } catch (error) {
+    log.debug("Redis does not tell its client-output-buffer-limit", {
+      where,
+      reason: error instanceof Error ? error.message : String(error),
+    });
+    return;
+  }
+  const limit = pubsubLimit(Array.isArray(answer) ? String(answer[1]) : "");
+  if (limit === null || limit >= LEAST_BYTES) return;
+  log.warn("Redis cuts off subscribers that wait for a moment (client-output-buffer-limit pubsub)", {
+    where,
+    bytes: limit,
+    atLeast: LEAST_BYTES,
+  });
+}
+
+/**
+ * Bytes at which a subscriber is cut off within two seconds, from `normal 0 0 0 slave 268435456 67108864 60 pubsub <hard>
+ * <soft> <seconds>`; `null` where there is no limit, or none can be read.
+ */
+export function pubsubLimit(text: string): number | null {
+  const [, hard, soft, seconds] = /\bpubsub (\d+) (\d+) (\d+)/.exec(text) ?? [];
+  const limits = [Number(hard), Number(seconds) <= SOON_S ? Number(soft) : 0].filter((bytes) => bytes > 0);
+  return limits.length === 0 ? null : Math.min(...limits);
+}

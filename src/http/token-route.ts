@@ -1,0 +1,162 @@
+import { type Admin, bearerOf, type Caller, callerName } from "../auth/admin.ts";
+import type { Audit } from "../auth/audit.ts";
+import { abilitiesIn, intersection, isPattern, leastAbilities, nameCovers } from "../auth/claims.ts";
+import { LEEWAY_SECS, MAX_TOKEN_BYTES } from "../auth/hs256.ts";
+import type { Grant, Mint } from "../auth/mint.ts";
+import { isForeign } from "../auth/same-origin.ts";
+import { type Abilities, type Claims, covers, type Verify } from "../auth/verifier.ts";
+import type { Config } from "../config/config.ts";
+import type { Inbound } from "../hub/inbound-budget.ts";
+import { isDeeper } from "../hub/json/depth.ts";
+import { readJson } from "./body.ts";
+import { type HttpRefusal, json, refuse } from "./json-response.ts";
+import type { Client } from "./peer.ts";
+import { type Asked, granted, readAsked } from "./token-request.ts";
+
+export interface TokenDeps {
+  readonly config: Config;
+  readonly admin: Admin;
+  readonly mint: Mint;
+  readonly verify: Verify;
+  readonly inbound: Inbound;
+  readonly audit: Audit;
+}
+
+const TOO_LONG: HttpRefusal = {
+  status: 422,
+  code: "token_too_long",
+  sentence: "These are too many channels for one token.",
+};
+
+/** `POST /token`: a token for those who may have it (http.md, Tokens). */
+export function createTokenHandler(deps: TokenDeps): (request: Request, client: Client) => Promise<Response> {
+  const { config, mint, inbound } = deps;
+  return async (request, client) => {
+    const body = await readJson(request, config.limits.maxBody, inbound, parseShallow);
+    if (!body.ok) return refuse(body.refusal);
+    const asked = readAsked(body.value, config.idLength);
+    if ("status" in asked) return refuse(asked);
+    const proof = await prove(asked, request, client, deps);
+    if ("status" in proof) return refuse(proof);
+    const { id } = asked;
+    const { channels, ...limits } = grantOf(asked, proof.bearer);
+    const token = await mint({ id, channels, ...limits });
+    if (token.length > MAX_TOKEN_BYTES) return refuse(TOO_LONG);
+    if (proof.caller !== null) {
+      const what = { id, channels: [...asked.rights.keys()].join(" ") };
+      deps.audit({ act: "mint", who: callerName(proof.caller), from: client.address, what, result: "ok" });
+    }
+    if (token.length > MAX_TOKEN_BYTES)
+      return refuse({
+        status: 422,
+        code: "token_too_long",
+        sentence: "These are too many channels for one token.",
+      });
+    return json({ id, ...channels, ...(limits.can === undefined ? {} : { can: limits.can }), token });
+  };
+}
+
+/** Nothing that is asked for has more than three levels; anybody may send a body. */
+const MAX_DEPTH = 64;
+
+function parseShallow(text: string): unknown {
+  if (isDeeper(text, MAX_DEPTH)) throw new SyntaxError("nested too deeply");
+  return JSON.parse(text);
+}
+
+/** What is minted: as asked, but never more than the token by which the caller has it allows, nor for longer. */
+function grantOf({ rights, form }: Asked, bearer: Claims | null): Omit<Grant, "id" | "expiresInSecs"> {
+  if (bearer === null) return granted(rights, form);
+  const elsewhere = leastAbilities(bearer);
+  const limited = new Map<string, Abilities>();
+  for (const [name, can] of rights) {
+    limited.set(name, intersection(can, abilitiesIn(bearer, name) ?? elsewhere));
+  }
+  const notAfter = Math.floor(bearer.expiresAt / 1000) - LEEWAY_SECS;
+  // Whoever revokes the one revokes what it bought.
+  return { ...granted(limited, form), notAfter, ...(bearer.jti === undefined ? {} : { jti: bearer.jti }) };
+}
+
+/** The caller may have the token; `bearer`: only by an earlier one, which limits it; `caller`: as the administrator. */
+interface Proof {
+  readonly bearer: Claims | null;
+  readonly caller: Caller | null;
+}
+
+const ANYBODY: Proof = { bearer: null, caller: null };
+
+/** The table of http.md: what anyone may have, what needs an earlier token or the administrator, what nobody gets. */
+async function prove(
+  asked: Asked,
+  request: Request,
+  client: Client,
+  { config, admin, verify }: TokenDeps,
+): Promise<Proof | HttpRefusal> {
+  const names = [...asked.rights.keys()];
+  if (names.includes("phoenix")) {
+    return {
+      status: 403,
+      code: "token_for_phoenix",
+      sentence: "There are no tokens for phoenix: it takes heartbeats only, and needs none.",
+    };
+  }
+  const special = names.every((name) => name === "admin" || isPattern(name));
+  if (config.tokenEndpoint === "off" && !special) {
+    return {
+      status: 403,
+      code: "token_endpoint_off",
+      sentence: "Tokens for channels are not given here (token_endpoint).",
+    };
+  }
+  const needsAdmin = names.some((name) => name === "admin" || isPattern(name));
+  if (needsAdmin || config.tokenEndpoint === "admin") {
+    const check = admin.check(request, client);
+    return check.ok ? { bearer: null, caller: check.caller } : check;
+  }
+
+  const foreign = names.filter(
+    (name) => !config.tokenChannels.some((entry) => entryCovers(entry, asked.id, name)),
+  );
+  if (foreign.length === 0 && (config.tokenIds === "any" || !asked.chosen)) return ANYBODY;
+  const bearer = bearerOf(request.headers);
+  const source = {
+    address: client.address,
+    foreign: isForeign(request.headers, config.publicUrl, client.https),
+  };
+  const verdict = bearer === null ? null : await verify(bearer, source);
+  if (verdict?.ok && verdict.claims.user === asked.id) {
+    const { claims } = verdict;
+    if (foreign.every((name) => covers(claims, name))) return { bearer: claims, caller: null };
+  }
+  const refused: HttpRefusal =
+    foreign.length === 0
+      ? {
+          status: 403,
+          code: "token_id_not_proven",
+          sentence: "An id of your choice needs an earlier token of that id as Bearer (token_ids).",
+        }
+      : {
+          status: 403,
+          code: "token_channel_not_given",
+          sentence: "Tokens for that channel are not given to everyone (token_channels).",
+        };
+  // The administrator may have it all the same; a user's token is no wrong guess at the secret.
+  if (bearer !== null ? looksLikeToken(bearer) : !request.headers.has("cookie")) return refused;
+  const check = admin.check(request, client);
+  if (check.ok) return { bearer: null, caller: check.caller };
+  return bearer === null && check.status === 401 ? refused : check;
+}
+
+function looksLikeToken(bearer: string): boolean {
+  return bearer.startsWith("eyJ") && bearer.split(".").length === 3;
+}
+
+/**
+ * Whether an entry of `token_channels` gives a channel to a user. The star of a pattern is the entry's own: one that
+ * comes in through `{id}` is a plain character.
+ */
+function entryCovers(entry: string, id: string, channel: string): boolean {
+  if (!entry.includes("{id}")) return nameCovers(entry, channel);
+  if (!isPattern(entry)) return entry.replaceAll("{id}", () => id) === channel;
+  return channel.startsWith(entry.slice(0, -1).replaceAll("{id}", () => id));
+}

@@ -1,0 +1,211 @@
+import { abilitiesIn, uncoveredCode } from "../../auth/claims.ts";
+import type { RevocationKind } from "../../auth/revocations.ts";
+import type { Claims, Verify } from "../../auth/verifier.ts";
+import type { JoinCode } from "../../error-codes.ts";
+import { countRefusal } from "../../hub/hub.ts";
+import type { Fields } from "../../log.ts";
+import type { Client, ConnectionContext, Session } from "../../transports/client.ts";
+import type { GroupOutlet } from "./event-fanouts.ts";
+import {
+  accepted,
+  type Changed,
+  CLOSED,
+  changed,
+  DENIED,
+  dashed,
+  decode,
+  denied,
+  refused,
+  type Subscriptions,
+} from "./groups-codec.ts";
+
+/** Closed with this code when the token is missing or bad: 4000 to 4999 are an application's own (RFC 6455, 7.4.2). */
+const UNAUTHORIZED = 4401;
+
+/** What the sessions of this protocol share. */
+export interface GroupsContext {
+  readonly context: ConnectionContext;
+  readonly verify: Verify;
+  /** Subscriptions that one client may have. */
+  readonly maxSubscriptions: number;
+  /** The outlet of a group, which is opened if it was not. */
+  outlet(group: string): GroupOutlet;
+  /** Closes the outlet of a group that nobody follows any more. */
+  close(outlet: GroupOutlet): void;
+}
+
+/** How a client came by its token, and what that asks of its messages. */
+export interface Credentials {
+  readonly token: string | null;
+  /**
+   * Present when the token came by cookie from a page that is not of this host: each message must repeat the value of
+   * the `csrftoken` cookie, and none can where there is no such cookie (`null`).
+   */
+  readonly csrf?: string | null;
+}
+
+/** Entries joined, left or refused that cost as much as one frame. */
+const ENTRIES_A_FRAME = 10;
+
+/** A binary frame is no JSON text. */
+const NO_TEXT = { error: "not JSON" } as const;
+
+/** A client that follows events of groups. */
+export class GroupsSession implements Session {
+  readonly #client: Client;
+  readonly #context: GroupsContext;
+  readonly #credentials: Credentials;
+  #followed: Subscriptions = new Map();
+  #claims: Claims | null = null;
+  /** Whether its client was told who it is. */
+  #accepted = false;
+  #expirySlot = 0;
+
+  constructor(context: GroupsContext, client: Client, credentials: Credentials) {
+    this.#context = context;
+    this.#client = client;
+    this.#credentials = credentials;
+  }
+
+  get protocol(): string {
+    return "groups";
+  }
+
+  get users(): readonly string[] {
+    return this.#claims === null ? [] : [this.#claims.user];
+  }
+
+  get channels(): readonly string[] {
+    return [...this.#followed.keys()];
+  }
+
+  begin(): void {
+    const { token } = this.#credentials;
+    if (token === null) return this.#turnAway("no token", "token_missing");
+    this.#client.after(this.#context.verify(token, this.#client), (verdict) => {
+      if (!verdict.ok) return this.#turnAway(verdict.reason, verdict.code);
+      this.#claims = verdict.claims;
+      this.#expirySlot = this.#context.context.expireAt(this, verdict.claims.expiresAt);
+      // A page that has not proved itself yet must not learn whose cookie it uses.
+      if (this.#credentials.csrf === undefined) this.#accept(verdict.claims);
+      else this.#client.send(accepted());
+    });
+  }
+
+  receive(frame: string | Buffer, allowed: boolean): void {
+    if (this.#claims === null) return;
+    if (!allowed) return this.#refuse("rate limited", "rate limited");
+    const message = typeof frame === "string" ? decode(frame, this.#context.maxSubscriptions) : NO_TEXT;
+    if ("error" in message) return this.#refuse(message.error, "invalid groups message");
+    const { csrf } = this.#credentials;
+    if (csrf !== undefined && (csrf === null || message.xrftoken !== csrf)) {
+      return this.#refuse(DENIED, "no xrftoken");
+    }
+    if (!this.#accepted) this.#accept(this.#claims);
+    for (const { group, entry } of message.impossible) {
+      this.#logRefusal("invalid group", "invalid_topic", { channel: group });
+      this.#deny(group, entry);
+    }
+    const refusals = message.impossible.length + this.#denyUncovered(this.#claims, message.wanted);
+    // A client that does not read may be gone by what it was sent just now: nobody would ever take it out again.
+    if (!this.#client.open) return;
+    const changes = this.#follow(message.wanted);
+    const cost = (refusals + changes.joined.length + changes.left.length) / ENTRIES_A_FRAME;
+    this.#client.chargeFrames(Math.floor(cost));
+    this.#client.send(changed(changes));
+  }
+
+  #accept(claims: Claims): void {
+    this.#accepted = true;
+    this.#client.send(accepted(claims.user));
+  }
+
+  /** Its token ran out. */
+  expire(): void {
+    this.#client.finish(1001, "token expired");
+  }
+
+  reliesOn(kind: RevocationKind, id: string): boolean {
+    return kind === "token" && this.#claims?.jti === id;
+  }
+
+  leave(): void {
+    this.#context.context.forgetExpiry(this, this.#expirySlot);
+    this.#follow(new Map());
+  }
+
+  #turnAway(reason: string, code: JoinCode): void {
+    countRefusal(this.#context.context.stats, reason);
+    this.#logRefusal(reason, code, {});
+    this.#client.send(CLOSED);
+    this.#client.dismiss(UNAUTHORIZED, "unauthorized");
+  }
+
+  #logRefusal(reason: string, code: JoinCode, fields: Fields): void {
+    const { id, address } = this.#client;
+    this.#context.context.refusals.join(reason, code, {
+      ...fields,
+      protocol: "groups",
+      connection: id,
+      address,
+    });
+  }
+
+  /** Refuses a message whole. `reason` is what it is counted under. */
+  #refuse(error: string, reason: string): void {
+    countRefusal(this.#context.context.stats, reason);
+    this.#client.send(refused(error));
+  }
+
+  #deny(group: string, entry: string): void {
+    countRefusal(this.#context.context.stats, "unauthorized");
+    this.#client.send(denied(group, entry));
+  }
+
+  /** Takes out of `wanted` what the token does not cover, and says so. Returns the number of entries. */
+  #denyUncovered(claims: Claims, wanted: Subscriptions): number {
+    let count = 0;
+    for (const [group, entries] of wanted) {
+      const can = abilitiesIn(claims, group);
+      if (can?.join) continue;
+      wanted.delete(group);
+      const about = { channel: group, user: claims.user };
+      if (can === null) this.#logRefusal("unauthorized", uncoveredCode(claims, group), about);
+      else this.#logRefusal("forbidden", "join_not_allowed", about);
+      for (const entry of entries) this.#deny(group, entry);
+      count += entries.size;
+    }
+    return count;
+  }
+
+  /** Makes `wanted` the whole set: what is not in it is left. */
+  #follow(wanted: Subscriptions): Changed {
+    const before = this.#followed;
+    this.#followed = wanted;
+    const current: string[] = [];
+    const left: string[] = [];
+    const joined: string[] = [];
+    for (const [group, entries] of wanted) {
+      const old = before.get(group);
+      const outlet = this.#context.outlet(group);
+      for (const entry of entries) {
+        const name = dashed(group, entry);
+        current.push(name);
+        if (old?.has(entry)) continue;
+        outlet.add(this.#client, entry);
+        joined.push(name);
+      }
+    }
+    for (const [group, entries] of before) {
+      const kept = wanted.get(group);
+      const outlet = this.#context.outlet(group);
+      for (const entry of entries) {
+        if (kept?.has(entry)) continue;
+        outlet.remove(this.#client, entry);
+        left.push(dashed(group, entry));
+      }
+      if (outlet.empty) this.#context.close(outlet);
+    }
+    return { current, left, joined };
+  }
+}

@@ -1,0 +1,95 @@
+import type { Verify } from "../../auth/verifier.ts";
+import type { Hub } from "../../hub/hub.ts";
+import type { Publisher } from "../../hub/publisher.ts";
+import type { ConnectionContext } from "../../transports/client.ts";
+import { WebSocketClient } from "../../transports/websocket.ts";
+import type { Accepted, Protocol, UpgradeRequest } from "../protocol.ts";
+import { GroupOutlet } from "./event-fanouts.ts";
+import { type Credentials, type GroupsContext, GroupsSession } from "./groups-session.ts";
+
+/** AWX' own address, with its slash, and ours: only on these may a token come by cookie or header. */
+const PATHS: ReadonlySet<string> = new Set(["/websocket/", "/groups"]);
+
+/** Where a token in the URL asks for groups, as AWX documents it, and anything else for Phoenix. */
+const SHARED_PATH = "/websocket";
+
+export interface GroupsOptions {
+  readonly hub: Hub;
+  readonly context: ConnectionContext;
+  readonly publisher: Publisher;
+  readonly verify: Verify;
+  readonly maxSubscriptions: number;
+}
+
+/** Whether a path is of this protocol alone. */
+export function isGroupsPath(path: string): boolean {
+  return PATHS.has(path);
+}
+
+/** Everything that the group sockets of this server share. */
+export class GroupsProtocol implements Protocol, GroupsContext {
+  readonly hub: Hub;
+  readonly context: ConnectionContext;
+  readonly verify: Verify;
+  readonly maxSubscriptions: number;
+  readonly #publisher: Publisher;
+
+  constructor(options: GroupsOptions) {
+    this.hub = options.hub;
+    this.context = options.context;
+    this.verify = options.verify;
+    this.maxSubscriptions = options.maxSubscriptions;
+    this.#publisher = options.publisher;
+  }
+
+  matches({ path, query }: UpgradeRequest): boolean {
+    return isGroupsPath(path) || (path === SHARED_PATH && query.has("token"));
+  }
+
+  /** Whether its token is good is said on the socket itself, as AWX does. */
+  accept(request: UpgradeRequest): Accepted {
+    const client = new WebSocketClient(this.context, request.id, request.address);
+    // A page that follows nothing at the moment stays, as long as it answers pings.
+    client.idleSince = null;
+    client.foreign = !request.sameOrigin;
+    client.session = new GroupsSession(this, client, credentialsOf(request));
+    return { client, subprotocol: "" };
+  }
+
+  outlet(group: string): GroupOutlet {
+    const channel = this.hub.open(group);
+    for (const outlet of channel.outlets) if (outlet instanceof GroupOutlet) return outlet;
+    const outlet = new GroupOutlet(channel, this.#publisher, this.context.connections, this.context.stats);
+    channel.addOutlet(outlet);
+    return outlet;
+  }
+
+  close(outlet: GroupOutlet): void {
+    outlet.channel.removeOutlet(outlet);
+    this.hub.release(outlet.channel);
+  }
+}
+
+function credentialsOf({ path, headers, query, sameOrigin }: UpgradeRequest): Credentials {
+  const inUrl = query.get("token");
+  if (inUrl || !isGroupsPath(path)) return { token: inUrl || null };
+  const inHeader = /^bearer +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+  if (inHeader !== undefined) return { token: inHeader };
+  const cookies = headers.get("cookie");
+  const token = cookieOf(cookies, "token");
+  return sameOrigin ? { token } : { token, csrf: cookieOf(cookies, "csrftoken") };
+}
+
+/** A cookie's value without its quotes: awxkit sends `"..."`, older Tower pages `%22...%22`. */
+function cookieOf(header: string | null, name: string): string | null {
+  for (const pair of (header ?? "").split(";")) {
+    const equals = pair.indexOf("=");
+    if (equals < 0 || pair.slice(0, equals).trim() !== name) continue;
+    const bare = pair
+      .slice(equals + 1)
+      .trim()
+      .replace(/^(?:"|%22)|(?:"|%22)$/g, "");
+    if (bare !== "") return bare;
+  }
+  return null;
+}
