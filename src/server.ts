@@ -7,7 +7,7 @@ import { FailedAttempts, type Proof, type ProofSource } from "./auth/failed-atte
 import { stretchAdminSecrets } from "./auth/keys.ts";
 import { createMint } from "./auth/mint.ts";
 import { Revocations } from "./auth/revocations.ts";
-import { isForeign, isSameOrigin } from "./auth/same-origin.ts";
+import { isForeign, isOwnHost } from "./auth/same-origin.ts";
 import { sign } from "./auth/signature.ts";
 import { createVerifier } from "./auth/verifier.ts";
 import { openBus, openRevocationStore } from "./bus/open-bus.ts";
@@ -204,7 +204,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   function createChannelstream(): ChannelstreamProtocol | null {
     const { secret } = config.channelstream;
     if (secret === null) return null;
-    const own = (headers: Headers) => isSameOrigin(headers, config.publicUrl, false);
+    const own = (headers: Headers) => isOwnHost(headers, config.publicUrl);
     return new ChannelstreamProtocol({
       settings: { ...config.channelstream, secret },
       hub,
@@ -272,7 +272,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       const foreign = channelstream.checkOrigin(request.headers, client);
       if (foreign !== null) return refuse(foreign);
     } else {
-      const foreign = checkOrigin(request.headers, config, client.https);
+      const foreign = checkOrigin(request.headers, config);
       if (foreign !== null) return refuseForeign(foreign, client);
     }
     if (closing)
@@ -286,8 +286,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       query: url.searchParams,
       id: newId(),
       address: client.address,
-      sameOrigin:
-        isSameOrigin(request.headers, config.publicUrl, client.https) || !request.headers.has("origin"),
+      sameOrigin: isOwnHost(request.headers, config.publicUrl) || !request.headers.has("origin"),
       administrator: admin.upgradeClaims(request, client),
     };
     // Whoever asks for no protocol in particular speaks Phoenix.

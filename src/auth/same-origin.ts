@@ -29,6 +29,11 @@ export function isSameOrigin(headers: Headers, publicUrl: string | null, https: 
   );
 }
 
+/** The same, whatever its scheme: programs such as awxkit name `http:` over TLS too. It is no proof for an administrator. */
+export function isOwnHost(headers: Headers, publicUrl: string | null): boolean {
+  return isSameOrigin(headers, publicUrl, false) || isSameOrigin(headers, null, false);
+}
+
 /**
  * Whether a page of another site may have sent a request: its `Origin` is another one, or the browser says so where it
  * sends no `Origin` (`Sec-Fetch-Site`, for images, frames and links). Programs send neither.

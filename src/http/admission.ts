@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { isSameOrigin, webOrigin } from "../auth/same-origin.ts";
+import { isOwnHost, webOrigin } from "../auth/same-origin.ts";
 import type { Config } from "../config/config.ts";
 import { isLoopback } from "../config/loopback.ts";
 import type { HttpCode } from "../error-codes.ts";
@@ -66,9 +66,9 @@ export function checkHost(headers: Headers, config: Config): Foreign | null {
 }
 
 /** Refuses web pages of other sites, as `allowed_origins` says. No `Origin` at all is no browser. */
-export function checkOrigin(headers: Headers, config: Config, https = false): Foreign | null {
+export function checkOrigin(headers: Headers, config: Config): Foreign | null {
   const origin = headers.get("origin");
-  if (origin === null || isAllowedOrigin(origin, headers, config, https)) return null;
+  if (origin === null || isAllowedOrigin(origin, headers, config)) return null;
   return {
     status: 403,
     code: "origin_not_allowed",
@@ -79,11 +79,11 @@ export function checkOrigin(headers: Headers, config: Config, https = false): Fo
   };
 }
 
-function isAllowedOrigin(given: string, headers: Headers, config: Config, https = false): boolean {
+function isAllowedOrigin(given: string, headers: Headers, config: Config): boolean {
   const allowed = config.allowedOrigins;
   if (allowed === "*") return true;
   // A list is of others: our own pages may always connect.
-  if (isSameOrigin(headers, config.publicUrl, https)) return true;
+  if (isOwnHost(headers, config.publicUrl)) return true;
   if (allowed !== "same-host") return allowed.includes(given);
   const origin = webOrigin(given);
   if (origin === null) return false;

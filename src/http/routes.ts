@@ -66,7 +66,7 @@ export function createHttp(deps: HttpDeps): Http {
   }
 
   async function crossOrigin(route: Route, request: Request, client: Client): Promise<Response> {
-    const foreign = checkOrigin(request.headers, config, client.https);
+    const foreign = checkOrigin(request.headers, config);
     if (foreign !== null) {
       refusals.origin(foreign.value, foreign.reason, client.address);
       return refuse(foreign, corsHeaders(request.headers, config));

@@ -166,6 +166,7 @@ describe("subprotocol", () => {
   const selected = async (offered: string): Promise<string | undefined> => {
     const answer = await openWebSocket(`${world.channel.url}/websocket?vsn=2.0.0`, {
       "sec-websocket-protocol": offered,
+      "x-forwarded-for": "127.0.0.1",
     });
     if (!("messages" in answer)) throw new Error(`refused with ${answer.status}`);
     await answer.close();
@@ -209,7 +210,10 @@ describe("token of the socket", () => {
 
 describe("origin and host", () => {
   const status = async (headers: Readonly<Record<string, string>>): Promise<number> => {
-    const answer = await openWebSocket(`${world.channel.url}/websocket?vsn=2.0.0`, headers);
+    const answer = await openWebSocket(`${world.channel.url}/websocket?vsn=2.0.0`, {
+      "x-forwarded-for": "127.0.0.1",
+      ...headers,
+    });
     if ("messages" in answer) await answer.close();
     return answer.status;
   };

@@ -166,7 +166,9 @@ for (const [road, connect] of Object.entries(ROADS)) {
     test("closes, and we know it", async () => {
       await client.call("close");
       await eventually(async () => {
-        const text = await (await fetch(`${world.channel.url}/metrics`)).text();
+        const text = await (
+          await fetch(`${world.channel.url}/metrics`, { headers: { "x-forwarded-for": "127.0.0.1" } })
+        ).text();
         return text.includes('channel_connections{protocol="groups"} 0');
       }, "no group client");
     });
