@@ -21,8 +21,7 @@ export async function takeSample(pid: number, url: string, at: number): Promise<
 export async function readMetrics(url: string): Promise<Map<string, number>> {
   let answer = await fetch(`${url}/metrics`);
   // Where a proxy on this machine is trusted, it has to say that the client is here too.
-  if (answer.status === 401)
-    answer = await fetch(`${url}/metrics`, { headers: { "x-forwarded-for": "127.0.0.1" } });
+  if (!answer.ok) answer = await fetch(`${url}/metrics`, { headers: { "x-forwarded-for": "127.0.0.1" } });
   const text = await answer.text();
   const metrics = new Map<string, number>();
   for (const line of text.split("\n")) {

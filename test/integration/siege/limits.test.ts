@@ -41,6 +41,9 @@ max_body = ${LIMITS.body}
 });
 afterAll(() => world.stop());
 
+/** What the trusted proxy says of a client on this machine. */
+const HERE = { "x-forwarded-for": "127.0.0.1" };
+
 /** Asks for a socket as a client at this address, behind the trusted proxy; without one, from this machine. */
 function open(address = "127.0.0.1"): Promise<RawSocket | Refusal> {
   const headers = { "x-forwarded-for": address };
@@ -168,9 +171,11 @@ describe("places for connections", () => {
       { connection: "keep-alive" },
     ];
     for (let i = 0; i < 3 * LIMITS.connections; i++) {
-      const opened = await openWebSocket(addressOf(url), broken[i % broken.length]).catch(() => null);
+      const opened = await openWebSocket(addressOf(url), { ...HERE, ...broken[i % broken.length] }).catch(
+        () => null,
+      );
       if (opened !== null && "cut" in opened) opened.cut();
-      expect((await openWebSocket(`${url}/websocket?vsn=9.0.0`)).status).toBe(403);
+      expect((await openWebSocket(`${url}/websocket?vsn=9.0.0`, HERE)).status).toBe(403);
       // Gone before it is answered.
       const gone = connect(port, "127.0.0.1", () => {
         gone.write(
@@ -315,7 +320,7 @@ describe("sizes", () => {
 });
 
 async function joinGroups(): Promise<GroupsClient> {
-  const groups = await request(world.channel.url, { params: { token: world.token("quiet") } });
+  const groups = await request(world.channel.url, { params: { token: world.token("quiet") }, headers: HERE });
   if (!("follow" in groups)) throw new Error(`refused with ${groups.status}`);
   expect(await groups.next()).toMatchObject({ accept: true });
   return groups;

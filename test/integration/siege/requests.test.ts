@@ -78,7 +78,7 @@ test("one over it is refused before its body is read, and its connection is clos
   const answer = await http.answer();
   expect([answer.status, JSON.parse(answer.body)]).toEqual([
     429,
-    { error: expect.stringContaining("address") },
+    { error: expect.stringContaining("address"), code: "too_many_connects" },
   ]);
   await http.closed;
 });
@@ -132,7 +132,10 @@ test("connections kept alive are places of their address: one more is refused, a
   const more = await askRaw(world.channel.port, head("192.0.2.40"));
   expect([more.status, JSON.parse(more.body)]).toEqual([
     503,
-    { error: "This address holds as many connections as it may." },
+    {
+      error: "This address holds as many connections as it may.",
+      code: "too_many_connections_of_address",
+    },
   ]);
   expect((await askRaw(world.channel.port, head("192.0.2.41"))).status).toBe(404);
   const [first] = kept;
