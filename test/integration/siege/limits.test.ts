@@ -242,7 +242,7 @@ describe("sizes", () => {
     const groups = await joinGroups();
     groups.sendText(JSON.stringify({ groups: { quiet: ["f".repeat(LIMITS.frame)] } }));
     expect((await groups.socket.closed).code).toBe(1009);
-    const poller = await startPoller(world.channel.url);
+    const poller = await startPoller(world.channel.url, { headers: HERE });
     expect(
       (await poller.post(`[null,"1","phoenix","heartbeat",{"f":"${"f".repeat(LIMITS.frame)}"}]`)).status,
     ).toBe(500);
