@@ -60,6 +60,19 @@ export interface WorldOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** Servers that trust a proxy on this machine: for them a client is here only where the proxy says so. */
+const trusting = new Set<string>();
+
+/** The headers of a client on this machine, with those that a test wants. */
+export function hereHeaders(
+  address: string,
+  headers: Readonly<Record<string, string>> = {},
+): Record<string, string> {
+  return trusting.has(new URL(address).origin)
+    ? { "x-forwarded-for": "127.0.0.1", ...headers }
+    : { ...headers };
+}
+
 /** Starts everything that a test of the wire needs. */
 export async function startWorld(bus: BusName, options: WorldOptions = {}): Promise<World> {
   const redis = bus === "redis" ? await startRedis() : null;
@@ -77,10 +90,7 @@ export async function startWorld(bus: BusName, options: WorldOptions = {}): Prom
   }
   const backend = backendOn(port);
   const clients: PhoenixClient[] = [];
-  // Behind a trusted proxy on this machine a client is here only where the proxy says so.
-  const here: Record<string, string> = options.toml?.includes("trusted_proxies")
-    ? { "x-forwarded-for": "127.0.0.1" }
-    : {};
+  if (options.toml?.includes("trusted_proxies")) trusting.add(channel.url);
   const asked = { authorization: `Bearer ${ADMIN_SECRET}`, "content-type": "application/json" };
 
   return {
@@ -90,7 +100,10 @@ export async function startWorld(bus: BusName, options: WorldOptions = {}): Prom
     backend,
     token: (name, claims) => mint({ id: "alice", channel: name, ...claims }, SECRET),
     connect: async (how) => {
-      const client = await connectPhoenix(channel.url, { ...how, headers: { ...here, ...how?.headers } });
+      const client = await connectPhoenix(channel.url, {
+        ...how,
+        headers: hereHeaders(channel.url, how?.headers),
+      });
       clients.push(client);
       return client;
     },

@@ -1,4 +1,5 @@
 import { type Frame, parseFrame, type Version } from "../phoenix-client.ts";
+import { hereHeaders } from "../world.ts";
 
 /** The body of an answer under `/longpoll`. */
 export interface Answer {
@@ -38,7 +39,11 @@ export function addressOf(url: string, { vsn = "2.0.0", params = {} }: PollOptio
 
 /** Asks, and reads the answer strictly. */
 export async function ask(address: string, init: RequestInit = {}): Promise<Answer> {
-  const response = await fetch(address, init);
+  const headers = new Headers(init.headers);
+  for (const [name, value] of Object.entries(hereHeaders(address))) {
+    if (!headers.has(name)) headers.set(name, value);
+  }
+  const response = await fetch(address, { ...init, headers });
   const text = await response.text();
   const body: unknown = JSON.parse(text);
   if (typeof body !== "object" || body === null || !("status" in body) || typeof body.status !== "number") {
@@ -100,7 +105,7 @@ export function frameOf(text: string, vsn: Version): Frame {
 
 /** What `/metrics` says of one series: `channel_connections{protocol="phoenix"}`; 0 where it is not there. */
 export async function metric(url: string, series: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text();
+  const text = await (await fetch(`${url}/metrics`, { headers: hereHeaders(url) })).text();
   const line = text.split("\n").find((each) => each.startsWith(`${series} `));
   return line === undefined ? 0 : Number(line.slice(series.length + 1));
 }
