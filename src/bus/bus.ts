@@ -1,5 +1,3 @@
-import { isUtf8 } from "node:buffer";
-
 /** What a bus can be: a Redis server, or the one inside this process. */
 export type BusKind = "redis" | "embedded";
 
@@ -10,7 +8,7 @@ export type BusKind = "redis" | "embedded";
 export interface BusState {
   readonly live: boolean;
   readonly detail: string;
-  /** How often the subscription was lost since start: each is a gap in which backends' messages went by unheard. */
+  /** Subscriptions lost since start. Messages published until the next subscription are missed. */
   readonly gaps: number;
   /** The server in use, while live: `127.0.0.1:6379`. Of a cluster or Sentinels, the one that they led to. */
   readonly where?: string;
@@ -55,56 +53,4 @@ export interface Bus {
   publish(name: string, payload: string | Uint8Array, receipt?: PublishAck): void;
   /** Ends all connections. No message and no change is told afterwards; receipts still open are settled `false`. */
   stop(): Promise<void>;
-}
-
-/** The longest channel name or event, in bytes of UTF-8: the binary frame of Phoenix has one byte for each length. */
-export const MAX_NAME_BYTES = 255;
-
-/** A name in the topic grammar: `to:<channel>:<event>`; the event is what follows the last colon. */
-export interface BusName {
-  readonly channel: string;
-  readonly event: string;
-}
-
-const TO = "to:";
-const FROM = "from:";
-
-/**
- * Parses `to:<channel>:<event>`. `null` where it is none: no second colon, an empty channel or event, or not UTF-8.
- */
-export function parseTo(name: Buffer): BusName | null {
-  if (!isUtf8(name)) return null;
-  const text = name.toString("utf8");
-  if (!text.startsWith(TO)) return null;
-  const colon = text.lastIndexOf(":");
-  if (colon <= TO.length || colon === text.length - 1) return null;
-  return { channel: text.slice(TO.length, colon), event: text.slice(colon + 1) };
-}
-
-/** The name on which backends speak to the members of a channel. */
-export function printTo(channel: string, event: string): string {
-  return `${TO}${channel}:${event}`;
-}
-
-/** The name on which clients of a channel speak to backends. */
-export function printFrom(channel: string, event: string): string {
-  return `${FROM}${channel}:${event}`;
-}
-
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
-
-/** Whether a text may name a channel: 1 to 255 bytes of UTF-8, well-formed, no control character. */
-export function isChannelName(text: string): boolean {
-  return isName(text);
-}
-
-/** Whether a text may name an event: as a channel, and without a colon, since it stands behind the last one. */
-export function isEventName(text: string): boolean {
-  return isName(text) && !text.includes(":");
-}
-
-function isName(text: string): boolean {
-  const { length } = text;
-  if (length === 0 || length > MAX_NAME_BYTES || CONTROL.test(text) || !text.isWellFormed()) return false;
-  return length * 3 <= MAX_NAME_BYTES || Buffer.byteLength(text) <= MAX_NAME_BYTES;
 }

@@ -1,10 +1,17 @@
-import { isChannelName, isEventName, parseTo, printTo } from "../bus/bus.ts";
 import { BusError } from "../bus/bus-error.ts";
 import { publishOnce } from "../bus/redis/redis-client.ts";
+import {
+  isChannelName,
+  isEventName,
+  isExport,
+  parseFrom,
+  parseTo,
+  printTo,
+  RESERVED_EVENTS,
+} from "../bus/topics.ts";
 import { type Config, loadConfig } from "../config/config.ts";
 import { quoted } from "../config/quote.ts";
 import { LIMITS } from "../config/settings.ts";
-import { RESERVED_EVENTS } from "../hub/hub.ts";
 import { isJson } from "../hub/json/is-json.ts";
 import type { Command } from "./command.ts";
 
@@ -55,15 +62,14 @@ export const publish: Command = async (
 };
 
 function problemOf(config: Config, topic: string, payload: Buffer | null): string | null {
-  const from = /^from:(.+):([^:]+)$/s.exec(topic);
-  const name = parseTo(Buffer.from(topic)) ?? (from && { channel: from[1] ?? "", event: from[2] ?? "" });
+  const from = parseFrom(Buffer.from(topic));
+  const name = from ?? parseTo(Buffer.from(topic));
   if (name === null || !isChannelName(name.channel) || !isEventName(name.event)) {
     return `${quoted(topic)} is no topic: write to:<channel>:<event>, as in ${printTo("system", "update")}`;
   }
   if (from === null && RESERVED_EVENTS.has(name.event))
     return `servers refuse ${name.event} from backends: it belongs to the protocol`;
-  if (from === null && name.channel === "admin" && name.event.startsWith("channel."))
-    return `servers refuse ${topic} from backends: they say it themselves`;
+  if (from === null && isExport(name)) return `servers refuse ${topic} from backends: they say it themselves`;
   if (payload === null) return "publish needs a payload: as its second argument, or on standard input";
   if (payload.length === 0) return "the payload is empty, and servers drop empty ones";
   const { maxPayload } = config.limits;

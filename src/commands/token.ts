@@ -1,7 +1,7 @@
 import { isUserId, MAX_USER_BYTES } from "../auth/claims.ts";
 import { MAX_TOKEN_BYTES } from "../auth/hs256.ts";
 import { createMint } from "../auth/mint.ts";
-import { isChannelName } from "../bus/bus.ts";
+import { isChannelName } from "../bus/topics.ts";
 import { loadConfig } from "../config/config.ts";
 import { quoted } from "../config/quote.ts";
 import { duration } from "../config/value-types.ts";

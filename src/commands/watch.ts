@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { BusError } from "../bus/bus-error.ts";
 import { type Passing, watchBus } from "../bus/redis/redis-client.ts";
+import { parseFrom, parseTo } from "../bus/topics.ts";
 import { loadConfig } from "../config/config.ts";
 import { quoted } from "../config/quote.ts";
 import { whole } from "../config/value-types.ts";
@@ -61,11 +62,11 @@ interface Seen {
 
 function read(name: Buffer): Seen {
   const topic = name.toString("utf8");
-  const [, direction, channel, event] = /^(to|from):(.+):([^:]+)$/s.exec(topic) ?? [];
-  if (direction === undefined || channel === undefined || event === undefined) {
-    return { direction: null, channel: null, event: null, topic };
-  }
-  return { direction: direction === "to" ? "to" : "from", channel, event, topic };
+  const to = parseTo(name);
+  const from = to === null ? parseFrom(name) : null;
+  const direction = to !== null ? "to" : from !== null ? "from" : null;
+  const { channel, event } = to ?? from ?? { channel: null, event: null };
+  return { direction, channel, event, topic };
 }
 
 /** One JSON object a line; a payload that is no JSON as base64 in `base64`. */

@@ -88,7 +88,7 @@ export function createMetrics({ hub, version, busState, loopDelay, inbound }: Me
   byReason("disconnects_total", "Connections that the server ended, by reason.", () => stats.closed);
   counter(
     "bus_gaps_total",
-    "Times that a live bus was lost: what backends said meanwhile went by.",
+    "Subscriptions to Redis lost: messages published until the next one were missed.",
     () => busState().gaps,
   );
 

@@ -2,7 +2,7 @@ import { ABILITIES, ALL, isUserId, MAX_USER_BYTES } from "../auth/claims.ts";
 import { isJsonObject, type JsonObject, ownValue } from "../auth/hs256.ts";
 import type { Ability, GrantedChannels } from "../auth/mint.ts";
 import type { Abilities } from "../auth/verifier.ts";
-import { isChannelName } from "../bus/bus.ts";
+import { isChannelName } from "../bus/topics.ts";
 import { randomId } from "../hub/random-id.ts";
 import type { HttpRefusal } from "./json-response.ts";
 

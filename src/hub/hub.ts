@@ -1,17 +1,10 @@
-import {
-  type Bus,
-  type BusListener,
-  type BusState,
-  isEventName,
-  type PublishAck,
-  parseTo,
-  printFrom,
-  printTo,
-} from "../bus/bus.ts";
+import type { Bus, BusListener, BusState, PublishAck } from "../bus/bus.ts";
+import { isEventName, isExport, parseTo, printFrom, printTo, RESERVED_EVENTS } from "../bus/topics.ts";
 import { atMostOncePer, type Log } from "../log.ts";
 import { AdminEvents } from "./admin-events.ts";
 import { Channel, type ChannelRules, type Member } from "./channel.ts";
 import type { Connections } from "./connections.ts";
+import { createExports, type Exports } from "./exports.ts";
 import { jsonMessage, Message } from "./message.ts";
 import { Presence } from "./presence/presence.ts";
 import { PresenceWindows } from "./presence/presence-windows.ts";
@@ -21,26 +14,8 @@ import { startClock } from "./system-clock.ts";
 /** Channels that always exist. */
 const PERMANENT = ["phoenix", "admin", "system"] as const;
 
-/** Events that only the protocol itself may send. A backend cannot forge them, a client cannot push them. */
-export const RESERVED_EVENTS: ReadonlySet<string> = new Set([
-  "phx_join",
-  "phx_leave",
-  "phx_reply",
-  "phx_close",
-  "phx_error",
-  "heartbeat",
-  "presence_state",
-  "presence_diff",
-]);
-
-/** The most names of our own exports that are remembered; one that never comes back must not stay for ever. */
-const MAX_ECHOES = 100_000;
-
 /** Up to so many users a state is sent to each joiner at once: it is cheap then, and a page should not wait for it. */
 const SMALL_STATE = 50;
-
-/** For so long after the bus turned, in ms, what comes back of our own may be unexpected: nobody else is blamed for it. */
-const UNSURE = 2000;
 
 /**
  * Names of the bus that are kept with what they mean: of open channels only, so many for each and in all, and none longer
@@ -91,10 +66,7 @@ export class Hub implements BusListener {
   #parting = false;
   /** By the bytes of the name, as latin1 text. */
   readonly #targets = new Map<string, Target>();
-  /** What we published on `to:` ourselves and the bus will bring back, by name. */
-  readonly #echoes = new Map<string, number>();
-  /** `performance.now()`. */
-  #unsureUntil = 0;
+  readonly #exports: Exports;
   readonly #exported: PublishAck;
   readonly #warnReserved: () => void;
   #lastReserved = "";
@@ -105,21 +77,16 @@ export class Hub implements BusListener {
     this.#options = options;
     this.#exported = { settled: (taken) => void (taken || options.stats.unpublished++) };
     this.#warnReserved = atMostOncePer(WARN_PAUSE, (times) => {
-      options.log.warn(
-        "ignored events that only a Channel server may send: another server's, or a backend's by mistake",
-        {
-          times,
-          last: this.#lastReserved,
-        },
-      );
+      options.log.warn("ignored reserved events published by a backend", { times, last: this.#lastReserved });
     });
-    const { adminEvents } = options;
+    const { bus, adminEvents } = options;
+    this.#exports = createExports(bus, this.#exported, adminEvents);
     const receivesHere = (): boolean => (this.#channels.get("admin")?.outlets.length ?? 0) > 0;
     this.#administration = new AdminEvents(
       PERMANENT,
       (event, payload) => {
         this.broadcast("admin", jsonMessage(event, payload));
-        if (adminEvents) this.#export("admin", event, payload);
+        this.#exports.adminEvent?.(event, payload);
       },
       () => adminEvents || receivesHere(),
     );
@@ -297,9 +264,8 @@ export class Hub implements BusListener {
     const parsed = parseTo(name);
     if (parsed === null) return "malformed";
     const { event } = parsed;
-    if (RESERVED_EVENTS.has(event) || (parsed.channel === "admin" && event.startsWith("channel."))) {
-      return this.#reserved(parsed.channel, event);
-    }
+    if (isExport(parsed)) return "own";
+    if (RESERVED_EVENTS.has(event)) return this.#reserved(parsed.channel, event);
     const channel = this.#channels.get(parsed.channel);
     if (channel === undefined || channel.outlets.length === 0) return "unheard";
     if (!isEventName(event)) return "invalid_name";
@@ -313,8 +279,6 @@ export class Hub implements BusListener {
   }
 
   changed({ live, detail, gaps }: BusState): void {
-    this.#echoes.clear();
-    this.#unsureUntil = performance.now() + UNSURE;
     // The bus itself tells the operator, once.
     this.#options.log.debug(live ? "bus is live" : "bus is away", { detail, gaps });
   }
@@ -329,15 +293,8 @@ export class Hub implements BusListener {
       this.#options.log.debug("ignored a message whose name is not to:<channel>:<event>");
   }
 
-  /** What we exported ourselves comes back in silence; the same from anybody else is refused. */
-  #reserved(channel: string, event: string): "own" | "reserved" {
-    const name = printTo(channel, event);
-    const echoes = this.#echoes.get(name) ?? 0;
-    if (echoes > 1) this.#echoes.set(name, echoes - 1);
-    else this.#echoes.delete(name);
-    if (echoes > 0) return "own";
-    if (performance.now() < this.#unsureUntil) return "reserved";
-    this.#lastReserved = name;
+  #reserved(channel: string, event: string): "reserved" {
+    this.#lastReserved = printTo(channel, event);
     this.#warnReserved();
     return "reserved";
   }
@@ -357,20 +314,12 @@ export class Hub implements BusListener {
     return deliveries;
   }
 
-  #export(channel: string, event: string, payload: string): void {
-    const { bus } = this.#options;
-    const name = printTo(channel, event);
-    if (this.#echoes.size >= MAX_ECHOES) this.#echoes.clear();
-    if (bus.state.live) this.#echoes.set(name, (this.#echoes.get(name) ?? 0) + 1);
-    bus.publish(name, payload, this.#exported);
-  }
-
   #listChannels(member: Member): void {
     for (const channel of this.#channels.values()) {
       if (!this.#administration.knows(channel)) continue;
       const list = this.#administration.list(channel);
       member.send("channel.list", list);
-      if (this.#options.adminEvents) this.#export("admin", "channel.list", list);
+      this.#exports.adminEvent?.("channel.list", list);
     }
   }
 
@@ -380,7 +329,7 @@ export class Hub implements BusListener {
     const diff = channel.presence?.takeDiff() ?? null;
     if (diff === null) return;
     if (!this.#parting) this.#deliver(channel, jsonMessage("presence_diff", diff, true));
-    this.#export(channel.name, "presence_diff", diff);
+    this.#exports.presenceDiff(channel.name, diff);
   }
 }
 

@@ -32,9 +32,9 @@ export type DropReason =
   | "empty"
   /** Over `max_payload`. */
   | "too_large"
-  /** An event of the protocol's own, or `admin` events of somebody else's. */
+  /** An event of the protocol (`phx_*`, `heartbeat`, `presence_state`) from a backend. */
   | "reserved"
-  /** Our own export (presence, `admin`), which the bus brought back. */
+  /** An event that servers export (`presence_diff`, `channel.*` on `admin`), of this server or another. */
   | "own"
   | "unheard";
 

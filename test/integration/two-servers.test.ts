@@ -4,6 +4,8 @@ import { connectPhoenix, mint, type PhoenixClient } from "./phoenix-client.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
 import { type Backend, backendOn, SECRET } from "./world.ts";
 
+const IGNORED = "ignored reserved events published by a backend";
+
 let redis: RedisProcess;
 let servers: ChannelProcess[];
 let backend: Backend;
@@ -59,8 +61,19 @@ test("presence is that of a server's own clients: no diff crosses without its st
   }
 });
 
-test("what each exports for backends is no fault in the other's log", () => {
-  for (const { lines } of servers) {
-    expect(lines.filter((each) => each.level === "error" || each.level === "unparsed")).toEqual([]);
+test("exports of the other server are ignored without a warning; a forged event of the protocol is warned about", async () => {
+  await members("exported");
+  await backend.publish("to:exported:presence_diff", "{}");
+  await backend.publish("to:admin:channel.add", "{}");
+  for (const { lines, url } of servers) {
+    expect(lines.filter(({ message }) => message === IGNORED)).toEqual([]);
+    expect(lines.filter(({ level }) => level === "error" || level === "unparsed")).toEqual([]);
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    expect(metrics).toMatch(/channel_bus_messages_dropped_total\{reason="own"\} [1-9]/);
+  }
+  await backend.publish("to:exported:phx_close", "{}");
+  for (const { log } of servers) {
+    const warning = await log.until(({ message }) => message === IGNORED, "a warning");
+    expect(warning).toMatchObject({ level: "warn", last: "to:exported:phx_close" });
   }
 });

@@ -1,6 +1,5 @@
 import * as z from "zod";
-import { printTo } from "../../bus/bus.ts";
-import { RESERVED_EVENTS } from "../../hub/hub.ts";
+import { isExport, printTo, RESERVED_EVENTS } from "../../bus/topics.ts";
 import { JsonText } from "../../hub/json/members.ts";
 import type { ApiDeps } from "./deps.ts";
 import { outOfReach, reaches } from "./key-scope.ts";
@@ -47,7 +46,7 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
       what: ({ body: { channel, event } }) => ({ channel, event }),
       async run({ body: { channel, event, payload, base64 }, caller }) {
         if (!reaches(caller, channel)) return outOfReach();
-        if (RESERVED_EVENTS.has(event) || (channel === "admin" && event.startsWith("channel."))) {
+        if (RESERVED_EVENTS.has(event) || isExport({ channel, event })) {
           return new Refused(422, "event_reserved", "event: that one is the protocol's own.");
         }
         const bytes = payload instanceof JsonText ? payload.text : Buffer.from(base64 ?? "", "base64");

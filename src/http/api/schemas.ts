@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { isUserId, MAX_USER_BYTES } from "../../auth/claims.ts";
-import { isChannelName, isEventName, MAX_NAME_BYTES } from "../../bus/bus.ts";
+import { isChannelName, isEventName, MAX_NAME_BYTES } from "../../bus/topics.ts";
 import { duration } from "../../config/value-types.ts";
 
 /** The most rows of one answer. */

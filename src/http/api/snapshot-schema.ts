@@ -30,7 +30,7 @@ export const Snapshot = z
       kind: z.enum(["redis", "embedded"]),
       live: z.boolean(),
       detail: z.string(),
-      gaps: z.number().meta({ description: "How often a live bus was lost." }),
+      gaps: z.number().meta({ description: "Subscriptions to Redis lost since start." }),
       since: UnixMs,
     }),
   })

@@ -1,4 +1,4 @@
-import { isChannelName, isEventName } from "../../bus/bus.ts";
+import { isChannelName, isEventName } from "../../bus/topics.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Message } from "../../hub/message.ts";
 import { BridgeOutlet } from "./bridge-receiver.ts";

@@ -1,4 +1,4 @@
-import { isChannelName } from "../../bus/bus.ts";
+import { isChannelName } from "../../bus/topics.ts";
 import { isDeeper } from "../../hub/json/depth.ts";
 
 /**

@@ -2,11 +2,14 @@ import { describe, expect, test } from "bun:test";
 import {
   isChannelName,
   isEventName,
+  isExport,
   MAX_NAME_BYTES,
+  parseFrom,
   parseTo,
   printFrom,
+  printHub,
   printTo,
-} from "../../../src/bus/bus.ts";
+} from "../../../src/bus/topics.ts";
 import { randomFrom, SEED } from "../../integration/random.ts";
 
 describe("names on the bus", () => {
@@ -113,5 +116,25 @@ describe("names on the bus", () => {
     expect(isChannelName(":")).toBe(true);
     expect(isEventName("a:b")).toBe(false);
     expect(isEventName(":")).toBe(false);
+  });
+
+  test("from: is parsed by the rules of to:, and neither takes the other", () => {
+    expect(parseFrom(Buffer.from("from:a:b:c"))).toEqual({ channel: "a:b", event: "c" });
+    for (const name of ["from:a", "from::e", "from:a:", "to:a:b", "hub:a:b"]) {
+      expect(parseFrom(Buffer.from(name))).toBeNull();
+    }
+    expect(parseTo(Buffer.from("from:a:b"))).toBeNull();
+    expect(parseTo(Buffer.from(printHub("revoked")))).toBeNull();
+  });
+
+  test.each([
+    ["room", "presence_diff", true],
+    ["admin", "presence_diff", true],
+    ["admin", "channel.add", true],
+    ["room", "channel.add", false],
+    ["admin", "channels", false],
+    ["room", "presence_state", false],
+  ])("servers export to:%s:%s: %p", (channel, event, exported) => {
+    expect(isExport({ channel, event })).toBe(exported);
   });
 });

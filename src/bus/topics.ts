@@ -1,0 +1,89 @@
+import { isUtf8 } from "node:buffer";
+
+/**
+ * The families of names on the bus. `to` and `from` are the contract with backends: `to:<channel>:<event>` for messages to
+ * clients, `from:<channel>:<event>` for messages of clients. `hub` is what servers send each other: `hub:<kind>...`.
+ * The configured `prefix` is not part of a name: the bus adds and removes it.
+ */
+export type Family = "to" | "from" | "hub";
+
+/** The longest channel name or event, in bytes of UTF-8: the binary frame of Phoenix has one byte for each length. */
+export const MAX_NAME_BYTES = 255;
+
+/** What a `to:` or `from:` name refers to; the event is what follows the last colon. */
+export interface Topic {
+  readonly channel: string;
+  readonly event: string;
+}
+
+/** Events of the protocol itself. Clients, backends and API keys may not send them. */
+export const RESERVED_EVENTS: ReadonlySet<string> = new Set([
+  "phx_join",
+  "phx_leave",
+  "phx_reply",
+  "phx_close",
+  "phx_error",
+  "heartbeat",
+  "presence_state",
+  "presence_diff",
+]);
+
+/** Parses `to:<channel>:<event>`. `null` without a second colon, with an empty channel or event, or if not UTF-8. */
+export function parseTo(name: Buffer): Topic | null {
+  return parse("to:", name);
+}
+
+/** Parses `from:<channel>:<event>`, by the same rules. */
+export function parseFrom(name: Buffer): Topic | null {
+  return parse("from:", name);
+}
+
+function parse(start: string, name: Buffer): Topic | null {
+  if (!isUtf8(name)) return null;
+  const text = name.toString("utf8");
+  if (!text.startsWith(start)) return null;
+  const colon = text.lastIndexOf(":");
+  if (colon <= start.length || colon === text.length - 1) return null;
+  return { channel: text.slice(start.length, colon), event: text.slice(colon + 1) };
+}
+
+/** The name for a message from a backend to the members of a channel. */
+export function printTo(channel: string, event: string): string {
+  return `to:${channel}:${event}`;
+}
+
+/** The name for a message from a client of a channel to backends. */
+export function printFrom(channel: string, event: string): string {
+  return `from:${channel}:${event}`;
+}
+
+/** The name for a message between servers. `kind` has letters, digits and hyphens only. */
+export function printHub(kind: string): string {
+  return `hub:${kind}`;
+}
+
+/**
+ * Whether a `to:` name is one that servers export for backends: `presence_diff` on any channel, `channel.*` on `admin`.
+ * A server that receives one ignores it.
+ */
+export function isExport({ channel, event }: Topic): boolean {
+  return event === "presence_diff" || (channel === "admin" && event.startsWith("channel."));
+}
+
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
+
+/** Whether a text may name a channel: 1 to 255 bytes of UTF-8, well-formed, no control character. */
+export function isChannelName(text: string): boolean {
+  return isName(text);
+}
+
+/** Whether a text may name an event: as a channel, but without a colon. */
+export function isEventName(text: string): boolean {
+  return isName(text) && !text.includes(":");
+}
+
+function isName(text: string): boolean {
+  const { length } = text;
+  if (length === 0 || length > MAX_NAME_BYTES || CONTROL.test(text) || !text.isWellFormed()) return false;
+  return length * 3 <= MAX_NAME_BYTES || Buffer.byteLength(text) <= MAX_NAME_BYTES;
+}
