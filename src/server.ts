@@ -49,7 +49,7 @@ import { GroupsProtocol, isGroupsPath } from "./protocols/groups/groups.ts";
 import { PhoenixProtocol } from "./protocols/phoenix/phoenix.ts";
 import { LongPoll } from "./protocols/phoenix/phoenix-longpoll.ts";
 import type { Accepted, Protocol, UpgradeRequest } from "./protocols/protocol.ts";
-import { ConnectionContext } from "./transports/client.ts";
+import { ConnectionContext } from "./transports/connection-context.ts";
 import type { WebSocketClient } from "./transports/websocket.ts";
 import { VERSION } from "./version.ts";
 

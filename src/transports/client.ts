@@ -1,146 +1,30 @@
 import type { RevocationKind } from "../auth/revocations.ts";
 import type { Connection } from "../hub/connection.ts";
-import type { Connections } from "../hub/connections.ts";
-import type { Inbound } from "../hub/inbound-budget.ts";
-import { RefusalLog } from "../hub/refusal-log.ts";
-import { count, type Stats } from "../hub/stats.ts";
-import { TimerWheel } from "../hub/timer-wheel.ts";
-import type { Log } from "../log.ts";
+import { count } from "../hub/stats.ts";
+import type { ConnectionContext } from "./connection-context.ts";
+import type { Session } from "./session.ts";
+import type { Transport } from "./transport.ts";
+
+/** How long a client that is being finished may read its backlog, in ms. */
+const FINISH_TIMEOUT = 1_000;
+
+/** Malformed frames within the window (ms) that dismiss a client. */
+const MAX_MALFORMED = 10;
+const MALFORMED_WINDOW = 60_000;
 
 /**
- * How long a dismissed client stays connected, so that it does not storm back, in ms: with the slots of deadlines, and the
- * time between two looks at them, 2 to 5 s.
+ * Bytes of frames that may be queued during a verification, besides one frame of the largest size. Where the budget of all
+ * clients is exceeded, clients with more than this are dismissed: while the key set is not available, every client queues.
  */
-const LINGER = 2_000;
-const LINGER_JITTER = 2_400;
+const MAX_QUEUED = 64 * 1024;
 
-/** How long a client that is being finished may read what waits for it, in ms. */
-const FINISH = 1_000;
-
-/** Malformed frames within a minute; the last of them is the client's last. */
-const MAX_STRIKES = 10;
-const STRIKE_WINDOW = 60_000;
-
-/**
- * Bytes of frames that may wait behind something that is being verified, besides one of the largest frames. Where all clients
- * together have more waiting than they may, those are dismissed who have more than this: a key set that does not answer lets
- * anybody's frames wait.
- */
-const MAX_HELD = 64 * 1024;
-
-/** Seconds' worth of frames and of bytes that a client may send at once. */
-const BURST = 10;
-
-/** What may end for its token in one tick: many that run out at once are spread over some seconds. */
-const EXPIRIES_A_TICK = 200;
-
-/** What lasts as long as a token: a membership, a connection. */
-export interface Expiring {
-  expire(): void;
-}
-
-interface Farewell {
-  readonly client: Client;
-  readonly code: number;
-  readonly reason: string;
-}
-
-export interface ConnectionContextOptions {
-  readonly connections: Connections;
-  readonly stats: Stats;
-  readonly log: Log;
-  /** Frames a second that one client may send. */
-  readonly framesPerSecond: number;
-  /** Bytes a second that one client may send. */
-  readonly bytesPerSecond: number;
-  /** What clients sent that is not handled yet. */
-  readonly inbound: Inbound;
-  /** Bytes of one client's frame. */
-  readonly maxFrame: number;
-  /** Bytes that may wait for one client. */
-  readonly maxBuffered: number;
-  /** Whether what a token opened ends with it. */
-  readonly closeOnExpiry: boolean;
-}
-
-interface Held {
+interface QueuedFrame {
   readonly frame: string | Buffer;
   readonly allowed: boolean;
 }
 
-/** What the clients of every protocol and transport share. */
-export class ConnectionContext {
-  readonly connections: Connections;
-  readonly stats: Stats;
-  readonly log: Log;
-  readonly refusals: RefusalLog;
-  readonly framesPerSecond: number;
-  readonly bytesPerSecond: number;
-  /** Bytes that one client may send at once: never less than one frame. */
-  readonly byteBurst: number;
-  readonly inbound: Inbound;
-  readonly maxFrame: number;
-  readonly maxBuffered: number;
-  readonly #closeOnExpiry: boolean;
-  readonly #expiries = new TimerWheel<Expiring>(Date.now());
-  readonly #farewells = new TimerWheel<Farewell>(performance.now());
-
-  constructor(options: ConnectionContextOptions) {
-    this.connections = options.connections;
-    this.stats = options.stats;
-    this.log = options.log;
-    this.refusals = new RefusalLog(options.log);
-    this.framesPerSecond = options.framesPerSecond;
-    this.bytesPerSecond = options.bytesPerSecond;
-    this.byteBurst = Math.max(options.bytesPerSecond * BURST, options.maxFrame);
-    this.inbound = options.inbound;
-    this.maxFrame = options.maxFrame;
-    this.maxBuffered = options.maxBuffered;
-    this.#closeOnExpiry = options.closeOnExpiry;
-  }
-
-  /** Remembers when a token runs out (Unix ms). Returns the slot that `forgetExpiry` wants. */
-  expireAt(what: Expiring, time: number): number {
-    return this.#closeOnExpiry ? this.#expiries.add(what, time) : 0;
-  }
-
-  forgetExpiry(what: Expiring, slot: number): void {
-    this.#expiries.delete(what, slot);
-  }
-
-  /** Ends a client's connection later: 2 to 5 s from now, each at a time of its own. */
-  endLater(client: Client, code: number, reason: string): void {
-    this.#farewells.add({ client, code, reason }, performance.now() + LINGER + Math.random() * LINGER_JITTER);
-  }
-
-  /** To be called several times a second. */
-  tick(): void {
-    this.#expiries.due(Date.now(), EXPIRIES_A_TICK, (what) => what.expire());
-    this.#farewells.due(performance.now(), Number.POSITIVE_INFINITY, ({ client, code, reason }) =>
-      client.end(code, reason),
-    );
-  }
-}
-
-/** A protocol, as one client's connection drives it. Must not throw. */
-export interface Session {
-  /** `"phoenix"`, ... */
-  readonly protocol: string;
-  /** See `Connection`. */
-  readonly users: readonly string[];
-  readonly channels: readonly string[];
-  /** A frame; `allowed` is false when the client sends more than its budget. */
-  receive(frame: string | Buffer, allowed: boolean): void;
-  /** The connection is up. */
-  begin?(): void;
-  /** Whether it is here by this session or token; no, where it knows neither. */
-  reliesOn?(kind: RevocationKind, id: string): boolean;
-  /** The connection is over, or as good as: nobody may be left behind. Called once or more. */
-  leave(): void;
-}
-
-/** One client of any transport: budgets of frames and bytes, sign of life, and the ways to end. */
-export abstract class Client implements Connection {
+/** One client of any transport: its rates of frames and bytes, its sign of life, and the ways to end it. */
+export abstract class Client implements Connection, Transport {
   readonly id: string;
   readonly address: string;
   readonly openedAt: number;
@@ -149,20 +33,21 @@ export abstract class Client implements Connection {
   foreign = false;
   lastSeen: number;
   idleSince: number | null;
-  /** Set once, before the first frame. */
+  /** To be set once, before the first frame. */
   session: Session | null = null;
   #dismissed = false;
   #finishing = false;
   #cutOff = false;
-  #settling: Promise<void> | null = null;
-  /** Frames that came while something was being verified: they are handled after it, in their order. */
-  #held: Held[] | null = null;
-  #heldBytes = 0;
+  #pending: Promise<void> | null = null;
+  /** Frames received during a verification. They are handled after it, in order. */
+  #queue: QueuedFrame[] | null = null;
+  #queuedBytes = 0;
+  /** Frames and bytes that the client may still send now. */
   #frames: number;
   #bytes: number;
   #refilledAt: number;
-  /** When the last malformed frames came; `null` for the many who send none. */
-  #strikes: number[] | null = null;
+  /** When the last malformed frames were received; `null` until there is one. */
+  #malformedAt: number[] | null = null;
 
   constructor(context: ConnectionContext, id: string, address: string) {
     const now = performance.now();
@@ -172,28 +57,26 @@ export abstract class Client implements Connection {
     this.openedAt = Date.now();
     this.lastSeen = now;
     this.idleSince = now;
-    this.#frames = context.framesPerSecond * BURST;
+    this.#frames = context.frameBurst;
     this.#bytes = context.byteBurst;
     this.#refilledAt = now;
   }
 
-  /** Whether the transport is there. */
+  /** Whether the transport is open. */
   protected abstract readonly connected: boolean;
 
-  /** Sends at once and says what became of it: bytes, -1 when it waits for a slow client, 0 when it was dropped. */
+  /** Sends at once. Returns the bytes sent, -1 when the frame was queued for a slow client, 0 when it was dropped. */
   protected abstract transmit(frame: string | Buffer): number;
 
-  /** Takes the transport down without a word and frees what waits for it. */
+  /** Closes the transport without a close code and frees its backlog. */
   protected abstract terminate(): void;
 
   abstract buffered(): number;
   abstract ping(): void;
-
-  /** Hears a Bun topic; `false` where the transport cannot, and wants each frame sent to it. */
   abstract subscribe(topic: string): boolean;
   abstract unsubscribe(topic: string): void;
 
-  /** Ends the transport now, with a code that the client sees if the network lets it. */
+  /** Closes the transport now, with a code that the client sees if the network allows. */
   abstract end(code: number, reason: string): void;
 
   get protocol(): string {
@@ -212,24 +95,24 @@ export abstract class Client implements Connection {
     return this.session?.reliesOn?.(kind, id) ?? false;
   }
 
-  /** Whether it still takes part: frames of a client that is being dismissed are ignored. */
+  /** Whether frames are exchanged: not once the client is dismissed. */
   get open(): boolean {
     return this.connected && !this.#dismissed;
   }
 
-  /** Whether it was ended for not reading, or not living. */
+  /** Whether it was ended because it does not read or gives no sign of life. */
   get wasCutOff(): boolean {
     return this.#cutOff;
   }
 
-  /** A frame as it came. Its bytes are charged before anything of it is read. */
+  /** A frame from the network. Its bytes are charged before it is parsed. */
   receive(frame: string | Buffer): void {
     if (this.chargeBytes(typeof frame === "string" ? Buffer.byteLength(frame) : frame.length)) {
       this.accept(frame);
     }
   }
 
-  /** Takes bytes from the budget; a client without that many left is dismissed. `false`: they are not to be handled. */
+  /** Charges bytes to the client's rate. A client without that many left is dismissed: `false`, they must not be handled. */
   chargeBytes(bytes: number): boolean {
     this.#refill(performance.now());
     if (this.#bytes < bytes) {
@@ -242,30 +125,30 @@ export abstract class Client implements Connection {
   }
 
   /**
-   * Takes from the budget of frames what a frame cost besides itself. That may be more than is left: no frame is allowed then
-   * until it has been made up for, which takes as long as a burst at the most.
+   * Charges a frame that costs more than one. The cost may exceed what is left: then no frame is allowed until the rate has
+   * made up for it, at most one burst later.
    */
   chargeFrames(frames: number): void {
-    this.#frames = Math.max(this.#frames - frames, -this.context.framesPerSecond * BURST);
+    this.#frames = Math.max(this.#frames - frames, -this.context.frameBurst);
   }
 
   /**
-   * Goes on with a value, now or when it is there; what this client sends in between is held back, and no one else's.
-   * Nothing happens for a client that is gone by then.
+   * Calls `then` with a value, now or when its promise resolves. Frames that this client sends meanwhile are queued. Nothing
+   * is called once the client is not open.
    */
   after<T>(value: T | Promise<T>, then: (value: T) => void): void {
     if (!(value instanceof Promise)) return then(value);
-    this.#settling = value.then((later) => {
-      this.#settling = null;
+    this.#pending = value.then((resolved) => {
+      this.#pending = null;
       if (!this.open) return;
-      then(later);
-      this.#release();
+      then(resolved);
+      this.#drainQueue();
     });
   }
 
-  /** Resolves when what holds back this client's frames is verified; `null` when nothing does. */
-  get settling(): Promise<void> | null {
-    return this.#settling;
+  /** Resolves when the verification that blocks this client's frames is done; `null` when there is none. */
+  get pending(): Promise<void> | null {
+    return this.#pending;
   }
 
   send(frame: string | Buffer): void {
@@ -283,7 +166,7 @@ export abstract class Client implements Connection {
 
   close(code: number, reason: string): void {
     this.#dismissed = true;
-    this.session?.leave();
+    this.session?.closed();
     this.end(code, reason);
   }
 
@@ -292,15 +175,15 @@ export abstract class Client implements Connection {
     this.#finishing = true;
     count(this.context.stats.closed, reason.replaceAll(" ", "_"));
     if (this.buffered() === 0) this.close(code, reason);
-    else setTimeout(() => this.open && this.close(code, reason), FINISH);
+    else setTimeout(() => this.open && this.close(code, reason), FINISH_TIMEOUT);
   }
 
   dismiss(code: number, reason: string): void {
     if (!this.open) return;
     this.#dismissed = true;
     count(this.context.stats.closed, reason.replaceAll(" ", "_"));
-    this.#letGo();
-    this.session?.leave();
+    this.#dropQueue();
+    this.session?.closed();
     this.context.endLater(this, code, reason);
   }
 
@@ -310,11 +193,11 @@ export abstract class Client implements Connection {
     this.#dismissed = true;
     count(this.context.stats.closed, reason);
     this.context.log.debug("cut off a client", { connection: this.id, address: this.address, reason });
-    // Terminating tells the session at once that it is over, and it may be in the middle of a frame.
+    // Terminating calls the session at once, which may be handling a frame now.
     setImmediate(() => this.terminate());
   }
 
-  /** Nothing more of what it sends is wanted, for as long as it stays. */
+  /** Called when no further frame of a client will be handled. */
   protected stopReading(): void {}
 
   /** A frame whose bytes are charged. */
@@ -324,71 +207,71 @@ export abstract class Client implements Connection {
     this.lastSeen = now;
     this.idleSince = null;
     this.#refill(now);
-    const allowed = this.#takeFrame();
-    if (this.#settling === null) this.session?.receive(frame, allowed);
-    else this.#hold({ frame, allowed });
+    const allowed = this.#chargeFrame();
+    if (this.#pending === null) this.session?.receive(frame, allowed);
+    else this.#enqueue({ frame, allowed });
   }
 
   /** Counts a malformed frame. The tenth within a minute dismisses the client. */
-  strike(): void {
-    this.#strikes ??= [];
-    this.#strikes.push(this.lastSeen);
-    if (this.#strikes.length < MAX_STRIKES) return;
-    const first = this.#strikes.shift() ?? 0;
-    if (this.lastSeen - first <= STRIKE_WINDOW) this.dismiss(1008, "too many malformed frames");
+  countMalformed(): void {
+    this.#malformedAt ??= [];
+    this.#malformedAt.push(this.lastSeen);
+    if (this.#malformedAt.length < MAX_MALFORMED) return;
+    const first = this.#malformedAt.shift() ?? 0;
+    if (this.lastSeen - first <= MALFORMED_WINDOW) this.dismiss(1008, "too many malformed frames");
   }
 
-  /** To be called once, when the transport is up. */
-  protected arrive(): void {
+  /** To be called once, when the transport is open. */
+  protected register(): void {
     this.context.stats.connections.opened++;
     this.context.connections.add(this);
-    this.session?.begin?.();
+    this.session?.opened?.();
   }
 
-  /** To be called once, when the transport is down. */
-  protected depart(): void {
+  /** To be called once, when the transport is closed. */
+  protected unregister(): void {
     this.context.stats.connections.closed++;
     this.context.connections.remove(this);
-    this.#letGo();
-    this.session?.leave();
+    this.#dropQueue();
+    this.session?.closed();
   }
 
-  #hold(held: Held): void {
-    this.#held ??= [];
-    this.#held.push(held);
-    this.#heldBytes += held.frame.length;
-    this.context.inbound.add(held.frame.length);
-    const most = this.context.inbound.full ? MAX_HELD : this.context.maxFrame + MAX_HELD;
-    if (this.#heldBytes > most) this.dismiss(1008, "too much sent while joining");
+  #enqueue(queued: QueuedFrame): void {
+    this.#queue ??= [];
+    this.#queue.push(queued);
+    this.#queuedBytes += queued.frame.length;
+    this.context.inbound.add(queued.frame.length);
+    const limit = this.context.inbound.full ? MAX_QUEUED : this.context.maxFrame + MAX_QUEUED;
+    if (this.#queuedBytes > limit) this.dismiss(1008, "too much sent while joining");
   }
 
-  #letGo(): void {
-    this.context.inbound.remove(this.#heldBytes);
-    this.#heldBytes = 0;
-    this.#held = null;
+  #dropQueue(): void {
+    this.context.inbound.remove(this.#queuedBytes);
+    this.#queuedBytes = 0;
+    this.#queue = null;
   }
 
-  #release(): void {
-    while (this.#settling === null && this.open) {
-      const next = this.#held?.shift();
+  #drainQueue(): void {
+    while (this.#pending === null && this.open) {
+      const next = this.#queue?.shift();
       if (next === undefined) return;
-      this.#heldBytes -= next.frame.length;
+      this.#queuedBytes -= next.frame.length;
       this.context.inbound.remove(next.frame.length);
       this.session?.receive(next.frame, next.allowed);
     }
   }
 
-  #takeFrame(): boolean {
+  #chargeFrame(): boolean {
     if (this.#frames < 1) return false;
     this.#frames--;
     return true;
   }
 
   #refill(now: number): void {
-    const { framesPerSecond, bytesPerSecond, byteBurst } = this.context;
+    const { framesPerSecond, frameBurst, bytesPerSecond, byteBurst } = this.context;
     const secs = (now - this.#refilledAt) / 1000;
     this.#refilledAt = now;
-    this.#frames = Math.min(this.#frames + secs * framesPerSecond, framesPerSecond * BURST);
+    this.#frames = Math.min(this.#frames + secs * framesPerSecond, frameBurst);
     this.#bytes = Math.min(this.#bytes + secs * bytesPerSecond, byteBurst);
   }
 }

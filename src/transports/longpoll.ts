@@ -1,10 +1,11 @@
-import { Client, type ConnectionContext } from "./client.ts";
+import { Client } from "./client.ts";
+import type { ConnectionContext } from "./connection-context.ts";
 
 /** How a poll ends: with messages, with none (204), or because the session is over (410). */
 export type Polled = Delivery | "none" | "gone";
 
 /** How long a session that is to be closed may take to fetch what was sent to it before, in ms. */
-const PATIENCE = 1000;
+const CLOSE_TIMEOUT = 1000;
 
 /** About the size of one answer in UTF-16 units: what is lost with a connection is sent again whole. */
 const MAX_ANSWER = 8 * 1024 * 1024;
@@ -91,8 +92,8 @@ export class LongPollClient extends Client {
   }
 
   /** To be called once, when it has its session. */
-  begin(): void {
-    this.arrive();
+  start(): void {
+    this.register();
   }
 
   get over(): boolean {
@@ -167,7 +168,7 @@ export class LongPollClient extends Client {
     this.#flush();
     this.#ending = true;
     if (!this.#writing && this.#messages.length === 0) this.terminate();
-    else setTimeout(() => this.terminate(), PATIENCE);
+    else setTimeout(() => this.terminate(), CLOSE_TIMEOUT);
   }
 
   protected override get connected(): boolean {
@@ -199,7 +200,7 @@ export class LongPollClient extends Client {
     this.#delivery?.cancel();
     this.#delivery = null;
     this.#answer("gone");
-    this.depart();
+    this.unregister();
     this.#ended(this);
   }
 
@@ -207,7 +208,7 @@ export class LongPollClient extends Client {
     let taken = 0;
     for (const frame of frames) {
       if (++taken % FRAMES_A_TURN === 0) await nextTurn();
-      while (this.settling !== null) await this.settling;
+      while (this.pending !== null) await this.pending;
       if (this.#over) return false;
       this.accept(frame);
     }

@@ -3,7 +3,7 @@ import { count } from "../hub/stats.ts";
 import { Client } from "./client.ts";
 
 /** How long a socket that is to be closed may take to read what was sent to it before, in ms. */
-const PATIENCE = 1000;
+const CLOSE_TIMEOUT = 1000;
 
 /** What Bun closes a socket for, by its own words: 1009, 1007, and 1002 for all else. */
 function faultIn(reason: string): string {
@@ -19,7 +19,7 @@ export class WebSocketClient extends Client {
 
   opened(ws: ServerWebSocket<WebSocketClient>): void {
     this.#ws = ws;
-    this.arrive();
+    this.register();
   }
 
   pong(): void {
@@ -31,7 +31,7 @@ export class WebSocketClient extends Client {
     this.#ws = null;
     this.closeCode = code;
     if (code === 1006 && reason !== "") count(this.context.stats.closed, faultIn(reason));
-    this.depart();
+    this.unregister();
   }
 
   override subscribe(topic: string): boolean {
@@ -61,7 +61,7 @@ export class WebSocketClient extends Client {
     else
       setTimeout(
         () => (this.buffered() === 0 ? this.#ws?.close(code, reason) : this.#ws?.terminate()),
-        PATIENCE,
+        CLOSE_TIMEOUT,
       );
   }
 

@@ -7,7 +7,7 @@ import { createStats, type Stats } from "../../src/hub/stats.ts";
 import type { Log } from "../../src/log.ts";
 import { GroupsProtocol } from "../../src/protocols/groups/groups.ts";
 import { PhoenixProtocol } from "../../src/protocols/phoenix/phoenix.ts";
-import { ConnectionContext } from "../../src/transports/client.ts";
+import { ConnectionContext } from "../../src/transports/connection-context.ts";
 import { claims, FakeClient } from "../unit/protocols/phoenix/world.ts";
 import type { Claims as Permissions } from "./rules.ts";
 

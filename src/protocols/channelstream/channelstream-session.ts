@@ -1,10 +1,11 @@
-import type { Client, Session } from "../../transports/client.ts";
+import type { Client } from "../../transports/client.ts";
+import type { Session } from "../../transports/session.ts";
 import type { Departure, Engine } from "./engine.ts";
 import type { Listener } from "./listener.ts";
 
 export interface SessionOptions {
   /** Called when the transport is up. */
-  readonly begin: () => void;
+  readonly opened: () => void;
   /** Asked when the transport is gone: how it went. */
   readonly departure: () => Departure;
 }
@@ -35,8 +36,8 @@ export class ChannelstreamSession implements Session {
     return [...this.#listener.rooms].map(({ name }) => name);
   }
 
-  begin(): void {
-    this.#options.begin();
+  opened(): void {
+    this.#options.opened();
   }
 
   /** Whatever a client sends is a sign of life and nothing else. */
@@ -44,7 +45,7 @@ export class ChannelstreamSession implements Session {
     this.#engine.active(this.#listener);
   }
 
-  leave(): void {
+  closed(): void {
     this.#engine.detach(this.#listener, this.#client, this.#options.departure());
   }
 }

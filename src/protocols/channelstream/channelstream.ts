@@ -4,7 +4,8 @@ import type { HttpCode } from "../../error-codes.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Publisher } from "../../hub/publisher.ts";
 import { count } from "../../hub/stats.ts";
-import type { ConnectionContext, Session } from "../../transports/client.ts";
+import type { ConnectionContext } from "../../transports/connection-context.ts";
+import type { Session } from "../../transports/session.ts";
 import { WebSocketClient } from "../../transports/websocket.ts";
 import type { Accepted, Protocol, UpgradeRequest } from "../protocol.ts";
 import { ChannelstreamSession } from "./channelstream-session.ts";
@@ -303,10 +304,10 @@ export class ChannelstreamProtocol implements Protocol {
       () => places.release(peer),
     );
     client.session = new ChannelstreamSession(this.engine, client, listener, {
-      begin() {},
+      opened() {},
       departure: () => "ended",
     });
-    client.begin();
+    client.start();
     return client;
   }
 
@@ -319,13 +320,13 @@ export class ChannelstreamProtocol implements Protocol {
         protocol: "channelstream",
         users: [],
         channels: [],
-        begin: () => client.close(1008, "unknown connection"),
+        opened: () => client.close(1008, "unknown connection"),
         receive() {},
-        leave() {},
+        closed() {},
       };
     }
     return new ChannelstreamSession(engine, client, listener, {
-      begin: () => {
+      opened: () => {
         this.#heartbeat.add(client);
         engine.attach(listener, client);
       },

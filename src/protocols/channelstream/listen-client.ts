@@ -1,4 +1,5 @@
-import { Client, type ConnectionContext } from "../../transports/client.ts";
+import { Client } from "../../transports/client.ts";
+import type { ConnectionContext } from "../../transports/connection-context.ts";
 
 /** How long a poll that has a message waits for more, in ms (Channelstream 0.7). */
 const SETTLE = 250;
@@ -73,8 +74,8 @@ export class PollClient extends Client {
     this.idleSince = null;
   }
 
-  begin(): void {
-    this.arrive();
+  start(): void {
+    this.register();
   }
 
   /**
@@ -148,7 +149,7 @@ export class PollClient extends Client {
     this.#items = [];
     this.#delivery?.cancel();
     this.#forget();
-    this.depart();
+    this.unregister();
     this.#ended();
   }
 

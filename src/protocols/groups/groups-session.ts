@@ -4,7 +4,9 @@ import type { Claims, Verify } from "../../auth/verifier.ts";
 import type { JoinCode } from "../../error-codes.ts";
 import { countRefusal } from "../../hub/hub.ts";
 import type { Fields } from "../../log.ts";
-import type { Client, ConnectionContext, Session } from "../../transports/client.ts";
+import type { Client } from "../../transports/client.ts";
+import type { ConnectionContext } from "../../transports/connection-context.ts";
+import type { Session } from "../../transports/session.ts";
 import type { GroupOutlet } from "./event-fanouts.ts";
 import {
   accepted,
@@ -79,7 +81,7 @@ export class GroupsSession implements Session {
     return [...this.#followed.keys()];
   }
 
-  begin(): void {
+  opened(): void {
     const { token } = this.#credentials;
     if (token === null) return this.#turnAway("no token", "token_missing");
     this.#client.after(this.#context.verify(token, this.#client), (verdict) => {
@@ -129,7 +131,7 @@ export class GroupsSession implements Session {
     return kind === "token" && this.#claims?.jti === id;
   }
 
-  leave(): void {
+  closed(): void {
     this.#context.context.forgetExpiry(this, this.#expirySlot);
     this.#follow(new Map());
   }

@@ -1,7 +1,7 @@
 import type { Verify } from "../../auth/verifier.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Publisher } from "../../hub/publisher.ts";
-import type { ConnectionContext } from "../../transports/client.ts";
+import type { ConnectionContext } from "../../transports/connection-context.ts";
 import { WebSocketClient } from "../../transports/websocket.ts";
 import type { Accepted, Protocol, UpgradeRequest } from "../protocol.ts";
 import { GroupOutlet } from "./event-fanouts.ts";

@@ -179,7 +179,7 @@ export class LongPoll {
       administrator: null,
     });
     this.#clients.set(ticket.id, client);
-    client.begin();
+    client.start();
     return client;
   }
 }

@@ -9,7 +9,9 @@ import { DISCLOSED_CODES, type JoinCode } from "../../error-codes.ts";
 import type { Channel } from "../../hub/channel.ts";
 import { countRefusal, type Hub } from "../../hub/hub.ts";
 import { withoutMember } from "../../hub/json/members.ts";
-import type { Client, ConnectionContext, Session } from "../../transports/client.ts";
+import type { Client } from "../../transports/client.ts";
+import type { ConnectionContext } from "../../transports/connection-context.ts";
+import type { Session } from "../../transports/session.ts";
 import { type Answer, Answers } from "./answers.ts";
 import { type Format, type FormatOutlet, formatOf } from "./format.ts";
 import { agentId, Membership, type Owner } from "./membership.ts";
@@ -109,7 +111,7 @@ export class PhoenixSession implements Session, Owner {
     return this.#memberships.all().some(({ jti }) => jti === id);
   }
 
-  leave(): void {
+  closed(): void {
     for (const member of this.#memberships.all()) this.#drop(member);
   }
 
@@ -156,7 +158,7 @@ export class PhoenixSession implements Session, Owner {
     const reason = JSON.stringify({ reason: `malformed frame: ${what}` });
     this.answer((this.#codec ?? V2).push(null, null, '"phoenix"', '"phx_error"', reason));
     countRefusal(this.#context.context.stats, "malformed frame");
-    this.client.strike();
+    this.client.countMalformed();
   }
 
   #overBudget(frame: Frame): void {

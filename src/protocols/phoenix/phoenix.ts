@@ -2,7 +2,7 @@ import type { Verify } from "../../auth/verifier.ts";
 import type { Channel } from "../../hub/channel.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Publisher } from "../../hub/publisher.ts";
-import type { ConnectionContext } from "../../transports/client.ts";
+import type { ConnectionContext } from "../../transports/connection-context.ts";
 import { WebSocketClient } from "../../transports/websocket.ts";
 import { type Accepted, offered, type Protocol, type Rejection, type UpgradeRequest } from "../protocol.ts";
 import { type Format, FormatOutlet } from "./format.ts";

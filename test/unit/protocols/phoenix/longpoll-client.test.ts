@@ -11,7 +11,7 @@ beforeEach(async () => {
   jest.useFakeTimers();
   world = await createWorld();
   client = new LongPollClient(world.context, "c1", "192.0.2.1", WAIT, () => {});
-  client.begin();
+  client.start();
 });
 
 afterEach(() => {
@@ -63,20 +63,20 @@ test("what comes while nobody polls waits for the next poll, also after one hung
   expect(await read(0)).toEqual(["a", "b"]);
 });
 
-test("its session is told that it is up, and that it is over", () => {
-  const told: string[] = [];
+test("its session is called when it is opened and when it is closed", () => {
+  const calls: string[] = [];
   const other = new LongPollClient(world.context, "c2", "192.0.2.1", WAIT, () => {});
   other.session = {
-    protocol: "told",
+    protocol: "test",
     users: [],
     channels: [],
-    begin: () => told.push("begin"),
+    opened: () => calls.push("opened"),
     receive() {},
-    leave: () => told.push("leave"),
+    closed: () => calls.push("closed"),
   };
-  other.begin();
+  other.start();
   other.close(1001, "done");
-  expect(told.slice(0, 2)).toEqual(["begin", "leave"]);
+  expect(calls.slice(0, 2)).toEqual(["opened", "closed"]);
 });
 
 test("what waits when it is closed is fetched by the next poll, if that comes soon", async () => {
@@ -86,7 +86,7 @@ test("what waits when it is closed is fetched by the next poll, if that comes so
   expect(await read(0)).toEqual(["a"]);
   expect(await client.poll(new AbortController().signal, 1)).toBe("gone");
   const late = new LongPollClient(world.context, "c3", "192.0.2.1", WAIT, () => {});
-  late.begin();
+  late.start();
   late.send("a");
   late.close(1001, "done");
   jest.advanceTimersByTime(1_100);

@@ -7,7 +7,8 @@ import type { Log } from "../../../../src/log.ts";
 import { PhoenixProtocol } from "../../../../src/protocols/phoenix/phoenix.ts";
 import { V1, V2 } from "../../../../src/protocols/phoenix/phoenix-codec.ts";
 import { PhoenixSession } from "../../../../src/protocols/phoenix/phoenix-session.ts";
-import { Client, ConnectionContext } from "../../../../src/transports/client.ts";
+import { Client } from "../../../../src/transports/client.ts";
+import { ConnectionContext } from "../../../../src/transports/connection-context.ts";
 import { FakeBus } from "../../hub/fake-bus.ts";
 
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
@@ -25,7 +26,7 @@ export class FakeClient extends Client {
   #up = true;
 
   connect(): this {
-    this.arrive();
+    this.register();
     return this;
   }
 
@@ -33,7 +34,7 @@ export class FakeClient extends Client {
     if (!this.#up) return;
     this.#up = false;
     this.topics.clear();
-    this.depart();
+    this.unregister();
   }
 
   /** What it was sent since the last call, parsed. */

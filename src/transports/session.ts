@@ -1,0 +1,18 @@
+import type { RevocationKind } from "../auth/revocations.ts";
+
+/** One client's state in a protocol; a transport drives it. No method may throw. */
+export interface Session {
+  /** `"phoenix"`, ... */
+  readonly protocol: string;
+  /** See `Connection`. */
+  readonly users: readonly string[];
+  readonly channels: readonly string[];
+  /** Called once, when the transport is open. */
+  opened?(): void;
+  /** Called for each frame. `allowed` is false when the client exceeds its rate of frames. */
+  receive(frame: string | Buffer, allowed: boolean): void;
+  /** Whether the client uses this session or token; false where the protocol knows neither. */
+  reliesOn?(kind: RevocationKind, id: string): boolean;
+  /** Ends all memberships. Called when the client is closed or dismissed, and again when its transport is closed. */
+  closed(): void;
+}
