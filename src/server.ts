@@ -133,12 +133,8 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const limiter = new ConnectLimiter(limits, () => descriptors.isCrowded());
   const bans = new Bans();
   const verify = refusingBanned(createVerifier(config, Date.now, wrong), bans, revocations);
-  const publisher: Publisher = {
-    publish(topic, frame) {
-      if (connections.watching) connections.expect(frame.length * listeners.subscriberCount(topic));
-      return listeners.publish(topic, frame);
-    },
-  };
+  const publisher: Publisher = { publish: (topic, frame) => listeners.publish(topic, frame) };
+  const fanouts = { publisher, connections };
   let draining = false;
   let closing = false;
   const busState = () => ({ kind: bus.kind, ...bus.state });
@@ -175,9 +171,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     hub,
     context,
     verify,
-    publisher,
+    fanouts,
   });
-  const groups = new GroupsProtocol({ ...limits, hub, context, verify, publisher });
+  const groups = new GroupsProtocol({ ...limits, hub, context, verify, fanouts });
   const channelstream = createChannelstream();
   const endpoints: readonly Protocol[] = [
     ...(channelstream === null ? [] : [channelstream]),
@@ -209,7 +205,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       settings: { ...config.channelstream, secret },
       hub,
       context,
-      publisher,
+      fanouts,
       maxConnections: limits.maxConnections,
       tick: TICK,
       version: VERSION,

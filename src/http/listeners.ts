@@ -18,7 +18,6 @@ export interface Listeners {
   readonly port: number;
   /** As `publish` of Bun's server, for the sockets of all addresses; the worst result of those with a subscriber. */
   publish(topic: string, frame: string | Buffer): number;
-  subscriberCount(topic: string): number;
   /** Closes connections that were answered and wait for another request; how many. */
   closeIdleConnections(): number;
   /** Takes no more connections; with `true` it ends those that there are, too. */
@@ -81,7 +80,6 @@ function together<T>(servers: readonly Server<T>[]): Listeners {
     return {
       port,
       publish: (topic, frame) => first.publish(topic, frame),
-      subscriberCount: (topic) => first.subscriberCount(topic),
       closeIdleConnections,
       stop,
     };
@@ -99,7 +97,6 @@ function together<T>(servers: readonly Server<T>[]): Listeners {
       }
       return worst === Number.POSITIVE_INFINITY ? 0 : worst;
     },
-    subscriberCount: (topic) => servers.reduce((sum, server) => sum + server.subscriberCount(topic), 0),
     closeIdleConnections,
     stop,
   };

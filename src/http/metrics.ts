@@ -112,8 +112,8 @@ export function createMetrics({ hub, version, busState, loopDelay, inbound }: Me
     collect() {
       this.reset();
       const counts: Record<string, number> = { phoenix: 0, groups: 0 };
-      for (const { outlets } of hub.channels.values()) {
-        for (const { protocol, listeners } of outlets) {
+      for (const { receivers } of hub.channels.values()) {
+        for (const { protocol, listeners } of receivers) {
           // Who reads along is in no channel, and no protocol of its own.
           if (listeners > 0) counts[protocol] = (counts[protocol] ?? 0) + listeners;
         }

@@ -1,4 +1,5 @@
 import type { Connection } from "./connection.ts";
+import type { Backlogged } from "./connections.ts";
 import type { Message } from "./message.ts";
 import type { Meta, Presence } from "./presence/presence.ts";
 import { Traffic } from "./traffic.ts";
@@ -22,13 +23,13 @@ export interface Watcher {
   pushed(agent: string, event: string, payload: string | Uint8Array): void;
 }
 
-/** A way from a channel to those of its listeners who share one wire format. */
-export interface Outlet {
+/** Receives the messages of a channel for subscribers of one protocol: a `Fanout`, or what chooses one for each message. */
+export interface Receiver {
   /** `"phoenix"`, ... */
   readonly protocol: string;
   /** How many memberships or subscriptions it serves. */
   readonly listeners: number;
-  /** Encodes the message once and sends it to all; returns to how many. */
+  /** Encodes the message and sends it. Returns the number of subscribers it went to. */
   deliver(message: Message): number;
 }
 
@@ -37,13 +38,13 @@ export interface ChannelRules {
   readonly presence: boolean;
 }
 
-/** A named stream: those who are in it, and the ways to them. The hub keeps it; protocols add and remove outlets. */
-export class Channel {
+/** A named stream: its members, and the receivers of its messages. The hub keeps it; protocols add and remove receivers. */
+export class Channel implements Backlogged {
   readonly name: string;
   /** `null` where presence is turned off. */
   readonly presence: Presence | null;
   readonly members = new Set<Member>();
-  readonly outlets: Outlet[] = [];
+  readonly receivers: Receiver[] = [];
   readonly traffic = new Traffic();
   /** `null` unless somebody reads along. */
   watcher: Watcher | null = null;
@@ -57,12 +58,16 @@ export class Channel {
     this.presence = presence;
   }
 
-  addOutlet(outlet: Outlet): void {
-    this.outlets.push(outlet);
+  addReceiver(receiver: Receiver): void {
+    this.receivers.push(receiver);
   }
 
-  removeOutlet(outlet: Outlet): void {
-    const index = this.outlets.indexOf(outlet);
-    if (index >= 0) this.outlets.splice(index, 1);
+  removeReceiver(receiver: Receiver): void {
+    const index = this.receivers.indexOf(receiver);
+    if (index >= 0) this.receivers.splice(index, 1);
+  }
+
+  checkBacklogs(): void {
+    for (const { connection } of this.members) connection.checkBacklog();
   }
 }

@@ -16,14 +16,14 @@ export interface ConnectionLimits {
   readonly maxBuffered: number;
 }
 
-/** Clients of which at least one did not get a frame, because too much waits for it. */
-export interface Audience {
-  /** Cuts off those for which too much waits. */
+/** Clients of which at least one may have a backlog over its limit. */
+export interface Backlogged {
+  /** Cuts off the clients whose backlog is over the limit. */
   checkBacklogs(): void;
 }
 
 /** All who are connected: found by id, swept for those who vanished or do not read. */
-export class Connections implements Audience {
+export class Connections implements Backlogged {
   readonly #limits: ConnectionLimits;
   readonly #byId = new Map<string, Connection>();
   readonly #pinged = new WeakSet<Connection>();
@@ -38,8 +38,8 @@ export class Connections implements Audience {
   #added = 0;
   /** Whether the buffers were looked at because of what was sent in this turn of the event loop. */
   #looked = false;
-  /** The audiences that were checked in this turn, and whether something was dropped for one of them since. */
-  readonly #checked = new Map<Audience, boolean>();
+  /** What was checked in this turn, and whether a frame was dropped for it since. */
+  readonly #checked = new Map<Backlogged, boolean>();
   #turnEnd: NodeJS.Immediate | null = null;
 
   constructor(limits: ConnectionLimits) {
@@ -108,14 +108,14 @@ export class Connections implements Audience {
   }
 
   /** To be called when a frame was dropped. Checks at once, and once more at the end of a turn in which more was dropped. */
-  noticeDrop(audience: Audience): void {
-    if (this.#checked.has(audience)) {
-      this.#checked.set(audience, true);
+  noticeDrop(clients: Backlogged): void {
+    if (this.#checked.has(clients)) {
+      this.#checked.set(clients, true);
       return;
     }
-    this.#checked.set(audience, false);
+    this.#checked.set(clients, false);
     this.#turnEnd ??= setImmediate(() => this.#endTurn());
-    audience.checkBacklogs();
+    clients.checkBacklogs();
   }
 
   checkBacklogs(): void {
@@ -133,7 +133,7 @@ export class Connections implements Audience {
     this.#looked = false;
     const again = [...this.#checked].filter(([, dropped]) => dropped);
     this.#checked.clear();
-    for (const [audience] of again) audience.checkBacklogs();
+    for (const [clients] of again) clients.checkBacklogs();
   }
 
   #sweep(now: number): void {

@@ -81,7 +81,7 @@ export class Hub implements BusListener {
     });
     const { bus, adminEvents } = options;
     this.#exports = createExports(bus, this.#exported, adminEvents);
-    const receivesHere = (): boolean => (this.#channels.get("admin")?.outlets.length ?? 0) > 0;
+    const receivesHere = (): boolean => (this.#channels.get("admin")?.receivers.length ?? 0) > 0;
     this.#administration = new AdminEvents(
       PERMANENT,
       (event, payload) => {
@@ -155,13 +155,13 @@ export class Hub implements BusListener {
     if (channel.members.size > 0) return;
     this.#diffs.close(channel);
     this.#administration.closed(channel);
-    if (channel.outlets.length > 0 || PERMANENT.some((name) => name === channel.name)) return;
+    if (channel.receivers.length > 0 || PERMANENT.some((name) => name === channel.name)) return;
     this.#channels.delete(channel.name);
     for (const name of channel.names) this.#targets.delete(name);
   }
 
   /**
-   * Takes a member in. It was answered already and its outlet hears the channel; it gets the state now, or with those who
+   * Takes a member in. Its join was answered already, and it is subscribed to the channel's messages; it gets the state now, or with those who
    * join in the same window, and in any case before the next message of the channel.
    */
   join(member: Member): void {
@@ -196,7 +196,7 @@ export class Hub implements BusListener {
     else channel.awaiting = channel.awaiting.filter((each) => each !== member);
   }
 
-  /** Lets a member go; its outlet no longer hears the channel. The last one closes it, unless it is about to rejoin. */
+  /** Lets a member go; it is no longer subscribed to its messages. The last one closes it, unless it is about to rejoin. */
   leave(member: Member, rejoins = false): void {
     const { channel } = member;
     if (!channel.members.delete(member)) return;
@@ -254,7 +254,7 @@ export class Hub implements BusListener {
     if (payload.length > this.#options.maxPayload) return this.#drop("too_large");
     if (typeof target === "string") return this.#drop(target);
     const { channel, event } = target;
-    if (channel.outlets.length === 0) return this.#drop("unheard");
+    if (channel.receivers.length === 0) return this.#drop("unheard");
     stats.delivered++;
     this.#deliver(channel, new Message(event, payload, room, false));
   }
@@ -267,7 +267,7 @@ export class Hub implements BusListener {
     if (isExport(parsed)) return "own";
     if (RESERVED_EVENTS.has(event)) return this.#reserved(parsed.channel, event);
     const channel = this.#channels.get(parsed.channel);
-    if (channel === undefined || channel.outlets.length === 0) return "unheard";
+    if (channel === undefined || channel.receivers.length === 0) return "unheard";
     if (!isEventName(event)) return "invalid_name";
     const target = { channel, event };
     const kept = channel.names.length < MAX_NAMES_EACH && this.#targets.size < MAX_NAMES;
@@ -304,7 +304,7 @@ export class Hub implements BusListener {
     // three go to, or speak of, every member once.
     if (!message.presence && channel.presence?.joining) this.#diffs.close(channel);
     let deliveries = 0;
-    for (const outlet of channel.outlets) deliveries += outlet.deliver(message);
+    for (const receiver of channel.receivers) deliveries += receiver.deliver(message);
     const { traffic } = channel;
     traffic.sent++;
     traffic.sentBytes += message.size;

@@ -1,4 +1,4 @@
-import type { Channel, Outlet, Watcher } from "./channel.ts";
+import type { Channel, Receiver, Watcher } from "./channel.ts";
 import type { Hub } from "./hub.ts";
 import type { Message } from "./message.ts";
 
@@ -12,12 +12,13 @@ export interface Reader {
 
 /**
  * Lets somebody read along in a channel, opened if it was not. Nothing is spent on a channel that nobody reads: the
- * inspector is one more outlet of the channel, and its watcher, for as long as it has a reader.
+ * inspector is one more receiver of the channel, and its watcher, for as long as it has a reader.
  * @returns what ends it; to be called once
  */
 export function inspect(hub: Hub, name: string, reader: Reader): () => void {
   const channel = hub.open(name);
-  const inspector = channel.outlets.find((outlet) => outlet instanceof Inspector) ?? new Inspector(channel);
+  const inspector =
+    channel.receivers.find((receiver) => receiver instanceof Inspector) ?? new Inspector(channel);
   inspector.add(reader);
   return () => {
     inspector.remove(reader);
@@ -26,7 +27,7 @@ export function inspect(hub: Hub, name: string, reader: Reader): () => void {
 }
 
 /** All who read along in one channel. */
-export class Inspector implements Outlet, Watcher {
+export class Inspector implements Receiver, Watcher {
   readonly protocol = "inspector";
   /** Whoever reads along is not in the channel. */
   readonly listeners = 0;
@@ -39,7 +40,7 @@ export class Inspector implements Outlet, Watcher {
 
   add(reader: Reader): void {
     if (this.#readers.size === 0) {
-      this.#channel.addOutlet(this);
+      this.#channel.addReceiver(this);
       this.#channel.watcher = this;
     }
     this.#readers.add(reader);
@@ -47,7 +48,7 @@ export class Inspector implements Outlet, Watcher {
 
   remove(reader: Reader): void {
     if (!this.#readers.delete(reader) || this.#readers.size > 0) return;
-    this.#channel.removeOutlet(this);
+    this.#channel.removeReceiver(this);
     this.#channel.watcher = null;
   }
 

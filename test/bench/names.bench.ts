@@ -47,12 +47,12 @@ function start(): { hub: Hub; listener: BusListener } {
 function measure(size: number, heard: boolean): { ns: number; mb: number } {
   const { hub, listener } = start();
   let delivered = 0;
-  const outlet = { protocol: "phoenix", listeners: 1, deliver: () => ++delivered };
+  const receiver = { protocol: "phoenix", listeners: 1, deliver: () => ++delivered };
   const names: Buffer[] = [];
   for (let i = 0; i < size; i++) {
     const channel = `streaming-${i.toString(36).padStart(8, "0")}`;
     names.push(Buffer.from(`to:${channel}:new-jet1090-data`));
-    if (heard) hub.open(channel).addOutlet(outlet);
+    if (heard) hub.open(channel).addReceiver(receiver);
   }
   Bun.gc(true);
   const before = process.memoryUsage().rss;

@@ -137,7 +137,7 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     for (const client of clients) if (client.topics.has(topic)) worst = Math.min(worst, client.hear(frame));
     return worst;
   };
-  const shared = { hub, context, publisher: { publish }, verify };
+  const shared = { hub, context, fanouts: { publisher: { publish }, connections }, verify };
   const phoenix = new PhoenixProtocol({ ...shared, maxChannels: MAX_CHANNELS });
   const groups = new GroupsProtocol({ ...shared, maxSubscriptions: MAX_SUBSCRIPTIONS });
   await hub.start();
@@ -169,9 +169,10 @@ export function inconsistency({ hub, stats, clients }: FuzzWorld): string | null
   for (const channel of hub.channels.values()) {
     members += channel.members.size;
     const permanent = ["phoenix", "admin", "system"].includes(channel.name);
-    const { name, outlets, presence } = channel;
-    if (!permanent && channel.members.size === 0 && outlets.length === 0) return `${name} is open and empty`;
-    if (new Set(outlets).size !== outlets.length) return `${name} has an outlet twice`;
+    const { name, receivers, presence } = channel;
+    if (!permanent && channel.members.size === 0 && receivers.length === 0)
+      return `${name} is open and empty`;
+    if (new Set(receivers).size !== receivers.length) return `${name} has a receiver twice`;
     const users = new Set<string>();
     for (const member of channel.members) {
       users.add(member.user);

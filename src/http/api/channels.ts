@@ -37,9 +37,9 @@ const MemberRow = z
 
 type Row = z.infer<typeof ChannelRow>;
 
-function listeners({ outlets }: Channel): Record<string, number> {
+function listeners({ receivers }: Channel): Record<string, number> {
   const counts: Record<string, number> = {};
-  for (const { protocol, listeners } of outlets) {
+  for (const { protocol, listeners } of receivers) {
     if (listeners > 0) counts[protocol] = (counts[protocol] ?? 0) + listeners;
   }
   return counts;

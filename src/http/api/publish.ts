@@ -63,7 +63,7 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
         const taken = await publish(printTo(channel, event), bytes);
         if (!taken) return new Refused(503, "bus_away", "The bus is away: nobody got this message.");
         let listeners = 0;
-        for (const outlet of hub.channels.get(channel)?.outlets ?? []) listeners += outlet.listeners;
+        for (const receiver of hub.channels.get(channel)?.receivers ?? []) listeners += receiver.listeners;
         return { listeners };
       },
     }),

@@ -42,8 +42,8 @@ export function takeSnapshot(
 
 function listenersByProtocol(hub: Hub): Record<string, number> {
   const counts: Record<string, number> = { phoenix: 0 };
-  for (const { outlets } of hub.channels.values()) {
-    for (const { protocol, listeners } of outlets) {
+  for (const { receivers } of hub.channels.values()) {
+    for (const { protocol, listeners } of receivers) {
       if (listeners > 0) counts[protocol] = (counts[protocol] ?? 0) + listeners;
     }
   }

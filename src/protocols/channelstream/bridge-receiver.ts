@@ -1,23 +1,26 @@
-import type { Outlet } from "../../hub/channel.ts";
+import type { Receiver } from "../../hub/channel.ts";
 import type { Message } from "../../hub/message.ts";
 import type { ChannelstreamChannel } from "./channelstream-channel.ts";
 
-/** From a channel of the hub to the connections of this protocol in the room of the same name. */
-export class BridgeOutlet implements Outlet {
+/** Receives the messages of a hub channel for the channel of the same name in this protocol. */
+export class BridgeReceiver implements Receiver {
   readonly protocol = "channelstream";
-  readonly #room: ChannelstreamChannel;
-  readonly #take: (room: ChannelstreamChannel, message: Message) => number;
+  readonly #channel: ChannelstreamChannel;
+  readonly #deliver: (channel: ChannelstreamChannel, message: Message) => number;
 
-  constructor(room: ChannelstreamChannel, take: (room: ChannelstreamChannel, message: Message) => number) {
-    this.#room = room;
-    this.#take = take;
+  constructor(
+    channel: ChannelstreamChannel,
+    deliver: (channel: ChannelstreamChannel, message: Message) => number,
+  ) {
+    this.#channel = channel;
+    this.#deliver = deliver;
   }
 
   get listeners(): number {
-    return this.#room.totalConnections;
+    return this.#channel.totalConnections;
   }
 
   deliver(message: Message): number {
-    return this.#take(this.#room, message);
+    return this.#deliver(this.#channel, message);
   }
 }

@@ -1,17 +1,17 @@
 import { isChannelName, isEventName } from "../../bus/topics.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Message } from "../../hub/message.ts";
-import { BridgeOutlet } from "./bridge-receiver.ts";
+import { BridgeReceiver } from "./bridge-receiver.ts";
 import type { ChannelstreamChannel } from "./channelstream-channel.ts";
 import { type Audience, EVERYONE } from "./frame.ts";
 import { isObject, parseJson } from "./parse-json.ts";
-import { Recent } from "./recent-keys.ts";
+import { RecentKeys } from "./recent-keys.ts";
 
-/** How many messages of the bus are remembered, at least, so that none is told twice. */
+/** Messages that are remembered, at least, so that none is delivered twice. */
 const REMEMBERED = 10_000;
 
-/** Channels of ours that have rules of their own: rooms of these names are for this protocol alone. */
-const PRIVATE: ReadonlySet<string> = new Set(["admin", "phoenix"]);
+/** Channels with rules of their own: this protocol's channels of these names are not shared with the hub. */
+const NOT_SHARED: ReadonlySet<string> = new Set(["admin", "phoenix"]);
 
 /** A message of the bus as clients of this protocol get it. */
 export interface FromBus {
@@ -20,47 +20,48 @@ export interface FromBus {
   readonly audience: Audience;
 }
 
-/** Between the rooms of this protocol and the channels of the hub, which all protocols share. */
+/** Connects the channels of this protocol with the hub's channels, which all protocols share. */
 export class Bridge {
   readonly #hub: Hub;
-  readonly #take: (room: ChannelstreamChannel, message: Message) => number;
-  readonly #told = new Recent(REMEMBERED);
+  readonly #deliver: (channel: ChannelstreamChannel, message: Message) => number;
+  readonly #recent = new RecentKeys(REMEMBERED);
 
-  constructor(hub: Hub, take: (room: ChannelstreamChannel, message: Message) => number) {
+  /** @param deliver delivers a message of the hub's channel of that name; returns the number of deliveries */
+  constructor(hub: Hub, deliver: (channel: ChannelstreamChannel, message: Message) => number) {
     this.#hub = hub;
-    this.#take = take;
+    this.#deliver = deliver;
   }
 
-  /** From now on the room hears what is sent to the hub's channel of its name. */
-  open(room: ChannelstreamChannel): void {
-    if (room.bridge !== null || !isShared(room.name)) return;
-    const channel = this.#hub.open(room.name);
-    const outlet = new BridgeOutlet(room, this.#take);
-    channel.addOutlet(outlet);
-    room.bridge = { channel, outlet };
+  /** From now on a channel receives the messages of the hub's channel of its name. */
+  open(own: ChannelstreamChannel): void {
+    if (own.bridge !== null || !isShared(own.name)) return;
+    const channel = this.#hub.open(own.name);
+    const receiver = new BridgeReceiver(own, this.#deliver);
+    channel.addReceiver(receiver);
+    own.bridge = { channel, receiver };
   }
 
-  close(room: ChannelstreamChannel): void {
-    if (room.bridge === null) return;
-    const { channel, outlet } = room.bridge;
-    room.bridge = null;
-    channel.removeOutlet(outlet);
+  close(own: ChannelstreamChannel): void {
+    if (own.bridge === null) return;
+    const { channel, receiver } = own.bridge;
+    own.bridge = null;
+    channel.removeReceiver(receiver);
     this.#hub.release(channel);
   }
 
-  /** Tells everybody else: members of other protocols, other servers, backends. */
+  /** Publishes a message to members of other protocols, other servers and backends. */
   publish(channel: string, named: Named, text: string): void {
     if (!isShared(channel)) return;
-    this.#told.add(keyOf(channel, named, text));
+    this.#recent.add(keyOf(channel, named, text));
     this.#hub.publish(channel, named.type.replaceAll(":", "-"), text);
   }
 
-  /** The same for a channel that nobody opened in this protocol: only where members of another are in it. */
+  /** The same for a channel that is not open in this protocol: only if another protocol has subscribers in it. */
   publishElsewhere(channel: string, named: Named, text: string): void {
-    if ((this.#hub.channels.get(channel)?.outlets.length ?? 0) > 0) this.publish(channel, named, text);
+    if ((this.#hub.channels.get(channel)?.receivers.length ?? 0) > 0) this.publish(channel, named, text);
   }
 
-  /** A message of the bus in this protocol's words; `null` for one that was told already, or that is not for it. */
+  /** A message of the bus in this protocol's form; `null` for a duplicate, and for one that is not for this protocol. */
   read(
     channel: string,
     message: Message,
@@ -72,7 +73,7 @@ export class Bridge {
     if (json === null) return "unsendable";
     const own = ownMessage(json, channel);
     if (own !== null) {
-      if (!this.#told.add(keyOf(channel, own, json))) return null;
+      if (!this.#recent.add(keyOf(channel, own, json))) return null;
       const except = own.type === "presence" && typeof own.user === "string" ? new Set([own.user]) : null;
       return {
         uuid: own.type === "message" ? own.uuid : null,
@@ -93,7 +94,7 @@ export class Bridge {
   }
 }
 
-/** What every message of this protocol has. */
+/** What identifies a message of this protocol. */
 export interface Named {
   readonly uuid: string;
   readonly type: string;
@@ -105,12 +106,12 @@ interface OwnMessage extends Named {
 
 /** Whether all protocols may share a channel of this name. */
 function isShared(name: string): boolean {
-  return isChannelName(name) && !PRIVATE.has(name);
+  return isChannelName(name) && !NOT_SHARED.has(name);
 }
 
 /** A payload that is a message of this protocol, and of this channel; `null` for any other. */
 function ownMessage(json: string, channel: string): OwnMessage | null {
-  // A look that costs little: payloads of backends may be large, and are hardly ever such.
+  // Cheap check first: payloads of backends may be large, and are seldom such messages.
   if (!json.includes('"uuid"') || !json.includes('"channel"')) return null;
   const value = parseJson(json);
   if (!isObject(value) || value.channel !== channel) return null;
@@ -118,7 +119,7 @@ function ownMessage(json: string, channel: string): OwnMessage | null {
   return typeof uuid === "string" && typeof type === "string" ? { uuid, type, user } : null;
 }
 
-/** What makes a message one: its uuid; of edits, which share that of their message, the text too. */
+/** The identity of a message: its uuid; for an edit, which has the uuid of its message, also the text. */
 function keyOf(channel: string, { uuid, type }: Named, text: string): string {
   const edit = type === "message:edit" ? Bun.hash(text).toString(36) : "";
   return `${channel}\u0000${type}\u0000${uuid}\u0000${edit}`;

@@ -1,96 +1,92 @@
-import type { Channel } from "../../hub/channel.ts";
-import type { Audience, Connections } from "../../hub/connections.ts";
-import type { Publisher } from "../../hub/publisher.ts";
+import type { Channel, Receiver } from "../../hub/channel.ts";
+import type { Backlogged } from "../../hub/connections.ts";
+import { type Encoder, Fanout, type FanoutContext } from "../../hub/fanout.ts";
 import type { Client } from "../../transports/client.ts";
-import type { BridgeOutlet } from "./bridge-receiver.ts";
 import type { Frame } from "./frame.ts";
 import { type FrameBudget, FrameLog } from "./frame-log.ts";
-import type { Listener } from "./listener.ts";
 import { type ChannelConfig, DEFAULT_CHANNEL_CONFIG } from "./schemas.ts";
 
-/** The frames of one channel that are kept to catch up with. */
+/** Frames of one channel that are kept for clients that catch up. */
 const MAX_FRAMES = 100;
 
-/** One message on its way to one client, or to all of a channel: a frame is a list. */
-export function listText(text: string): string {
-  return `[${text}]`;
+/** Clients get lists of messages: JSON texts, separated by commas, as one list. */
+export function listText(texts: string): string {
+  return `[${texts}]`;
 }
 
-/** What this protocol knows of a channel. It outlives its connections, for its history's sake; the hub's channel does not. */
-export class ChannelstreamChannel implements Audience {
+const LIST: Encoder<Frame> = {
+  protocol: "channelstream",
+  encode: ({ text }) => listText(text),
+};
+
+/** A connection as a channel sees it. */
+export interface ChannelMember {
+  readonly user: { readonly name: string };
+  /** `null` without a transport at the moment. */
+  readonly client: Client | null;
+  /** Whether frames are sent to the client now; otherwise it catches up later. */
+  readonly live: boolean;
+}
+
+/** A channel of this protocol. It outlives its connections, to keep its history; the hub's channel of the same name does not. */
+export class ChannelstreamChannel implements Backlogged {
   readonly uuid = crypto.randomUUID();
   readonly name: string;
   readonly history: FrameLog;
   readonly frames: FrameLog;
-  /** Who is in it, by user. No set is empty. */
-  readonly users = new Map<string, Set<Listener>>();
+  /** The connections in it, by user. No set is empty. */
+  readonly users = new Map<string, Set<ChannelMember>>();
   config: ChannelConfig = DEFAULT_CHANNEL_CONFIG;
   /** Microseconds since 1970. */
   lastActive: number;
-  /** The way from the hub's channel of this name; `null` while nobody is here, or where the name is for this protocol alone. */
-  bridge: { readonly channel: Channel; readonly outlet: BridgeOutlet } | null = null;
-  readonly #topic: string;
-  readonly #publisher: Publisher;
-  readonly #connections: Connections;
-  #sockets = 0;
+  /** What receives the messages of the hub's channel; `null` without connections, or where the hub's name is not shared. */
+  bridge: { readonly channel: Channel; readonly receiver: Receiver } | null = null;
+  readonly #fanout: Fanout<Frame>;
   #connected = 0;
-  /** Clients whose transport hears no Bun topic. */
-  readonly #others = new Set<Client>();
 
-  constructor(name: string, store: FrameBudget, publisher: Publisher, connections: Connections, now: number) {
+  constructor(name: string, budget: FrameBudget, fanouts: FanoutContext, now: number) {
     this.name = name;
-    this.history = new FrameLog(store);
-    this.frames = new FrameLog(store);
+    this.history = new FrameLog(budget);
+    this.frames = new FrameLog(budget);
     this.lastActive = now;
-    this.#topic = `channelstream\u0000${name}`;
-    this.#publisher = publisher;
-    this.#connections = connections;
+    this.#fanout = new Fanout(`channelstream\u0000${name}`, LIST, this, fanouts);
   }
 
-  /** Connections in it, whether or not a client listens. */
+  /** Connections in it, live or not. */
   get totalConnections(): number {
     return this.#connected;
   }
 
-  /** Takes a connection in; `false` if it was in already. */
-  add(listener: Listener): boolean {
-    if (listener.rooms.has(this)) return false;
-    const { name } = listener.user;
-    const listeners = this.users.get(name);
-    if (listeners === undefined) this.users.set(name, new Set([listener]));
-    else listeners.add(listener);
-    listener.rooms.add(this);
+  /** Adds a connection that is not in it. */
+  add(member: ChannelMember): void {
+    const { name } = member.user;
+    const members = this.users.get(name);
+    if (members === undefined) this.users.set(name, new Set([member]));
+    else members.add(member);
     this.#connected++;
-    if (listener.live) this.hook(listener);
-    return true;
+    if (member.live) this.subscribe(member);
   }
 
-  /** Lets a connection go; `false` if it was not in. */
-  remove(listener: Listener): boolean {
-    if (!listener.rooms.delete(this)) return false;
+  /** Removes a connection that is in it. */
+  remove(member: ChannelMember): void {
     this.#connected--;
-    if (listener.live) this.unhook(listener);
-    const { name } = listener.user;
-    const listeners = this.users.get(name);
-    listeners?.delete(listener);
-    if (listeners?.size === 0) this.users.delete(name);
-    return true;
+    if (member.live) this.unsubscribe(member);
+    const { name } = member.user;
+    const members = this.users.get(name);
+    members?.delete(member);
+    if (members?.size === 0) this.users.delete(name);
   }
 
-  /** From now on the client of this connection hears what is sent to all. */
-  hook({ client }: Listener): void {
-    if (client === null) return;
-    if (client.subscribe(this.#topic)) this.#sockets++;
-    else this.#others.add(client);
+  /** From now on the client of this connection gets what is sent to all. */
+  subscribe({ client }: ChannelMember): void {
+    if (client !== null) this.#fanout.add(client);
   }
 
-  unhook({ client }: Listener): void {
-    if (client === null || this.#others.delete(client)) return;
-    client.unsubscribe(this.#topic);
-    this.#sockets--;
+  unsubscribe({ client }: ChannelMember): void {
+    if (client !== null) this.#fanout.remove(client);
   }
 
-  /** How many connections a frame is for. */
+  /** The number of connections that may see a frame. */
   audience(frame: Frame): number {
     if (!frame.restricted) return this.#connected;
     let total = 0;
@@ -98,30 +94,23 @@ export class ChannelstreamChannel implements Audience {
     return total;
   }
 
-  /** Keeps a frame for those who will catch up. */
+  /** Keeps a frame for clients that catch up. */
   keep(frame: Frame): void {
     if (this.config.store_frames) this.frames.add(frame, MAX_FRAMES);
   }
 
-  /** Sends a frame to all who listen now. Returns to how many. */
+  /** Sends a frame to all live connections. Returns their number. */
   sendToAll(frame: Frame): number {
-    const list = listText(frame.text);
-    if (this.#sockets > 0) {
-      const sent = this.#publisher.publish(this.#topic, list);
-      if (sent === -1) this.#connections.noticeBacklog();
-      else if (sent === 0) this.#connections.noticeDrop(this);
-    }
-    for (const client of this.#others) client.send(list);
-    return this.#sockets + this.#others.size;
+    return this.#fanout.deliver(frame);
   }
 
-  /** Sends a frame to those of its audience who listen now. Returns to how many. */
+  /** Sends a frame to the live connections that may see it. Returns their number. */
   sendToSome(frame: Frame): number {
     const list = listText(frame.text);
     let sent = 0;
-    for (const [user, listeners] of this.users) {
+    for (const [user, members] of this.users) {
       if (!frame.visibleTo(user)) continue;
-      for (const { client, live } of listeners) {
+      for (const { client, live } of members) {
         if (!live || client === null) continue;
         client.send(list);
         sent++;
@@ -131,6 +120,6 @@ export class ChannelstreamChannel implements Audience {
   }
 
   checkBacklogs(): void {
-    for (const listeners of this.users.values()) for (const { client } of listeners) client?.checkBacklog();
+    for (const members of this.users.values()) for (const { client } of members) client?.checkBacklog();
   }
 }

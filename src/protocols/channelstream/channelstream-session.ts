@@ -33,7 +33,7 @@ export class ChannelstreamSession implements Session {
   }
 
   get channels(): readonly string[] {
-    return [...this.#listener.rooms].map(({ name }) => name);
+    return [...this.#listener.channels].map(({ name }) => name);
   }
 
   opened(): void {

@@ -1,8 +1,8 @@
 import { checkSigned } from "../../auth/signature.ts";
 import type { ChannelstreamSettings } from "../../config/config.ts";
 import type { HttpCode } from "../../error-codes.ts";
+import type { FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
-import type { Publisher } from "../../hub/publisher.ts";
 import { count } from "../../hub/stats.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import type { Session } from "../../transports/session.ts";
@@ -69,7 +69,7 @@ export interface ChannelstreamOptions {
   readonly settings: ChannelstreamSettings & { readonly secret: string };
   readonly hub: Hub;
   readonly context: ConnectionContext;
-  readonly publisher: Publisher;
+  readonly fanouts: FanoutContext;
   readonly maxConnections: number;
   /** ms between two calls of `tick`. */
   readonly tick: number;
@@ -111,7 +111,7 @@ export class ChannelstreamProtocol implements Protocol {
     this.#options = options;
     this.engine = new Engine(options);
     this.#calls = createCalls(this.engine, options.version);
-    this.#heartbeat = new Heartbeat(options.publisher, options.tick);
+    this.#heartbeat = new Heartbeat(options.fanouts.publisher, options.tick);
     this.#addresses = new Set(options.settings.allowPostingFrom);
   }
 

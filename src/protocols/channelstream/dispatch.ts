@@ -18,42 +18,42 @@ interface Wire extends JsonObject {
   readonly timestamp?: string;
 }
 
-/** Those whom messages may be for. */
-export interface People {
+/** Users and channels that messages may be for. */
+export interface Recipients {
   readonly users: ReadonlyMap<string, User>;
-  readonly rooms: ReadonlyMap<string, ChannelstreamChannel>;
-  /** A user was active just now. */
+  readonly channels: ReadonlyMap<string, ChannelstreamChannel>;
+  /** Records that a user was active just now. */
   touch(user: User): void;
 }
 
-/** What is sent: to whom, and where it is kept for those who come later. */
+/** Sends messages, and keeps them for clients that catch up. */
 export class Dispatch {
   readonly bridge: Bridge;
   readonly totals = { messages: 0, unique: 0 };
   readonly micros = createMicroClock();
   readonly #settings: ChannelstreamSettings;
   readonly #hub: Hub;
-  readonly #people: People;
+  readonly #recipients: Recipients;
   #seq = 0;
 
-  constructor(settings: ChannelstreamSettings, hub: Hub, people: People) {
+  constructor(settings: ChannelstreamSettings, hub: Hub, recipients: Recipients) {
     this.#settings = settings;
     this.#hub = hub;
-    this.#people = people;
-    this.bridge = new Bridge(hub, (room, message) => this.#takeFromBus(room, message));
+    this.#recipients = recipients;
+    this.bridge = new Bridge(hub, (channel, message) => this.#deliverFromBus(channel, message));
   }
 
-  /** The number of the last frame that was made. */
+  /** The number of the last frame. */
   get seq(): number {
     return this.#seq;
   }
 
-  /** A message's time, now. */
+  /** The time of a message sent now. */
   timestamp(): string {
     return printTimestamp(this.micros());
   }
 
-  /** Sends a message, and keeps it for those who come later. */
+  /** Sends a message, and keeps it for clients that catch up. */
   send(body: MessageBody, uuid: string, timestamp: string): void {
     this.totals.unique++;
     const { channel, user, message } = body;
@@ -70,7 +70,7 @@ export class Dispatch {
     this.totals.messages += this.#deliver(body, wire, audienceOf(body));
   }
 
-  /** Changes a message where it is kept, and tells of it, kept or not. */
+  /** Changes a message wherever it is kept, and sends the edit whether or not it is. */
   edit(body: EditBody, time: string): void {
     const { uuid, channel, user, message, timestamp } = body;
     const changes = {
@@ -81,42 +81,42 @@ export class Dispatch {
     };
     let audience = audienceOf(body);
     const edited = new Map<Frame, Frame>();
-    for (const [shelf, frame] of this.#kept(body)) {
+    for (const [log, frame] of this.#kept(body)) {
       const changed = edited.get(frame) ?? frame.edited(changes);
       edited.set(frame, changed);
-      shelf.replace(frame, changed);
+      log.replace(frame, changed);
       audience = narrower(audience, frame.audience);
     }
     const wire = { uuid, type: "message:edit", channel, ...changes };
     this.#deliver(body, wire, audience);
   }
 
-  /** Takes a message away where it is kept, and tells of it, kept or not. */
+  /** Removes a message wherever it is kept, and sends the deletion whether or not it is. */
   delete(body: DeleteBody): void {
     let audience = audienceOf(body);
-    for (const [shelf, frame] of this.#kept(body)) {
+    for (const [log, frame] of this.#kept(body)) {
       audience = narrower(audience, frame.audience);
-      shelf.remove(frame);
+      log.remove(frame);
     }
     const wire = { uuid: body.uuid, type: "message:delete", channel: body.channel };
     this.#deliver(body, wire, audience);
   }
 
-  /** Told before the one who joins is in, and after the one who parts is out: nobody hears of themselves. */
-  tellPresence(room: ChannelstreamChannel, user: User, action: "joined" | "parted"): void {
-    if (!room.config.notify_presence) return;
+  /** To be called before a user joins and after one parts: users get no presence of their own. */
+  sendPresence(channel: ChannelstreamChannel, user: User, action: "joined" | "parted"): void {
+    if (!channel.config.notify_presence) return;
     const joined = action === "joined";
     const users: { readonly user: string; readonly state: unknown }[] = [];
-    if (room.config.broadcast_presence_with_user_lists) {
-      const names = joined ? [...room.users.keys(), user.name] : room.users.keys();
+    if (channel.config.broadcast_presence_with_user_lists) {
+      const names = joined ? [...channel.users.keys(), user.name] : channel.users.keys();
       for (const name of names)
-        users.push({ user: name, state: this.#people.users.get(name)?.publicState ?? {} });
+        users.push({ user: name, state: this.#recipients.users.get(name)?.publicState ?? {} });
     }
     const uuid = crypto.randomUUID();
     const wire = {
       uuid,
       type: "presence",
-      channel: room.name,
+      channel: channel.name,
       user: user.name,
       message: { action },
       users,
@@ -125,25 +125,25 @@ export class Dispatch {
       catchup: false,
     };
     const others = { only: null, except: new Set([user.name]) };
-    this.#tell(room, wire, this.#frame(wire, others), true);
+    this.#send(channel, wire, this.#frame(wire, others), true);
   }
 
-  tellState(user: User, changed: readonly Change[]): void {
-    const told = new Set<ChannelstreamChannel>();
-    for (const { rooms } of user.listeners) for (const room of rooms) told.add(room);
-    for (const room of told) {
-      if (!room.config.notify_state) continue;
+  sendState(user: User, changed: readonly Change[]): void {
+    const joined = new Set<ChannelstreamChannel>();
+    for (const { channels } of user.listeners) for (const channel of channels) joined.add(channel);
+    for (const channel of joined) {
+      if (!channel.config.notify_state) continue;
       const state = user.publicState;
       const wire = {
         uuid: crypto.randomUUID(),
         type: "user_state_change",
-        channel: room.name,
+        channel: channel.name,
         user: user.name,
         message: { state, changed: changed.filter(({ key }) => Object.hasOwn(state, key)) },
         timestamp: this.timestamp(),
         catchup: false,
       };
-      this.#tell(room, wire, this.#frame(wire, EVERYONE), true);
+      this.#send(channel, wire, this.#frame(wire, EVERYONE), true);
     }
   }
 
@@ -153,46 +153,46 @@ export class Dispatch {
     return new Frame(++this.#seq, wire.type === "message" ? wire.uuid : null, text, audience, delivery);
   }
 
-  /** Where this message is kept, of the places that it was sent to. */
-  #kept({ uuid, channel, pm_users }: DeleteBody): readonly (readonly [FrameLog, Frame])[] {
-    const room = channel === null ? undefined : this.#people.rooms.get(channel);
-    const shelves =
-      channel === null
-        ? pm_users.map((name) => this.#people.users.get(name)?.frames)
-        : [room?.history, room?.frames];
-    return shelves.flatMap((shelf) => {
-      const frame = shelf?.find(uuid);
-      return shelf === undefined || frame === undefined ? [] : [[shelf, frame] as const];
+  /** Where a message is kept, among the recipients that a call names. */
+  #kept({ uuid, channel: name, pm_users }: DeleteBody): readonly (readonly [FrameLog, Frame])[] {
+    const channel = name === null ? undefined : this.#recipients.channels.get(name);
+    const logs =
+      name === null
+        ? pm_users.map((user) => this.#recipients.users.get(user)?.frames)
+        : [channel?.history, channel?.frames];
+    return logs.flatMap((log) => {
+      const frame = log?.find(uuid);
+      return log === undefined || frame === undefined ? [] : [[log, frame] as const];
     });
   }
 
-  /** Sends what a call says where it belongs. Returns for how many connections it is, listening now or not. */
+  /** Delivers the message of a call. Returns the number of connections that it is for, live or not. */
   #deliver(delivery: Delivery, wire: Wire, audience: Audience): number {
-    const { channel, pm_users, no_history } = delivery;
+    const { channel: name, pm_users, no_history } = delivery;
     const frame = this.#frame(wire, audience, delivery);
-    if (channel === null) return this.#deliverToUsers(pm_users, frame);
-    const room = this.#people.rooms.get(channel);
-    if (room === undefined) {
-      if (!frame.restricted) this.bridge.publishElsewhere(channel, wire, frame.text);
+    if (name === null) return this.#deliverToUsers(pm_users, frame);
+    const channel = this.#recipients.channels.get(name);
+    if (channel === undefined) {
+      if (!frame.restricted) this.bridge.publishElsewhere(name, wire, frame.text);
       return 0;
     }
-    const { config } = room;
+    const { config } = channel;
     if (frame.uuid !== null && !no_history && config.store_history) {
-      room.history.add(frame, Math.min(config.history_size, this.#settings.maxHistory));
+      channel.history.add(frame, Math.min(config.history_size, this.#settings.maxHistory));
     }
-    this.#tell(room, wire, frame, !frame.restricted);
-    return room.audience(frame);
+    this.#send(channel, wire, frame, !frame.restricted);
+    return channel.audience(frame);
   }
 
   #deliverToUsers(names: readonly string[], frame: Frame): number {
     let connections = 0;
     let sent = 0;
     const list = listText(frame.text);
-    // Who is named twice hears twice, as with Channelstream.
+    // A user named twice gets it twice, as with Channelstream.
     for (const name of names) {
-      const user = this.#people.users.get(name);
+      const user = this.#recipients.users.get(name);
       if (user === undefined) continue;
-      this.#people.touch(user);
+      this.#recipients.touch(user);
       user.frames.add(frame, MAX_PRIVATE_FRAMES);
       connections += user.listeners.size;
       for (const { client, live } of user.listeners) {
@@ -210,36 +210,36 @@ export class Dispatch {
     this.#hub.stats.deliveredBytes += sent * text.length;
   }
 
-  /** Our own members first, then, where all may hear of it, the bus. */
-  #tell(room: ChannelstreamChannel, wire: Wire, frame: Frame, toAll: boolean): void {
-    room.lastActive = this.micros();
-    room.keep(frame);
-    this.#countDeliveries(toAll ? room.sendToAll(frame) : room.sendToSome(frame), frame);
-    if (toAll) this.bridge.publish(room.name, wire, frame.text);
+  /** Sends a frame to the channel's own members first, then, if it is for all, to the bus. */
+  #send(channel: ChannelstreamChannel, wire: Wire, frame: Frame, toAll: boolean): void {
+    channel.lastActive = this.micros();
+    channel.keep(frame);
+    this.#countDeliveries(toAll ? channel.sendToAll(frame) : channel.sendToSome(frame), frame);
+    if (toAll) this.bridge.publish(channel.name, wire, frame.text);
   }
 
-  /** A message that somebody else sent to the hub's channel. The hub counts the deliveries. */
-  #takeFromBus(room: ChannelstreamChannel, message: Message): number {
-    const read = this.bridge.read(room.name, message, () => this.timestamp(), this.#settings.legacyDate);
+  /** Delivers a message that was sent to the hub's channel. The hub counts the deliveries. */
+  #deliverFromBus(channel: ChannelstreamChannel, message: Message): number {
+    const read = this.bridge.read(channel.name, message, () => this.timestamp(), this.#settings.legacyDate);
     if (read === "unsendable") {
-      this.#hub.stats.unsendable += room.totalConnections;
+      this.#hub.stats.unsendable += channel.totalConnections;
       return 0;
     }
     if (read === null) return 0;
     const frame = new Frame(++this.#seq, read.uuid, read.text, read.audience);
-    room.lastActive = this.micros();
-    room.keep(frame);
-    return frame.restricted ? room.sendToSome(frame) : room.sendToAll(frame);
+    channel.lastActive = this.micros();
+    channel.keep(frame);
+    return frame.restricted ? channel.sendToSome(frame) : channel.sendToAll(frame);
   }
 
   /**
-   * What a connection has not seen: channel by channel in the order of their names, then private messages, each in the order
-   * in which they were sent (Channelstream 0.7). The newest where it is more than `most` bytes.
+   * JSON texts of the frames that a connection missed: by channel in the order of their names, then private messages, each in
+   * the order in which they were sent (Channelstream 0.7). Only the newest, up to `most` bytes.
    */
-  missed({ rooms, user, seen }: Listener, most: number): string[] {
+  missed({ channels, user, seen }: Listener, most: number): string[] {
     const frames: Frame[] = [];
-    for (const room of [...rooms].sort((a, b) => byCodePoints(a.name, b.name))) {
-      for (const frame of room.frames.frames) {
+    for (const channel of [...channels].sort((a, b) => byCodePoints(a.name, b.name))) {
+      for (const frame of channel.frames.frames) {
         if (frame.seq > seen && frame.visibleTo(user.name)) frames.push(frame);
       }
     }
@@ -264,7 +264,7 @@ function byCodePoints(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
-/** Who may hear of a change: those whom the caller names, and only they who may see what is changed. */
+/** The audience of an edit or deletion: the users that the caller names, of those who may see the message. */
 function narrower(asked: Audience, kept: Audience): Audience {
   const only =
     asked.only === null || kept.only === null

@@ -1,7 +1,7 @@
 import type { ChannelstreamSettings } from "../../config/config.ts";
 import type { HttpCode } from "../../error-codes.ts";
+import type { FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
-import type { Publisher } from "../../hub/publisher.ts";
 import type { Client } from "../../transports/client.ts";
 import { ChannelstreamChannel, listText } from "./channelstream-channel.ts";
 import { Dispatch } from "./dispatch.ts";
@@ -10,53 +10,52 @@ import { Listener } from "./listener.ts";
 import type { ChannelConfig, Connect, State, UserState } from "./schemas.ts";
 import { type Change, User } from "./user.ts";
 
-/** How long a connection whose client took its leave may come back, in ms: a page that is loaded anew does. */
-const GOODBYE = 1000;
+/** Time (ms) for a client that closed its connection to come back, as a reloaded page does. */
+const RELOAD_TIMEOUT = 1000;
 
 export interface EngineOptions {
   readonly settings: ChannelstreamSettings;
   readonly hub: Hub;
-  readonly publisher: Publisher;
-  /** Connections that the server takes, attached or not. */
+  readonly fanouts: FanoutContext;
+  /** The most connections, attached or not. */
   readonly maxConnections: number;
 }
 
-/** Why a call was not done: for whoever made it. */
+/** Why a call is refused. */
 export type Refusal =
   | { readonly problems: Readonly<Record<string, readonly string[]>> }
   | { readonly code: HttpCode; readonly sentence: string };
 
-/** How a client went: on its own, by our doing, or lost on the way. */
+/** How a client disconnected: on its own, ended by this server, or lost by the network. */
 export type Departure = "left" | "ended" | "lost";
 
-/** Users, their connections and channels: the protocol without its transports. */
+/** Users, their connections and their channels: the protocol without its transports. */
 export class Engine {
   readonly settings: ChannelstreamSettings;
   readonly hub: Hub;
   readonly users = new Map<string, User>();
   readonly listeners = new Map<string, Listener>();
-  readonly rooms = new Map<string, ChannelstreamChannel>();
-  readonly store: FrameBudget;
-  /** What is sent to them. */
+  readonly channels = new Map<string, ChannelstreamChannel>();
+  readonly budget: FrameBudget;
   readonly dispatch: Dispatch;
-  readonly #publisher: Publisher;
+  readonly #fanouts: FanoutContext;
   readonly #maxConnections: number;
   /** Connections without a client, or between two polls. */
   readonly #waiting = new Set<Listener>();
-  /** Users without a connection, the one longest inactive in front. */
-  readonly #resting = new Set<User>();
-  /** Rooms in which nobody is, the one longest empty in front. */
+  /** Users without a connection, the longest inactive first. */
+  readonly #inactive = new Set<User>();
+  /** Channels without connections, the longest empty first. */
   readonly #empty = new Set<ChannelstreamChannel>();
 
   constructor(options: EngineOptions) {
     this.settings = options.settings;
     this.hub = options.hub;
-    this.#publisher = options.publisher;
+    this.#fanouts = options.fanouts;
     this.#maxConnections = options.maxConnections;
-    this.store = new FrameBudget(options.settings.maxStored);
+    this.budget = new FrameBudget(options.settings.maxStored);
     this.dispatch = new Dispatch(options.settings, options.hub, {
       users: this.users,
-      rooms: this.rooms,
+      channels: this.channels,
       touch: (user) => this.#touch(user),
     });
   }
@@ -111,8 +110,8 @@ export class Engine {
   /** Returns the channels that the connection was in. */
   unsubscribe(listener: Listener, channels: readonly string[]): readonly string[] {
     return channels.filter((name) => {
-      const room = this.rooms.get(name);
-      return room !== undefined && this.#part(listener, room);
+      const channel = this.channels.get(name);
+      return channel !== undefined && this.#part(listener, channel);
     });
   }
 
@@ -122,7 +121,7 @@ export class Engine {
     if (body.state_public_keys !== null) user.publicKeys = body.state_public_keys;
     const changed = user.merge(body.user_state);
     this.#touch(user);
-    if (changed.length > 0) this.dispatch.tellState(user, changed);
+    if (changed.length > 0) this.dispatch.sendState(user, changed);
     return changed;
   }
 
@@ -131,25 +130,25 @@ export class Engine {
     const refused = this.#openAll([...configs.keys()], configs);
     if (refused !== null) return refused;
     for (const [name, config] of configs) {
-      const room = this.rooms.get(name);
+      const channel = this.channels.get(name);
       // A history that has to be shorter now is shortened by the next message, as there.
-      if (room !== undefined) room.config = config;
+      if (channel !== undefined) channel.config = config;
     }
     return null;
   }
 
-  /** Forgets a connection for good; `false` where there is none. */
+  /** Removes a connection for good; `false` if there is none. */
   disconnect(id: string): boolean {
     const listener = this.listeners.get(id);
-    if (listener !== undefined) this.#forget(listener);
+    if (listener !== undefined) this.#remove(listener);
     return listener !== undefined;
   }
 
-  /** Gives a connection its client, in place of the one that it may have. What was missed is sent at once. */
+  /** Attaches a client to a connection, in place of its present one, and sends it the messages that it missed. */
   attach(listener: Listener, client: Client): void {
     const before = listener.client;
     if (before !== null && before !== client) {
-      this.#silence(listener);
+      this.#unsubscribe(listener);
       listener.client = null;
       before.close(1000, "replaced by a newer connection");
     }
@@ -160,15 +159,15 @@ export class Engine {
     listener.live = true;
     const missed = this.dispatch.missed(listener, client.context.maxBuffered / 2);
     if (missed.length > 0) client.send(listText(missed.join(",")));
-    for (const room of listener.rooms) room.hook(listener);
+    for (const channel of listener.channels) channel.subscribe(listener);
   }
 
   /**
-   * The client listens no more, but may be back: its poll is over. Returns what is to be called when the answer to it was
-   * written; else what was sent until now is missed.
+   * The poll of a connection ended, and its client may poll again. Returns a function to be called when the answer was
+   * written; without that call all messages since the poll before count as missed.
    */
   pause(listener: Listener): () => void {
-    this.#silence(listener);
+    this.#unsubscribe(listener);
     this.#touch(listener.user);
     this.#wait(listener, this.settings.gcConnsAfter);
     const { seq } = this.dispatch;
@@ -180,42 +179,42 @@ export class Engine {
     };
   }
 
-  /** The client is gone. Nothing happens where another took its place. */
+  /** Detaches a client that is gone. Does nothing if another one has replaced it. */
   detach(listener: Listener, client: Client, departure: Departure): void {
     if (listener.client !== client) return;
     if (listener.live) listener.seen = this.dispatch.seq;
-    this.#silence(listener);
+    this.#unsubscribe(listener);
     listener.client = null;
     this.#touch(listener.user);
-    if (departure === "ended") this.#forget(listener);
-    else this.#wait(listener, departure === "left" ? GOODBYE : this.settings.gcConnsAfter);
+    if (departure === "ended") this.#remove(listener);
+    else this.#wait(listener, departure === "left" ? RELOAD_TIMEOUT : this.settings.gcConnsAfter);
   }
 
-  /** Something came from a client. */
+  /** A client sent something. */
   active(listener: Listener): void {
     this.#touch(listener.user);
   }
 
-  /** To be called about once a second: forgets what has waited for too long. */
+  /** To be called about once a second: removes connections and users whose time is over. */
   sweep(now = performance.now()): void {
-    for (const listener of this.#waiting) if (listener.expiresAt <= now) this.#forget(listener);
-    for (const user of this.#resting) {
+    for (const listener of this.#waiting) if (listener.expiresAt <= now) this.#remove(listener);
+    for (const user of this.#inactive) {
       if (now - user.lastActive < this.settings.gcUsersAfter) break;
-      this.#forgetUser(user);
+      this.#removeUser(user);
     }
   }
 
   #newUser(name: string): User | null {
     if (this.users.size >= this.settings.maxUsers) {
-      const [oldest] = this.#resting;
+      const [oldest] = this.#inactive;
       if (oldest === undefined) return null;
-      this.#forgetUser(oldest);
+      this.#removeUser(oldest);
     }
-    return new User(name, this.store, performance.now());
+    return new User(name, this.budget, performance.now());
   }
 
-  #forgetUser(user: User): void {
-    this.#resting.delete(user);
+  #removeUser(user: User): void {
+    this.#inactive.delete(user);
     this.users.delete(user.name);
     user.frames.trim(0);
   }
@@ -228,11 +227,11 @@ export class Engine {
     return listener;
   }
 
-  #forget(listener: Listener): void {
+  #remove(listener: Listener): void {
     const { client, user } = listener;
     this.#waiting.delete(listener);
     this.listeners.delete(listener.id);
-    for (const room of [...listener.rooms]) this.#part(listener, room);
+    for (const channel of [...listener.channels]) this.#part(listener, channel);
     user.listeners.delete(listener);
     this.#touch(user);
     listener.live = false;
@@ -245,17 +244,17 @@ export class Engine {
     this.#waiting.add(listener);
   }
 
-  #silence(listener: Listener): void {
+  #unsubscribe(listener: Listener): void {
     if (!listener.live) return;
-    for (const room of listener.rooms) room.unhook(listener);
+    for (const channel of listener.channels) channel.unsubscribe(listener);
     listener.live = false;
   }
 
-  /** A user was active just now. */
+  /** Records that a user was active just now. */
   #touch(user: User): void {
     user.lastActive = performance.now();
-    this.#resting.delete(user);
-    if (user.listeners.size === 0 && this.users.has(user.name)) this.#resting.add(user);
+    this.#inactive.delete(user);
+    if (user.listeners.size === 0 && this.users.has(user.name)) this.#inactive.add(user);
   }
 
   #stateProblem(user: User, more: State): Refusal | null {
@@ -264,10 +263,10 @@ export class Engine {
     return { problems: { user_state: [`State is larger than ${most} bytes.`] } };
   }
 
-  /** Opens the channels that are not open, all of them or, where there is no room for all, none. */
+  /** Opens the channels that are not open: all, or none if the limit does not allow all. */
   #openAll(names: readonly string[], configs: ReadonlyMap<string, ChannelConfig>): Refusal | null {
-    const missing = new Set(names.filter((name) => !this.rooms.has(name)));
-    const over = this.rooms.size + missing.size - this.settings.maxChannels;
+    const missing = new Set(names.filter((name) => !this.channels.has(name)));
+    const over = this.channels.size + missing.size - this.settings.maxChannels;
     if (over > 0) {
       const spare = [...this.#empty].filter(({ name }) => !names.includes(name)).slice(0, over);
       if (spare.length < over) {
@@ -276,46 +275,40 @@ export class Engine {
           sentence: "There are as many channels as this server keeps (channelstream.max_channels).",
         };
       }
-      for (const room of spare) this.#close(room);
+      for (const channel of spare) this.#close(channel);
     }
     for (const name of missing) {
-      const room = new ChannelstreamChannel(
-        name,
-        this.store,
-        this.#publisher,
-        this.hub.connections,
-        this.dispatch.micros(),
-      );
-      room.config = configs.get(name) ?? room.config;
-      this.rooms.set(name, room);
-      this.#empty.add(room);
+      const channel = new ChannelstreamChannel(name, this.budget, this.#fanouts, this.dispatch.micros());
+      channel.config = configs.get(name) ?? channel.config;
+      this.channels.set(name, channel);
+      this.#empty.add(channel);
     }
     return null;
   }
 
-  #close(room: ChannelstreamChannel): void {
-    this.rooms.delete(room.name);
-    this.#empty.delete(room);
-    room.history.trim(0);
-    room.frames.trim(0);
+  #close(channel: ChannelstreamChannel): void {
+    this.channels.delete(channel.name);
+    this.#empty.delete(channel);
+    channel.history.trim(0);
+    channel.frames.trim(0);
   }
 
   #join(listener: Listener, name: string): boolean {
-    const room = this.rooms.get(name);
-    if (room === undefined || listener.rooms.has(room)) return false;
-    if (!room.users.has(listener.user.name)) this.dispatch.tellPresence(room, listener.user, "joined");
-    room.add(listener);
-    this.#empty.delete(room);
-    this.dispatch.bridge.open(room);
+    const channel = this.channels.get(name);
+    if (channel === undefined || listener.channels.has(channel)) return false;
+    if (!channel.users.has(listener.user.name)) this.dispatch.sendPresence(channel, listener.user, "joined");
+    listener.join(channel);
+    this.#empty.delete(channel);
+    this.dispatch.bridge.open(channel);
     return true;
   }
 
-  #part(listener: Listener, room: ChannelstreamChannel): boolean {
-    if (!room.remove(listener)) return false;
-    if (!room.users.has(listener.user.name)) this.dispatch.tellPresence(room, listener.user, "parted");
-    if (room.users.size === 0) {
-      this.#empty.add(room);
-      this.dispatch.bridge.close(room);
+  #part(listener: Listener, channel: ChannelstreamChannel): boolean {
+    if (!listener.leave(channel)) return false;
+    if (!channel.users.has(listener.user.name)) this.dispatch.sendPresence(channel, listener.user, "parted");
+    if (channel.users.size === 0) {
+      this.#empty.add(channel);
+      this.dispatch.bridge.close(channel);
     }
     return true;
   }

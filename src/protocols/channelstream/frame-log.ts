@@ -1,6 +1,6 @@
 import type { Frame, FrameHolder } from "./frame.ts";
 
-/** All frames that are kept, within one budget of memory: the oldest go first, wherever they are kept. */
+/** All frames that are kept, within one memory budget: over it, the oldest are dropped first, wherever they are kept. */
 export class FrameBudget {
   readonly #maxBytes: number;
   readonly #frames = new Set<Frame>();
@@ -14,29 +14,29 @@ export class FrameBudget {
     return this.#bytes;
   }
 
-  keep(frame: Frame, home: FrameHolder): void {
-    if (frame.homes.length === 0) {
+  keep(frame: Frame, holder: FrameHolder): void {
+    if (frame.holders.length === 0) {
       this.#frames.add(frame);
       this.#bytes += frame.bytes;
     }
-    frame.homes.push(home);
-    this.#makeRoom();
+    frame.holders.push(holder);
+    this.#dropOldest();
   }
 
-  /** To be told when a home let a frame go by itself. */
-  release(frame: Frame, home: FrameHolder): void {
-    const at = frame.homes.indexOf(home);
+  /** To be called when a holder dropped a frame on its own. */
+  release(frame: Frame, holder: FrameHolder): void {
+    const at = frame.holders.indexOf(holder);
     if (at < 0) return;
-    frame.homes.splice(at, 1);
-    if (frame.homes.length > 0) return;
+    frame.holders.splice(at, 1);
+    if (frame.holders.length > 0) return;
     this.#frames.delete(frame);
     this.#bytes -= frame.bytes;
   }
 
-  #makeRoom(): void {
+  #dropOldest(): void {
     for (const frame of this.#frames) {
       if (this.#bytes <= this.#maxBytes) return;
-      for (const home of frame.homes.splice(0)) home.forget(frame);
+      for (const holder of frame.holders.splice(0)) holder.drop(frame);
       this.#frames.delete(frame);
       this.#bytes -= frame.bytes;
     }
@@ -45,28 +45,28 @@ export class FrameBudget {
 
 /** The newest frames of one kind, in their order. */
 export class FrameLog implements FrameHolder {
-  readonly #store: FrameBudget;
+  readonly #budget: FrameBudget;
   #frames: Frame[] = [];
 
-  constructor(store: FrameBudget) {
-    this.#store = store;
+  constructor(budget: FrameBudget) {
+    this.#budget = budget;
   }
 
   get frames(): readonly Frame[] {
     return this.#frames;
   }
 
-  /** Adds one and lets go of all but the newest `most`. */
+  /** Adds a frame and drops all but the newest `most`. */
   add(frame: Frame, most: number): void {
     this.#frames.push(frame);
-    this.#store.keep(frame, this);
+    this.#budget.keep(frame, this);
     this.trim(most);
   }
 
   trim(most: number): void {
     const over = this.#frames.length - most;
     if (over <= 0) return;
-    for (const frame of this.#frames.splice(0, over)) this.#store.release(frame, this);
+    for (const frame of this.#frames.splice(0, over)) this.#budget.release(frame, this);
   }
 
   find(uuid: string): Frame | undefined {
@@ -77,16 +77,16 @@ export class FrameLog implements FrameHolder {
     const at = this.#frames.indexOf(frame);
     if (at < 0) return;
     this.#frames[at] = other;
-    this.#store.release(frame, this);
-    this.#store.keep(other, this);
+    this.#budget.release(frame, this);
+    this.#budget.keep(other, this);
   }
 
   remove(frame: Frame): void {
-    this.forget(frame);
-    this.#store.release(frame, this);
+    this.drop(frame);
+    this.#budget.release(frame, this);
   }
 
-  forget(frame: Frame): void {
+  drop(frame: Frame): void {
     const at = this.#frames.indexOf(frame);
     if (at >= 0) this.#frames.splice(at, 1);
   }

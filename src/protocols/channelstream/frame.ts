@@ -4,9 +4,10 @@ import type { Delivery } from "./schemas.ts";
 /** The keys of a message that an edit may change. */
 const EDITABLE = ["timestamp", "user", "message", "edited"] as const;
 
-/** About what a frame takes beside its text, in bytes. */
+/** Approximate memory of a frame beside its text, in bytes. */
 const OVERHEAD = 400;
 
+/** The users that may see a frame. */
 export interface Audience {
   /** Only these users; `null`: all. */
   readonly only: ReadonlySet<string> | null;
@@ -22,31 +23,31 @@ export function audienceOf({ pm_users, exclude_users }: Delivery): Audience {
   };
 }
 
-/** Something that keeps frames: the history of a room, what is there to catch up with. */
+/** Keeps frames: the history of a channel, the frames to catch up with. */
 export interface FrameHolder {
-  /** To drop a frame for which there is no room any more. */
-  forget(frame: Frame): void;
+  /** Drops a frame that the budget no longer allows. */
+  drop(frame: Frame): void;
 }
 
 /**
- * One message as clients get it, kept for those who are to catch up and for the history: as the text that was sent, and
- * read again by the few who ask.
+ * One message as clients get it, kept for the history and for clients that catch up. Kept as text, and parsed again only
+ * when it is asked for.
  */
 export class Frame {
   /** Frames are numbered in the order in which they were sent. */
   readonly seq: number;
-  /** The message that it is, which may be edited and deleted; `null` for edits, deletions, presence and changes of state. */
+  /** The uuid of a message, which may be edited and deleted; `null` for edits, deletions, presence and state changes. */
   readonly uuid: string | null;
   readonly audience: Audience;
-  /** Where it is kept; the store's own. */
-  readonly homes: FrameHolder[] = [];
+  /** Where it is kept; owned by `FrameBudget`. */
+  readonly holders: FrameHolder[] = [];
   /** JSON text. */
   readonly text: string;
   readonly #delivery: Delivery | null;
 
   /**
    * @param text JSON text, as clients get it
-   * @param delivery what the history shows of how it was to be delivered; `null` for what is no caller's message
+   * @param delivery shown in the history; `null` for what is no caller's message
    */
   constructor(
     seq: number,
@@ -62,7 +63,7 @@ export class Frame {
     this.text = text;
   }
 
-  /** About how much of the memory it takes. */
+  /** Approximate memory, in bytes. */
   get bytes(): number {
     return this.text.length * 2 + OVERHEAD;
   }
@@ -77,12 +78,12 @@ export class Frame {
     return except?.has(user) !== true && (only === null || only.has(user));
   }
 
-  /** JSON text for one who missed it. */
+  /** JSON text for a client that missed it. */
   get catchupText(): string {
     return JSON.stringify({ ...this.#read(), catchup: true });
   }
 
-  /** What the history shows: with how it was delivered. */
+  /** The message with its delivery, as the history shows it. */
   get record(): JsonObject {
     const { pm_users = [], exclude_users = [], no_history = false } = this.#delivery ?? {};
     return { pm_users, exclude_users, no_history, ...this.#read() };

@@ -7,7 +7,7 @@ const INTERVAL = 5000;
 /** An empty list of messages. */
 const BEAT = "[]";
 
-/** Heartbeats of all sockets without a timer for each: every socket has its turn within the interval. */
+/** Heartbeats of all sockets without a timer for each: a socket subscribes to one of the turns within the interval. */
 export class Heartbeat {
   readonly #publisher: Publisher;
   readonly #turns: number;

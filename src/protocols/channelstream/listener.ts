@@ -1,22 +1,20 @@
 import type { Client } from "../../transports/client.ts";
 import type { ChannelstreamChannel } from "./channelstream-channel.ts";
-import type { User } from "./user.ts";
+import type { User, UserConnection } from "./user.ts";
 
 /**
- * A connection as the REST calls know it: of one user, in some channels, with or without a transport at the moment. What
- * comes while it has none waits to be caught up with.
+ * A connection as the REST calls know it: of one user, in some channels, with or without a transport at the moment.
+ * Without one, its messages are kept until it catches up.
  */
-export class Listener {
+export class Listener implements UserConnection {
   readonly id: string;
   readonly user: User;
-  readonly rooms = new Set<ChannelstreamChannel>();
-  /** What it is attached to; `null` until it came, and after it went. */
+  readonly channels = new Set<ChannelstreamChannel>();
   client: Client | null = null;
-  /** Whether what is sent goes to the client now. Not between two polls. */
   live = false;
   /** The last frame before it was last active. */
   seen: number;
-  /** When it is forgotten unless it comes back, in ms (`performance.now()`). Only looked at while it is not live. */
+  /** When it is removed unless its client is back, in ms (`performance.now()`). Ignored while it is live. */
   expiresAt: number;
 
   constructor(id: string, user: User, seen: number, expiresAt: number) {
@@ -24,5 +22,18 @@ export class Listener {
     this.user = user;
     this.seen = seen;
     this.expiresAt = expiresAt;
+  }
+
+  /** Joins a channel that it is not in. */
+  join(channel: ChannelstreamChannel): void {
+    this.channels.add(channel);
+    channel.add(this);
+  }
+
+  /** Leaves a channel; `false` if it was not in it. */
+  leave(channel: ChannelstreamChannel): boolean {
+    if (!this.channels.delete(channel)) return false;
+    channel.remove(this);
+    return true;
   }
 }

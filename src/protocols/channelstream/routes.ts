@@ -64,7 +64,7 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
     if (listener === undefined) return invalid({ conn_id: ["Unknown connection"] });
     const done = engine.subscribe(listener, read.value.channels, read.value.channel_configs);
     if (isRefusal(done)) return refusal(done);
-    const channels = [...listener.rooms].map(({ name }) => name).sort();
+    const channels = [...listener.channels].map(({ name }) => name).sort();
     const info = channelsInfo(engine, channels, read.value.info);
     return ok({ channels, channels_info: info, subscribed_to: [...done].sort() });
   };
@@ -75,7 +75,7 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
     const listener = engine.listeners.get(read.value.conn_id);
     if (listener === undefined) return invalid({ conn_id: ["Unknown connection"] });
     const done = engine.unsubscribe(listener, read.value.channels);
-    const channels = [...listener.rooms].map(({ name }) => name).sort();
+    const channels = [...listener.channels].map(({ name }) => name).sort();
     const info = channelsInfo(engine, channels, read.value.info);
     return ok({ channels, channels_info: info, unsubscribed_from: [...done].sort() });
   };

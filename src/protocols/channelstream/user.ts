@@ -1,9 +1,9 @@
+import type { ChannelMember, ChannelstreamChannel } from "./channelstream-channel.ts";
 import { type FrameBudget, FrameLog } from "./frame-log.ts";
-import type { Listener } from "./listener.ts";
 import { isNumber } from "./parse-json.ts";
 import type { State, StateValue } from "./schemas.ts";
 
-/** The private messages that are kept for one user to catch up with. */
+/** Private messages that are kept for one user to catch up with. */
 export const MAX_PRIVATE_FRAMES = 50;
 
 export interface Change {
@@ -11,20 +11,26 @@ export interface Change {
   readonly value: StateValue;
 }
 
-/** A user as long as somebody remembers: a name, a state, the connections. */
+/** A connection as its user sees it. */
+export interface UserConnection extends ChannelMember {
+  readonly id: string;
+  readonly channels: ReadonlySet<ChannelstreamChannel>;
+}
+
+/** A user: a name, a state and connections. Kept for `gc_users_after` behind the last connection. */
 export class User {
   readonly uuid = crypto.randomUUID();
   readonly name: string;
-  readonly listeners = new Set<Listener>();
+  readonly listeners = new Set<UserConnection>();
   readonly frames: FrameLog;
   publicKeys: readonly string[] = [];
-  /** When something was last heard of or sent to the user, in ms (`performance.now()`). */
+  /** When a message last came from or went to the user, in ms (`performance.now()`). */
   lastActive: number;
   readonly #state = new Map<string, StateValue>();
 
-  constructor(name: string, store: FrameBudget, now: number) {
+  constructor(name: string, budget: FrameBudget, now: number) {
     this.name = name;
-    this.frames = new FrameLog(store);
+    this.frames = new FrameLog(budget);
     this.lastActive = now;
   }
 
@@ -36,14 +42,14 @@ export class User {
     return Object.fromEntries([...this.#state].filter(([key]) => this.publicKeys.includes(key)));
   }
 
-  /** About how many bytes the state would take with these values. */
+  /** The approximate size of the state with these values, in bytes. */
   stateBytes(more: State): number {
     let bytes = 0;
     for (const [key, value] of new Map([...this.#state, ...more])) bytes += key.length + size(value);
     return bytes;
   }
 
-  /** Takes values over and returns those that were not so before. */
+  /** Sets values and returns those that changed. */
   merge(values: State): readonly Change[] {
     const changed: Change[] = [];
     for (const [key, value] of values) {

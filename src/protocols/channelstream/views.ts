@@ -3,29 +3,29 @@ import type { Engine } from "./engine.ts";
 import type { InfoConfig } from "./schemas.ts";
 import { printTimestamp } from "./timestamp.ts";
 
-/** What answers tell of channels, and of the users in them. */
+/** Channels and their users, as answers show them. */
 export interface ChannelsInfo {
-  readonly channels: Readonly<Record<string, ReturnType<typeof roomInfo>>>;
+  readonly channels: Readonly<Record<string, ReturnType<typeof channelInfo>>>;
   readonly users: readonly { readonly user: string; readonly state: unknown }[];
 }
 
 /** @param names `null`: all that are open */
 export function channelsInfo(
-  { rooms, users }: Engine,
+  { channels: open, users }: Engine,
   names: readonly string[] | null,
   config: InfoConfig,
 ): ChannelsInfo {
-  const channels: [string, ReturnType<typeof roomInfo>][] = [];
+  const channels: [string, ReturnType<typeof channelInfo>][] = [];
   const present = new Set<string>();
-  for (const name of new Set(names ?? rooms.keys())) {
-    const room = rooms.get(name);
-    if (room === undefined || config.exclude_channels.includes(name)) continue;
-    const info = roomInfo(room, config);
+  for (const name of new Set(names ?? open.keys())) {
+    const channel = open.get(name);
+    if (channel === undefined || config.exclude_channels.includes(name)) continue;
+    const info = channelInfo(channel, config);
     channels.push([name, info]);
     for (const user of info.users) present.add(user);
   }
   return {
-    // `fromEntries` takes `__proto__` for a name like any other.
+    // `fromEntries` treats `__proto__` as any other name.
     channels: Object.fromEntries(channels),
     users: [...present].map((name) => {
       const user = users.get(name);
@@ -34,20 +34,20 @@ export function channelsInfo(
   };
 }
 
-function roomInfo(
-  room: ChannelstreamChannel,
+function channelInfo(
+  channel: ChannelstreamChannel,
   config: { readonly include_history: boolean; readonly include_users: boolean },
 ) {
-  const users = config.include_users ? [...room.users.keys()].sort() : [];
+  const users = config.include_users ? [...channel.users.keys()].sort() : [];
   return {
-    uuid: room.uuid,
-    name: room.name,
+    uuid: channel.uuid,
+    name: channel.name,
     long_name: null,
-    settings: room.config,
-    history: config.include_history ? room.history.frames.map((frame) => frame.record) : [],
-    last_active: printTimestamp(room.lastActive),
-    total_connections: room.totalConnections,
-    // Counted only where they are listed, as Channelstream does.
+    settings: channel.config,
+    history: config.include_history ? channel.history.frames.map((frame) => frame.record) : [],
+    last_active: printTimestamp(channel.lastActive),
+    total_connections: channel.totalConnections,
+    // Counted only if they are listed, as Channelstream does.
     total_users: users.length,
     users,
   };
@@ -60,7 +60,7 @@ export function adminInfo(engine: Engine, config: InfoConfig, startedAt: number,
     remembered_user_count: engine.users.size,
     unique_user_count: active.length,
     total_connections: engine.listeners.size,
-    total_channels: engine.rooms.size,
+    total_channels: engine.channels.size,
     total_messages: engine.dispatch.totals.messages,
     total_unique_messages: engine.dispatch.totals.unique,
     channels: channelsInfo(engine, null, config).channels,

@@ -1,73 +1,63 @@
-import type { Channel, Outlet } from "../../hub/channel.ts";
-import type { Connections } from "../../hub/connections.ts";
+import type { Channel, Receiver } from "../../hub/channel.ts";
+import { type Encoder, Fanout, type FanoutContext, type Subscriber } from "../../hub/fanout.ts";
 import type { Message } from "../../hub/message.ts";
-import type { Publisher } from "../../hub/publisher.ts";
 import type { Stats } from "../../hub/stats.ts";
-import type { Client } from "../../transports/client.ts";
 
-interface Entry {
-  /** The Bun topic of this one subscription. */
-  readonly topic: string;
-  clients: number;
-}
+/** Subscribers get the bare payload of an event. */
+const PAYLOAD: Encoder<Message> = {
+  protocol: "groups",
+  encode: (message) => message.json,
+};
 
-/** Those who follow events of one group (channel): one Bun topic for each event, which carries bare payloads. */
-export class GroupOutlet implements Outlet {
-  readonly protocol = "groups";
+/** The subscribers of one group (a channel): one fanout for each of its events. */
+export class EventFanouts implements Receiver {
+  readonly protocol = PAYLOAD.protocol;
   readonly channel: Channel;
-  readonly #publisher: Publisher;
-  readonly #connections: Connections;
+  readonly #context: FanoutContext;
   readonly #stats: Stats;
-  readonly #entries = new Map<string, Entry>();
+  readonly #byEvent = new Map<string, Fanout<Message>>();
 
-  constructor(channel: Channel, publisher: Publisher, connections: Connections, stats: Stats) {
+  constructor(channel: Channel, context: FanoutContext, stats: Stats) {
     this.channel = channel;
-    this.#publisher = publisher;
-    this.#connections = connections;
+    this.#context = context;
     this.#stats = stats;
   }
 
-  /** Whether nobody is left. */
   get empty(): boolean {
-    return this.#entries.size === 0;
+    return this.#byEvent.size === 0;
   }
 
   get listeners(): number {
     let listeners = 0;
-    for (const { clients } of this.#entries.values()) listeners += clients;
+    for (const fanout of this.#byEvent.values()) listeners += fanout.listeners;
     return listeners;
   }
 
   /** To be called once for each client and event, before `remove` once. */
-  add(client: Client, event: string): void {
-    let entry = this.#entries.get(event);
-    if (entry === undefined) {
-      // No name holds the separator: two different pairs never share a topic, nor one of another protocol.
-      entry = { topic: `groups\u0000${this.channel.name}\u0000${event}`, clients: 0 };
-      this.#entries.set(event, entry);
+  add(subscriber: Subscriber, event: string): void {
+    let fanout = this.#byEvent.get(event);
+    if (fanout === undefined) {
+      // No name contains the separator: two different pairs never share a topic, nor does another protocol.
+      const topic = `groups\u0000${this.channel.name}\u0000${event}`;
+      // Only Bun knows the subscribers of an event: after a drop all connections are checked.
+      fanout = new Fanout(topic, PAYLOAD, this.#context.connections, this.#context);
+      this.#byEvent.set(event, fanout);
     }
-    entry.clients++;
-    client.subscribe(entry.topic);
+    fanout.add(subscriber);
   }
 
-  remove(client: Client, event: string): void {
-    const entry = this.#entries.get(event);
-    if (entry === undefined) return;
-    client.unsubscribe(entry.topic);
-    if (--entry.clients === 0) this.#entries.delete(event);
+  remove(subscriber: Subscriber, event: string): void {
+    const fanout = this.#byEvent.get(event);
+    if (fanout === undefined) return;
+    fanout.remove(subscriber);
+    if (fanout.empty) this.#byEvent.delete(event);
   }
 
   deliver(message: Message): number {
-    const entry = this.#entries.get(message.event);
-    if (entry === undefined || message.presence) return 0;
-    if (message.json === null) {
-      this.#stats.unsendable += entry.clients;
-      return 0;
-    }
-    const sent = this.#publisher.publish(entry.topic, message.json);
-    if (sent === -1) this.#connections.noticeBacklog();
-    // Only Bun knows who follows what: everybody is checked.
-    else if (sent === 0) this.#connections.noticeDrop(this.#connections);
-    return entry.clients;
+    const fanout = this.#byEvent.get(message.event);
+    if (fanout === undefined || message.presence) return 0;
+    if (message.isJson) return fanout.deliver(message);
+    this.#stats.unsendable += fanout.listeners;
+    return 0;
   }
 }

@@ -7,7 +7,7 @@ import type { Fields } from "../../log.ts";
 import type { Client } from "../../transports/client.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import type { Session } from "../../transports/session.ts";
-import type { GroupOutlet } from "./event-fanouts.ts";
+import type { EventFanouts } from "./event-fanouts.ts";
 import {
   accepted,
   type Changed,
@@ -30,10 +30,10 @@ export interface GroupsContext {
   readonly verify: Verify;
   /** Subscriptions that one client may have. */
   readonly maxSubscriptions: number;
-  /** The outlet of a group, which is opened if it was not. */
-  outlet(group: string): GroupOutlet;
-  /** Closes the outlet of a group that nobody follows any more. */
-  close(outlet: GroupOutlet): void;
+  /** The subscribers of a group, opened if it was not. */
+  open(group: string): EventFanouts;
+  /** Closes a group without subscribers. */
+  close(fanouts: EventFanouts): void;
 }
 
 /** How a client came by its token, and what that asks of its messages. */
@@ -189,24 +189,24 @@ export class GroupsSession implements Session {
     const joined: string[] = [];
     for (const [group, entries] of wanted) {
       const old = before.get(group);
-      const outlet = this.#context.outlet(group);
+      const fanouts = this.#context.open(group);
       for (const entry of entries) {
         const name = dashed(group, entry);
         current.push(name);
         if (old?.has(entry)) continue;
-        outlet.add(this.#client, entry);
+        fanouts.add(this.#client, entry);
         joined.push(name);
       }
     }
     for (const [group, entries] of before) {
       const kept = wanted.get(group);
-      const outlet = this.#context.outlet(group);
+      const fanouts = this.#context.open(group);
       for (const entry of entries) {
         if (kept?.has(entry)) continue;
-        outlet.remove(this.#client, entry);
+        fanouts.remove(this.#client, entry);
         left.push(dashed(group, entry));
       }
-      if (outlet.empty) this.#context.close(outlet);
+      if (fanouts.empty) this.#context.close(fanouts);
     }
     return { current, left, joined };
   }

@@ -1,10 +1,10 @@
 import type { Verify } from "../../auth/verifier.ts";
+import type { FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
-import type { Publisher } from "../../hub/publisher.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import { WebSocketClient } from "../../transports/websocket.ts";
 import type { Accepted, Protocol, UpgradeRequest } from "../protocol.ts";
-import { GroupOutlet } from "./event-fanouts.ts";
+import { EventFanouts } from "./event-fanouts.ts";
 import { type Credentials, type GroupsContext, GroupsSession } from "./groups-session.ts";
 
 /** AWX' own address, with its slash, and ours: only on these may a token come by cookie or header. */
@@ -16,7 +16,7 @@ const SHARED_PATH = "/websocket";
 export interface GroupsOptions {
   readonly hub: Hub;
   readonly context: ConnectionContext;
-  readonly publisher: Publisher;
+  readonly fanouts: FanoutContext;
   readonly verify: Verify;
   readonly maxSubscriptions: number;
 }
@@ -32,14 +32,14 @@ export class GroupsProtocol implements Protocol, GroupsContext {
   readonly context: ConnectionContext;
   readonly verify: Verify;
   readonly maxSubscriptions: number;
-  readonly #publisher: Publisher;
+  readonly #fanouts: FanoutContext;
 
   constructor(options: GroupsOptions) {
     this.hub = options.hub;
     this.context = options.context;
     this.verify = options.verify;
     this.maxSubscriptions = options.maxSubscriptions;
-    this.#publisher = options.publisher;
+    this.#fanouts = options.fanouts;
   }
 
   matches({ path, query }: UpgradeRequest): boolean {
@@ -56,17 +56,17 @@ export class GroupsProtocol implements Protocol, GroupsContext {
     return { client, subprotocol: "" };
   }
 
-  outlet(group: string): GroupOutlet {
+  open(group: string): EventFanouts {
     const channel = this.hub.open(group);
-    for (const outlet of channel.outlets) if (outlet instanceof GroupOutlet) return outlet;
-    const outlet = new GroupOutlet(channel, this.#publisher, this.context.connections, this.context.stats);
-    channel.addOutlet(outlet);
-    return outlet;
+    for (const receiver of channel.receivers) if (receiver instanceof EventFanouts) return receiver;
+    const fanouts = new EventFanouts(channel, this.#fanouts, this.context.stats);
+    channel.addReceiver(fanouts);
+    return fanouts;
   }
 
-  close(outlet: GroupOutlet): void {
-    outlet.channel.removeOutlet(outlet);
-    this.hub.release(outlet.channel);
+  close(fanouts: EventFanouts): void {
+    fanouts.channel.removeReceiver(fanouts);
+    this.hub.release(fanouts.channel);
   }
 }
 

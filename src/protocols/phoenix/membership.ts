@@ -1,7 +1,7 @@
 import type { Channel, Member } from "../../hub/channel.ts";
 import type { Client } from "../../transports/client.ts";
-import type { FormatOutlet } from "./format.ts";
 import type { Ref } from "./phoenix-codec.ts";
+import type { PhoenixFanout } from "./phoenix-encoder.ts";
 
 /** Whose membership it is. */
 export interface Owner {
@@ -22,7 +22,7 @@ export function agentId(client: Client, topic: string, joinRef: Ref): string {
 /** One topic joined by one Phoenix client. There are many: its ids are put together when asked for. */
 export class Membership implements Member {
   readonly owner: Owner;
-  outlet: FormatOutlet;
+  fanout: PhoenixFanout;
   readonly joinRef: Ref;
   readonly user: string;
   readonly node: string;
@@ -41,7 +41,7 @@ export class Membership implements Member {
 
   constructor(
     owner: Owner,
-    outlet: FormatOutlet,
+    fanout: PhoenixFanout,
     joinRef: Ref,
     agentRef: Ref,
     serial: number,
@@ -51,7 +51,7 @@ export class Membership implements Member {
     ownToken: boolean,
   ) {
     this.owner = owner;
-    this.outlet = outlet;
+    this.fanout = fanout;
     this.joinRef = joinRef;
     this.#agentRef = agentRef;
     this.#serial = serial;
@@ -67,7 +67,7 @@ export class Membership implements Member {
   }
 
   get channel(): Channel {
-    return this.outlet.channel;
+    return this.fanout.encoder.channel;
   }
 
   get agent(): string {
@@ -79,7 +79,7 @@ export class Membership implements Member {
   }
 
   get seesPresence(): boolean {
-    return this.outlet.format.presence;
+    return this.fanout.encoder.format.presence;
   }
 
   /** Whether a frame with this join_ref speaks of an earlier membership. A null one means the current. */
@@ -88,7 +88,7 @@ export class Membership implements Member {
   }
 
   send(event: string, payload: string): void {
-    this.connection.send(this.outlet.frameFor(this.joinRef, event, payload));
+    this.connection.send(this.fanout.encoder.frameFor(this.joinRef, event, payload));
   }
 
   expire(): void {
@@ -101,7 +101,7 @@ export class Membership implements Member {
 
   /** Tells the client that this membership is over: `phx_close`, for good, or `phx_error`, after which it rejoins. */
   end(event: "phx_close" | "phx_error", payload: string): void {
-    const { format, quotedTopic } = this.outlet;
+    const { format, quotedTopic } = this.fanout.encoder;
     const { joinRef } = this;
     this.owner.answer(format.codec.push(joinRef, joinRef, quotedTopic, JSON.stringify(event), payload));
   }

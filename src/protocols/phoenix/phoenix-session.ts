@@ -13,7 +13,7 @@ import type { Client } from "../../transports/client.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import type { Session } from "../../transports/session.ts";
 import { type Answer, Answers } from "./answers.ts";
-import { type Format, type FormatOutlet, formatOf } from "./format.ts";
+import { type Format, formatOf } from "./format.ts";
 import { agentId, Membership, type Owner } from "./membership.ts";
 import { Memberships } from "./memberships.ts";
 import {
@@ -26,6 +26,7 @@ import {
   V1,
   V2,
 } from "./phoenix-codec.ts";
+import type { PhoenixFanout } from "./phoenix-encoder.ts";
 
 /** What the sessions of this protocol share. */
 export interface PhoenixContext {
@@ -34,8 +35,8 @@ export interface PhoenixContext {
   readonly verify: Verify;
   /** Topics that one client may join. */
   readonly maxChannels: number;
-  /** The outlet of a channel for one format, made when its first member comes. */
-  outlet(channel: Channel, format: Format): FormatOutlet;
+  /** The fanout of a channel and format, created for its first member. */
+  fanout(channel: Channel, format: Format): PhoenixFanout;
 }
 
 /** What a client says of itself when it connects. */
@@ -254,13 +255,13 @@ export class PhoenixSession implements Session, Owner {
     const { hub } = this.#context;
     const codec = this.#codec ?? V2;
     const format = formatOf(codec, this.#binary, can.presence);
-    const outlet = this.#context.outlet(hub.open(frame.topic), format);
+    const fanout = this.#context.fanout(hub.open(frame.topic), format);
     // V1 has no join_ref: there it is the ref of the join.
     const joinRef = frame.joinRef ?? (codec === V1 ? frame.ref : null);
     const agentRef = frame.joinRef ?? frame.ref;
     const member = new Membership(
       this,
-      outlet,
+      fanout,
       joinRef,
       agentRef,
       ++this.#serial,
@@ -272,8 +273,14 @@ export class PhoenixSession implements Session, Owner {
     member.jti = claims.jti;
     this.#memberships.add(member);
     member.expirySlot = this.#context.context.expireAt(member, claims.expiresAt);
-    this.#reply(frame.joinRef, frame.ref, outlet.quotedTopic, "ok", `{"id":${JSON.stringify(member.agent)}}`);
-    outlet.add(this.client);
+    this.#reply(
+      frame.joinRef,
+      frame.ref,
+      fanout.encoder.quotedTopic,
+      "ok",
+      `{"id":${JSON.stringify(member.agent)}}`,
+    );
+    fanout.add(this.client);
     hub.join(member);
     hub.notify(frame.topic, "phx_join", withoutToken(frame.payload));
   }
@@ -293,8 +300,7 @@ export class PhoenixSession implements Session, Owner {
   #drop(member: Membership, rejoins = false): void {
     this.#memberships.delete(member);
     this.#context.context.forgetExpiry(member, member.expirySlot);
-    member.outlet.remove(this.client);
-    if (member.outlet.empty) member.channel.removeOutlet(member.outlet);
+    this.#unsubscribe(member);
     this.#context.hub.leave(member, rejoins);
   }
 
@@ -321,7 +327,7 @@ export class PhoenixSession implements Session, Owner {
     if (ref === null) return;
     const status = taken ? "ok" : "error";
     const response = taken ? "{}" : '{"reason":"backend unavailable"}';
-    const frame = this.#replyFrame(member.joinRef, ref, member.outlet.quotedTopic, status, response);
+    const frame = this.#replyFrame(member.joinRef, ref, member.fanout.encoder.quotedTopic, status, response);
     this.#answers?.settle(receipt, frame);
   }
 
@@ -353,7 +359,7 @@ export class PhoenixSession implements Session, Owner {
       member.canPush = can.push;
       member.expirySlot = this.#context.context.expireAt(member, claims.expiresAt);
       if (frame.ref !== null) {
-        this.#reply(member.joinRef, frame.ref, member.outlet.quotedTopic, "ok", "{}");
+        this.#reply(member.joinRef, frame.ref, member.fanout.encoder.quotedTopic, "ok", "{}");
       }
       if (member.seesPresence !== can.presence) this.#showPresence(member, can.presence);
     });
@@ -361,13 +367,17 @@ export class PhoenixSession implements Session, Owner {
 
   /** From now on a member hears of who is there, or no longer. */
   #showPresence(member: Membership, presence: boolean): void {
-    const { outlet, channel } = member;
-    const { codec, binary } = outlet.format;
-    member.outlet = this.#context.outlet(channel, formatOf(codec, binary, presence));
-    outlet.remove(this.client);
-    if (outlet.empty) channel.removeOutlet(outlet);
-    member.outlet.add(this.client);
+    const { channel, format } = member.fanout.encoder;
+    const fanout = this.#context.fanout(channel, formatOf(format.codec, format.binary, presence));
+    this.#unsubscribe(member);
+    member.fanout = fanout;
+    fanout.add(this.client);
     this.#context.hub.presenceAllowed(member);
+  }
+
+  #unsubscribe({ fanout, channel }: Membership): void {
+    fanout.remove(this.client);
+    if (fanout.empty) channel.removeReceiver(fanout);
   }
 }
 

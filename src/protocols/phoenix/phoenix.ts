@@ -1,12 +1,13 @@
 import type { Verify } from "../../auth/verifier.ts";
-import type { Channel } from "../../hub/channel.ts";
+import type { Channel, Receiver } from "../../hub/channel.ts";
+import { Fanout, type FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
-import type { Publisher } from "../../hub/publisher.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import { WebSocketClient } from "../../transports/websocket.ts";
 import { type Accepted, offered, type Protocol, type Rejection, type UpgradeRequest } from "../protocol.ts";
-import { type Format, FormatOutlet } from "./format.ts";
+import type { Format } from "./format.ts";
 import { type Codec, V1, V2 } from "./phoenix-codec.ts";
+import { PhoenixEncoder, type PhoenixFanout } from "./phoenix-encoder.ts";
 import { type PhoenixContext, PhoenixSession } from "./phoenix-session.ts";
 
 const SUBPROTOCOL = "phoenix";
@@ -15,7 +16,7 @@ const BEARER = "base64url.bearer.phx.";
 export interface PhoenixOptions {
   readonly hub: Hub;
   readonly context: ConnectionContext;
-  readonly publisher: Publisher;
+  readonly fanouts: FanoutContext;
   readonly verify: Verify;
   /** Topics that one socket may join. */
   readonly maxChannels: number;
@@ -27,14 +28,14 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
   readonly context: ConnectionContext;
   readonly verify: Verify;
   readonly maxChannels: number;
-  readonly #publisher: Publisher;
+  readonly #fanouts: FanoutContext;
 
   constructor(options: PhoenixOptions) {
     this.hub = options.hub;
     this.context = options.context;
     this.verify = options.verify;
     this.maxChannels = options.maxChannels;
-    this.#publisher = options.publisher;
+    this.#fanouts = options.fanouts;
   }
 
   matches({ headers, query }: UpgradeRequest): boolean {
@@ -56,14 +57,21 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
     return { client, subprotocol: protocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : "" };
   }
 
-  outlet(channel: Channel, format: Format): FormatOutlet {
-    for (const outlet of channel.outlets) {
-      if (outlet instanceof FormatOutlet && outlet.format === format) return outlet;
-    }
-    const outlet = new FormatOutlet(channel, format, this.#publisher, this.context.connections);
-    channel.addOutlet(outlet);
-    return outlet;
+  fanout(channel: Channel, format: Format): PhoenixFanout {
+    for (const receiver of channel.receivers) if (isOf(receiver, format)) return receiver;
+    const topic = `${format.name}\u0000${channel.name}`;
+    const fanout = new Fanout(topic, new PhoenixEncoder(channel, format), channel, this.#fanouts);
+    channel.addReceiver(fanout);
+    return fanout;
   }
+}
+
+function isOf(receiver: Receiver, format: Format): receiver is PhoenixFanout {
+  return (
+    receiver instanceof Fanout &&
+    receiver.encoder instanceof PhoenixEncoder &&
+    receiver.encoder.format === format
+  );
 }
 
 /**

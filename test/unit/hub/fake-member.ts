@@ -1,4 +1,4 @@
-import type { Channel, Member, Outlet } from "../../../src/hub/channel.ts";
+import type { Channel, Member, Receiver } from "../../../src/hub/channel.ts";
 import type { Message } from "../../../src/hub/message.ts";
 import { FakeConnection } from "./fake-connection.ts";
 
@@ -46,7 +46,7 @@ export class FakeMember implements Member {
 }
 
 /** The way to a set of members, as a protocol makes one for each of its formats. */
-export class FakeOutlet implements Outlet {
+export class FakeReceiver implements Receiver {
   readonly protocol = "fake";
   readonly members = new Set<FakeMember>();
   readonly messages: Message[] = [];

@@ -6,7 +6,7 @@ import { jsonMessage } from "../../../src/hub/message.ts";
 import { createStats } from "../../../src/hub/stats.ts";
 import type { Fields, Log } from "../../../src/log.ts";
 import { FakeBus } from "./fake-bus.ts";
-import { FakeMember, FakeOutlet } from "./fake-member.ts";
+import { FakeMember, FakeReceiver } from "./fake-member.ts";
 import { turn } from "./turn.ts";
 
 const WINDOW = 50;
@@ -58,27 +58,27 @@ async function start(changes: {
   await hub.start();
 }
 
-function outletOf(channel: Channel): FakeOutlet {
-  for (const outlet of channel.outlets) if (outlet instanceof FakeOutlet) return outlet;
-  const outlet = new FakeOutlet();
-  channel.addOutlet(outlet);
-  return outlet;
+function receiverOf(channel: Channel): FakeReceiver {
+  for (const receiver of channel.receivers) if (receiver instanceof FakeReceiver) return receiver;
+  const receiver = new FakeReceiver();
+  channel.addReceiver(receiver);
+  return receiver;
 }
 
-/** Joins as a protocol does: the answer, the outlet, then the hub. */
+/** Joins as a protocol does: the answer, the receiver, then the hub. */
 function join(name: string, options: { user?: string; seesPresence?: boolean } = {}): FakeMember {
   const ref = `c${++serial}`;
   const member = new FakeMember(hub.open(name), ref, options.user ?? ref, options.seesPresence ?? true);
   member.send("phx_reply", "{}");
-  outletOf(member.channel).members.add(member);
+  receiverOf(member.channel).members.add(member);
   hub.join(member);
   return member;
 }
 
 function leave(member: FakeMember, rejoins = false): void {
-  const outlet = outletOf(member.channel);
-  outlet.members.delete(member);
-  if (outlet.members.size === 0) member.channel.removeOutlet(outlet);
+  const receiver = receiverOf(member.channel);
+  receiver.members.delete(member);
+  if (receiver.members.size === 0) member.channel.removeReceiver(receiver);
   hub.leave(member, rejoins);
 }
 
@@ -328,21 +328,21 @@ test("a member that leaves twice leaves once", async () => {
 
 test("a channel that somebody still listens to is not released", () => {
   const channel = hub.open("watched");
-  const outlet = outletOf(channel);
+  const receiver = receiverOf(channel);
   hub.release(channel);
   expect(hub.channels.has("watched")).toBe(true);
-  channel.removeOutlet(outlet);
+  channel.removeReceiver(receiver);
   hub.release(channel);
   hub.release(channel);
   expect(hub.channels.has("watched")).toBe(false);
 });
 
 test("backends are told of a channel with its first member and when its last has left, each once", async () => {
-  const outlet = outletOf(hub.open("room"));
+  const receiver = receiverOf(hub.open("room"));
   const members = [join("room"), join("room")];
   await settle();
   for (const member of members) leave(member);
-  outlet.members.clear();
+  receiver.members.clear();
   await settle();
   expect(bus.on("to:admin:channel.add")).toHaveLength(1);
   expect(bus.on("to:admin:channel.remove")).toHaveLength(1);

@@ -65,13 +65,13 @@ test("when the last reader is gone nothing of it is left", () => {
   const first = inspect(hub, "room", reader);
   const second = inspect(hub, "room", { sent() {}, pushed() {} });
   const channel = hub.open("room");
-  expect(channel.outlets).toHaveLength(1);
+  expect(channel.receivers).toHaveLength(1);
   first();
   bus.bring("to:room:update", "1");
   expect(read).toEqual([]);
   expect(channel.watcher).not.toBeNull();
   second();
-  expect(channel.outlets).toHaveLength(0);
+  expect(channel.receivers).toHaveLength(0);
   expect(channel.watcher).toBeNull();
   expect(hub.channels.has("room")).toBe(false);
 });

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { Frame } from "../../../../src/protocols/channelstream/frame.ts";
 import { FrameBudget, FrameLog } from "../../../../src/protocols/channelstream/frame-log.ts";
-import { Recent } from "../../../../src/protocols/channelstream/recent-keys.ts";
+import { RecentKeys } from "../../../../src/protocols/channelstream/recent-keys.ts";
 
 let seq = 0;
 function frame(uuid: string, text = "x"): Frame {
@@ -64,7 +64,7 @@ test("an edited frame takes the place of the one before, in one shelf and not in
 });
 
 test("what was told lately is known, and what was told long ago is forgotten", () => {
-  const recent = new Recent(3);
+  const recent = new RecentKeys(3);
   expect([recent.add("a"), recent.add("a"), recent.add("b")]).toEqual([true, false, true]);
   for (const key of ["c", "d", "e"]) recent.add(key);
   expect(recent.add("c")).toBe(false);

@@ -14,17 +14,17 @@ async function open(...args: Parameters<typeof createWorld>): Promise<GroupsWorl
   return world;
 }
 
-/** How many outlets and subscriptions are left anywhere, and which channels are open besides those that always are. */
+/** How many receivers and subscriptions are left anywhere, and which channels are open besides those that always are. */
 function leftovers(world: GroupsWorld): unknown {
   const open = [...world.hub.channels.values()];
   return {
-    listeners: open.flatMap(({ outlets }) => outlets).reduce((sum, { listeners }) => sum + listeners, 0),
-    outlets: open.flatMap(({ outlets }) => outlets).length,
+    listeners: open.flatMap(({ receivers }) => receivers).reduce((sum, { listeners }) => sum + listeners, 0),
+    receivers: open.flatMap(({ receivers }) => receivers).length,
     channels: open.map(({ name }) => name).sort(),
   };
 }
 
-const NOTHING = { listeners: 0, outlets: 0, channels: ["admin", "phoenix", "system"] };
+const NOTHING = { listeners: 0, receivers: 0, channels: ["admin", "phoenix", "system"] };
 
 describe("a session", () => {
   test("has one Bun topic for each subscription, that no other pair and no Phoenix client has", async () => {

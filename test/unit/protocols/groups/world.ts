@@ -18,7 +18,13 @@ export async function createWorld(verify: Verify = verdictOf): Promise<GroupsWor
     return worst;
   };
   const { hub, context } = world;
-  const groups = new GroupsProtocol({ hub, context, publisher: { publish }, verify, maxSubscriptions: 1000 });
+  const groups = new GroupsProtocol({
+    hub,
+    context,
+    fanouts: { publisher: { publish }, connections: hub.connections },
+    verify,
+    maxSubscriptions: 1000,
+  });
   let serial = 0;
   return {
     ...world,

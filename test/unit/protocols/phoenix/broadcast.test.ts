@@ -10,13 +10,13 @@ beforeEach(async () => {
 afterEach(() => world.stop());
 
 test("a frame for one member is kept for the same join_ref, event and payload only", () => {
-  const outlet = world.endpoint.outlet(world.hub.open("room"), formatOf(V2, true, true));
+  const { encoder } = world.endpoint.fanout(world.hub.open("room"), formatOf(V2, true, true));
   const large = JSON.stringify("x".repeat(10_000));
   const larger = JSON.stringify("y".repeat(10_000));
   for (const payload of [large, larger, large, "1"]) {
     for (const event of ["presence_state", "channel.list", "presence_state"]) {
       for (const joinRef of ["1", "2", "1", null]) {
-        const frame = outlet.frameFor(joinRef, event, payload);
+        const frame = encoder.frameFor(joinRef, event, payload);
         expect(JSON.parse(frame)).toEqual([joinRef, null, "room", event, JSON.parse(payload)]);
       }
     }

@@ -571,7 +571,7 @@ test("whatever clients do and whenever they vanish, nobody is left behind and no
   expect([...world.hub.channels.keys()]).toEqual(["phoenix", "admin", "system"]);
   for (const channel of world.hub.channels.values()) {
     expect(channel.members.size).toBe(0);
-    expect(channel.outlets).toEqual([]);
+    expect(channel.receivers).toEqual([]);
     expect(channel.presence?.users).toBe(0);
   }
 });

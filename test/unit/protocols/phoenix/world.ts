@@ -154,7 +154,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const endpoint = new PhoenixProtocol({
     hub,
     context,
-    publisher: { publish },
+    fanouts: { publisher: { publish }, connections },
     verify: options.verify ?? verdictOf,
     maxChannels: options.maxChannels ?? 100,
   });
