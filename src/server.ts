@@ -38,6 +38,7 @@ import { Connections } from "./hub/connections.ts";
 import { Hub } from "./hub/hub.ts";
 import { Inbound } from "./hub/inbound-budget.ts";
 import { isJson } from "./hub/json/is-json.ts";
+import { MemoryPresenceStore } from "./hub/presence/memory-presence.ts";
 import type { Publisher } from "./hub/publisher.ts";
 import { randomId } from "./hub/random-id.ts";
 import { count, createStats } from "./hub/stats.ts";
@@ -101,7 +102,18 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const stats = createStats();
   const [bus] = await Promise.all([openBus(config, log), stretchAdminSecrets(config)]);
   const connections = new Connections(limits);
-  const hub = new Hub({ ...config, ...limits, bus, connections, stats, log, node: randomId(4), rulesFor });
+  const presence = new MemoryPresenceStore();
+  const hub = new Hub({
+    ...config,
+    ...limits,
+    bus,
+    connections,
+    stats,
+    log,
+    presence,
+    node: randomId(4),
+    rulesFor,
+  });
   const inbound = new Inbound({
     ...limits,
     maxInbound: Math.max(limits.maxInbound, 2 * Math.max(limits.maxFrame, limits.maxBody, limits.maxPayload)),

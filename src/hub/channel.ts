@@ -1,7 +1,7 @@
 import type { Connection } from "./connection.ts";
 import type { Backlogged } from "./connections.ts";
 import type { Message } from "./message.ts";
-import type { Meta, Presence } from "./presence/presence.ts";
+import type { ChannelPresence, Meta } from "./presence/presence-store.ts";
 import { Traffic } from "./traffic.ts";
 
 /** One join of one connection. Also what presence shows of it. */
@@ -42,7 +42,7 @@ export interface ChannelRules {
 export class Channel implements Backlogged {
   readonly name: string;
   /** `null` where presence is turned off. */
-  readonly presence: Presence | null;
+  readonly presence: ChannelPresence | null;
   readonly members = new Set<Member>();
   readonly receivers: Receiver[] = [];
   readonly traffic = new Traffic();
@@ -53,7 +53,7 @@ export class Channel implements Backlogged {
   /** The names of the bus that the hub keeps for it, as they came in. */
   readonly names: string[] = [];
 
-  constructor(name: string, presence: Presence | null) {
+  constructor(name: string, presence: ChannelPresence | null) {
     this.name = name;
     this.presence = presence;
   }

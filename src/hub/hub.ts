@@ -6,7 +6,7 @@ import { Channel, type ChannelRules, type Member } from "./channel.ts";
 import type { Connections } from "./connections.ts";
 import { createExports, type Exports } from "./exports.ts";
 import { jsonMessage, Message } from "./message.ts";
-import { Presence } from "./presence/presence.ts";
+import type { ChannelPresence, PresenceStore } from "./presence/presence-store.ts";
 import { PresenceWindows } from "./presence/presence-windows.ts";
 import { count, type DropReason, type Stats } from "./stats.ts";
 import { startClock } from "./system-clock.ts";
@@ -36,7 +36,8 @@ export interface HubOptions {
   readonly connections: Connections;
   readonly stats: Stats;
   readonly log: Log;
-  /** This server's id, for presence. */
+  readonly presence: PresenceStore;
+  /** This server's id: random, new at each start. */
   readonly node: string;
   /** ms for which the changes of a channel are collected, or longer in a storm (`PresenceWindows`). */
   readonly presenceWindow: number;
@@ -91,8 +92,8 @@ export class Hub implements BusListener {
       () => adminEvents || receivesHere(),
     );
     const { presenceWindow } = options;
-    this.#states = new PresenceWindows(presenceWindow, Number.MAX_SAFE_INTEGER, tellState);
-    this.#diffs = new PresenceWindows(presenceWindow, DIFFS_PER_MS, (channel) => this.#tellDiff(channel));
+    this.#states = new PresenceWindows(presenceWindow, Number.MAX_SAFE_INTEGER, sendStates);
+    this.#diffs = new PresenceWindows(presenceWindow, DIFFS_PER_MS, (channel) => this.#sendDiff(channel));
     for (const name of PERMANENT) this.#channels.set(name, this.#create(name));
   }
 
@@ -117,6 +118,7 @@ export class Hub implements BusListener {
     if (this.#options.datetime) {
       this.#stopClock = startClock((payload) => this.broadcast("system", jsonMessage("datetime", payload)));
     }
+    this.#options.presence.start((name) => this.#presenceChanged(name));
     await this.#options.bus.start(this);
   }
 
@@ -139,6 +141,7 @@ export class Hub implements BusListener {
     this.#diffs.stop();
     this.#states.stop();
     this.#administration.stop();
+    this.#options.presence.stop();
   }
 
   /** The channel of this name, opened if it was not. Whoever opens one must join it or call `release`. */
@@ -157,6 +160,7 @@ export class Hub implements BusListener {
     this.#administration.closed(channel);
     if (channel.receivers.length > 0 || PERMANENT.some((name) => name === channel.name)) return;
     this.#channels.delete(channel.name);
+    if (channel.presence !== null) this.#options.presence.unload(channel.name);
     for (const name of channel.names) this.#targets.delete(name);
   }
 
@@ -171,7 +175,7 @@ export class Hub implements BusListener {
     this.#administration.opened(channel);
     const { presence } = channel;
     if (presence !== null) {
-      presence.join(member);
+      presence.put(member);
       if (member.seesPresence) this.#awaitState(channel, presence, member);
       this.#diffs.open(channel);
     }
@@ -182,10 +186,10 @@ export class Hub implements BusListener {
     }
   }
 
-  #awaitState(channel: Channel, presence: Presence, member: Member): void {
+  #awaitState(channel: Channel, presence: ChannelPresence, member: Member): void {
     channel.awaiting.push(member);
     if (this.#diffs.isOpen(channel) && presence.users > SMALL_STATE) this.#states.open(channel);
-    else tellState(channel);
+    else sendStates(channel);
   }
 
   /** A member may see who is there from now on, and gets the state; or may not any more. */
@@ -202,7 +206,7 @@ export class Hub implements BusListener {
     if (!channel.members.delete(member)) return;
     this.stats.joins.left++;
     if (channel.presence !== null) {
-      channel.presence.leave(member);
+      channel.presence.remove(member);
       if (channel.awaiting.length > 0) channel.awaiting = channel.awaiting.filter((each) => each !== member);
       this.#diffs.open(channel);
     }
@@ -284,7 +288,10 @@ export class Hub implements BusListener {
   }
 
   #create(name: string): Channel {
-    return new Channel(name, this.#options.rulesFor(name).presence ? new Presence() : null);
+    return new Channel(
+      name,
+      this.#options.rulesFor(name).presence ? this.#options.presence.load(name) : null,
+    );
   }
 
   #drop(reason: DropReason): void {
@@ -302,7 +309,7 @@ export class Hub implements BusListener {
   #deliver(channel: Channel, message: Message): number {
     // Who just joined gets the state, then the diff, then messages. Costs no more than the message itself does: all
     // three go to, or speak of, every member once.
-    if (!message.presence && channel.presence?.joining) this.#diffs.close(channel);
+    if (!message.presence && channel.presence?.hasJoins) this.#diffs.close(channel);
     let deliveries = 0;
     for (const receiver of channel.receivers) deliveries += receiver.deliver(message);
     const { traffic } = channel;
@@ -323,21 +330,32 @@ export class Hub implements BusListener {
     }
   }
 
-  /** Who waits gets the state, then everyone the diff: nobody sees a diff before the state that it changes. */
-  #tellDiff(channel: Channel): void {
+  /** Members on other servers became known, or changed. */
+  #presenceChanged(name: string): void {
+    const channel = this.#channels.get(name);
+    if (channel !== undefined && channel.presence !== null) this.#diffs.open(channel);
+  }
+
+  /** Sends the state to the members that wait for it, then the diff to all: no member gets a diff before its state. */
+  #sendDiff(channel: Channel): void {
+    const { presence } = channel;
+    if (presence === null) return;
+    // The store calls `changed` when the members are loaded, which opens the window again.
+    if (!presence.loaded && channel.members.size > 0) return;
     this.#states.close(channel);
-    const diff = channel.presence?.takeDiff() ?? null;
+    sendStates(channel);
+    const diff = presence.takeDiff();
     if (diff === null) return;
-    if (!this.#parting) this.#deliver(channel, jsonMessage("presence_diff", diff, true));
-    this.#exports.presenceDiff(channel.name, diff);
+    if (!this.#parting) this.#deliver(channel, jsonMessage("presence_diff", diff.members, true));
+    if (diff.backends !== null) this.#exports.presenceDiff(channel.name, diff.backends);
   }
 }
 
-/** Sends the state to those who wait for it. */
-function tellState(channel: Channel): void {
+/** Sends the state to the members that wait for it, once the members on other servers are known. */
+function sendStates(channel: Channel): void {
   const { presence, awaiting } = channel;
+  if (presence === null || !presence.loaded || awaiting.length === 0) return;
   channel.awaiting = [];
-  if (presence === null) return;
   for (const member of awaiting) member.send("presence_state", presence.state());
 }
 

@@ -1,6 +1,7 @@
 import type { Bus, BusListener } from "../../src/bus/bus.ts";
 import { Connections } from "../../src/hub/connections.ts";
 import { Hub } from "../../src/hub/hub.ts";
+import { MemoryPresenceStore } from "../../src/hub/presence/memory-presence.ts";
 import { createStats } from "../../src/hub/stats.ts";
 import type { Log } from "../../src/log.ts";
 
@@ -31,6 +32,7 @@ function start(): { hub: Hub; listener: BusListener } {
     connections: new Connections({ idleTimeout: 60_000, maxBuffered: 1 << 30 }),
     stats: createStats(),
     log: quiet,
+    presence: new MemoryPresenceStore(),
     node: "n1",
     presenceWindow: 50,
     maxPayload: 4096,

@@ -3,6 +3,7 @@ import type { Bus, BusListener, BusState, PublishAck } from "../../src/bus/bus.t
 import { Connections } from "../../src/hub/connections.ts";
 import { Hub } from "../../src/hub/hub.ts";
 import { Inbound } from "../../src/hub/inbound-budget.ts";
+import { MemoryPresenceStore } from "../../src/hub/presence/memory-presence.ts";
 import { createStats, type Stats } from "../../src/hub/stats.ts";
 import type { Log } from "../../src/log.ts";
 import { GroupsProtocol } from "../../src/protocols/groups/groups.ts";
@@ -106,6 +107,7 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     connections,
     stats,
     log: SILENT,
+    presence: new MemoryPresenceStore(),
     node: "n1",
     presenceWindow: 5,
     maxPayload: MAX_PAYLOAD,

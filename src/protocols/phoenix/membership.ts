@@ -25,7 +25,6 @@ export class Membership implements Member {
   fanout: PhoenixFanout;
   readonly joinRef: Ref;
   readonly user: string;
-  readonly node: string;
   readonly onlineAt: number;
   /** The slot under which the end of its token is remembered; 0 for none. */
   expirySlot = 0;
@@ -45,7 +44,6 @@ export class Membership implements Member {
     joinRef: Ref,
     agentRef: Ref,
     serial: number,
-    node: string,
     user: string,
     canPush: boolean,
     ownToken: boolean,
@@ -55,7 +53,6 @@ export class Membership implements Member {
     this.joinRef = joinRef;
     this.#agentRef = agentRef;
     this.#serial = serial;
-    this.node = node;
     this.user = user;
     this.onlineAt = Date.now();
     this.canPush = canPush;

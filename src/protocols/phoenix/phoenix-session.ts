@@ -265,7 +265,6 @@ export class PhoenixSession implements Session, Owner {
       joinRef,
       agentRef,
       ++this.#serial,
-      hub.node,
       claims.user,
       can.push,
       ownToken,

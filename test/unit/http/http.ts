@@ -14,6 +14,7 @@ import { createHttp } from "../../../src/http/routes.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
 import { Inbound } from "../../../src/hub/inbound-budget.ts";
+import { MemoryPresenceStore } from "../../../src/hub/presence/memory-presence.ts";
 import { RefusalLog } from "../../../src/hub/refusal-log.ts";
 import { createStats } from "../../../src/hub/stats.ts";
 import { testConfig } from "../auth/config.ts";
@@ -56,6 +57,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     connections,
     stats: createStats(),
     log: { debug: write, info: write, warn: write, error: write },
+    presence: new MemoryPresenceStore(),
     node: "n1",
     presenceWindow: 0,
     maxPayload: config.limits.maxPayload,

@@ -12,7 +12,6 @@ export class FakeMember implements Member {
   readonly connection: FakeConnection;
   readonly channel: Channel;
   readonly agent: string;
-  readonly node = "n1";
   readonly user: string;
   readonly ref: string;
   readonly onlineAt = 1_700_000_000_000;

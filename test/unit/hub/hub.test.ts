@@ -1,10 +1,13 @@
-import { afterEach, beforeEach, expect, jest, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
 import type { Channel } from "../../../src/hub/channel.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
 import { jsonMessage } from "../../../src/hub/message.ts";
+import { MemoryPresenceStore } from "../../../src/hub/presence/memory-presence.ts";
+import type { PresenceStore } from "../../../src/hub/presence/presence-store.ts";
 import { createStats } from "../../../src/hub/stats.ts";
 import type { Fields, Log } from "../../../src/log.ts";
+import { connectStores } from "./connected-presence.ts";
 import { FakeBus } from "./fake-bus.ts";
 import { FakeMember, FakeReceiver } from "./fake-member.ts";
 import { turn } from "./turn.ts";
@@ -29,6 +32,7 @@ afterEach(() => {
 });
 
 async function start(changes: {
+  presence?: PresenceStore;
   datetime?: boolean;
   maxPayload?: number;
   adminEvents?: boolean;
@@ -47,6 +51,7 @@ async function start(changes: {
     connections,
     stats: createStats(),
     log,
+    presence: new MemoryPresenceStore(),
     node: "n1",
     presenceWindow: WINDOW,
     maxPayload: 1024,
@@ -498,4 +503,57 @@ test("once all are sent away, who leaves is told to backends and no longer to th
   jest.advanceTimersByTime(WINDOW + 1);
   expect(second.events.length).toBe(before);
   expect(JSON.parse(bus.on("to:room:presence_diff").at(-1) ?? "{}").leaves[first.user].metas).toHaveLength(1);
+});
+
+describe("with a presence store that servers share", () => {
+  const alice = { user: "alice", ref: "other.1", onlineAt: 1_700_000_000_000 };
+
+  test("members on another server are in state and diff; backends get the changes of this server only", async () => {
+    const [here, there] = connectStores(2);
+    hub.stop();
+    await start({ ...(here && { presence: here }) });
+    const other = there?.load("room");
+    const bob = join("room", { user: "bob" });
+    await settle();
+    other?.put(alice);
+    other?.takeDiff();
+    await settle();
+    expect(usersIn(JSON.stringify(JSON.parse(bob.payloads("presence_diff")[1] ?? "{}").joins))).toEqual([
+      "alice",
+    ]);
+    const carol = join("room", { user: "carol" });
+    await settle();
+    expect(usersIn(carol.payloads("presence_state")[0]).toSorted()).toEqual(["alice", "bob", "carol"]);
+    const exported = bus.on("to:room:presence_diff").map((text) => Object.keys(JSON.parse(text).joins));
+    expect(exported).toEqual([["bob"], ["carol"]]);
+  });
+
+  test("until the members on other servers are known there is no state and no diff, and messages are delivered", async () => {
+    const [here, there] = connectStores(2);
+    if (here === undefined || there === undefined) throw new Error("two stores expected");
+    there.load("room").put(alice);
+    here.loadsAtOnce = false;
+    hub.stop();
+    await start({ presence: here });
+    const bob = join("room", { user: "bob" });
+    await settle();
+    bus.bring("to:room:news", "1");
+    expect(bob.events).toEqual(["phx_reply", "news"]);
+    here.finishLoading("room");
+    await settle();
+    expect(bob.events).toEqual(["phx_reply", "news", "presence_state", "presence_diff"]);
+    expect(usersIn(bob.payloads("presence_state")[0]).toSorted()).toEqual(["alice", "bob"]);
+  });
+
+  test("a channel that closes before it is loaded reports its joins and leaves to backends", async () => {
+    const [here] = connectStores(1);
+    if (here === undefined) throw new Error("a store expected");
+    here.loadsAtOnce = false;
+    hub.stop();
+    await start({ presence: here });
+    leave(join("room", { user: "bob" }));
+    const diff = JSON.parse(bus.on("to:room:presence_diff")[0] ?? "{}");
+    expect([Object.keys(diff.joins), Object.keys(diff.leaves)]).toEqual([["bob"], ["bob"]]);
+    expect(here.channels.has("room")).toBe(false);
+  });
 });

@@ -3,6 +3,7 @@ import { splitAgent } from "../../../src/hub/agent-id.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
 import { inspect } from "../../../src/hub/inspector.ts";
+import { MemoryPresenceStore } from "../../../src/hub/presence/memory-presence.ts";
 import { createStats } from "../../../src/hub/stats.ts";
 import { Traffic } from "../../../src/hub/traffic.ts";
 import { FakeBus } from "./fake-bus.ts";
@@ -31,6 +32,7 @@ beforeEach(async () => {
     connections,
     stats: createStats(),
     log: { debug() {}, info() {}, warn() {}, error() {} },
+    presence: new MemoryPresenceStore(),
     node: "n1",
     presenceWindow: 0,
     maxPayload: 1024,

@@ -2,6 +2,7 @@ import type { Claims, Verdict, Verify } from "../../../../src/auth/verifier.ts";
 import { Connections } from "../../../../src/hub/connections.ts";
 import { Hub } from "../../../../src/hub/hub.ts";
 import { Inbound } from "../../../../src/hub/inbound-budget.ts";
+import { MemoryPresenceStore } from "../../../../src/hub/presence/memory-presence.ts";
 import { createStats } from "../../../../src/hub/stats.ts";
 import type { Log } from "../../../../src/log.ts";
 import { PhoenixProtocol } from "../../../../src/protocols/phoenix/phoenix.ts";
@@ -125,6 +126,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     connections,
     stats,
     log: SILENT,
+    presence: new MemoryPresenceStore(),
     node: "n1",
     presenceWindow: 50,
     maxPayload: 1 << 20,

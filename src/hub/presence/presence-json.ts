@@ -1,0 +1,26 @@
+import type { Meta } from "./presence-store.ts";
+
+/** A JSON object with one more entry. The object is not parsed. */
+export function withEntry(object: string, entry: string): string {
+  return object === "{}" ? `{${entry}}` : `${object.slice(0, -1)},${entry}}`;
+}
+
+/** A user's memberships by user, as a JSON object. */
+export function encodeUsers(users: ReadonlyMap<string, Meta | readonly Meta[]>): string {
+  const entries: string[] = [];
+  for (const [user, metas] of users) entries.push(encodeUser(user, isList(metas) ? metas : [metas]));
+  return `{${entries.join(",")}}`;
+}
+
+/** One entry of that object: `"<user>":{"metas":[...]}`. */
+export function encodeUser(user: string, metas: readonly Meta[]): string {
+  let text = "";
+  for (const { ref, onlineAt } of metas) {
+    text += `${text === "" ? "" : ","}{"phx_ref":"${ref}","online_at":"${onlineAt}"}`;
+  }
+  return `${JSON.stringify(user)}:{"metas":[${text}]}`;
+}
+
+function isList(metas: Meta | readonly Meta[]): metas is readonly Meta[] {
+  return Array.isArray(metas);
+}
