@@ -6,6 +6,8 @@ import { nameCovers } from "./auth/claims.ts";
 import { FailedAttempts, type Proof, type ProofSource } from "./auth/failed-attempts.ts";
 import { stretchAdminSecrets } from "./auth/keys.ts";
 import { createMint } from "./auth/mint.ts";
+import type { Peer } from "./auth/peer.ts";
+import { Rejection } from "./auth/rejection.ts";
 import { Revocations } from "./auth/revocations.ts";
 import { isForeign, isOwnHost } from "./auth/same-origin.ts";
 import { sign } from "./auth/signature.ts";
@@ -16,9 +18,8 @@ import {
   checkHost,
   checkOrigin,
   corsHeaders,
-  type Foreign,
+  type ForeignRejection,
   preflightHeaders,
-  type Refusal,
 } from "./http/admission.ts";
 import { CHANNELSTREAM_PATHS } from "./http/api/channelstream-paths.ts";
 import type { ChannelstreamApi } from "./http/api/deps.ts";
@@ -26,13 +27,12 @@ import { takeSnapshot } from "./http/api/snapshot.ts";
 import { History } from "./http/api/stats-history.ts";
 import { readText } from "./http/body.ts";
 import { ConnectLimiter, KEEP_ALIVE_SECS } from "./http/connect-limiter.ts";
-import type { HttpRefusal } from "./http/json-response.ts";
 import { listen } from "./http/listeners.ts";
 import { LoopDelay } from "./http/loop-delay.ts";
 import { createMetrics } from "./http/metrics.ts";
-import { type Client, createClientOf } from "./http/peer.ts";
 import { NO_PATTERN, pathFault, pathPatterns } from "./http/raw-path.ts";
 import { createHttp } from "./http/routes.ts";
+import { createPeerOf } from "./http/trusted-proxies.ts";
 import type { ChannelRules } from "./hub/channel.ts";
 import { Connections } from "./hub/connections.ts";
 import { Hub } from "./hub/hub.ts";
@@ -67,11 +67,7 @@ const LAST_WAIT = 1500;
 /** How long Bun lets a request wait, for polls: longer than a poll takes. */
 const POLL_TIMEOUT_SECS = 30;
 
-const WEBSOCKET_ONLY = {
-  status: 426,
-  code: "websocket_only",
-  sentence: "This address speaks WebSocket only.",
-} as const;
+const WEBSOCKET_ONLY = new Rejection(426, "websocket_only", "This path accepts WebSocket upgrades only.");
 
 /** Those who ask here look after many clients, and their answers cost no more than a refusal. */
 const WITHOUT_LIMIT: ReadonlySet<string> = new Set(["/health", "/ready"]);
@@ -139,7 +135,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     }
   };
   const admin = createAdmin(config, { wrong, revocations, audit });
-  const clientOf = createClientOf(config, (peer) =>
+  const clientOf = createPeerOf(config, (peer) =>
     log.warn("a proxy that trusted_proxies does not list forwarded a request", { peer }),
   );
   const limiter = new ConnectLimiter(limits, () => descriptors.isCrowded());
@@ -203,7 +199,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   );
 
   /** Whether there is a place; counts the refusal where there is none. */
-  function may(refusal: Refusal | null): boolean {
+  function may(refusal: Rejection | null): boolean {
     if (closing) return false;
     if (refusal !== null) count(stats.refused, `http_${refusal.status}`);
     return refusal === null;
@@ -240,13 +236,13 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   /** Apart from the guesses at the admin secret: this is another one. */
   function signatureGuesses() {
     const guesses = new FailedAttempts(undefined, wrongProof);
-    const sourceOf = (headers: Headers, { address, https }: Pick<Client, "address" | "https">) => ({
+    const sourceOf = (headers: Headers, { address, https }: Pick<Peer, "address" | "https">) => ({
       address,
       foreign: isForeign(headers, config.publicUrl, https),
     });
     return {
-      waitSecs: (headers: Headers, peer: Client) => guesses.waitSecs(sourceOf(headers, peer)),
-      count: (headers: Headers, peer: Client) => guesses.count(sourceOf(headers, peer), "signature"),
+      waitSecs: (headers: Headers, peer: Peer) => guesses.waitSecs(sourceOf(headers, peer)),
+      count: (headers: Headers, peer: Peer) => guesses.count(sourceOf(headers, peer), "signature"),
     };
   }
 
@@ -273,7 +269,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     request: Request,
     url: URL,
     path: string,
-    client: Client,
+    client: Peer,
     bun: Server<WebSocketClient>,
   ): Response | undefined {
     if (channelstream?.isSocket(path)) {
@@ -283,8 +279,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       const foreign = checkOrigin(request.headers, config);
       if (foreign !== null) return refuseForeign(foreign, client);
     }
-    if (closing)
-      return refuse({ status: 503, code: "shutting_down", sentence: "The server is shutting down." });
+    if (closing) return refuse(new Rejection(503, "shutting_down", "The server is shutting down."));
     const full = limiter.admit(client);
     // Kept open, what is refused would take the place that there is not.
     if (full !== null) return refuse(full, { connection: "close" });
@@ -299,10 +294,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     };
     // Whoever asks for no protocol in particular speaks Phoenix.
     const accepted = (endpoints.find((endpoint) => endpoint.matches(asked)) ?? phoenix).accept(asked);
-    const refused =
-      "refusal" in accepted
-        ? refuse({ status: 403, code: "bad_version", sentence: accepted.refusal })
-        : open(request, accepted, bun);
+    const refused = accepted instanceof Rejection ? refuse(accepted) : open(request, accepted, bun);
     if (refused !== undefined) limiter.release(client);
     return refused;
   }
@@ -316,23 +308,21 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       data: client,
       headers: { "sec-websocket-protocol": subprotocol },
     });
-    return upgraded
-      ? undefined
-      : refuse({ status: 400, code: "bad_handshake", sentence: "This is no WebSocket handshake." });
+    return upgraded ? undefined : refuse(new Rejection(400, "bad_handshake", "Invalid WebSocket handshake."));
   }
 
   /** phoenix.js takes anything but a 200 for the end of all polling: what is wrong stands in the body. */
   function poll(
     request: Request,
     url: URL,
-    client: Client,
+    client: Peer,
     bun: Server<WebSocketClient>,
   ): Response | Promise<Response> {
     const { headers } = request;
     const cors = corsHeaders(headers, config);
     const foreign = checkHost(headers, config) ?? checkOrigin(headers, config);
     if (foreign !== null) {
-      context.refusals[foreign.what](foreign.value, foreign.reason, client.address);
+      context.refusals[foreign.what](foreign.value, foreign.logReason, client.address);
       return longPoll.forbid(cors);
     }
     if (request.method === "OPTIONS") {
@@ -342,21 +332,18 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     return longPoll.handle(request, url.searchParams, client, cors);
   }
 
-  function refuse(refusal: HttpRefusal, headers = {}): Response {
+  function refuse(refusal: Rejection, headers = {}): Response {
     count(stats.refused, `http_${refusal.status}`);
-    return Response.json(
-      { error: refusal.sentence, code: refusal.code },
-      { status: refusal.status, headers },
-    );
+    return Response.json({ error: refusal.reason, code: refusal.code }, { status: refusal.status, headers });
   }
 
-  function refuseForeign(foreign: Foreign, { address }: Client): Response {
-    context.refusals[foreign.what](foreign.value, foreign.reason, address);
+  function refuseForeign(foreign: ForeignRejection, { address }: Peer): Response {
+    context.refusals[foreign.what](foreign.value, foreign.logReason, address);
     return refuse(foreign);
   }
 
   /** Whether a request over the limits of its address is answered all the same: to look costs more than most answers. */
-  function isExpected(request: Request, { searchParams }: URL, path: string, client: Client): boolean {
+  function isExpected(request: Request, { searchParams }: URL, path: string, client: Peer): boolean {
     if (WITHOUT_LIMIT.has(path)) return true;
     if (channelstream?.isExpected(path, request.headers, searchParams, client)) return true;
     const bearer = bearerOf(request.headers);
@@ -371,10 +358,9 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const full = URL.parse(request.url);
     const url = full ?? withoutHost(request, config.basePath);
     if (url === null)
-      return refuse({ status: 400, code: "bad_host", sentence: "The Host header holds no host name." });
+      return refuse(new Rejection(400, "bad_host", "The Host header contains no valid host name."));
     const path = below(config.basePath, url.pathname);
-    if (path === null)
-      return refuse({ status: 404, code: "not_found", sentence: "There is nothing at this address." });
+    if (path === null) return refuse(new Rejection(404, "not_found", "No resource at this path."));
     if (path.endsWith("/longpoll")) return poll(request, url, client, bun);
     const foreign = full === null ? null : checkHost(request.headers, config);
     if (foreign !== null) return refuseForeign(foreign, client);
@@ -394,7 +380,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   const baseParts = config.basePath.split("/").length - 1;
   const onRoute = (request: BunRequest, bun: Server<WebSocketClient>) => {
     const fault = pathFault(request.url, request.params, baseParts);
-    return fault === null ? answer(request, bun) : refuse({ status: 400, code: "bad_path", sentence: fault });
+    return fault === null ? answer(request, bun) : refuse(new Rejection(400, "bad_path", fault));
   };
 
   const listeners = await listen(config.host, config.port, (where) =>
@@ -405,14 +391,10 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       maxRequestBodySize: Math.max(limits.maxBody, limits.maxPayload) + BODY_MARGIN,
       ...(config.tls === null ? {} : { tls: config.tls }),
       routes: Object.fromEntries(pathPatterns().map((pattern) => [pattern, onRoute])),
-      fetch: () => refuse({ status: 400, code: "bad_path", sentence: NO_PATTERN }),
+      fetch: () => refuse(new Rejection(400, "bad_path", NO_PATTERN)),
       error(error) {
         log.error("a request failed", { error: error.message });
-        return refuse({
-          status: 500,
-          code: "internal_error",
-          sentence: "The server could not do this: its log says why.",
-        });
+        return refuse(new Rejection(500, "internal_error", "Internal error: see the server's log."));
       },
       websocket: {
         // Sign of life is ours: Bun's own time-out is reset by what is sent to a socket.

@@ -1,30 +1,14 @@
 import { randomBytes } from "node:crypto";
 import type { ApiKey, Config } from "../config/config.ts";
-import type { HttpCode } from "../error-codes.ts";
 import { SESSION_MS, type Session, Sessions } from "./admin-session.ts";
 import { type Audit, resultOf } from "./audit.ts";
 import type { Claims } from "./claims-types.ts";
 import { FailedAttempts, type Proof, type ProofSource } from "./failed-attempts.ts";
 import { adminKeys, isOneOf } from "./keys.ts";
+import type { Peer } from "./peer.ts";
+import { Rejection } from "./rejection.ts";
 import { Revocations } from "./revocations.ts";
 import { isForeign, isSameOrigin } from "./same-origin.ts";
-
-/** Who asks, after trusted proxies. */
-export interface Asker {
-  readonly address: string;
-  /** Whether the client's own connection is encrypted. */
-  readonly https: boolean;
-}
-
-/** A refusal in HTTP's words; the sentence is for whoever asked and holds no secret. */
-export interface AdminRefusal {
-  readonly ok: false;
-  readonly status: 401 | 403 | 429;
-  readonly code: HttpCode;
-  readonly sentence: string;
-  /** With 429: how long to wait, in seconds. */
-  readonly retryAfterSecs?: number;
-}
 
 /** Let in; `cookie` is the value of a `Set-Cookie` header. */
 export interface SignedIn {
@@ -50,17 +34,17 @@ export interface Admin {
    * Whether a request comes from an administrator: the secret as Bearer, or a session's cookie. By cookie, a request
    * that changes something must come from the same origin.
    */
-  check(request: Request, asker: Asker): { readonly ok: true; readonly caller: Caller } | AdminRefusal;
+  check(request: Request, peer: Peer): { readonly ok: true; readonly caller: Caller } | Rejection;
   /** As `check`, and takes the keys of `[[api_keys]]` too: what one of them may do is for whoever asks to look at. */
-  identify(request: Request, asker: Asker): Identified | AdminRefusal;
+  identify(request: Request, peer: Peer): Identified | Rejection;
   /** What an upgrade may do by the cookie that it brings, as a token would say it; `null` without a good one. */
-  upgradeClaims(request: Request, asker: Asker): Claims | null;
+  upgradeClaims(request: Request, peer: Peer): Claims | null;
   /** Begins a session for whoever has the secret. */
-  signIn(secret: string, request: Request, asker: Asker): SignedIn | AdminRefusal;
+  signIn(secret: string, request: Request, peer: Peer): SignedIn | Rejection;
   /** Begins a session for whoever has the code of the sign-in link, once, and sends it from our own page. */
-  signInByCode(code: string, request: Request, asker: Asker): SignedIn | AdminRefusal;
+  signInByCode(code: string, request: Request, peer: Peer): SignedIn | Rejection;
   /** Ends the session that a request brings, if any, and takes its cookie back. */
-  signOut(request: Request, asker: Asker): SignedIn | AdminRefusal;
+  signOut(request: Request, peer: Peer): SignedIn | Rejection;
 }
 
 /** What the administration shares with the rest of the server; each has a default for tests. */
@@ -81,48 +65,29 @@ const COOKIE = "channel_session";
 const MAX_COOKIES = 8;
 
 const ALL = Object.freeze({ join: true, push: true, presence: true });
-const NOT_SIGNED_IN: AdminRefusal = {
-  ok: false,
-  status: 401,
-  code: "not_signed_in",
-  sentence: "This needs the administrator: sign in, or send the admin secret as Bearer.",
-};
-const WRONG_SECRET: AdminRefusal = {
-  ok: false,
-  status: 401,
-  code: "wrong_secret",
-  sentence: "That is not the admin secret.",
-};
-const WRONG_KEY: AdminRefusal = {
-  ok: false,
-  status: 401,
-  code: "wrong_key",
-  sentence: "That is neither the admin secret nor an API key.",
-};
-const KEY_ONLY: AdminRefusal = {
-  ok: false,
-  status: 403,
-  code: "admin_only",
-  sentence: "This needs the administrator: an API key is not enough.",
-};
-const WRONG_CODE: AdminRefusal = {
-  ok: false,
-  status: 401,
-  code: "sign_in_link_used",
-  sentence: "That sign-in link is not good, or no longer: each works once.",
-};
-const FOREIGN: AdminRefusal = {
-  ok: false,
-  status: 403,
-  code: "own_pages_only",
-  sentence: "A signed-in request that changes something must come from this server's own pages.",
-};
-const FOREIGN_CODE: AdminRefusal = {
-  ok: false,
-  status: 403,
-  code: "own_pages_only",
-  sentence: "A sign-in link is good on this server's own page only: open it in a browser.",
-};
+const NOT_SIGNED_IN: Rejection = new Rejection(
+  401,
+  "not_signed_in",
+  "Administrator required: sign in, or send the admin secret as Bearer.",
+);
+const WRONG_SECRET: Rejection = new Rejection(401, "wrong_secret", "Wrong admin secret.");
+const WRONG_KEY: Rejection = new Rejection(401, "wrong_key", "Neither the admin secret nor an API key.");
+const KEY_ONLY: Rejection = new Rejection(
+  403,
+  "admin_only",
+  "Administrator required: an API key is not enough.",
+);
+const WRONG_CODE: Rejection = new Rejection(401, "sign_in_link_used", "Link expired or already used.");
+const FOREIGN: Rejection = new Rejection(
+  403,
+  "own_pages_only",
+  "With a session cookie, changes are accepted only from this server's own pages.",
+);
+const FOREIGN_CODE: Rejection = new Rejection(
+  403,
+  "own_pages_only",
+  "A sign-in link works only on this server's own page: open it in a browser.",
+);
 
 export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
   const { now = Date.now, wrong = new FailedAttempts(), audit = () => {} } = parts;
@@ -132,7 +97,7 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
   const signInCode = config.adminSecretGenerated ? randomBytes(18).toString("base64url") : null;
   let code = signInCode;
 
-  const sourceOf = ({ headers }: Request, { address, https }: Asker): ProofSource => ({
+  const sourceOf = ({ headers }: Request, { address, https }: Peer): ProofSource => ({
     address,
     foreign: isForeign(headers, config.publicUrl, https),
   });
@@ -143,8 +108,8 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
     right: readonly string[],
     source: ProofSource,
     proof: Proof,
-    refusal: AdminRefusal,
-  ): AdminRefusal | null => {
+    refusal: Rejection,
+  ): Rejection | null => {
     const wait = wrong.waitSecs(source);
     if (wait > 0) return tooMany(wait);
     if (isOneOf(given, right)) return null;
@@ -155,21 +120,21 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
   /** Where browsers come by https, a proxy that says nothing of it does not take that away. */
   const secure = config.publicUrl?.startsWith("https:") ?? false;
 
-  const cookie = (value: string, maxAgeSecs: number, { https }: Asker): SignedIn => {
+  const cookie = (value: string, maxAgeSecs: number, { https }: Peer): SignedIn => {
     const path = config.basePath === "" ? "/" : config.basePath;
     const attributes = `Path=${path}; Max-Age=${maxAgeSecs}; HttpOnly; SameSite=Strict${https || secure ? "; Secure" : ""}`;
     return { ok: true, cookie: `${COOKIE}=${value}; ${attributes}` };
   };
 
   /** A proof that is known to be good is no guess; any other is one, and waits where its address has tried too many. */
-  const sessionOf = (request: Request, asker: Asker): Session | null => {
+  const sessionOf = (request: Request, peer: Peer): Session | null => {
     const values = cookieValues(request.headers.get("cookie"));
     if (values.length === 0) return null;
     for (const value of values) {
       const session = sessions.known(value);
       if (session !== null) return session;
     }
-    const source = sourceOf(request, asker);
+    const source = sourceOf(request, peer);
     for (const value of values) {
       if (wrong.wasWrong(source, value)) continue;
       if (wrong.waitSecs(source) > 0) return null;
@@ -187,7 +152,7 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
     return found;
   };
 
-  const byBearer = (bearer: string, source: ProofSource): Identified | AdminRefusal => {
+  const byBearer = (bearer: string, source: ProofSource): Identified | Rejection => {
     const key = keyOf(bearer);
     const right = key === null ? secrets : [bearer];
     const refusal = guess(
@@ -201,68 +166,68 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
     return { ok: true, caller: key === null ? { kind: "administrator" } : { kind: "key", key } };
   };
 
-  const identify = (request: Request, asker: Asker): Identified | AdminRefusal => {
+  const identify = (request: Request, peer: Peer): Identified | Rejection => {
     const bearer = bearerOf(request.headers);
-    if (bearer !== null) return byBearer(bearer, sourceOf(request, asker));
-    const session = sessionOf(request, asker);
+    if (bearer !== null) return byBearer(bearer, sourceOf(request, peer));
+    const session = sessionOf(request, peer);
     if (session === null) return NOT_SIGNED_IN;
     const harmless = request.method === "GET" || request.method === "HEAD";
-    if (!harmless && !isSameOrigin(request.headers, config.publicUrl, asker.https)) return FOREIGN;
+    if (!harmless && !isSameOrigin(request.headers, config.publicUrl, peer.https)) return FOREIGN;
     return { ok: true, caller: { kind: "administrator", session } };
   };
 
-  const begin = (proof: Proof, asker: Asker): SignedIn => {
+  const begin = (proof: Proof, peer: Peer): SignedIn => {
     const { proof: value, session } = sessions.begin();
     const who = callerName({ kind: "administrator", session });
-    audit({ act: "sign_in", who, from: asker.address, what: { by: proof }, result: "ok" });
-    return cookie(value, SESSION_MS / 1000, asker);
+    audit({ act: "sign_in", who, from: peer.address, what: { by: proof }, result: "ok" });
+    return cookie(value, SESSION_MS / 1000, peer);
   };
 
-  const refused = (act: string, asker: Asker, refusal: AdminRefusal): AdminRefusal => {
-    audit({ act, who: "nobody", from: asker.address, result: resultOf(refusal.status) });
+  const refused = (act: string, peer: Peer, refusal: Rejection): Rejection => {
+    audit({ act, who: "nobody", from: peer.address, result: resultOf(refusal.status) });
     return refusal;
   };
 
   return {
     signInCode,
     identify,
-    check(request, asker) {
-      const found = identify(request, asker);
+    check(request, peer) {
+      const found = identify(request, peer);
       return found.ok && found.caller.kind === "key" ? KEY_ONLY : found;
     },
-    upgradeClaims(request, asker) {
+    upgradeClaims(request, peer) {
       const { headers } = request;
-      const session = isSameOrigin(headers, config.publicUrl, asker.https) ? sessionOf(request, asker) : null;
+      const session = isSameOrigin(headers, config.publicUrl, peer.https) ? sessionOf(request, peer) : null;
       if (session === null) return null;
       const { expiresAt } = session;
       return { user: ADMINISTRATOR, channels: ["admin"], can: ALL, expiresAt, admin: true, session };
     },
-    signIn(secret, request, asker) {
-      const refusal = guess(secret, secrets, sourceOf(request, asker), "secret", WRONG_SECRET);
-      return refusal === null ? begin("secret", asker) : refused("sign_in", asker, refusal);
+    signIn(secret, request, peer) {
+      const refusal = guess(secret, secrets, sourceOf(request, peer), "secret", WRONG_SECRET);
+      return refusal === null ? begin("secret", peer) : refused("sign_in", peer, refusal);
     },
-    signInByCode(given, request, asker) {
+    signInByCode(given, request, peer) {
       // What no page of ours sent is not looked at: a web page must not be able to try codes, nor to count as one who does.
       if (
-        !isSameOrigin(request.headers, config.publicUrl, asker.https) ||
-        isForeign(request.headers, config.publicUrl, asker.https)
+        !isSameOrigin(request.headers, config.publicUrl, peer.https) ||
+        isForeign(request.headers, config.publicUrl, peer.https)
       )
         return FOREIGN_CODE;
       const right = code === null ? [] : [code];
-      const refusal = guess(given, right, sourceOf(request, asker), "code", WRONG_CODE);
-      if (refusal !== null) return refused("sign_in", asker, refusal);
+      const refusal = guess(given, right, sourceOf(request, peer), "code", WRONG_CODE);
+      if (refusal !== null) return refused("sign_in", peer, refusal);
       code = null;
-      return begin("code", asker);
+      return begin("code", peer);
     },
-    signOut(request, asker) {
-      const session = sessionOf(request, asker);
-      if (session !== null && !isSameOrigin(request.headers, config.publicUrl, asker.https)) return FOREIGN;
+    signOut(request, peer) {
+      const session = sessionOf(request, peer);
+      if (session !== null && !isSameOrigin(request.headers, config.publicUrl, peer.https)) return FOREIGN;
       if (session !== null) {
         sessions.end(session);
         const who = callerName({ kind: "administrator", session });
-        audit({ act: "sign_out", who, from: asker.address, result: "ok" });
+        audit({ act: "sign_out", who, from: peer.address, result: "ok" });
       }
-      return cookie("", 0, asker);
+      return cookie("", 0, peer);
     },
   };
 }
@@ -279,9 +244,13 @@ export function bearerOf(headers: Headers): string | null {
   return match?.[1]?.trim() ?? null;
 }
 
-function tooMany(retryAfterSecs: number): AdminRefusal {
-  const sentence = "Too many wrong secrets from this address: one in 2 seconds is looked at.";
-  return { ok: false, status: 429, code: "too_many_wrong_secrets", sentence, retryAfterSecs };
+function tooMany(retryAfterSecs: number): Rejection {
+  return new Rejection(
+    429,
+    "too_many_wrong_secrets",
+    "Too many wrong secrets from this address: one attempt every 2 seconds is checked.",
+    retryAfterSecs,
+  );
 }
 
 /** The values of our cookie: another port or path of this host may have set one of the same name before it. */

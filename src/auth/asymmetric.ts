@@ -1,8 +1,9 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify } from "jose";
-import type { TokenCode } from "../error-codes.ts";
 import { unauthorized, type Verdict } from "./claims-types.ts";
-import { isJsonObject, type JsonObject, LEEWAY_SECS, ownValue, type TokenRules } from "./hs256.ts";
+import { LEEWAY_SECS, type TokenRules } from "./hs256.ts";
+import { isObject, type JsonObject, ownValue } from "./json-object.ts";
+import type { TokenCode } from "./token-codes.ts";
 
 /** Longest wait for a key set, in ms: a join never hangs longer. */
 const KEY_SET_TIMEOUT = 5_000;
@@ -92,9 +93,9 @@ function remoteKeys(url: URL): JWTVerifyGetKey {
 
 /** JSON Web Key Set, as far as jose wants it (RFC 7517, section 5). */
 function isKeySet(value: unknown): boolean {
-  if (!isJsonObject(value)) return false;
+  if (!isObject(value)) return false;
   const keys = ownValue(value, "keys");
-  return Array.isArray(keys) && keys.every(isJsonObject);
+  return Array.isArray(keys) && keys.every(isObject);
 }
 
 function options(rules: TokenRules, algorithms: readonly string[], now: () => number) {
@@ -113,8 +114,7 @@ async function attempt(
 ): Promise<KeyResult> {
   try {
     const { payload, protectedHeader } = await verify();
-    if (Object.hasOwn(protectedHeader, "crit") || !isJsonObject(payload))
-      return unauthorized("token_malformed");
+    if (Object.hasOwn(protectedHeader, "crit") || !isObject(payload)) return unauthorized("token_malformed");
     return { ok: true, payload };
   } catch (error) {
     if (error instanceof errors.JWTExpired)

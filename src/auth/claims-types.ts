@@ -1,6 +1,6 @@
-import type { TokenCode } from "../error-codes.ts";
 import type { Session } from "./admin-session.ts";
 import type { ProofSource } from "./failed-attempts.ts";
+import type { TokenCode } from "./token-codes.ts";
 
 /** What the holder of a token may do in the channels that it covers. */
 export interface Abilities {

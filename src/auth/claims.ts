@@ -1,7 +1,8 @@
 import type { Config } from "../config/config.ts";
-import type { JoinCode } from "../error-codes.ts";
 import type { Abilities, Claims } from "./claims-types.ts";
-import { isJsonObject, type JsonObject, LEEWAY_SECS, ownValue } from "./hs256.ts";
+import { LEEWAY_SECS } from "./hs256.ts";
+import { isObject, type JsonObject, ownValue } from "./json-object.ts";
+import type { JoinCode } from "./token-codes.ts";
 
 /** The longest user id, in bytes of UTF-8. */
 export const MAX_USER_BYTES = 256;
@@ -71,7 +72,7 @@ function readChannels(payload: JsonObject, name: string, shared: boolean): Chann
   const listed = ownValue(payload, name) ?? (renamed && shared ? ownValue(payload, "channels") : undefined);
   const single = shared || !renamed ? ownValue(payload, "channel") : undefined;
   if (listed === undefined && single === undefined) return null;
-  const rights = isJsonObject(listed) ? readRights(listed) : undefined;
+  const rights = isObject(listed) ? readRights(listed) : undefined;
   if (rights === null) return null;
   const names = rights === undefined ? [] : [...rights.keys()];
   for (const value of [rights === undefined ? listed : undefined, single]) {

@@ -1,4 +1,4 @@
-import { addressBlock } from "./address-block.ts";
+import { addressBlock } from "./peer.ts";
 
 /** Wrong proofs of one address within a minute, after which it is limited until that minute is over. */
 const MAX_WRONG = 10;

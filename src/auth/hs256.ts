@@ -1,15 +1,13 @@
 import { isUtf8 } from "node:buffer";
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { unauthorized, type Verdict } from "./claims-types.ts";
+import { isObject, type JsonObject, ownValue } from "./json-object.ts";
 
 /** A token longer than this is refused unread, whatever signed it. In characters, all of them ASCII in a good one. */
 export const MAX_TOKEN_BYTES = 8192;
 
 /** How far the clock of the one who signed may differ from ours, in seconds. */
 export const LEEWAY_SECS = 5;
-
-/** What a JSON object holds before anybody has looked at it. */
-export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** What must be in a token beside its signature; `null`: not looked at. */
 export interface TokenRules {
@@ -81,15 +79,6 @@ export function unverifiedPayload(token: string): JsonObject | null {
   return payload === undefined ? null : decodeObject(payload);
 }
 
-/** A claim of the object itself: `constructor` and `__proto__` are names like any other. */
-export function ownValue(object: JsonObject, name: string): unknown {
-  return Object.hasOwn(object, name) ? object[name] : undefined;
-}
-
-export function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /**
  * Comparing the printed signature with the one given also holds it to canonical base64url: 43 characters carry two
  * bits more than 32 bytes, so four texts would decode to the same signature.
@@ -108,7 +97,7 @@ function decodeObject(part: string): JsonObject | null {
   if (bytes.toString("base64url") !== part || !isUtf8(bytes)) return null;
   try {
     const value: unknown = JSON.parse(bytes.toString("utf8"));
-    return isJsonObject(value) ? value : null;
+    return isObject(value) ? value : null;
   } catch {
     return null;
   }

@@ -1,5 +1,4 @@
 import type { Config } from "../config/config.ts";
-import type { TokenCode } from "../error-codes.ts";
 import {
   isAsymmetric,
   type KeyResult,
@@ -12,6 +11,7 @@ import { type Claims, unauthorized, type Verdict, type Verify } from "./claims-t
 import { FailedAttempts, type ProofSource } from "./failed-attempts.ts";
 import { algorithmOf, unverifiedPayload, verifyHs256 } from "./hs256.ts";
 import { adminKeys } from "./keys.ts";
+import type { TokenCode } from "./token-codes.ts";
 
 export type { Abilities, Claims, TokenRefusal, Verdict, Verify } from "./claims-types.ts";
 

@@ -32,7 +32,7 @@ export const token: Command = async ({ values, all, switches }, { env, cwd, term
     if (bad !== undefined)
       return `--channel: ${quoted(bad)} is no name: 1 to 255 bytes, no control character`;
     if (names.includes("phoenix")) return "--channel: phoenix takes heartbeats only, and needs no token";
-    if (!isUserId(id)) return `--id must be a well-formed text of at most ${MAX_USER_BYTES} bytes`;
+    if (!isUserId(id)) return `--id must be well-formed text of at most ${MAX_USER_BYTES} bytes`;
     if (milliseconds === undefined)
       return `--expires-in must be ${lifetime.expects}, not ${quoted(expiresIn ?? "")}`;
     if (names.includes("admin") && config.adminSecretGenerated)

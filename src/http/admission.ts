@@ -1,24 +1,28 @@
 import { isIP } from "node:net";
+import { type HttpCode, Rejection } from "../auth/rejection.ts";
 import { isOwnHost, webOrigin } from "../auth/same-origin.ts";
 import type { Config } from "../config/config.ts";
 import { isLoopback } from "../config/loopback.ts";
-import type { HttpCode } from "../error-codes.ts";
 
-/** Why a request goes no further, before anything of it was done. */
-export interface Refusal {
-  readonly status: 400 | 403 | 429 | 503;
-  readonly code: HttpCode;
-  /** For whoever asked, and for the operator who looks for the key to change. */
-  readonly sentence: string;
-}
-
-/** A request with a name or of a web page that may not be here. */
-export interface Foreign extends Refusal {
+/** Rejects a request for its `Host` or `Origin` header. */
+export class ForeignRejection extends Rejection {
   readonly what: "host" | "origin";
-  /** As it was given. */
+  /** The header's value. */
   readonly value: string;
-  /** For the log: the setting that refused it. */
-  readonly reason: string;
+  /** For the log: the setting that does not allow it. */
+  readonly logReason: string;
+
+  constructor(
+    status: 400 | 403,
+    code: HttpCode,
+    reason: string,
+    log: { readonly what: "host" | "origin"; readonly value: string; readonly reason: string },
+  ) {
+    super(status, code, reason);
+    this.what = log.what;
+    this.value = log.value;
+    this.logReason = log.reason;
+  }
 }
 
 /** The name in a `Host` header, in lower case, without its port, brackets and final dot; `null` where there is none. */
@@ -42,41 +46,48 @@ function shown(text: string): string {
  * resolves to this server is how a web page reaches it as if it were its own (DNS rebinding). That needs a name: IP addresses
  * and loopback names are good. No `Host` at all is no browser.
  */
-export function checkHost(headers: Headers, config: Config): Foreign | null {
+export function checkHost(headers: Headers, config: Config): ForeignRejection | null {
   const header = headers.get("host");
   if (header === null) return null;
   const name = hostName(header);
   if (name === null) {
-    const sentence = "The Host header holds no host name.";
-    return { status: 400, code: "bad_host", sentence, what: "host", value: header, reason: "no host name" };
+    return new ForeignRejection(400, "bad_host", "The Host header contains no valid host name.", {
+      what: "host",
+      value: header,
+      reason: "no host name",
+    });
   }
   // Who listens beyond loopback and names no host of its own cannot tell a foreign one.
   if (config.allowedHosts === null && config.publicUrl === null && !isLoopback(config.host)) return null;
   const own = config.publicUrl === null ? null : bareName(URL.parse(config.publicUrl)?.hostname ?? null);
   if (isIP(name) !== 0 || isLoopback(name) || name === own || config.allowedHosts?.includes(name))
     return null;
-  return {
-    status: 403,
-    code: "host_not_allowed",
-    sentence: `The host name ${shown(name)} is not allowed here: allowed_hosts does not list it.`,
-    what: "host",
-    value: header,
-    reason: "allowed_hosts does not list it",
-  };
+  return new ForeignRejection(
+    403,
+    "host_not_allowed",
+    `Host name ${shown(name)} is not allowed (allowed_hosts).`,
+    {
+      what: "host",
+      value: header,
+      reason: "allowed_hosts does not list it",
+    },
+  );
 }
 
 /** Refuses web pages of other sites, as `allowed_origins` says. No `Origin` at all is no browser. */
-export function checkOrigin(headers: Headers, config: Config): Foreign | null {
+export function checkOrigin(headers: Headers, config: Config): ForeignRejection | null {
   const origin = headers.get("origin");
   if (origin === null || isAllowedOrigin(origin, headers, config)) return null;
-  return {
-    status: 403,
-    code: "origin_not_allowed",
-    sentence: `The origin ${shown(origin)} is not allowed here (allowed_origins).`,
-    what: "origin",
-    value: origin,
-    reason: "allowed_origins does not allow it",
-  };
+  return new ForeignRejection(
+    403,
+    "origin_not_allowed",
+    `Origin ${shown(origin)} is not allowed (allowed_origins).`,
+    {
+      what: "origin",
+      value: origin,
+      reason: "allowed_origins does not allow it",
+    },
+  );
 }
 
 function isAllowedOrigin(given: string, headers: Headers, config: Config): boolean {

@@ -1,8 +1,7 @@
-import { addressBlock } from "../auth/address-block.ts";
+import { addressBlock, type Peer } from "../auth/peer.ts";
+import { Rejection } from "../auth/rejection.ts";
 import type { Limits } from "../config/config.ts";
-import type { Refusal } from "./admission.ts";
 import { KeptConnections } from "./kept-connections.ts";
-import type { Client } from "./peer.ts";
 
 /** Addresses whose rate is remembered at once; beyond, the one that asked longest ago begins anew. */
 const MAX_BUCKETS = 20_000;
@@ -13,16 +12,16 @@ const BURST_SECS = 10;
 /** How long the runtime keeps a connection without a request, in seconds. */
 export const KEEP_ALIVE_SECS = 10;
 
-const TOO_FAST: Refusal = {
-  status: 429,
-  code: "too_many_connects",
-  sentence: "Too many connections at once from this address: try again in a moment.",
-};
-const ADDRESS_FULL: Refusal = {
-  status: 503,
-  code: "too_many_connections_of_address",
-  sentence: "This address holds as many connections as it may.",
-};
+const TOO_FAST = new Rejection(
+  429,
+  "too_many_connects",
+  "Too many new connections from this address: try again in a moment.",
+);
+const ADDRESS_FULL = new Rejection(
+  503,
+  "too_many_connections_of_address",
+  "Connection limit of this address reached.",
+);
 
 interface Bucket {
   /** Connections that may come now. */
@@ -70,20 +69,20 @@ export class ConnectLimiter {
   }
 
   /** Takes a place, or says why there is none. Each `null` needs one `release` of the same client. */
-  admit(client: Client): Refusal | null {
-    return this.#tooFast(client) ?? this.take(client);
+  admit(peer: Peer): Rejection | null {
+    return this.#tooFast(peer) ?? this.take(peer);
   }
 
   /** For who will take a place later: as `admit`, without taking it. */
-  mayBegin(client: Client): Refusal | null {
-    return this.#tooFast(client) ?? this.#full(client);
+  mayBegin(peer: Peer): Rejection | null {
+    return this.#tooFast(peer) ?? this.#full(peer);
   }
 
   /** Takes the place of one who was mayBegin before. Each `null` needs one `release` of the same client. */
-  take(client: Client): Refusal | null {
-    const full = this.#full(client);
+  take(peer: Peer): Rejection | null {
+    const full = this.#full(peer);
     if (full !== null) return full;
-    const block = addressBlock(client.address);
+    const block = addressBlock(peer.address);
     this.#total++;
     this.#open.set(block, (this.#open.get(block) ?? 0) + 1);
     return null;
@@ -95,9 +94,9 @@ export class ConnectLimiter {
    *
    * @param port of the connection; `null` for one that ends with this request
    */
-  request(client: Client, port: number | null): Refusal | null {
-    if (client.loopback) return null;
-    const block = addressBlock(client.address);
+  request(peer: Peer, port: number | null): Rejection | null {
+    if (peer.loopback) return null;
+    const block = addressBlock(peer.address);
     const now = this.#now();
     const known = port !== null && this.#kept.has(block, port);
     if (!known && this.#held(block, now) >= this.#limits.maxConnectionsPerIp) return ADDRESS_FULL;
@@ -105,8 +104,8 @@ export class ConnectLimiter {
     return this.#takeToken(block) ? null : TOO_FAST;
   }
 
-  release(client: Pick<Client, "address">): void {
-    const block = addressBlock(client.address);
+  release(peer: Pick<Peer, "address">): void {
+    const block = addressBlock(peer.address);
     const held = this.#open.get(block);
     if (held === undefined) return;
     this.#total--;
@@ -114,20 +113,20 @@ export class ConnectLimiter {
     else this.#open.delete(block);
   }
 
-  #tooFast(client: Client): Refusal | null {
-    return client.loopback || this.#takeToken(addressBlock(client.address)) ? null : TOO_FAST;
+  #tooFast(peer: Peer): Rejection | null {
+    return peer.loopback || this.#takeToken(addressBlock(peer.address)) ? null : TOO_FAST;
   }
 
-  #full(client: Client): Refusal | null {
+  #full(peer: Peer): Rejection | null {
     if (this.#total >= this.#limits.maxConnections || this.#crowded()) {
-      return {
-        status: 503,
-        code: "too_many_connections",
-        sentence: "The server holds as many connections as it may: try again later.",
-      };
+      return new Rejection(
+        503,
+        "too_many_connections",
+        "Connection limit of the server reached: try again later.",
+      );
     }
-    if (client.loopback) return null;
-    const held = this.#held(addressBlock(client.address), this.#now());
+    if (peer.loopback) return null;
+    const held = this.#held(addressBlock(peer.address), this.#now());
     return held < this.#limits.maxConnectionsPerIp ? null : ADDRESS_FULL;
   }
 

@@ -28,7 +28,7 @@ export function pathPatterns(): string[] {
 }
 
 /** What a path that no pattern fits is refused with. */
-export const NO_PATTERN = `A path has at most ${MAX_PARTS} parts, none of them empty.`;
+export const NO_PATTERN = `A path may have at most ${MAX_PARTS} parts, none of them empty.`;
 
 /**
  * Why a path is refused before any rule looks at it, in one sentence; `null` where it is not. What a proxy and this server
@@ -42,14 +42,15 @@ export function pathFault(
   params: Readonly<Record<string, string | undefined>>,
   baseParts: number,
 ): string | null {
-  if (url.includes("#")) return "An address asked for has no # in it.";
+  if (url.includes("#")) return "A path must not contain #.";
   for (const [i, name] of NAMES.entries()) {
     const part = params[name];
     if (part === undefined) return null;
-    if (FORBIDDEN.test(part)) return "A path holds no backslash and no control character, encoded or not.";
-    if (part === "." || part === "..") return "A path holds no part that is . or .., encoded or not.";
+    if (FORBIDDEN.test(part))
+      return "A path must not contain a backslash or control character, encoded or not.";
+    if (part === "." || part === "..") return "A path must not contain a part . or .., encoded or not.";
     if (part.includes("/") && !mayHoldSlash(params, i, baseParts)) {
-      return "A path holds no encoded slash, save in the name of a channel or user under /api.";
+      return "A path must not contain an encoded slash, except in a channel or user name under /api.";
     }
   }
   return null;

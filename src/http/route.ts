@@ -1,6 +1,6 @@
-import type { Client } from "./peer.ts";
+import type { Peer } from "../auth/peer.ts";
 
-export type Handler = (request: Request, client: Client) => Response | Promise<Response>;
+export type Handler = (request: Request, peer: Peer) => Response | Promise<Response>;
 
 /** What one address does. `GET` answers `HEAD` too: Bun leaves the body out. */
 export interface Route {

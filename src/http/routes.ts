@@ -1,7 +1,9 @@
 import type { Registry } from "prom-client";
 import type { Admin } from "../auth/admin.ts";
-import { isJsonObject, ownValue } from "../auth/hs256.ts";
+import { isObject, ownValue } from "../auth/json-object.ts";
 import { reachesAll } from "../auth/key-scope.ts";
+import type { Peer } from "../auth/peer.ts";
+import { Rejection } from "../auth/rejection.ts";
 import { isForeign } from "../auth/same-origin.ts";
 import type { Verify } from "../auth/verifier.ts";
 import type { RefusalLog } from "../hub/refusal-log.ts";
@@ -11,8 +13,7 @@ import type { Api } from "./api/api.ts";
 import type { ApiDeps } from "./api/deps.ts";
 import { pages } from "./assets.ts";
 import { readJson } from "./body.ts";
-import { type HttpRefusal, json, refuse } from "./json-response.ts";
-import type { Client } from "./peer.ts";
+import { json, reject } from "./json-response.ts";
 import type { Route } from "./route.ts";
 import { serveAsset } from "./serve-asset.ts";
 import { findStatic, serveFile } from "./static.ts";
@@ -28,15 +29,11 @@ export interface HttpDeps extends ApiDeps {
 }
 
 /** Answers what is no socket and no long poll. `path` is below `base_path` and still encoded. Never rejects. */
-export type Http = (request: Request, path: string, client: Client) => Response | Promise<Response>;
+export type Http = (request: Request, path: string, peer: Peer) => Response | Promise<Response>;
 
 const METHODS = ["GET", "POST", "DELETE"] as const;
 
-const NOT_FOUND: HttpRefusal = {
-  status: 404,
-  code: "not_found",
-  sentence: "There is nothing at this address.",
-};
+const NOT_FOUND = new Rejection(404, "not_found", "No resource at this path.");
 
 /** A year, for this host alone (RFC 6797). Browsers believe it over TLS only. */
 const STRICT_TRANSPORT = "max-age=31536000";
@@ -53,60 +50,54 @@ export function createHttp(deps: HttpDeps): Http {
   const table = routes(deps, loadApi);
   const secure = config.publicUrl?.startsWith("https:") ?? false;
 
-  async function answer(request: Request, path: string, client: Client): Promise<Response> {
+  async function answer(request: Request, path: string, peer: Peer): Promise<Response> {
     if (path === "") return redirect(`${config.basePath}/${new URL(request.url).search}`, 308);
-    if (!path.startsWith("/")) return refuse(NOT_FOUND);
+    if (!path.startsWith("/")) return reject(NOT_FOUND);
     const route = table.get(path) ?? (path.startsWith("/api/") ? (await loadApi()).find(path) : undefined);
     if (config.staticPath !== null && (route === undefined || route.page)) {
       const file = await fromFolder(config.staticPath, request, path, config.basePath);
       if (file !== null) return file;
     }
-    if (route === undefined) return refuse(NOT_FOUND);
-    return route.cors ? crossOrigin(route, request, client) : sameOrigin(route, request, client);
+    if (route === undefined) return reject(NOT_FOUND);
+    return route.cors ? crossOrigin(route, request, peer) : sameOrigin(route, request, peer);
   }
 
-  async function crossOrigin(route: Route, request: Request, client: Client): Promise<Response> {
+  async function crossOrigin(route: Route, request: Request, peer: Peer): Promise<Response> {
     const foreign = checkOrigin(request.headers, config);
     if (foreign !== null) {
-      refusals.origin(foreign.value, foreign.reason, client.address);
-      return refuse(foreign, corsHeaders(request.headers, config));
+      refusals.origin(foreign.value, foreign.logReason, peer.address);
+      return reject(foreign, corsHeaders(request.headers, config));
     }
     if (request.method === "OPTIONS") {
       const headers = preflightHeaders(request.headers, config, allowed(route).join(", "));
       return new Response(null, { status: 204, headers });
     }
-    const response = await dispatch(route, request, client);
+    const response = await dispatch(route, request, peer);
     for (const [name, value] of Object.entries(corsHeaders(request.headers, config))) {
       response.headers.set(name, value);
     }
     return response;
   }
 
-  function sameOrigin(route: Route, request: Request, client: Client): Response | Promise<Response> {
+  function sameOrigin(route: Route, request: Request, peer: Peer): Response | Promise<Response> {
     const reads = request.method === "GET" || request.method === "HEAD" || request.method === "OPTIONS";
-    if (!reads && isForeign(request.headers, config.publicUrl, client.https)) {
+    if (!reads && isForeign(request.headers, config.publicUrl, peer.https)) {
       const origin = request.headers.get("origin") ?? "unknown";
-      refusals.origin(origin, "only our own pages may change this (public_url)", client.address);
-      return refuse({
-        status: 403,
-        code: "own_pages_only",
-        sentence: "Pages of other origins may not change anything here.",
-      });
+      refusals.origin(origin, "only our own pages may change this (public_url)", peer.address);
+      return reject(
+        new Rejection(403, "own_pages_only", "Changes are not accepted from pages of other origins."),
+      );
     }
-    return dispatch(route, request, client);
+    return dispatch(route, request, peer);
   }
 
-  return async (request, path, client) => {
+  return async (request, path, peer) => {
     let response: Response;
     try {
-      response = await answer(request, path, client);
+      response = await answer(request, path, peer);
     } catch (error) {
       log.error("a request failed", { path, error: error instanceof Error ? error.message : "unknown" });
-      response = refuse({
-        status: 500,
-        code: "internal_error",
-        sentence: "The server could not do this: its log says why.",
-      });
+      response = reject(new Rejection(500, "internal_error", "Internal error: see the server's log."));
     }
     response.headers.set("x-content-type-options", "nosniff");
     response.headers.set("referrer-policy", "no-referrer");
@@ -122,16 +113,15 @@ function allowed(route: Route): string[] {
   return methods;
 }
 
-function dispatch(route: Route, request: Request, client: Client): Response | Promise<Response> {
+function dispatch(route: Route, request: Request, peer: Peer): Response | Promise<Response> {
   const method = request.method === "HEAD" ? "GET" : request.method;
   const known = METHODS.find((name) => name === method);
   const handler = known === undefined ? undefined : route[known];
-  if (handler !== undefined) return handler(request, client);
+  if (handler !== undefined) return handler(request, peer);
   const allow = allowed(route).join(", ");
-  return refuse(
-    { status: 405, code: "method_not_allowed", sentence: `This address takes ${allow} only.` },
-    { allow },
-  );
+  return reject(new Rejection(405, "method_not_allowed", `Method not allowed. Allowed: ${allow}.`), {
+    allow,
+  });
 }
 
 async function fromFolder(
@@ -143,10 +133,9 @@ async function fromFolder(
   const found = await findStatic(root, path);
   if (found === null) return null;
   if (request.method !== "GET" && request.method !== "HEAD") {
-    return refuse(
-      { status: 405, code: "method_not_allowed", sentence: "This address takes GET, HEAD only." },
-      { allow: "GET, HEAD" },
-    );
+    return reject(new Rejection(405, "method_not_allowed", "Method not allowed. Allowed: GET, HEAD."), {
+      allow: "GET, HEAD",
+    });
   }
   return "folder" in found
     ? redirect(`${base}${found.folder}${new URL(request.url).search}`, 308)
@@ -198,15 +187,14 @@ function routes(deps: HttpDeps, loadApi: () => Promise<Api>): ReadonlyMap<string
 
 function health({ busState }: HttpDeps): Response {
   const { kind } = busState();
-  const note = "The embedded bus is in use: it serves this machine only, and keeps nothing.";
+  const note = "The embedded bus is in use: it serves this machine only and stores nothing.";
   return json({ status: "up", bus: kind, ...(kind === "embedded" ? { note } : {}) });
 }
 
 function ready({ busState, draining }: HttpDeps): Response {
-  if (draining())
-    return refuse({ status: 503, code: "shutting_down", sentence: "The server is shutting down." });
+  if (draining()) return reject(new Rejection(503, "shutting_down", "The server is shutting down."));
   const { live, detail, kind, gaps, where } = busState();
-  if (!live) return refuse({ status: 503, code: "bus_away", sentence: `The bus is away: ${detail}.` });
+  if (!live) return reject(new Rejection(503, "bus_away", `The bus is disconnected: ${detail}.`));
   return json({ status: "ready", bus: kind, gaps, ...(where === undefined ? {} : { where }) });
 }
 
@@ -215,30 +203,30 @@ async function described(
   { admin }: HttpDeps,
   loadApi: () => Promise<Api>,
   request: Request,
-  client: Client,
+  peer: Peer,
 ): Promise<Response> {
-  const found = admin.identify(request, client);
-  return found.ok ? (await loadApi()).description(request, client) : refuse(found);
+  const found = admin.identify(request, peer);
+  return found.ok ? (await loadApi()).description(request, peer) : reject(found);
 }
 
 /** For whoever is on this machine, as Prometheus' agents are; from elsewhere for those who may read. */
-async function metrics({ admin, registry }: HttpDeps, request: Request, client: Client): Promise<Response> {
-  const refused = client.loopback ? null : whyNotRead(admin, request, client);
-  if (refused !== null) return refuse(refused);
+async function metrics({ admin, registry }: HttpDeps, request: Request, peer: Peer): Promise<Response> {
+  const refused = peer.loopback ? null : whyNotRead(admin, request, peer);
+  if (refused !== null) return reject(refused);
   return new Response(await registry.metrics(), {
     headers: { "content-type": registry.contentType, "cache-control": "no-store" },
   });
 }
 
-function whyNotRead(admin: Admin, request: Request, client: Client): HttpRefusal | null {
-  const found = admin.identify(request, client);
+function whyNotRead(admin: Admin, request: Request, peer: Peer): Rejection | null {
+  const found = admin.identify(request, peer);
   if (!found.ok) return found;
   const { caller } = found;
   if (caller.kind === "key" && !caller.key.can.includes("read"))
-    return { status: 403, code: "ability_missing", sentence: "This needs a key that can read." };
+    return new Rejection(403, "ability_missing", "An API key with the ability read is required.");
   return reachesAll(caller)
     ? null
-    : { status: 403, code: "all_channels_needed", sentence: "This needs a key for all channels." };
+    : new Rejection(403, "all_channels_needed", "An API key for all channels is required.");
 }
 
 /**
@@ -256,37 +244,29 @@ function opensByItself(headers: Headers): boolean {
   return site === "none" || site === "same-origin";
 }
 
-async function signIn(
-  { admin, config, inbound }: HttpDeps,
-  request: Request,
-  client: Client,
-): Promise<Response> {
+async function signIn({ admin, config, inbound }: HttpDeps, request: Request, peer: Peer): Promise<Response> {
   const body = await readJson(request, config.limits.maxBody, inbound);
-  if (!body.ok) return refuse(body.refusal);
-  const sent = isJsonObject(body.value) ? body.value : {};
+  if (!body.ok) return reject(body);
+  const sent = isObject(body.value) ? body.value : {};
   const code = ownValue(sent, "code");
-  if (typeof code === "string") return cookieAnswer(admin.signInByCode(code, request, client));
+  if (typeof code === "string") return cookieAnswer(admin.signInByCode(code, request, peer));
   const secret = ownValue(sent, "secret");
   if (typeof secret !== "string")
-    return refuse({
-      status: 422,
-      code: "invalid_request",
-      sentence: 'Send {"secret": "<the admin secret>"}.',
-    });
-  return cookieAnswer(admin.signIn(secret, request, client));
+    return reject(new Rejection(422, "invalid_request", 'Send {"secret": "<the admin secret>"}.'));
+  return cookieAnswer(admin.signIn(secret, request, peer));
 }
 
 /** For the pages: whether their visitor is signed in. No is an answer, and no error in a browser's console. */
-function session({ admin }: HttpDeps, request: Request, client: Client): Response {
-  return json({ signed_in: admin.check(request, client).ok });
+function session({ admin }: HttpDeps, request: Request, peer: Peer): Response {
+  return json({ signed_in: admin.check(request, peer).ok });
 }
 
-function signOut({ admin }: HttpDeps, request: Request, client: Client): Response {
-  return cookieAnswer(admin.signOut(request, client));
+function signOut({ admin }: HttpDeps, request: Request, peer: Peer): Response {
+  return cookieAnswer(admin.signOut(request, peer));
 }
 
 function cookieAnswer(result: ReturnType<Admin["signIn"]>): Response {
-  if (!result.ok) return refuse(result);
+  if (!result.ok) return reject(result);
   return new Response(null, {
     status: 204,
     headers: { "set-cookie": result.cookie, "cache-control": "no-store" },

@@ -1,10 +1,10 @@
 import { ABILITIES, ALL, isUserId, MAX_USER_BYTES } from "../auth/claims.ts";
-import { isJsonObject, type JsonObject, ownValue } from "../auth/hs256.ts";
+import { isObject, type JsonObject, ownValue } from "../auth/json-object.ts";
 import type { Ability, GrantedChannels } from "../auth/mint.ts";
+import { Rejection } from "../auth/rejection.ts";
 import type { Abilities } from "../auth/verifier.ts";
 import { isChannelName } from "../bus/topics.ts";
 import { randomId } from "../hub/random-id.ts";
-import type { HttpRefusal } from "./json-response.ts";
 
 /** What the body of `POST /token` asks for. */
 export interface Asked {
@@ -17,39 +17,38 @@ export interface Asked {
   readonly form: "channel" | "list" | "object";
 }
 
-export function unusable(sentence: string): HttpRefusal {
-  return { status: 422, code: "invalid_request", sentence };
+export function unusable(reason: string): Rejection {
+  return new Rejection(422, "invalid_request", reason);
 }
 
-export function readAsked(value: unknown, idLength: number): Asked | HttpRefusal {
-  if (!isJsonObject(value)) return unusable('Send an object such as {"channel": "system", "id": "client1"}.');
+export function readAsked(value: unknown, idLength: number): Asked | Rejection {
+  if (!isObject(value)) return unusable('Send an object such as {"channel": "system", "id": "client1"}.');
   const channel = ownValue(value, "channel") ?? undefined;
   const channels = ownValue(value, "channels") ?? undefined;
-  if (channel !== undefined && channels !== undefined) return unusable("Name channel or channels, not both.");
-  if (channel === undefined && channels === undefined)
-    return unusable("Name the channel that the token is for.");
+  if (channel !== undefined && channels !== undefined) return unusable("Send channel or channels, not both.");
+  if (channel === undefined && channels === undefined) return unusable("channel or channels is required.");
   const can = readCan(ownValue(value, "can") ?? undefined, ALL);
   if (can === null) return unusable(WRONG_CAN);
 
-  const rights = isJsonObject(channels)
+  const rights = isObject(channels)
     ? readRights(channels)
     : readNames(channels === undefined ? [channel] : channels, can);
-  if ("status" in rights) return rights;
+  if (rights instanceof Rejection) return rights;
 
   const id = ownValue(value, "id") ?? "";
   if (typeof id !== "string" || !isUserId(id)) {
-    return unusable(`id must be a well-formed text of at most ${MAX_USER_BYTES} bytes.`);
+    return unusable(`id must be well-formed text of at most ${MAX_USER_BYTES} bytes.`);
   }
   const chosen = id.trim() !== "";
-  const form = channels === undefined ? "channel" : isJsonObject(channels) ? "object" : "list";
+  const form = channels === undefined ? "channel" : isObject(channels) ? "object" : "list";
   return { id: chosen ? id : randomId(idLength), chosen, rights, form };
 }
 
-const NO_CHANNELS = "channels must be a list with at least one name, or an object that holds one.";
-const WRONG_NAME = "The name of a channel is a text of 1 to 255 bytes without control characters.";
-const WRONG_CAN = `What a token allows is a list of ${ABILITIES.map((one) => `"${one}"`).join(", ")}.`;
+const NO_CHANNELS = "channels must be a list or object with at least one channel name.";
+const WRONG_NAME = "A channel name has 1 to 255 bytes and no control characters.";
+const WRONG_CAN = `can must be a list of ${ABILITIES.map((one) => `"${one}"`).join(", ")}.`;
 
-function readNames(names: unknown, can: Abilities): Map<string, Abilities> | HttpRefusal {
+function readNames(names: unknown, can: Abilities): Map<string, Abilities> | Rejection {
   const rights = new Map<string, Abilities>();
   if (!Array.isArray(names)) return unusable(NO_CHANNELS);
   for (const name of names) {
@@ -59,7 +58,7 @@ function readNames(names: unknown, can: Abilities): Map<string, Abilities> | Htt
   return rights.size === 0 ? unusable(NO_CHANNELS) : rights;
 }
 
-function readRights(channels: JsonObject): Map<string, Abilities> | HttpRefusal {
+function readRights(channels: JsonObject): Map<string, Abilities> | Rejection {
   const rights = new Map<string, Abilities>();
   for (const [name, list] of Object.entries(channels)) {
     if (!isChannelName(name)) return unusable(WRONG_NAME);

@@ -3,14 +3,15 @@ import type { Audit } from "../auth/audit.ts";
 import { abilitiesIn, intersection, isPattern, leastAbilities, nameCovers } from "../auth/claims.ts";
 import { LEEWAY_SECS, MAX_TOKEN_BYTES } from "../auth/hs256.ts";
 import type { Grant, Mint } from "../auth/mint.ts";
+import type { Peer } from "../auth/peer.ts";
+import { Rejection } from "../auth/rejection.ts";
 import { isForeign } from "../auth/same-origin.ts";
 import { type Abilities, type Claims, covers, type Verify } from "../auth/verifier.ts";
 import type { Config } from "../config/config.ts";
 import type { Inbound } from "../hub/inbound-budget.ts";
 import { isDeeper } from "../hub/json/depth.ts";
 import { readJson } from "./body.ts";
-import { type HttpRefusal, json, refuse } from "./json-response.ts";
-import type { Client } from "./peer.ts";
+import { json, reject } from "./json-response.ts";
 import { type Asked, granted, readAsked } from "./token-request.ts";
 
 export interface TokenDeps {
@@ -22,36 +23,26 @@ export interface TokenDeps {
   readonly audit: Audit;
 }
 
-const TOO_LONG: HttpRefusal = {
-  status: 422,
-  code: "token_too_long",
-  sentence: "These are too many channels for one token.",
-};
+const TOO_LONG = new Rejection(422, "token_too_long", "Too many channels for one token.");
 
 /** `POST /token`: a token for those who may have it (http.md, Tokens). */
-export function createTokenHandler(deps: TokenDeps): (request: Request, client: Client) => Promise<Response> {
+export function createTokenHandler(deps: TokenDeps): (request: Request, peer: Peer) => Promise<Response> {
   const { config, mint, inbound } = deps;
-  return async (request, client) => {
+  return async (request, peer) => {
     const body = await readJson(request, config.limits.maxBody, inbound, parseShallow);
-    if (!body.ok) return refuse(body.refusal);
+    if (!body.ok) return reject(body);
     const asked = readAsked(body.value, config.idLength);
-    if ("status" in asked) return refuse(asked);
-    const proof = await prove(asked, request, client, deps);
-    if ("status" in proof) return refuse(proof);
+    if (asked instanceof Rejection) return reject(asked);
+    const proof = await prove(asked, request, peer, deps);
+    if (proof instanceof Rejection) return reject(proof);
     const { id } = asked;
     const { channels, ...limits } = grantOf(asked, proof.bearer);
     const token = await mint({ id, channels, ...limits });
-    if (token.length > MAX_TOKEN_BYTES) return refuse(TOO_LONG);
+    if (token.length > MAX_TOKEN_BYTES) return reject(TOO_LONG);
     if (proof.caller !== null) {
       const what = { id, channels: [...asked.rights.keys()].join(" ") };
-      deps.audit({ act: "mint", who: callerName(proof.caller), from: client.address, what, result: "ok" });
+      deps.audit({ act: "mint", who: callerName(proof.caller), from: peer.address, what, result: "ok" });
     }
-    if (token.length > MAX_TOKEN_BYTES)
-      return refuse({
-        status: 422,
-        code: "token_too_long",
-        sentence: "These are too many channels for one token.",
-      });
     return json({ id, ...channels, ...(limits.can === undefined ? {} : { can: limits.can }), token });
   };
 }
@@ -89,28 +80,28 @@ const ANYBODY: Proof = { bearer: null, caller: null };
 async function prove(
   asked: Asked,
   request: Request,
-  client: Client,
+  peer: Peer,
   { config, admin, verify }: TokenDeps,
-): Promise<Proof | HttpRefusal> {
+): Promise<Proof | Rejection> {
   const names = [...asked.rights.keys()];
   if (names.includes("phoenix")) {
-    return {
-      status: 403,
-      code: "token_for_phoenix",
-      sentence: "There are no tokens for phoenix: it takes heartbeats only, and needs none.",
-    };
+    return new Rejection(
+      403,
+      "token_for_phoenix",
+      "The topic phoenix needs no token: it accepts heartbeats only.",
+    );
   }
   const special = names.every((name) => name === "admin" || isPattern(name));
   if (config.tokenEndpoint === "off" && !special) {
-    return {
-      status: 403,
-      code: "token_endpoint_off",
-      sentence: "Tokens for channels are not given here (token_endpoint).",
-    };
+    return new Rejection(
+      403,
+      "token_endpoint_off",
+      "This server issues no tokens for channels (token_endpoint).",
+    );
   }
   const needsAdmin = names.some((name) => name === "admin" || isPattern(name));
   if (needsAdmin || config.tokenEndpoint === "admin") {
-    const check = admin.check(request, client);
+    const check = admin.check(request, peer);
     return check.ok ? { bearer: null, caller: check.caller } : check;
   }
 
@@ -120,31 +111,31 @@ async function prove(
   if (foreign.length === 0 && (config.tokenIds === "any" || !asked.chosen)) return ANYBODY;
   const bearer = bearerOf(request.headers);
   const source = {
-    address: client.address,
-    foreign: isForeign(request.headers, config.publicUrl, client.https),
+    address: peer.address,
+    foreign: isForeign(request.headers, config.publicUrl, peer.https),
   };
   const verdict = bearer === null ? null : await verify(bearer, source);
   if (verdict?.ok && verdict.claims.user === asked.id) {
     const { claims } = verdict;
     if (foreign.every((name) => covers(claims, name))) return { bearer: claims, caller: null };
   }
-  const refused: HttpRefusal =
+  const rejection =
     foreign.length === 0
-      ? {
-          status: 403,
-          code: "token_id_not_proven",
-          sentence: "An id of your choice needs an earlier token of that id as Bearer (token_ids).",
-        }
-      : {
-          status: 403,
-          code: "token_channel_not_given",
-          sentence: "Tokens for that channel are not given to everyone (token_channels).",
-        };
+      ? new Rejection(
+          403,
+          "token_id_not_proven",
+          "A chosen id requires an earlier token for that id as Bearer (token_ids).",
+        )
+      : new Rejection(
+          403,
+          "token_channel_not_given",
+          "Tokens for this channel are not public (token_channels).",
+        );
   // The administrator may have it all the same; a user's token is no wrong guess at the secret.
-  if (bearer !== null ? looksLikeToken(bearer) : !request.headers.has("cookie")) return refused;
-  const check = admin.check(request, client);
+  if (bearer !== null ? looksLikeToken(bearer) : !request.headers.has("cookie")) return rejection;
+  const check = admin.check(request, peer);
   if (check.ok) return { bearer: null, caller: check.caller };
-  return bearer === null && check.status === 401 ? refused : check;
+  return bearer === null && check.status === 401 ? rejection : check;
 }
 
 function looksLikeToken(bearer: string): boolean {

@@ -1,4 +1,4 @@
-import type { JoinCode } from "../error-codes.ts";
+import type { JoinCode } from "../auth/token-codes.ts";
 import type { Fields, Log } from "../log.ts";
 
 /** Between two lines about the same refusal, in ms. */

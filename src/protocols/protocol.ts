@@ -1,3 +1,4 @@
+import type { Rejection } from "../auth/rejection.ts";
 import type { Claims } from "../auth/verifier.ts";
 import type { WebSocketClient } from "../transports/websocket.ts";
 
@@ -23,15 +24,11 @@ export interface Accepted {
   readonly subprotocol: string;
 }
 
-/** Why there is no socket, in one sentence: 403, before the upgrade. */
-export interface Rejection {
-  readonly refusal: string;
-}
-
 /** The way into a protocol over WebSocket. */
 export interface Protocol {
   /** Whether a request asks for this protocol, and none before it in server.ts. */
   matches(request: UpgradeRequest): boolean;
+  /** A rejection is sent before the upgrade. */
   accept(request: UpgradeRequest): Accepted | Rejection;
 }
 

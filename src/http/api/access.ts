@@ -1,9 +1,10 @@
 import * as z from "zod";
 import { MAX_TOKEN_ID } from "../../auth/claims.ts";
+import { Rejection } from "../../auth/rejection.ts";
 import type { Connection } from "../../hub/connection.ts";
 import type { ApiDeps } from "./deps.ts";
 import { notForAll, outOfReach, reaches, reachesAll } from "./key-scope.ts";
-import { type Operation, operation, Refused } from "./operation.ts";
+import { type Operation, operation } from "./operation.ts";
 import { ChannelName, period, UnixMs, UserId } from "./schemas.ts";
 
 const SECOND = 1000;
@@ -36,11 +37,7 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
         if (!reachesAll(caller)) return notForAll();
         const until = ban === undefined ? null : Date.now() + ban;
         if (until !== null && !bans.add({ user: id, until })) {
-          return new Refused(
-            409,
-            "too_many_bans",
-            "Too many users are banned already: lift some bans first.",
-          );
+          return new Rejection(409, "too_many_bans", "Ban limit reached: lift some bans first.");
         }
         const theirs: Connection[] = [];
         for (const connection of hub.connections.all()) {
@@ -77,7 +74,7 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
         if (!reachesAll(caller)) return notForAll();
         return bans.lift(id)
           ? { lifted: true as const }
-          : new Refused(404, "user_not_banned", "That user is not banned.");
+          : new Rejection(404, "user_not_banned", "This user is not banned.");
       },
     }),
     operation({
@@ -98,10 +95,10 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
         if (!reachesAll(caller)) return notForAll();
         const until = Date.now() + expires_in;
         if (!revocations.add({ kind: "token", id: jti, until })) {
-          return new Refused(
+          return new Rejection(
             409,
             "too_many_revocations",
-            "Too many tokens are revoked already: ban their users, or replace jwt_secret.",
+            "Revocation limit reached: ban users instead, or replace jwt_secret.",
           );
         }
         return { jti, until };
@@ -131,7 +128,7 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       body: z
         .object({ channel: ChannelName, id: UserId.optional(), agent: z.string().optional() })
         .refine((body) => (body.id === undefined) !== (body.agent === undefined), {
-          message: "must hold id or agent, and not both",
+          message: "must contain either id or agent",
         }),
       example: { channel: "system", id: "alice" },
       answer: z.object({ kicked: z.number() }),
@@ -148,7 +145,7 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
         );
         for (const member of members) member.kick();
         if (members.length === 0)
-          return new Refused(404, "user_not_in_channel", "Nobody of that name is in that channel.");
+          return new Rejection(404, "user_not_in_channel", "No such member in this channel.");
         return { kicked: members.length };
       },
     }),

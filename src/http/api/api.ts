@@ -1,7 +1,9 @@
 import { type Caller, callerName } from "../../auth/admin.ts";
 import { resultOf } from "../../auth/audit.ts";
-import { json, refuse } from "../json-response.ts";
-import type { Client } from "../peer.ts";
+import type { Peer } from "../../auth/peer.ts";
+import { Rejection } from "../../auth/rejection.ts";
+import type { ApiAbility } from "../../config/config.ts";
+import { json, reject } from "../json-response.ts";
 import type { Handler, Route } from "../route.ts";
 import { accessOperations } from "./access.ts";
 import { channelOperations } from "./channels.ts";
@@ -27,6 +29,12 @@ interface Address {
   readonly operations: Operation[];
 }
 
+const ADMIN_ONLY = new Rejection(403, "admin_only", "Administrator required: an API key is not enough.");
+
+function abilityMissing(ability: ApiAbility): Rejection {
+  return new Rejection(403, "ability_missing", `An API key with the ability ${ability} is required.`);
+}
+
 /** The API of the administration (http.md, Routes): everything that its page does. */
 export function createApi(deps: ApiDeps): Api {
   const operations = [
@@ -49,40 +57,35 @@ export function createApi(deps: ApiDeps): Api {
   }
   let description: object | null = null;
 
-  const record = (act: string, caller: Caller, client: Client, trail: Trail, status: number): void =>
+  const record = (act: string, caller: Caller, peer: Peer, trail: Trail, status: number): void =>
     deps.audit({
       act,
       who: callerName(caller),
-      from: client.address,
+      from: peer.address,
       what: trail.what,
       result: resultOf(status),
     });
 
   const handlerOf =
     (operation: Operation, path: Readonly<Record<string, string>>): Handler =>
-    async (request, client) => {
-      const found = deps.admin.identify(request, client);
-      if (!found.ok) return refuse(found);
+    async (request, peer) => {
+      const found = deps.admin.identify(request, peer);
+      if (!found.ok) return reject(found);
       const { caller } = found;
       const { needs, act } = operation;
       const trail: Trail = { what: {} };
       if (caller.kind === "key" && (needs === "admin" || !caller.key.can.includes(needs))) {
-        const what = needs === "admin" ? "needs the administrator" : `needs a key that can ${needs}`;
-        if (act !== undefined) record(act, caller, client, trail, 403);
-        return refuse({
-          status: 403,
-          code: needs === "admin" ? "admin_only" : "ability_missing",
-          sentence: `This ${what}.`,
-        });
+        if (act !== undefined) record(act, caller, peer, trail, 403);
+        return reject(needs === "admin" ? ADMIN_ONLY : abilityMissing(needs));
       }
       const { maxBody } = deps.config.limits;
       let status = 500;
       try {
-        const response = await operation.handle(request, path, caller, client, maxBody, deps.inbound, trail);
+        const response = await operation.handle(request, path, caller, peer, maxBody, deps.inbound, trail);
         ({ status } = response);
         return response;
       } finally {
-        if (act !== undefined) record(act, caller, client, trail, status);
+        if (act !== undefined) record(act, caller, peer, trail, status);
       }
     };
 

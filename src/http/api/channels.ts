@@ -1,9 +1,10 @@
 import * as z from "zod";
+import { Rejection } from "../../auth/rejection.ts";
 import { splitAgent } from "../../hub/agent-id.ts";
 import type { Channel, Member } from "../../hub/channel.ts";
 import type { ApiDeps } from "./deps.ts";
 import { outOfReach, reaches, reachesAll } from "./key-scope.ts";
-import { type Operation, operation, Refused } from "./operation.ts";
+import { type Operation, operation } from "./operation.ts";
 import { byText, pageOf } from "./paginate.ts";
 import { ChannelName, Counts, paging, UnixMs } from "./schemas.ts";
 
@@ -131,7 +132,7 @@ export function channelOperations({ hub }: ApiDeps): Operation[] {
         if (!reaches(caller, name)) return outOfReach();
         const channel = hub.channels.get(name);
         if (channel === undefined)
-          return new Refused(404, "channel_not_open", "No channel of that name is open.");
+          return new Rejection(404, "channel_not_open", "No open channel has this name.");
         const text = search.toLowerCase();
         const wanted = ({ user, connection }: Member): boolean =>
           text === "" || user.toLowerCase().includes(text) || connection.id.toLowerCase().includes(text);

@@ -1,6 +1,7 @@
 import * as z from "zod";
+import { Rejection } from "../../auth/rejection.ts";
 import type { ApiDeps } from "./deps.ts";
-import { type Operation, operation, Refused } from "./operation.ts";
+import { type Operation, operation } from "./operation.ts";
 
 /** Lets the explorer sign what a signed-in administrator calls: the secret itself never leaves the server. */
 export function channelstreamOperations({ channelstream }: ApiDeps): Operation[] {
@@ -17,7 +18,7 @@ export function channelstreamOperations({ channelstream }: ApiDeps): Operation[]
       refusals: { 404: "Channelstream's protocol is off" },
       run() {
         if (channelstream === null)
-          return new Refused(404, "channelstream_off", "Channelstream's protocol is off here.");
+          return new Rejection(404, "channelstream_off", "Channelstream is disabled (channelstream.secret).");
         return { signature: channelstream.sign() };
       },
     }),

@@ -1,8 +1,9 @@
 import * as z from "zod";
+import { Rejection } from "../../auth/rejection.ts";
 import type { Connection } from "../../hub/connection.ts";
 import type { ApiDeps } from "./deps.ts";
 import { FOR_ALL, notForAll, reachesAll } from "./key-scope.ts";
-import { type Operation, operation, Refused } from "./operation.ts";
+import { type Operation, operation } from "./operation.ts";
 import { byText, pageOf } from "./paginate.ts";
 import { paging, UnixMs } from "./schemas.ts";
 
@@ -110,7 +111,7 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
         if (!reachesAll(caller)) return notForAll();
         const connection = connections.get(id);
         if (connection === undefined)
-          return new Refused(404, "connection_not_open", "No connection of that id is open.");
+          return new Rejection(404, "connection_not_open", "No open connection has this id.");
         connection.dismiss(1001, "ended by an administrator");
         return { disconnected: 1 };
       },

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { HTTP_CODES } from "../../error-codes.ts";
+import { HTTP_CODES } from "../../auth/rejection.ts";
 import { VERSION } from "../../version.ts";
 import type { Operation } from "./operation.ts";
 import { outerPaths } from "./other-paths.ts";

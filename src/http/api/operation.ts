@@ -1,29 +1,16 @@
 import * as z from "zod";
 import type { Caller } from "../../auth/admin.ts";
+import type { Peer } from "../../auth/peer.ts";
+import { Rejection } from "../../auth/rejection.ts";
 import type { ApiAbility } from "../../config/config.ts";
-import type { HttpCode } from "../../error-codes.ts";
 import type { Inbound } from "../../hub/inbound-budget.ts";
 import { parseExcept } from "../../hub/json/members.ts";
 import type { Fields } from "../../log.ts";
 import { readJson } from "../body.ts";
-import { json, refuse } from "../json-response.ts";
-import type { Client } from "../peer.ts";
+import { json, reject } from "../json-response.ts";
 
 /** What a caller needs: a key that can do this, or to be the administrator. */
 export type Needs = ApiAbility | "admin";
-
-/** Why something was not done, as a handler says it. */
-export class Refused {
-  readonly status: number;
-  readonly code: HttpCode;
-  readonly sentence: string;
-
-  constructor(status: number, code: HttpCode, sentence: string) {
-    this.status = status;
-    this.code = code;
-    this.sentence = sentence;
-  }
-}
 
 /** A request whose parts have been found good. */
 export interface Asked<Path, Query, Body> {
@@ -31,7 +18,7 @@ export interface Asked<Path, Query, Body> {
   readonly query: Query;
   readonly body: Body;
   readonly caller: Caller;
-  readonly client: Client;
+  readonly peer: Peer;
   readonly request: Request;
 }
 
@@ -70,7 +57,7 @@ export interface Spec<
   run(asked: Asked<z.output<P>, z.output<Q>, z.output<B>>): Given<A> | Promise<Given<A>>;
 }
 
-type Given<A extends z.ZodType> = z.input<A> | Refused | Response;
+type Given<A extends z.ZodType> = z.input<A> | Rejection | Response;
 
 /** What the audit log is to hold beside who did it. */
 export interface Trail {
@@ -98,7 +85,7 @@ export interface Operation {
     request: Request,
     path: Readonly<Record<string, string>>,
     caller: Caller,
-    client: Client,
+    peer: Peer,
     maxBody: number,
     inbound: Inbound,
     trail: Trail,
@@ -127,12 +114,12 @@ export function operation<
     answer: spec.answer,
     streams: spec.streams ?? false,
     refusals: spec.refusals ?? {},
-    async handle(request, given, caller, client, maxBody, inbound, trail) {
+    async handle(request, given, caller, peer, maxBody, inbound, trail) {
       let sent: unknown = null;
       if (body !== undefined) {
         const parse = verbatim === undefined ? JSON.parse : (text: string) => parseExcept(text, verbatim);
         const read = await readJson(request, spec.maxBody ?? maxBody, inbound, parse);
-        if (!read.ok) return refuse(read.refusal);
+        if (!read.ok) return reject(read);
         sent = read.value;
       }
       const search = Object.fromEntries(new URL(request.url).searchParams);
@@ -142,13 +129,12 @@ export function operation<
         body: body ?? z.null(),
       });
       const parts = whole.safeParse({ path: given, query: search, body: sent });
-      if (!parts.success)
-        return refuse({ status: 422, code: "invalid_request", sentence: sentenceOf(parts.error) });
+      if (!parts.success) return reject(new Rejection(422, "invalid_request", sentenceOf(parts.error)));
       // Each part has just been parsed by the schema that its type comes from; zod can't say so of an optional one.
       const { path, query: asked, body: wanted } = parts.data as unknown as Parts<P, Q, B>;
       trail.what = spec.what?.({ path, body: wanted }) ?? {};
-      const answer = await spec.run({ path, query: asked, body: wanted, caller, client, request });
-      if (answer instanceof Refused) return refuse(answer);
+      const answer = await spec.run({ path, query: asked, body: wanted, caller, peer, request });
+      if (answer instanceof Rejection) return reject(answer);
       return answer instanceof Response ? answer : json(answer);
     },
   };
@@ -165,7 +151,7 @@ const EMPTY = z.object({});
 /** The first thing that is wrong, in one sentence: `body.channel: ...`. */
 function sentenceOf(error: z.ZodError): string {
   const issue = error.issues[0];
-  if (issue === undefined) return "The request is not as described in /openapi.json.";
+  if (issue === undefined) return "The request does not match /openapi.json.";
   const [part, ...rest] = issue.path.map(String);
   const place = rest.length === 0 ? `the ${part ?? "request"}` : rest.join(".");
   return `${place}: ${issue.message.replace(/\.$/, "")}.`;

@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { ABILITIES } from "../../auth/claims.ts";
-import { HTTP_CODES } from "../../error-codes.ts";
+import { HTTP_CODES } from "../../auth/rejection.ts";
 import { ChannelName, UserId } from "./schemas.ts";
 
 const Can = z.array(z.enum(ABILITIES));

@@ -1,9 +1,10 @@
 import * as z from "zod";
+import { Rejection } from "../../auth/rejection.ts";
 import { isExport, printTo, RESERVED_EVENTS } from "../../bus/topics.ts";
 import { JsonText } from "../../hub/json/members.ts";
 import type { ApiDeps } from "./deps.ts";
 import { outOfReach, reaches } from "./key-scope.ts";
-import { type Operation, operation, Refused } from "./operation.ts";
+import { type Operation, operation } from "./operation.ts";
 import { ChannelName, EventName } from "./schemas.ts";
 
 /** Bytes of a body around the payload: names of 255 bytes, each of them six in an escape. */
@@ -34,7 +35,7 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
           base64: z.base64().optional(),
         })
         .refine((body) => (body.payload === undefined) !== (body.base64 === undefined), {
-          message: "must hold payload or base64, and not both",
+          message: "must contain either payload or base64",
         }),
       example: { channel: "system", event: "update", payload: { hello: "from the API" } },
       answer: z.object({
@@ -47,21 +48,22 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
       async run({ body: { channel, event, payload, base64 }, caller }) {
         if (!reaches(caller, channel)) return outOfReach();
         if (RESERVED_EVENTS.has(event) || isExport({ channel, event })) {
-          return new Refused(422, "event_reserved", "event: that one is the protocol's own.");
+          return new Rejection(422, "event_reserved", "event: this name is reserved by the protocol.");
         }
         const bytes = payload instanceof JsonText ? payload.text : Buffer.from(base64 ?? "", "base64");
         const size = typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length;
         if (size === 0)
-          return new Refused(422, "payload_empty", "base64: an empty message would reach nobody.");
+          return new Rejection(422, "payload_empty", "base64: an empty message is not delivered.");
         if (size > config.limits.maxPayload) {
-          return new Refused(
+          return new Rejection(
             413,
             "payload_too_large",
-            `A message holds at most ${config.limits.maxPayload} bytes (limits.max_payload).`,
+            `The payload exceeds ${config.limits.maxPayload} bytes (limits.max_payload).`,
           );
         }
         const taken = await publish(printTo(channel, event), bytes);
-        if (!taken) return new Refused(503, "bus_away", "The bus is away: nobody got this message.");
+        if (!taken)
+          return new Rejection(503, "bus_away", "The bus is disconnected: the message was not published.");
         let listeners = 0;
         for (const receiver of hub.channels.get(channel)?.receivers ?? []) listeners += receiver.listeners;
         return { listeners };

@@ -2,9 +2,10 @@ import * as z from "zod";
 import { ABILITIES } from "../../auth/claims.ts";
 import { MAX_TOKEN_BYTES } from "../../auth/hs256.ts";
 import { namesOf } from "../../auth/mint.ts";
+import { Rejection } from "../../auth/rejection.ts";
 import { randomId } from "../../hub/random-id.ts";
 import type { ApiDeps } from "./deps.ts";
-import { type Operation, operation, Refused } from "./operation.ts";
+import { type Operation, operation } from "./operation.ts";
 import { ChannelName, period, UnixMs, UserId } from "./schemas.ts";
 
 const SECOND = 1000;
@@ -29,9 +30,9 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
       act: "mint",
       body: z.object({
         channels: z.union([
-          z.array(ChannelName).min(1, "must hold at least one name"),
+          z.array(ChannelName).min(1, "must contain at least one name"),
           z.record(ChannelName, Can).refine((names) => Object.keys(names).length > 0, {
-            message: "must hold at least one name",
+            message: "must contain at least one name",
           }),
         ]),
         id: UserId.optional(),
@@ -52,10 +53,10 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
       }),
       async run({ body: { channels, id, expires_in, can } }) {
         if (namesOf({ channels }).includes("phoenix")) {
-          return new Refused(
+          return new Rejection(
             422,
             "token_for_phoenix",
-            "There are no tokens for phoenix: it takes heartbeats only, and needs none.",
+            "The topic phoenix needs no token: it accepts heartbeats only.",
           );
         }
         const user = id === undefined || id.trim() === "" ? randomId(config.idLength) : id;
@@ -73,7 +74,7 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
           ...(can === undefined ? {} : { can }),
         });
         if (token.length > MAX_TOKEN_BYTES)
-          return new Refused(422, "token_too_long", "channels: these are too many for one token.");
+          return new Rejection(422, "token_too_long", "channels: too many for one token.");
         return { id: user, channels, expires_at: expiresAt, jti, token };
       },
     }),

@@ -4,7 +4,7 @@ import type { Message } from "../../hub/message.ts";
 import { BridgeReceiver } from "./bridge-receiver.ts";
 import type { ChannelstreamChannel } from "./channelstream-channel.ts";
 import { type Audience, EVERYONE } from "./frame.ts";
-import { isObject, parseJson } from "./parse-json.ts";
+import { isRecord, parseJson } from "./parse-json.ts";
 import { RecentKeys } from "./recent-keys.ts";
 
 /** Messages that are remembered, at least, so that none is delivered twice. */
@@ -114,7 +114,7 @@ function ownMessage(json: string, channel: string): OwnMessage | null {
   // Cheap check first: payloads of backends may be large, and are seldom such messages.
   if (!json.includes('"uuid"') || !json.includes('"channel"')) return null;
   const value = parseJson(json);
-  if (!isObject(value) || value.channel !== channel) return null;
+  if (!isRecord(value) || value.channel !== channel) return null;
   const { uuid, type, user } = value;
   return typeof uuid === "string" && typeof type === "string" ? { uuid, type, user } : null;
 }

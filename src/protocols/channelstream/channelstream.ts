@@ -1,6 +1,7 @@
+import type { Peer } from "../../auth/peer.ts";
+import { Rejection } from "../../auth/rejection.ts";
 import { checkSigned } from "../../auth/signature.ts";
 import type { ChannelstreamSettings } from "../../config/config.ts";
-import type { HttpCode } from "../../error-codes.ts";
 import type { FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
 import { count } from "../../hub/stats.ts";
@@ -22,7 +23,7 @@ import {
   HTTPS_ONLY,
   invalid,
   type Reply,
-  refused,
+  rejected,
   toResponse,
   UNKNOWN_LISTENER,
 } from "./responses.ts";
@@ -41,29 +42,14 @@ const CALLBACK = /^[A-Za-z_$][\w$.]*$/;
 /** Between two looks at who is to be forgotten, in calls of `tick`. */
 const SWEEP_TICKS = 4;
 
-const FOREIGN = {
-  status: 403,
-  code: "origin_not_allowed",
-  sentence: "Pages of this origin are not allowed here (channelstream.allow_cors, allowed_origins).",
-} as const;
+const FOREIGN = new Rejection(
+  403,
+  "origin_not_allowed",
+  "Origin not allowed (channelstream.allow_cors, allowed_origins).",
+);
 
 /** Codes with which a client takes its leave: done, going away, and a farewell without a code (RFC 6455, 7.4.1). */
 const FAREWELLS: ReadonlySet<number> = new Set([1000, 1001, 1005]);
-
-/** Who asks, after trusted proxies. */
-export interface Peer {
-  readonly address: string;
-  readonly https: boolean;
-  readonly loopback: boolean;
-}
-
-/** Why something goes no further. */
-interface Refused {
-  readonly status: number;
-  readonly code: HttpCode;
-  readonly sentence: string;
-  readonly retryAfterSecs?: number;
-}
 
 export interface ChannelstreamOptions {
   readonly settings: ChannelstreamSettings & { readonly secret: string };
@@ -79,20 +65,16 @@ export interface ChannelstreamOptions {
   readonly crossOrigin: CrossOrigin;
   readonly newId: () => string;
   /** Reads a body of text, as far as bodies may go. */
-  readonly readText: (
-    request: Request,
-  ) => Promise<
-    { readonly ok: true; readonly text: string } | { readonly ok: false; readonly refusal: Refused }
-  >;
+  readonly readText: (request: Request) => Promise<{ readonly ok: true; readonly text: string } | Rejection>;
   /** Whether the administrator asks; else why not. */
-  readonly administrator: (request: Request, peer: Peer) => Refused | null;
+  readonly administrator: (request: Request, peer: Peer) => Rejection | null;
   /** Limits wrong signatures of an address. `waitSecs`: 0 where one more may be checked now. */
   readonly guesses: {
     waitSecs(headers: Headers, peer: Peer): number;
     count(headers: Headers, peer: Peer): void;
   };
   /** Places for those who poll, as for sockets: each one taken is given back once. */
-  readonly places: { take(peer: Peer): Refused | null; release(peer: Peer): void };
+  readonly places: { take(peer: Peer): Rejection | null; release(peer: Peer): void };
 }
 
 /** What a caller showed of itself. */
@@ -149,7 +131,7 @@ export class ChannelstreamProtocol implements Protocol {
   }
 
   /** Why a page of this origin may not be here; `null` where it may. */
-  checkOrigin(headers: Headers, { address }: Peer): typeof FOREIGN | null {
+  checkOrigin(headers: Headers, { address }: Peer): Rejection | null {
     const { crossOrigin, context, settings } = this.#options;
     if (crossOrigin.allows(headers)) return null;
     const setting = settings.allowCors.length > 0 ? "channelstream.allow_cors" : "allowed_origins";
@@ -208,7 +190,7 @@ export class ChannelstreamProtocol implements Protocol {
     const { method, headers } = request;
     if (settings.enforceHttps && !peer.https) return HTTPS_ONLY;
     const foreign = this.checkOrigin(headers, peer);
-    if (foreign !== null) return refused(foreign.status, foreign.code, foreign.sentence);
+    if (foreign !== null) return rejected(foreign);
     if (method === "OPTIONS") {
       const allowed = preflight(headers.get("access-control-request-headers"));
       return new Response("", { headers: { "content-type": "text/plain; charset=UTF-8", ...allowed } });
@@ -216,11 +198,13 @@ export class ChannelstreamProtocol implements Protocol {
     const methods: readonly string[] = route === "poll" ? ["GET"] : Object.keys(route.methods);
     if (!methods.includes(method)) {
       const allow = [...methods, "OPTIONS"].join(", ");
-      return refused(405, "method_not_allowed", `This address takes ${allow} only.`, { allow });
+      return rejected(new Rejection(405, "method_not_allowed", `Method not allowed. Allowed: ${allow}.`), {
+        allow,
+      });
     }
     const credentials = this.#credentials(headers, query, peer);
     if (credentials === "badly signed") return BAD_SIGNATURE;
-    if (typeof credentials === "object") return turnDown(tooMany(credentials.waitSecs));
+    if (typeof credentials === "object") return rejected(tooMany(credentials.waitSecs));
     if (route === "poll") return this.#poll(request, query, peer, extend);
     return this.#call(request, route, query, peer, credentials);
   }
@@ -250,20 +234,19 @@ export class ChannelstreamProtocol implements Protocol {
     if (route.access === "server" && credentials !== "signed") return FORBIDDEN;
     if (route.access === "administrator" && credentials !== "signed") {
       const no = this.#options.administrator(request, peer);
-      if (no !== null) return turnDown(no);
+      if (no !== null) return rejected(no);
     }
     const call = route.methods[request.method];
-    if (call === undefined)
-      return refused(405, "method_not_allowed", "This address takes other methods only.");
+    if (call === undefined) return rejected(new Rejection(405, "method_not_allowed", "Method not allowed."));
     if (request.method === "GET") return call({ body: undefined, query });
     const read = await this.#options.readText(request);
-    if (!read.ok) return turnDown(read.refusal);
+    if (!read.ok) return rejected(read);
     if (read.text === "" && route.bodyOptional) return call({ body: undefined, query });
     let body: unknown;
     try {
       body = parseJson(read.text);
     } catch {
-      return refused(400, "not_json", "The body is not JSON.");
+      return rejected(new Rejection(400, "not_json", "The body is not JSON."));
     }
     return call({ body, query });
   }
@@ -284,13 +267,13 @@ export class ChannelstreamProtocol implements Protocol {
     if (listener === undefined) return UNKNOWN_LISTENER;
     if (request.signal.aborted) return new Response(null, { status: 204 });
     const client = this.#pollClient(listener, peer);
-    if (!(client instanceof PollClient)) return turnDown(client);
+    if (!(client instanceof PollClient)) return rejected(client);
     extend(Math.ceil(this.#options.settings.wakeConnectionsAfter / 1000) + 10);
     const delivery = await client.poll(request.signal, () => this.engine.attach(listener, client));
     return deliver(delivery, callback, request.signal);
   }
 
-  #pollClient(listener: Listener, peer: Peer): PollClient | Refused {
+  #pollClient(listener: Listener, peer: Peer): PollClient | Rejection {
     if (listener.client instanceof PollClient) return listener.client;
     const { context, newId, places, settings } = this.#options;
     const full = places.take(peer);
@@ -341,16 +324,11 @@ function departureOf({ closeCode, wasCutOff }: WebSocketClient): Departure {
   return FAREWELLS.has(closeCode) ? "left" : "lost";
 }
 
-function tooMany(retryAfterSecs: number): Refused {
-  const sentence = "Too many wrong signatures from this address: one in 2 seconds is looked at.";
-  return { status: 429, code: "too_many_wrong_secrets", sentence, retryAfterSecs };
-}
-
-function turnDown({ status, code, sentence, retryAfterSecs }: Refused): Reply {
-  return refused(
-    status,
-    code,
-    sentence,
-    retryAfterSecs === undefined ? {} : { "retry-after": String(retryAfterSecs) },
+function tooMany(retryAfterSecs: number): Rejection {
+  return new Rejection(
+    429,
+    "too_many_wrong_secrets",
+    "Too many wrong signatures from this address: one attempt every 2 seconds is checked.",
+    retryAfterSecs,
   );
 }

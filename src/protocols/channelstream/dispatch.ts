@@ -1,3 +1,4 @@
+import type { JsonObject } from "../../auth/json-object.ts";
 import type { ChannelstreamSettings } from "../../config/config.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Message } from "../../hub/message.ts";
@@ -6,7 +7,6 @@ import { type ChannelstreamChannel, listText } from "./channelstream-channel.ts"
 import { type Audience, audienceOf, EVERYONE, Frame } from "./frame.ts";
 import type { FrameLog } from "./frame-log.ts";
 import type { Listener } from "./listener.ts";
-import type { JsonObject } from "./parse-json.ts";
 import type { DeleteBody, Delivery, EditBody, MessageBody } from "./schemas.ts";
 import { createMicroClock, printTimestamp } from "./timestamp.ts";
 import { type Change, MAX_PRIVATE_FRAMES, type User } from "./user.ts";

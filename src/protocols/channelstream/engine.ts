@@ -1,5 +1,5 @@
+import { Rejection } from "../../auth/rejection.ts";
 import type { ChannelstreamSettings } from "../../config/config.ts";
-import type { HttpCode } from "../../error-codes.ts";
 import type { FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Client } from "../../transports/client.ts";
@@ -21,10 +21,8 @@ export interface EngineOptions {
   readonly maxConnections: number;
 }
 
-/** Why a call is refused. */
-export type Refusal =
-  | { readonly problems: Readonly<Record<string, readonly string[]>> }
-  | { readonly code: HttpCode; readonly sentence: string };
+/** Why a call failed: a body that breaks a rule, by field, or a rejection. */
+export type Failure = { readonly problems: Readonly<Record<string, readonly string[]>> } | Rejection;
 
 /** How a client disconnected: on its own, ended by this server, or lost by the network. */
 export type Departure = "left" | "ended" | "lost";
@@ -60,24 +58,26 @@ export class Engine {
     });
   }
 
-  connect(body: Connect): { readonly listener: Listener; readonly user: User } | Refusal {
+  connect(body: Connect): { readonly listener: Listener; readonly user: User } | Failure {
     const id = body.conn_id ?? crypto.randomUUID();
     const known = this.listeners.get(id);
     if (known !== undefined && known.user.name !== body.username) {
       return { problems: { conn_id: ["Connection of another user"] } };
     }
     if (known === undefined && this.listeners.size >= this.#maxConnections) {
-      return {
-        code: "too_many_connections",
-        sentence: "There are as many connections as this server takes (limits.max_connections).",
-      };
+      return new Rejection(
+        503,
+        "too_many_connections",
+        "Connection limit of the server reached (limits.max_connections).",
+      );
     }
     const user = this.users.get(body.username) ?? this.#newUser(body.username);
     if (user === null) {
-      return {
-        code: "too_many_users",
-        sentence: "There are as many users as this server remembers (channelstream.max_users).",
-      };
+      return new Rejection(
+        503,
+        "too_many_users",
+        "User limit of the server reached (channelstream.max_users).",
+      );
     }
     const isNew = !this.users.has(user.name);
     const given: State = isNew ? new Map([...body.fresh_user_state, ...body.user_state]) : body.user_state;
@@ -103,7 +103,7 @@ export class Engine {
     listener: Listener,
     channels: readonly string[],
     configs: ReadonlyMap<string, ChannelConfig>,
-  ): readonly string[] | Refusal {
+  ): readonly string[] | Failure {
     return this.#openAll(channels, configs) ?? channels.filter((name) => this.#join(listener, name));
   }
 
@@ -115,7 +115,7 @@ export class Engine {
     });
   }
 
-  changeState(user: User, body: UserState): readonly Change[] | Refusal {
+  changeState(user: User, body: UserState): readonly Change[] | Failure {
     const tooLarge = this.#stateProblem(user, body.user_state);
     if (tooLarge !== null) return tooLarge;
     if (body.state_public_keys !== null) user.publicKeys = body.state_public_keys;
@@ -126,7 +126,7 @@ export class Engine {
   }
 
   /** Sets how channels behave, and opens those that are not there. */
-  configure(configs: ReadonlyMap<string, ChannelConfig>): Refusal | null {
+  configure(configs: ReadonlyMap<string, ChannelConfig>): Failure | null {
     const refused = this.#openAll([...configs.keys()], configs);
     if (refused !== null) return refused;
     for (const [name, config] of configs) {
@@ -257,23 +257,24 @@ export class Engine {
     if (user.listeners.size === 0 && this.users.has(user.name)) this.#inactive.add(user);
   }
 
-  #stateProblem(user: User, more: State): Refusal | null {
+  #stateProblem(user: User, more: State): Failure | null {
     const most = this.settings.maxUserState;
     if (user.stateBytes(more) <= most) return null;
     return { problems: { user_state: [`State is larger than ${most} bytes.`] } };
   }
 
   /** Opens the channels that are not open: all, or none if the limit does not allow all. */
-  #openAll(names: readonly string[], configs: ReadonlyMap<string, ChannelConfig>): Refusal | null {
+  #openAll(names: readonly string[], configs: ReadonlyMap<string, ChannelConfig>): Failure | null {
     const missing = new Set(names.filter((name) => !this.channels.has(name)));
     const over = this.channels.size + missing.size - this.settings.maxChannels;
     if (over > 0) {
       const spare = [...this.#empty].filter(({ name }) => !names.includes(name)).slice(0, over);
       if (spare.length < over) {
-        return {
-          code: "too_many_channels",
-          sentence: "There are as many channels as this server keeps (channelstream.max_channels).",
-        };
+        return new Rejection(
+          503,
+          "too_many_channels",
+          "Channel limit of the server reached (channelstream.max_channels).",
+        );
       }
       for (const channel of spare) this.#close(channel);
     }

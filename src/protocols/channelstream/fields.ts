@@ -1,4 +1,5 @@
-import { isNumber, isObject, type JsonObject, toNumber } from "./parse-json.ts";
+import type { JsonObject } from "../../auth/json-object.ts";
+import { isNumber, isRecord, toNumber } from "./parse-json.ts";
 import { readTimestamp } from "./timestamp.ts";
 import { parseUuid } from "./uuid.ts";
 
@@ -82,7 +83,7 @@ export const timestamp: Field<string> = (value) => {
 /** Any object, kept as it is. */
 export const mapping: Field<JsonObject> = (value) => {
   if (value === null) return NULL;
-  return isObject(value) ? good(value) : bad("Not a valid mapping type.");
+  return isRecord(value) ? good(value) : bad("Not a valid mapping type.");
 };
 
 export function listOf<T>(item: Field<T>): Field<readonly T[]> {
@@ -104,7 +105,7 @@ export function listOf<T>(item: Field<T>): Field<readonly T[]> {
 export function mapOf<T>(item: Field<T>): Field<ReadonlyMap<string, T>> {
   return (value) => {
     if (value === null) return NULL;
-    if (!isObject(value)) return bad("Not a valid mapping type.");
+    if (!isRecord(value)) return bad("Not a valid mapping type.");
     const items = new Map<string, T>();
     const problems: [string, Problems][] = [];
     for (const [key, one] of Object.entries(value)) {
@@ -147,7 +148,7 @@ export function optional<T>(field: Field<T>, missing: () => T): Key<T> {
 /** An object with these keys; others are ignored. */
 export function objectOf<T>(keys: { readonly [K in keyof T]: Key<T[K]> }): Field<T> {
   return (value) => {
-    if (!isObject(value)) return NO_INPUT;
+    if (!isRecord(value)) return NO_INPUT;
     const read: Partial<T> = {};
     const problems: Record<string, Problems> = {};
     let failed = false;
@@ -179,7 +180,7 @@ export function bodyList<T>(item: Field<T>): Field<readonly T[]> {
     for (const [index, one] of value.entries()) {
       const read = item(one);
       if (read.ok) items.push(read.value);
-      else if (isObject(one)) problems[index] = read.problems;
+      else if (isRecord(one)) problems[index] = read.problems;
       else {
         problems[index] = {};
         problems._schema = ["Invalid input type."];

@@ -1,4 +1,5 @@
-import { isObject, type JsonObject, parseJson } from "./parse-json.ts";
+import type { JsonObject } from "../../auth/json-object.ts";
+import { isRecord, parseJson } from "./parse-json.ts";
 import type { Delivery } from "./schemas.ts";
 
 /** The keys of a message that an edit may change. */
@@ -99,6 +100,6 @@ export class Frame {
 
   #read(): JsonObject {
     const read = parseJson(this.text);
-    return isObject(read) ? read : {};
+    return isRecord(read) ? read : {};
   }
 }

@@ -1,3 +1,5 @@
+import { isObject, type JsonObject } from "../../auth/json-object.ts";
+
 /** A number as its text, where a JavaScript number would change it: `12345678901234567890`. */
 interface RawNumber {
   readonly rawJSON: string;
@@ -41,10 +43,9 @@ export function toNumber(value: NumberLike): number {
   return typeof value === "number" ? value : Number(value.rawJSON);
 }
 
-export type JsonObject = Readonly<Record<string, unknown>>;
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !JSON.isRawJSON(value);
+/** Whether parsed JSON is an object: a raw number is none. */
+export function isRecord(value: unknown): value is JsonObject {
+  return isObject(value) && !JSON.isRawJSON(value);
 }
 
 function isTooDeep(text: string): boolean {

@@ -1,4 +1,4 @@
-import type { HttpCode } from "../../error-codes.ts";
+import type { Rejection } from "../../auth/rejection.ts";
 
 /** An answer of this protocol before it is HTTP: a body in JSON, unless it says otherwise. */
 export interface Reply {
@@ -16,14 +16,11 @@ export function invalid(problems: unknown): Reply {
   return { status: 422, body: problems };
 }
 
-/** What Channelstream does not refuse, or by a page of its own: one sentence, as everywhere else in this server. */
-export function refused(
-  status: number,
-  code: HttpCode,
-  sentence: string,
-  headers: Readonly<Record<string, string>> = {},
-): Reply {
-  return { status, body: { error: sentence, code }, headers };
+/** An error that Channelstream itself does not have, in the form of all other errors of this server. */
+export function rejected(rejection: Rejection, headers: Readonly<Record<string, string>> = {}): Reply {
+  const { status, code, reason, retryAfterSecs } = rejection;
+  const wait = retryAfterSecs === undefined ? {} : { "retry-after": String(retryAfterSecs) };
+  return { status, body: { error: reason, code }, headers: { ...wait, ...headers } };
 }
 
 export const BAD_SIGNATURE: Reply = { status: 401, body: { request: "Bad Signature" } };
@@ -41,8 +38,8 @@ export const HTTPS_ONLY: Reply = {
 };
 
 /** Pyramid's own refusals, in the form that it gives to those who accept JSON. */
-function page(code: string, sentence: string): Reply {
-  const message = `${sentence}\n\n\n\n\n`;
+function page(code: string, text: string): Reply {
+  const message = `${text}\n\n\n\n\n`;
   return { status: Number(code.slice(0, 3)), body: { message, code, title: code.slice(4) } };
 }
 

@@ -1,5 +1,6 @@
-import type { Engine, Refusal } from "./engine.ts";
-import { invalid, ok, type Reply, refused } from "./responses.ts";
+import { Rejection } from "../../auth/rejection.ts";
+import type { Engine, Failure } from "./engine.ts";
+import { invalid, ok, type Reply, rejected } from "./responses.ts";
 import {
   createReadSubscribe,
   createReadUserState,
@@ -45,7 +46,7 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
     if (!read.ok) return invalid(read.problems);
     const channels = [...read.value.channels].sort();
     const done = engine.connect({ ...read.value, channels });
-    if (isRefusal(done)) return refusal(done);
+    if (isFailure(done)) return failed(done);
     const { listener, user } = done;
     return ok({
       conn_id: listener.id,
@@ -63,7 +64,7 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
     const listener = engine.listeners.get(read.value.conn_id);
     if (listener === undefined) return invalid({ conn_id: ["Unknown connection"] });
     const done = engine.subscribe(listener, read.value.channels, read.value.channel_configs);
-    if (isRefusal(done)) return refusal(done);
+    if (isFailure(done)) return failed(done);
     const channels = [...listener.channels].map(({ name }) => name).sort();
     const info = channelsInfo(engine, channels, read.value.info);
     return ok({ channels, channels_info: info, subscribed_to: [...done].sort() });
@@ -86,7 +87,7 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
     const user = engine.users.get(read.value.user);
     if (user === undefined) return invalid({ user: ["Unknown user"] });
     const changed = engine.changeState(user, read.value);
-    if (isRefusal(changed)) return refusal(changed);
+    if (isFailure(changed)) return failed(changed);
     return ok({ user_state: user.state, changed_state: changed, public_keys: user.publicKeys });
   };
 
@@ -138,7 +139,7 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
     const read = readChannelConfigs(body);
     if (!read.ok) return invalid(read.problems);
     const full = engine.configure(read.value);
-    if (full !== null) return refusal(full);
+    if (full !== null) return failed(full);
     const told = { ...DEFAULT_INFO, include_history: false, include_users: false };
     return ok(channelsInfo(engine, [...read.value.keys()], told));
   };
@@ -196,10 +197,10 @@ function said({ user, message }: Pick<MessageBody, "message"> & { readonly user:
   return { ...(user === null ? {} : { user }), ...(message === null ? {} : { message }) };
 }
 
-function isRefusal(done: object): done is Refusal {
-  return "problems" in done || "sentence" in done;
+function isFailure(done: object): done is Failure {
+  return "problems" in done || done instanceof Rejection;
 }
 
-function refusal(why: Refusal): Reply {
-  return "problems" in why ? invalid(why.problems) : refused(503, why.code, why.sentence);
+function failed(why: Failure): Reply {
+  return "problems" in why ? invalid(why.problems) : rejected(why);
 }

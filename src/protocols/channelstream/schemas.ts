@@ -1,3 +1,4 @@
+import type { JsonObject } from "../../auth/json-object.ts";
 import {
   bad,
   bodyList,
@@ -21,7 +22,7 @@ import {
   timestamp,
   uuid,
 } from "./fields.ts";
-import { isNumber, isObject, type JsonObject, type NumberLike } from "./parse-json.ts";
+import { isNumber, isRecord, type NumberLike } from "./parse-json.ts";
 
 /** The most that a room's name and a user's name may have, in characters. */
 const MAX_CHANNEL = 256;
@@ -189,7 +190,7 @@ export function createReadSubscribe(isConnection: (id: string) => boolean) {
     channel_configs: defaulted(mapOf(nested(channelConfig)), NO_CONFIGS),
   });
   return (body: unknown, idInQuery: string | null): Read<Subscribe> =>
-    read(isObject(body) && !Object.hasOwn(body, "conn_id") ? { ...body, conn_id: idInQuery } : body);
+    read(isRecord(body) && !Object.hasOwn(body, "conn_id") ? { ...body, conn_id: idInQuery } : body);
 }
 
 export function createReadUserState(isUser: (name: string) => boolean): Field<UserState> {
@@ -242,12 +243,12 @@ export const readDeletes: Field<readonly DeleteBody[]> = bodyList(
 /** `/disconnect`. Left out and `null` are the same there. */
 export const readDisconnect: Field<{ readonly conn_id: string }> = (body) =>
   objectOf({ conn_id: required(uuid) })(
-    isObject(body) && !Object.hasOwn(body, "conn_id") ? { conn_id: null } : body,
+    isRecord(body) && !Object.hasOwn(body, "conn_id") ? { conn_id: null } : body,
   );
 
 /** `/channel_config`: what is wrong is told without the channel's name, as Channelstream does, for the first wrong one. */
 export const readChannelConfigs: Field<ReadonlyMap<string, ChannelConfig>> = (body) => {
-  if (!isObject(body)) return { ok: false, problems: { _schema: ["Invalid input type."] } };
+  if (!isRecord(body)) return { ok: false, problems: { _schema: ["Invalid input type."] } };
   const configs = new Map<string, ChannelConfig>();
   for (const [name, given] of Object.entries(body)) {
     const named = channelName(name);
@@ -262,5 +263,5 @@ export const readChannelConfigs: Field<ReadonlyMap<string, ChannelConfig>> = (bo
 /** `/info` with a body. */
 export const readInfo: Field<{ readonly info: InfoConfig }> = (body) => {
   const problems: Problems = { _schema: ["Invalid type."] };
-  return isObject(body) ? objectOf({ info: required(nested(info)) })(body) : { ok: false, problems };
+  return isRecord(body) ? objectOf({ info: required(nested(info)) })(body) : { ok: false, problems };
 };

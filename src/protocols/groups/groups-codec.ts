@@ -1,3 +1,4 @@
+import { isObject } from "../../auth/json-object.ts";
 import { isChannelName } from "../../bus/topics.ts";
 import { isDeeper } from "../../hub/json/depth.ts";
 
@@ -68,10 +69,6 @@ export function decode(text: string, most: number): Wanted | Refused {
   }
   const xrftoken = "xrftoken" in value && typeof value.xrftoken === "string" ? value.xrftoken : null;
   return { wanted, impossible, xrftoken };
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function parse(text: string): unknown {

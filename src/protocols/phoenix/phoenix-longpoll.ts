@@ -1,3 +1,4 @@
+import type { Peer } from "../../auth/peer.ts";
 import { isForeign } from "../../auth/same-origin.ts";
 import { count } from "../../hub/stats.ts";
 import { type Delivery, LongPollClient } from "../../transports/longpoll.ts";
@@ -27,13 +28,6 @@ interface Answer {
   readonly status: 200 | 204 | 403 | 410 | 500;
   readonly token?: string;
   readonly messages?: readonly string[];
-}
-
-/** Who asks, after trusted proxies. */
-export interface Peer {
-  readonly address: string;
-  readonly https: boolean;
-  readonly loopback: boolean;
 }
 
 /** Places for sessions, as for sockets. */

@@ -1,10 +1,11 @@
+import { Rejection } from "../../auth/rejection.ts";
 import type { Verify } from "../../auth/verifier.ts";
 import type { Channel, Receiver } from "../../hub/channel.ts";
 import { Fanout, type FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import { WebSocketClient } from "../../transports/websocket.ts";
-import { type Accepted, offered, type Protocol, type Rejection, type UpgradeRequest } from "../protocol.ts";
+import { type Accepted, offered, type Protocol, type UpgradeRequest } from "../protocol.ts";
 import type { Format } from "./format.ts";
 import { type Codec, V1, V2 } from "./phoenix-codec.ts";
 import { PhoenixEncoder, type PhoenixFanout } from "./phoenix-encoder.ts";
@@ -44,7 +45,7 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
 
   accept({ id, address, headers, query, sameOrigin, administrator }: UpgradeRequest): Accepted | Rejection {
     const codec = vsnCodec(query);
-    if (codec === undefined) return { refusal: "vsn must be 1.0.0 or 2.0.0" };
+    if (codec === undefined) return new Rejection(403, "bad_version", "vsn must be 1.0.0 or 2.0.0");
     const protocols = offered(headers);
     const client = new WebSocketClient(this.context, id, address);
     client.foreign = !sameOrigin;

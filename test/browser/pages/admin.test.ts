@@ -23,7 +23,7 @@ describe("signing in", () => {
       await page.fill("#secret", "wrong");
       await page.press("#secret", "Enter");
       await page.waitForSelector('#refusal[data-state="bad"]');
-      expect(await page.textContent("#refusal")).toBe("That is not the admin secret.");
+      expect(await page.textContent("#refusal")).toBe("Wrong admin secret.");
       await signIn(page);
       await page.reload();
       await page.waitForSelector("#inside:not([hidden])");

@@ -55,7 +55,7 @@ test("any channel can be joined, left, rejoined and forgotten, and a refusal say
     await page.waitForFunction(() => document.querySelectorAll(".joined li").length === 1);
     await page.fill("#join-name", "admin");
     await page.press("#join-name", "Enter");
-    await state(page, "admin", "no token: This needs the administrator");
+    await state(page, "admin", "no token: Administrator required");
     await page.fill("#join-name", "room");
     await page.click("summary:has-text('token of your own')");
     await page.fill("#join-token", stage.world.token("another room"));

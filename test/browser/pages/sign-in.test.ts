@@ -36,7 +36,7 @@ test("whoever opens the link is in; the code stays in no history, and is good on
     await opened.close();
     const again = await openPage(browser);
     await again.page.goto(link);
-    await again.page.waitForSelector("#refusal:has-text('each works once')");
+    await again.page.waitForSelector("#refusal:has-text('already used')");
     expect(again.page.url()).toBe(`${channel.url}/admin/sign_in`);
     await again.close();
   });

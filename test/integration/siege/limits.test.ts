@@ -89,7 +89,7 @@ describe("places for connections", () => {
     const mine = await held(LIMITS.perAddress, "192.0.2.10");
     expect(await refusal(open("192.0.2.10"))).toEqual({
       status: 503,
-      error: "This address holds as many connections as it may.",
+      error: "Connection limit of this address reached.",
     });
     expect(await refusals("http_503")).toBe(before + 1);
     const [theirs] = await held(1, "192.0.2.11");
@@ -144,7 +144,7 @@ describe("places for connections", () => {
     }
     expect(await refusal(open("192.0.2.30"))).toEqual({
       status: 429,
-      error: "Too many connections at once from this address: try again in a moment.",
+      error: "Too many new connections from this address: try again in a moment.",
     });
     expect(await refusals("http_429")).toBeGreaterThan(before);
     expect(await begin(world.channel.url, { headers: { "x-forwarded-for": "192.0.2.30" } })).toMatchObject({

@@ -97,7 +97,7 @@ describe("a Redis under a whole server", () => {
     expect([away.status, await away.json()]).toEqual([
       503,
       {
-        error: `The bus is away: cannot reach 127.0.0.1:${redis.port}: connection refused.`,
+        error: `The bus is disconnected: cannot reach 127.0.0.1:${redis.port}: connection refused.`,
         code: "bus_away",
       },
     ]);

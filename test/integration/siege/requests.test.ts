@@ -133,7 +133,7 @@ test("connections kept alive are places of their address: one more is refused, a
   expect([more.status, JSON.parse(more.body)]).toEqual([
     503,
     {
-      error: "This address holds as many connections as it may.",
+      error: "Connection limit of this address reached.",
       code: "too_many_connections_of_address",
     },
   ]);

@@ -5,7 +5,7 @@ const SRC = join(import.meta.dir, "../../../src");
 
 /** How texts for operators, callers and clients are written in the sources; the first group is the text, quotes included. */
 const WRITTEN = [
-  /\bsentence: *("[^"]*"|`[^`]*`)/g,
+  /\bnew (?:Foreign)?Rejection\(\s*[^,]+,\s*[^,]+,\s*("[^"]*"|`[^`]*`)/g,
   /\bnew Refusal\(\s*[12],\s*("[^"]*"|'(?:[^'\\]|\\.)*'|`[^`]*`)/g,
   /\bwarnings\.push\(\s*("[^"]*"|'(?:[^'\\]|\\.)*'|`[^`]*`)/g,
   /\bcomplain\(\s*("[^"]*"|'(?:[^'\\]|\\.)*'|`[^`]*`)/g,

@@ -70,8 +70,8 @@ describe("the host asked for", () => {
       new Headers({ host: `${"a".repeat(60)}.${"b".repeat(60)}.example` }),
       testConfig(),
     );
-    expect(refusal?.sentence).toContain("allowed_hosts");
-    expect(refusal?.sentence.length).toBeLessThan(200);
+    expect(refusal?.reason).toContain("allowed_hosts");
+    expect(refusal?.reason.length).toBeLessThan(200);
   });
 });
 

@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
+import type { Peer } from "../../../src/auth/peer.ts";
 import { ConnectLimiter } from "../../../src/http/connect-limiter.ts";
-import type { Client } from "../../../src/http/peer.ts";
 import { testConfig } from "../auth/config.ts";
 
 const limits = testConfig().limits;
-const client = (address: string): Client => ({ address, https: false, loopback: address === "127.0.0.1" });
+const client = (address: string): Peer => ({ address, https: false, loopback: address === "127.0.0.1" });
 
 function limiter(changes: Partial<typeof limits>) {
   let time = 1_000;

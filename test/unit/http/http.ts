@@ -3,13 +3,13 @@ import { createAdmin } from "../../../src/auth/admin.ts";
 import type { Act } from "../../../src/auth/audit.ts";
 import { Bans } from "../../../src/auth/bans.ts";
 import { createMint } from "../../../src/auth/mint.ts";
+import type { Peer } from "../../../src/auth/peer.ts";
 import { Revocations } from "../../../src/auth/revocations.ts";
 import { createVerifier } from "../../../src/auth/verifier.ts";
 import type { BusKind, BusState } from "../../../src/bus/bus.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { takeSnapshot } from "../../../src/http/api/snapshot.ts";
 import { History } from "../../../src/http/api/stats-history.ts";
-import type { Client } from "../../../src/http/peer.ts";
 import { createHttp } from "../../../src/http/routes.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
@@ -28,7 +28,7 @@ interface Asked {
   readonly method?: string;
   readonly headers?: Record<string, string>;
   readonly body?: string | ReadableStream;
-  readonly client?: Partial<Client>;
+  readonly client?: Partial<Peer>;
 }
 
 /** The routes as a server has them, without one: what was logged stands in `logged`. */

@@ -86,7 +86,7 @@ describe("health", () => {
     expect(away.status).toBe(503);
     expect(await away.json()).toEqual({
       code: "bus_away",
-      error: "The bus is away: cannot reach 127.0.0.1:6379: connection refused.",
+      error: "The bus is disconnected: cannot reach 127.0.0.1:6379: connection refused.",
     });
   });
 
@@ -161,7 +161,7 @@ describe("addresses and methods", () => {
     const { status, answer } = await http.token({ channel: "system" });
     expect(status).toBe(500);
     expect(answer).toEqual({
-      error: "The server could not do this: its log says why.",
+      error: "Internal error: see the server's log.",
       code: "internal_error",
     });
     expect(http.logged.length).toBe(1);

@@ -192,7 +192,7 @@ describe("who may have one", () => {
     const answer = http.admin.signIn(
       http.config.adminSecret,
       new Request("http://127.0.0.1:2025/admin/sign_in", { method: "POST" }),
-      { address: "127.0.0.1", https: false },
+      { address: "127.0.0.1", https: false, loopback: false },
     );
     const cookie = answer.ok ? (answer.cookie.split(";")[0] ?? "") : "";
     const origin = "http://127.0.0.1:2025";

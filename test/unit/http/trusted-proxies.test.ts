@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { addressBlock } from "../../../src/auth/address-block.ts";
-import { createClientOf, plainAddress } from "../../../src/http/peer.ts";
+import { addressBlock, plainAddress } from "../../../src/auth/peer.ts";
+import { createPeerOf } from "../../../src/http/trusted-proxies.ts";
 import { testConfig } from "../auth/config.ts";
 
-const behind = createClientOf(
+const behind = createPeerOf(
   testConfig({ trustedProxies: ["10.0.0.1", "10.0.0.2", "2001:db8::1"] }),
   () => {},
 );
@@ -44,7 +44,7 @@ describe("the client's address", () => {
   test("is not loopback where a proxy that is not trusted stands between; the first such proxy is reported, once", () => {
     for (const name of ["x-forwarded-for", "x-forwarded-proto", "x-real-ip", "forwarded", "via"]) {
       const reported: string[] = [];
-      const clientOf = createClientOf(testConfig({}), (peer) => reported.push(peer));
+      const clientOf = createPeerOf(testConfig({}), (peer) => reported.push(peer));
       expect(clientOf(new Headers(), "127.0.0.1").loopback).toBe(true);
       for (let times = 0; times < 2; times++) {
         expect(clientOf(new Headers({ [name]: "127.0.0.1" }), "127.0.0.1")).toEqual({
@@ -77,7 +77,7 @@ describe("the client's address", () => {
   });
 
   test("is not loopback where a trusted proxy on this machine does not say for whom it asks", () => {
-    const clientOf = createClientOf(testConfig({ trustedProxies: ["127.0.0.1"] }), () => {});
+    const clientOf = createPeerOf(testConfig({ trustedProxies: ["127.0.0.1"] }), () => {});
     const loopback = (forwarded?: string) =>
       clientOf(new Headers(forwarded === undefined ? {} : { "x-forwarded-for": forwarded }), "127.0.0.1")
         .loopback;
@@ -99,7 +99,7 @@ describe("the client's address", () => {
     expect(through("10.0.0.1", "1.1.1.1", "https").https).toBe(true);
     expect(through("10.0.0.1", "1.1.1.1", "http, HTTPS").https).toBe(true);
     expect(through("10.0.0.1", "1.1.1.1", "https, http").https).toBe(false);
-    const tls = createClientOf(
+    const tls = createPeerOf(
       testConfig({ tls: { cert: "", key: "" }, trustedProxies: ["10.0.0.1"] }),
       () => {},
     );

@@ -1,48 +1,6 @@
-import { isIP } from "node:net";
+import { type Peer, plainAddress } from "../auth/peer.ts";
 import type { Config } from "../config/config.ts";
 import { isLoopback } from "../config/loopback.ts";
-
-/** Who is at the other end, after the proxies that are trusted. */
-export interface Client {
-  /** IPv4, or IPv6 in its shortest form; `"unknown"` where the connection is gone, or a proxy hides the client. */
-  readonly address: string;
-  /** Whether the client's own connection is encrypted. */
-  readonly https: boolean;
-  /** Whether the client is on this machine. */
-  readonly loopback: boolean;
-}
-
-/** How many addresses are remembered as they were read, and how long each is at the most. */
-const MAX_KNOWN = 10_000;
-const MAX_LENGTH = 48;
-
-const known = new Map<string, string | null>();
-
-/**
- * An address as limits and lists compare it: IPv6 in its shortest form, IPv4 in IPv6 as IPv4; `null` for none. The
- * connections of one address share one text.
- */
-export function plainAddress(text: string): string | null {
-  const before = known.get(text);
-  if (before !== undefined) return before;
-  const address = readAddress(text);
-  if (text.length > MAX_LENGTH) return address;
-  if (known.size >= MAX_KNOWN) known.clear();
-  known.set(text, address);
-  return address;
-}
-
-function readAddress(text: string): string | null {
-  const kind = isIP(text);
-  if (kind === 0 || text.includes("%")) return null;
-  const name = URL.parse(kind === 6 ? `http://[${text}]` : `http://${text}`)?.hostname;
-  if (name === undefined) return null;
-  const mapped = /^\[::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/.exec(name);
-  if (mapped === null) return name.replace(/^\[|\]$/g, "");
-  const high = Number.parseInt(mapped[1] ?? "", 16);
-  const low = Number.parseInt(mapped[2] ?? "", 16);
-  return [high >> 8, high & 255, low >> 8, low & 255].join(".");
-}
 
 /** What proxies add for the client that they speak for. */
 const FORWARDING = [
@@ -60,10 +18,10 @@ const FORWARDING = [
  * send such headers are proxies too, as far as we know: their clients are not on this machine, wherever the proxy is.
  * @param untrusted called once, with the address of the first such peer
  */
-export function createClientOf(
+export function createPeerOf(
   config: Config,
   untrusted: (peer: string) => void,
-): (headers: Headers, peer: string | null) => Client {
+): (headers: Headers, peer: string | null) => Peer {
   const trusted = new Set(config.trustedProxies.map((address) => plainAddress(address) ?? address));
   const tls = config.tls !== null;
   let warned = false;
