@@ -82,15 +82,21 @@ export class Model {
       return { kind: "malformed" };
     }
     const { ref, topic, event, joinRef } = fields;
-    const reply = (reason: string | null): Expected =>
-      ref === null ? SILENCE : { kind: "reply", ref, status: reason === null ? "ok" : "error", reason };
-    if (topic === "phoenix" && (event === "heartbeat" || event === "phx_join")) return reply(null);
-    if (event === "phx_join") return reply(this.#join(fields));
+    const answer = (reason: string | null): Expected => ({
+      kind: "reply",
+      ref,
+      status: reason === null ? "ok" : "error",
+      reason,
+    });
+    // A push with a null ref gets no reply; heartbeats, joins and leaves always get one.
+    const reply = (reason: string | null): Expected => (ref === null ? SILENCE : answer(reason));
+    if (topic === "phoenix" && (event === "heartbeat" || event === "phx_join")) return answer(null);
+    if (event === "phx_join") return answer(this.#join(fields));
     const member = this.joined.get(topic);
     if (event === "phx_leave") {
       if (member !== undefined && isStale(member, joinRef)) return SILENCE;
       this.joined.delete(topic);
-      return reply(null);
+      return answer(null);
     }
     if (member === undefined) return reply("unmatched topic");
     if (isStale(member, joinRef)) return SILENCE;

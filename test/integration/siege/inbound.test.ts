@@ -246,6 +246,7 @@ describe("bodies", () => {
       clearInterval(drip);
       expect([small?.status, large?.status]).toEqual([408, 408]);
       expect(JSON.parse(small?.body ?? "")).toEqual({
+        code: "body_too_slow",
         error: expect.stringContaining("limits.frame_timeout"),
       });
       expect([poll?.status, largePoll?.status]).toEqual([200, 200]);
@@ -261,7 +262,7 @@ describe("bodies", () => {
 
   test("max_inbound: the largest unfinished body is refused with 503, and small ones are not", async () =>
     withWorld(
-      '[limits]\nmax_inbound = "800KiB"\nmax_body = "300KiB"\nmax_frame = "64KiB"\n',
+      '[limits]\nmax_inbound = "800KiB"\nmax_body = "300KiB"\nmax_frame = "64KiB"\nmax_payload = "64KiB"\n',
       async (world) => {
         const unfinished = () => metric(world.channel.url, "channel_inbound_bytes");
         const smaller = await half(world, "/token", 300_000, 240_000);
@@ -271,7 +272,10 @@ describe("bodies", () => {
         const last = await half(world, "/token", 300_000, 60_000);
         const refused = await largest.answer();
         expect(refused.status).toBe(503);
-        expect(JSON.parse(refused.body)).toEqual({ error: expect.stringContaining("limits.max_inbound") });
+        expect(JSON.parse(refused.body)).toEqual({
+          code: "too_much_inbound",
+          error: expect.stringContaining("limits.max_inbound"),
+        });
         await eventually(async () => (await unfinished()) === 550_000, "the rest kept");
         const token = await fetch(`${world.channel.url}/token`, {
           method: "POST",
