@@ -145,6 +145,19 @@ function ownToken({ payload }: Fields): string | null {
   return typeof token === "string" ? token : null;
 }
 
+/** Levels of lists and objects in a frame; deeper ones are malformed. */
+const MAX_DEPTH = 10_000;
+
+function depthOf(text: string): number {
+  let depth = 0;
+  let most = 0;
+  for (const [part] of text.replace(/"(?:[^"\\]|\\.)*"/g, "").matchAll(/[[\]{}]/g)) {
+    depth += part === "[" || part === "{" ? 1 : -1;
+    most = Math.max(most, depth);
+  }
+  return most;
+}
+
 /** Reads a text frame; one of a socket that has not said which version it speaks decides that. */
 export function readText(text: string, model: Model): Fields | null {
   if (model.version === null) {
@@ -153,6 +166,7 @@ export function readText(text: string, model: Model): Fields | null {
     model.version = first === "[" ? 2 : 1;
   }
   let value: unknown;
+  if (text.length > MAX_DEPTH && depthOf(text) > MAX_DEPTH) return null;
   try {
     value = JSON.parse(text);
   } catch {

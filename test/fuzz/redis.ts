@@ -154,8 +154,9 @@ function expect({ name, payload }: Message): ExpectedMessage {
   const match = /^to:(.+):([^:]+)$/s.exec(text);
   if (match === null) return { reason: "malformed" };
   const [, channel = "", event = ""] = match;
-  if (RESERVED.test(event) || (channel === "admin" && event.startsWith("channel.")))
-    return { reason: "reserved" };
+  if (event === "presence_diff" || (channel === "admin" && event.startsWith("channel.")))
+    return { reason: "own" };
+  if (RESERVED.test(event)) return { reason: "reserved" };
   if (payload.length === 0) return { reason: "empty" };
   if (payload.length > MAX_PAYLOAD) return { reason: "too_large" };
   if (!CHANNELS.some((each) => each === channel)) return { reason: "unheard" };
