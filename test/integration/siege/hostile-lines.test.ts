@@ -18,7 +18,7 @@ const HELD_UP_MS = 8000;
 let world: World;
 beforeAll(async () => {
   world = await startWorld("redis", {
-    toml: `presence_window = "10ms"\n[channels."quiet*"]\npresence = false\n`,
+    toml: `presence_window = "10ms"\n[channels."quiet*"]\npresence = false\n[limits]\nmax_buffered_per_client = "8MiB"\n`,
   });
 });
 afterAll(() => world.stop());
