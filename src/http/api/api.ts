@@ -5,17 +5,17 @@ import { Rejection } from "../../auth/rejection.ts";
 import type { ApiAbility } from "../../config/config.ts";
 import { json, reject } from "../json-response.ts";
 import type { Handler, Route } from "../route.ts";
-import { accessOperations } from "./access.ts";
-import { channelOperations } from "./channels.ts";
-import { channelstreamOperations } from "./channelstream.ts";
-import { connectionOperations } from "./connections.ts";
+import { accessOperations } from "./access-operations.ts";
+import { channelOperations } from "./channel-operations.ts";
+import { channelstreamOperations } from "./channelstream-operations.ts";
+import { connectionOperations } from "./connection-operations.ts";
 import type { ApiDeps } from "./deps.ts";
-import { inspectOperations } from "./inspect.ts";
+import { inspectOperations } from "./inspect-operations.ts";
 import { describeApi } from "./openapi.ts";
 import type { Operation, Trail } from "./operation.ts";
-import { publishOperations } from "./publish.ts";
-import { statsOperations } from "./stats.ts";
-import { tokenOperations } from "./tokens.ts";
+import { publishOperations } from "./publish-operations.ts";
+import { statsOperations } from "./stats-operations.ts";
+import { tokenOperations } from "./token-operations.ts";
 
 export interface Api {
   /** The route of a path below `base_path`, still encoded; `undefined` where there is none. */

@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { ABILITIES } from "../../auth/claims.ts";
 import { HTTP_CODES } from "../../auth/rejection.ts";
-import { ChannelName, UserId } from "./schemas.ts";
+import { ChannelName, UserId } from "./api-schemas.ts";
 
 const Can = z.array(z.enum(ABILITIES));
 const TokenAsked = z.object({

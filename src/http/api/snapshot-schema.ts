@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { Counts, UnixMs } from "./schemas.ts";
+import { Counts, UnixMs } from "./api-schemas.ts";
 
 const Moved = z.object({ messages: z.number(), bytes: z.number() });
 

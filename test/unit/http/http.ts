@@ -10,7 +10,7 @@ import type { BusKind, BusState } from "../../../src/bus/bus.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { takeSnapshot } from "../../../src/http/api/snapshot.ts";
 import { History } from "../../../src/http/api/stats-history.ts";
-import { createHttp } from "../../../src/http/routes.ts";
+import { createHttp } from "../../../src/http/http-routes.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
 import { Inbound } from "../../../src/hub/inbound-budget.ts";

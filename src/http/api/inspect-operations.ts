@@ -1,9 +1,9 @@
 import * as z from "zod";
 import { inspect, type Reader } from "../../hub/inspector.ts";
+import { ChannelName, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
-import { outOfReach, reaches } from "./key-scope.ts";
 import { type Operation, operation } from "./operation.ts";
-import { ChannelName, UnixMs } from "./schemas.ts";
+import { outOfReach, reaches } from "./scope-rejections.ts";
 
 /** Between two events of a stream, in ms. */
 const PAUSE = 250;

@@ -1,11 +1,11 @@
 import * as z from "zod";
 import { Rejection } from "../../auth/rejection.ts";
 import type { Connection } from "../../hub/connection.ts";
+import { paging, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
-import { FOR_ALL, notForAll, reachesAll } from "./key-scope.ts";
 import { type Operation, operation } from "./operation.ts";
 import { byText, pageOf } from "./paginate.ts";
-import { paging, UnixMs } from "./schemas.ts";
+import { FOR_ALL, notForAll, reachesAll } from "./scope-rejections.ts";
 
 /** Names of one connection that are listed. */
 const MAX_NAMES = 20;

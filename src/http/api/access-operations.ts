@@ -2,10 +2,10 @@ import * as z from "zod";
 import { MAX_TOKEN_ID } from "../../auth/claims.ts";
 import { Rejection } from "../../auth/rejection.ts";
 import type { Connection } from "../../hub/connection.ts";
+import { ChannelName, period, UnixMs, UserId } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
-import { notForAll, outOfReach, reaches, reachesAll } from "./key-scope.ts";
 import { type Operation, operation } from "./operation.ts";
-import { ChannelName, period, UnixMs, UserId } from "./schemas.ts";
+import { notForAll, outOfReach, reaches, reachesAll } from "./scope-rejections.ts";
 
 const SECOND = 1000;
 const YEAR = 365 * 24 * 3600 * SECOND;

@@ -2,10 +2,10 @@ import * as z from "zod";
 import { Rejection } from "../../auth/rejection.ts";
 import { isExport, printTo, RESERVED_EVENTS } from "../../bus/topics.ts";
 import { JsonText } from "../../hub/json/members.ts";
+import { ChannelName, EventName } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
-import { outOfReach, reaches } from "./key-scope.ts";
 import { type Operation, operation } from "./operation.ts";
-import { ChannelName, EventName } from "./schemas.ts";
+import { outOfReach, reaches } from "./scope-rejections.ts";
 
 /** Bytes of a body around the payload: names of 255 bytes, each of them six in an escape. */
 const AROUND_PAYLOAD = 64 * 1024;

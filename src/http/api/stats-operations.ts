@@ -1,9 +1,9 @@
 import * as z from "zod";
 import { VERSION } from "../../version.ts";
+import { UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
-import { FOR_ALL, notForAll, reachesAll } from "./key-scope.ts";
 import { type Operation, operation } from "./operation.ts";
-import { UnixMs } from "./schemas.ts";
+import { FOR_ALL, notForAll, reachesAll } from "./scope-rejections.ts";
 import { Snapshot } from "./snapshot-schema.ts";
 
 const Stats = Snapshot.extend({

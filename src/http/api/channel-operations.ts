@@ -2,11 +2,11 @@ import * as z from "zod";
 import { Rejection } from "../../auth/rejection.ts";
 import { splitAgent } from "../../hub/agent-id.ts";
 import type { Channel, Member } from "../../hub/channel.ts";
+import { ChannelName, Counts, paging, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
-import { outOfReach, reaches, reachesAll } from "./key-scope.ts";
 import { type Operation, operation } from "./operation.ts";
 import { byText, pageOf } from "./paginate.ts";
-import { ChannelName, Counts, paging, UnixMs } from "./schemas.ts";
+import { outOfReach, reaches, reachesAll } from "./scope-rejections.ts";
 
 const ChannelRow = z
   .object({

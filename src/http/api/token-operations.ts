@@ -4,9 +4,9 @@ import { MAX_TOKEN_BYTES } from "../../auth/hs256.ts";
 import { namesOf } from "../../auth/mint.ts";
 import { Rejection } from "../../auth/rejection.ts";
 import { randomId } from "../../hub/random-id.ts";
+import { ChannelName, period, UnixMs, UserId } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
-import { ChannelName, period, UnixMs, UserId } from "./schemas.ts";
 
 const SECOND = 1000;
 
