@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 /** What a test may need beyond npm packages. */
@@ -64,6 +64,9 @@ const PROGRAMS: Readonly<Record<Need, Program>> = {
 };
 
 const ROOT = join(import.meta.dir, "..");
+const CACHE = join(ROOT, "node_modules/.cache/channel");
+/** Packages whose own tests are run: their sources, tests included, as PyPI has them. Never a part of this repository. */
+const SOURCES = [{ name: "channelstream", version: "0.7.1" }] as const;
 const REQUIREMENTS = join(import.meta.dir, "requirements.txt");
 
 /** Looks for what the tests need, and fetches it where that is permitted: programs as root on Debian, Python packages into node_modules. */
@@ -116,10 +119,10 @@ type Made = { readonly ok: true; readonly path: string } | { readonly ok: false;
 /** A Python of the tests' own, with the packages of `requirements.txt`, kept until that file changes. */
 function makePython(): Made {
   const key = Bun.hash(readFileSync(REQUIREMENTS)).toString(36);
-  const folder = join(ROOT, "node_modules/.cache/channel", `python-${key}`);
+  const folder = join(CACHE, `python-${key}`);
   const path = join(folder, "bin/python");
   const complete = join(folder, "complete");
-  if (existsSync(complete)) return { ok: true, path };
+  if (existsSync(complete)) return fetchSources(path);
   console.log("Installing Python packages from PyPI");
   for (const command of [
     ["python3", "-m", "venv", "--clear", folder],
@@ -129,7 +132,32 @@ function makePython(): Made {
     const done = run(command);
     if (!done.ok) return { ok: false, why: `Python packages of ${REQUIREMENTS}: ${done.output.trim()}` };
   }
-  return { ok: true, path };
+  return fetchSources(path);
+}
+
+/** Fetches and unpacks what is missing of `SOURCES`, each into `node_modules/.cache/channel/<name>-<version>`. */
+function fetchSources(python: string): Made {
+  for (const { name, version } of SOURCES) {
+    const folder = join(CACHE, `${name}-${version}`);
+    if (existsSync(folder)) continue;
+    const work = mkdtempSync(join(CACHE, `${name}-`));
+    const fetch = ["download", "--quiet", "--no-deps", "--no-build-isolation", "--no-binary", ":all:"];
+    const archive = join(work, `${name}-${version}.tar.gz`);
+    for (const command of [
+      [python, "-m", "pip", ...fetch, "--dest", work, `${name}==${version}`],
+      ["tar", "xzf", archive, "-C", work],
+      ["mv", "-T", join(work, `${name}-${version}`), folder],
+    ]) {
+      const done = run(command);
+      // Another run may have been faster.
+      if (!done.ok && !existsSync(folder)) {
+        rmSync(work, { recursive: true, force: true });
+        return { ok: false, why: `the source of ${name} ${version} from PyPI: ${done.output.trim()}` };
+      }
+    }
+    rmSync(work, { recursive: true, force: true });
+  }
+  return { ok: true, path: python };
 }
 
 function run(command: string[], env?: Record<string, string | undefined>): { ok: boolean; output: string } {
