@@ -314,6 +314,11 @@ export const LIMITS: Table<Limits> = {
     default: MIB,
     doc: "Bytes a second that one client may send, ten times that in a burst; over it, the connection ends.",
   },
+  bytesPerSecondPerIp: {
+    kind: size(1, 1024 * GIB),
+    default: 4 * MIB,
+    doc: "Bytes a second that all clients of one address may send, ten times that in a burst; loopback is exempt.",
+  },
   maxInbound: {
     kind: size(1, 1024 * GIB),
     default: 32 * MIB,

@@ -61,6 +61,7 @@ export interface Limits {
   readonly connectsPerSecondPerIp: number;
   readonly framesPerSecond: number;
   readonly bytesPerSecond: number;
+  readonly bytesPerSecondPerIp: number;
   readonly maxInbound: number;
   readonly frameTimeout: number;
   readonly idleTimeout: number;

@@ -1,6 +1,7 @@
 import type { RevocationKind } from "../auth/revocations.ts";
 import type { Connection } from "../hub/connection.ts";
 import { count } from "../hub/stats.ts";
+import type { ByteBucket } from "./address-bytes.ts";
 import type { ConnectionContext } from "./connection-context.ts";
 import type { Session } from "./session.ts";
 import type { Transport } from "./transport.ts";
@@ -46,6 +47,8 @@ export abstract class Client implements Connection, Transport {
   #frames: number;
   #bytes: number;
   #refilledAt: number;
+  /** What all clients of its address share; `null` on loopback. */
+  readonly #addressBytes: ByteBucket | null;
   /** When the last malformed frames were received; `null` until there is one. */
   #malformedAt: number[] | null = null;
 
@@ -60,6 +63,7 @@ export abstract class Client implements Connection, Transport {
     this.#frames = context.frameBurst;
     this.#bytes = context.byteBurst;
     this.#refilledAt = now;
+    this.#addressBytes = context.addressBytes.bucketOf(address, now);
   }
 
   /** Whether the transport is open. */
@@ -112,10 +116,15 @@ export abstract class Client implements Connection, Transport {
     }
   }
 
-  /** Charges bytes to the client's rate. A client without that many left is dismissed: `false`, they must not be handled. */
+  /**
+   * Charges bytes to the rates of the client and its address. A client without that many left is dismissed: `false`, they must
+   * not be handled.
+   */
   chargeBytes(bytes: number): boolean {
-    this.#refill(performance.now());
-    if (this.#bytes < bytes) {
+    const now = performance.now();
+    this.#refill(now);
+    const shared = this.#addressBytes;
+    if (this.#bytes < bytes || (shared !== null && !this.context.addressBytes.charge(shared, bytes, now))) {
       this.dismiss(1008, "too many bytes");
       this.stopReading();
       return false;

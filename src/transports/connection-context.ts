@@ -4,6 +4,7 @@ import { RefusalLog } from "../hub/refusal-log.ts";
 import type { Stats } from "../hub/stats.ts";
 import { TimerWheel } from "../hub/timer-wheel.ts";
 import type { Log } from "../log.ts";
+import { AddressBytes } from "./address-bytes.ts";
 
 /** Seconds of sustained rate that a client may send at once. */
 const BURST_SECS = 10;
@@ -39,6 +40,8 @@ export interface ConnectionContextOptions {
   readonly framesPerSecond: number;
   /** Bytes per second that one client may send. */
   readonly bytesPerSecond: number;
+  /** Bytes per second that all clients of one address may send together. */
+  readonly bytesPerSecondPerIp: number;
   /** The budget of received bytes that are not handled yet. */
   readonly inbound: Inbound;
   /** Largest frame that a client may send, in bytes. */
@@ -61,6 +64,7 @@ export class ConnectionContext {
   readonly bytesPerSecond: number;
   /** Bytes that one client may send at once: at least one frame. */
   readonly byteBurst: number;
+  readonly addressBytes: AddressBytes;
   readonly inbound: Inbound;
   readonly maxFrame: number;
   readonly maxBuffered: number;
@@ -77,6 +81,8 @@ export class ConnectionContext {
     this.frameBurst = options.framesPerSecond * BURST_SECS;
     this.bytesPerSecond = options.bytesPerSecond;
     this.byteBurst = Math.max(options.bytesPerSecond * BURST_SECS, options.maxFrame);
+    const addressBurst = Math.max(options.bytesPerSecondPerIp * BURST_SECS, this.byteBurst);
+    this.addressBytes = new AddressBytes(options.bytesPerSecondPerIp, addressBurst);
     this.inbound = options.inbound;
     this.maxFrame = options.maxFrame;
     this.maxBuffered = options.maxBuffered;

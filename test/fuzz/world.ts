@@ -121,6 +121,7 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     log: SILENT,
     framesPerSecond: 1e9,
     bytesPerSecond: 1e12,
+    bytesPerSecondPerIp: Number.MAX_SAFE_INTEGER,
     inbound: new Inbound({ maxInbound: 64 << 20, frameTimeout: 10_000 }),
     maxFrame: 1 << 20,
     maxBuffered: 1 << 20,

@@ -91,6 +91,33 @@ describe.concurrent("bytes_per_second", () => {
     20_000,
   );
 
+  test("clients of one address share a budget: reconnecting gains nothing, other addresses and loopback are untouched", async () =>
+    withWorld(
+      'trusted_proxies = ["127.0.0.1"]\n[limits]\nbytes_per_second = "2KiB"\nbytes_per_second_per_ip = "1KiB"\nmax_frame = "20KiB"\n',
+      async (world) => {
+        const from = (address: string) => ({ headers: { "x-forwarded-for": address } });
+        const passes = async (address: string): Promise<boolean> => {
+          const client = await world.connect(from(address));
+          client.sendText(heartbeat("a", 18_000));
+          const over = await Promise.race([client.socket.closed, client.reply("a")]);
+          client.socket.cut();
+          return "status" in over;
+        };
+        expect(await passes("192.0.2.50")).toBe(true);
+        const again = await world.connect(from("192.0.2.50"));
+        again.sendText(heartbeat("a", 18_000));
+        expect(await again.socket.closed).toMatchObject({ code: 1008, reason: "too many bytes" });
+        const poller = await startPoller(world.channel.url, from("192.0.2.50"));
+        expect(await poller.post(heartbeat("b", 18_000))).toMatchObject({ http: 200, status: 500 });
+        // What is small still passes.
+        const small = await world.connect(from("192.0.2.50"));
+        small.sendText(heartbeat("a", 10));
+        expect((await small.reply("a")).status).toBe("ok");
+        expect(await passes("192.0.2.51")).toBe(true);
+        for (let i = 0; i < 3; i++) expect(await passes("127.0.0.1")).toBe(true);
+      },
+    ));
+
   test("whoever goes on sending while it is being closed is not read", async () =>
     withWorld('[limits]\nbytes_per_second = "100KiB"\n', async (world) => {
       const flood = await world.connect();

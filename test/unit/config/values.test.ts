@@ -143,6 +143,7 @@ describe("values", () => {
         connectsPerSecondPerIp: 100,
         framesPerSecond: 200,
         bytesPerSecond: 1024 * 1024,
+        bytesPerSecondPerIp: 4 * 1024 * 1024,
         maxInbound: 32 * 1024 * 1024,
         frameTimeout: 10_000,
         idleTimeout: 60_000,

@@ -142,6 +142,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     log: SILENT,
     framesPerSecond,
     bytesPerSecond: 1e12,
+    bytesPerSecondPerIp: Number.MAX_SAFE_INTEGER,
     inbound: new Inbound({ maxInbound: 64 << 20, frameTimeout: 10_000 }),
     maxFrame,
     maxBuffered: 1024,
