@@ -1,97 +1,68 @@
 import { Client } from "./client.ts";
 import type { ConnectionContext } from "./connection-context.ts";
+import { Delivery } from "./delivery.ts";
 
-/** How a poll ends: with messages, with none (204), or because the session is over (410). */
-export type Polled = Delivery | "none" | "gone";
+/** How a poll ends: with messages, without any, or because the session is over. */
+export type PollResult = Delivery | "empty" | "closed";
 
-/** How long a session that is to be closed may take to fetch what was sent to it before, in ms. */
+/** How long a closed session may fetch its backlog, in ms. */
 const CLOSE_TIMEOUT = 1000;
 
-/** About the size of one answer in UTF-16 units: what is lost with a connection is sent again whole. */
+/** Approximate size of one answer in UTF-16 units: a broken connection repeats all of it. */
 const MAX_ANSWER = 8 * 1024 * 1024;
 
-/** Frames of one POST that are handled before others have their turn. */
-const FRAMES_A_TURN = 500;
+/** Frames of one POST handled per turn of the event loop. */
+const FRAMES_PER_TURN = 500;
+
+export interface LongPollOptions {
+  /** How long a poll waits for its first message, in ms. */
+  readonly wait: number;
+  /** How long a poll that is about to end collects further messages, in ms. 0: those of this turn of the event loop. */
+  readonly collect: number;
+  /**
+   * Whether messages are kept between polls and until they arrived. Otherwise those sent while no poll waits are dropped, as
+   * are those of an answer that broke: the protocol repeats them.
+   */
+  readonly keep: boolean;
+  /** Called when a poll ended and none replaced it. Returns what to call when its answer was written completely. */
+  readonly onPollEnd?: () => () => void;
+  /** Called once, when the session is over. */
+  readonly onEnd?: () => void;
+}
 
 interface Poll {
-  readonly answer: (polled: Polled) => void;
-  readonly timer: Timer;
+  readonly answer: (result: PollResult) => void;
+  readonly waitTimer: Timer;
+  collectTimer: Timer | null;
 }
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** The messages of one answer. They count as waiting until it is known that they arrived. */
-export class Delivery {
-  /** Counts the answers of a session; whoever got one polls with its number. */
-  readonly number: number;
-  messages: readonly string[];
-  /** How much of its messages, in UTF-16 units, was handed to the network: that no longer counts against the client. */
-  handed = 0;
-  /** Whether all of it was handed to the network. */
-  written = false;
-  /** Called when nothing more of it is to be written: the answer stays incomplete. */
-  onCancel: (() => void) | null = null;
-  readonly #settled: (delivery: Delivery) => void;
-
-  constructor(number: number, messages: readonly string[], settled: (delivery: Delivery) => void) {
-    this.number = number;
-    this.messages = messages;
-    this.#settled = settled;
-  }
-
-  /** To be called once, unless it was cancelled: with `false` when the connection broke half-way. */
-  settle(written: boolean): void {
-    this.written = written;
-    this.#settled(this);
-  }
-
-  /** Takes the messages back, wherever the answer is. */
-  cancel(): readonly string[] {
-    const { messages } = this;
-    this.messages = [];
-    if (!this.written) this.onCancel?.();
-    return messages;
-  }
-}
-
-/** A client that fetches its messages: they wait here between its polls. */
+/** A client that fetches its messages by HTTP requests. It cannot subscribe to Bun topics. */
 export class LongPollClient extends Client {
-  readonly #wait: number;
-  readonly #ended: (client: LongPollClient) => void;
+  readonly #options: LongPollOptions;
   #messages: string[] = [];
-  /** Of all messages that wait or are on their way. */
-  #bytes = 0;
+  /** UTF-16 units of all messages, queued or in the last answer. */
+  #size = 0;
   #poll: Poll | null = null;
-  /** The last answer, for as long as it may have to be repeated. */
+  /** The last answer, as long as it may have to be repeated. */
   #delivery: Delivery | null = null;
   #number = 0;
-  /** Whether the poll that is answered next came from one who says what it got. */
+  /** Whether the client of the current poll acknowledges answers. */
   #acknowledges = false;
   #polledAt = performance.now();
-  #flushing = false;
   #ending = false;
   #over = false;
   #posts: Promise<void> = Promise.resolve();
 
-  /**
-   * @param wait ms that a poll waits for a message
-   * @param ended told once, when the session is over
-   */
-  constructor(
-    context: ConnectionContext,
-    id: string,
-    address: string,
-    wait: number,
-    ended: (client: LongPollClient) => void,
-  ) {
+  constructor(context: ConnectionContext, id: string, address: string, options: LongPollOptions) {
     super(context, id, address);
-    this.#wait = wait;
-    this.#ended = ended;
+    this.#options = options;
   }
 
-  /** To be called once, when it has its session. */
+  /** To be called once, when `session` is set. */
   start(): void {
     this.register();
   }
@@ -100,7 +71,7 @@ export class LongPollClient extends Client {
     return this.#over;
   }
 
-  /** Since when nothing waits for it or travels to it (`performance.now()`); `null` while something does. */
+  /** Since when no poll waits and no answer is being written (`performance.now()`); `null` while one is. */
   get unpolledSince(): number | null {
     return this.#poll === null && !this.#writing ? this.#polledAt : null;
   }
@@ -111,41 +82,39 @@ export class LongPollClient extends Client {
   }
 
   /**
-   * Resolves with the next messages, at the latest after the wait. A second poll releases the first with none.
+   * Resolves with the next messages, at the latest after the wait. A second poll ends the first without any.
    *
-   * @param got the number of the last answer that arrived: a later one is repeated, since it went into a connection that
-   *   broke. `null` for who does not say: whatever was written counts as arrived.
+   * @param acknowledged the number of the last answer that arrived: later ones are repeated. `null` for a client that does
+   *   not acknowledge: what was written counts as arrived.
    */
-  poll(signal: AbortSignal, got: number | null): Promise<Polled> {
-    // Who hung up before the request was read may have polled anew since then, and read what this one asks for.
-    if (signal.aborted) return Promise.resolve(this.#over ? "gone" : "none");
+  poll(signal: AbortSignal, acknowledged: number | null): Promise<PollResult> {
+    // The client may have polled again before this request was read, and read what this one asks for.
+    if (signal.aborted) return Promise.resolve(this.#over ? "closed" : "empty");
     this.#seen();
-    this.#answer("none");
-    this.#acknowledges = got !== null;
-    const { number = 0, written = true } = this.#delivery ?? {};
-    if (got === null ? written : got >= number) this.#forget();
-    else if (got !== null) this.#takeBack();
-    if (this.#over) return Promise.resolve("gone");
-    return new Promise((resolve) => {
-      const poll = { answer: resolve, timer: setTimeout(() => this.#answer("none"), this.#wait) };
+    this.#answer("empty");
+    this.#acknowledge(acknowledged);
+    if (this.#over) return Promise.resolve("closed");
+    return new Promise((answer) => {
+      const waitTimer = setTimeout(() => this.#expire(poll), this.#options.wait);
+      const poll: Poll = { answer, waitTimer, collectTimer: null };
       this.#poll = poll;
-      // Whoever hangs up must not be flushed to: what comes then waits for the next poll.
-      signal.addEventListener("abort", () => this.#poll === poll && this.#answer("none"), { once: true });
-      this.#flush();
+      signal.addEventListener("abort", () => this.#abort(poll), { once: true });
+      if (this.#options.collect === 0) this.#flush();
+      else if (this.#messages.length > 0) this.#collect(poll);
     });
   }
 
   /**
-   * Takes the frames of one POST, in their order and behind those of the POST before it, which may wait for a token to
-   * be verified. A client that is being dismissed may send what it likes. Resolves with whether all were taken.
+   * Handles the frames of one POST in order, after those of the POST before it, which may wait for a verification. Resolves
+   * with whether all were handled; those of a dismissed client are ignored.
    */
   post(frames: Iterable<string | Buffer>): Promise<boolean> {
-    const taken = this.#posts.then(() => this.#takeAll(frames));
-    this.#posts = taken.then(
+    const handled = this.#posts.then(() => this.#acceptAll(frames));
+    this.#posts = handled.then(
       () => {},
       () => {},
     );
-    return taken;
+    return handled;
   }
 
   override subscribe(): boolean {
@@ -155,16 +124,17 @@ export class LongPollClient extends Client {
   override unsubscribe(): void {}
 
   override buffered(): number {
-    return this.#bytes;
+    return this.#size;
   }
 
-  /** Its polls are its sign of life; it can be asked for no other. */
+  /** A poll that waits is a sign of life. The client cannot be asked for another. */
   override ping(): void {
     if (this.unpolledSince === null) this.lastSeen = performance.now();
   }
 
-  /** What waits for it goes with the poll that waits, or the next one if that comes soon; then it is over. */
+  /** The backlog is sent to the poll that waits, or to the next one if it comes in time. */
   override end(): void {
+    if (!this.#options.keep) return this.terminate();
     this.#flush();
     this.#ending = true;
     if (!this.#writing && this.#messages.length === 0) this.terminate();
@@ -175,39 +145,38 @@ export class LongPollClient extends Client {
     return !this.#over;
   }
 
-  /** Long polling has no binary frames of the server: this transport's formats make none. */
+  /** Text only: protocols send no binary frames over long polling. */
   protected override transmit(frame: string | Buffer): number {
-    const waiting = this.#bytes - (this.#delivery?.handed ?? 0);
-    if (typeof frame !== "string" || waiting + frame.length > this.context.maxBuffered) {
+    const poll = this.#poll;
+    if (poll === null && !this.#options.keep) return frame.length;
+    const backlog = this.#size - (this.#delivery?.handed ?? 0);
+    if (typeof frame !== "string" || backlog + frame.length > this.context.maxBuffered) {
       this.cutOff("slow");
       return 0;
     }
     this.#messages.push(frame);
-    this.#bytes += frame.length;
-    if (this.#poll !== null && !this.#flushing) {
-      this.#flushing = true;
-      // What one turn of the event loop brought travels in one answer.
-      setTimeout(() => this.#flush(), 0);
-    }
-    return this.#poll === null ? -1 : frame.length;
+    this.#size += frame.length;
+    if (poll === null) return -1;
+    this.#collect(poll);
+    return frame.length;
   }
 
   protected override terminate(): void {
     if (this.#over) return;
     this.#over = true;
     this.#messages = [];
-    this.#bytes = 0;
+    this.#size = 0;
     this.#delivery?.cancel();
     this.#delivery = null;
-    this.#answer("gone");
+    this.#answer("closed");
     this.unregister();
-    this.#ended(this);
+    this.#options.onEnd?.();
   }
 
-  async #takeAll(frames: Iterable<string | Buffer>): Promise<boolean> {
-    let taken = 0;
+  async #acceptAll(frames: Iterable<string | Buffer>): Promise<boolean> {
+    let handled = 0;
     for (const frame of frames) {
-      if (++taken % FRAMES_A_TURN === 0) await nextTurn();
+      if (++handled % FRAMES_PER_TURN === 0) await nextTurn();
       while (this.pending !== null) await this.pending;
       if (this.#over) return false;
       this.accept(frame);
@@ -215,20 +184,65 @@ export class LongPollClient extends Client {
     return !this.#over;
   }
 
+  /** The wait is over. */
+  #expire(poll: Poll): void {
+    if (this.#options.collect === 0) this.#finish();
+    else this.#collect(poll);
+  }
+
+  /** The client closed the connection of its poll: nothing may be written to it. */
+  #abort(poll: Poll): void {
+    if (this.#poll !== poll) return;
+    if (!this.#options.keep) {
+      this.#messages = [];
+      this.#size = 0;
+    }
+    this.#answer("empty");
+    this.#options.onPollEnd?.();
+  }
+
+  /** Ends a poll soon, with the messages sent until then. */
+  #collect(poll: Poll): void {
+    if (poll.collectTimer !== null) return;
+    const collected = () => {
+      poll.collectTimer = null;
+      if (this.#delivery === null) this.#finish();
+    };
+    const { collect } = this.#options;
+    poll.collectTimer = setTimeout(() => {
+      if (collect === 0) return collected();
+      // Another turn of the event loop: an abort that came before the timer was due is handled first.
+      poll.collectTimer = setTimeout(collected, 0);
+    }, collect);
+  }
+
   #flush(): void {
-    this.#flushing = false;
-    if (this.#poll === null || this.#delivery !== null || this.#messages.length === 0) return;
-    const delivery = new Delivery(++this.#number, this.#takeAnswer(), (which) => this.#settled(which));
+    if (this.#delivery === null && this.#messages.length > 0) this.#finish();
+  }
+
+  /** Ends the poll with what is queued. */
+  #finish(): void {
+    if (this.#poll === null) return;
+    if (this.#delivery !== null || this.#messages.length === 0) {
+      this.#answer("empty");
+      this.#options.onPollEnd?.()();
+      return;
+    }
+    const onWritten = this.#options.onPollEnd?.();
+    const delivery = new Delivery(++this.#number, this.#nextMessages(), (which) =>
+      this.#settled(which, onWritten),
+    );
     this.#delivery = delivery;
     this.#answer(delivery);
   }
 
-  /** The messages of the next answer: at least one, the rest waits for the poll behind it. */
-  #takeAnswer(): readonly string[] {
+  /** The messages of the next answer: at least one. The rest waits for the next poll. */
+  #nextMessages(): readonly string[] {
     const messages = this.#messages;
+    const limit = this.#options.keep ? MAX_ANSWER : Number.POSITIVE_INFINITY;
     let size = 0;
     let count = 0;
-    while (count < messages.length && size < MAX_ANSWER) size += messages[count++]?.length ?? 0;
+    while (count < messages.length && size < limit) size += messages[count++]?.length ?? 0;
     this.#messages = messages.slice(count);
     return messages.slice(0, count);
   }
@@ -237,35 +251,46 @@ export class LongPollClient extends Client {
     return this.#delivery !== null && !this.#delivery.written;
   }
 
-  #settled(delivery: Delivery): void {
+  #settled(delivery: Delivery, onWritten: (() => void) | undefined): void {
     if (this.#delivery !== delivery) return;
     this.#seen();
-    if (!delivery.written) this.#takeBack();
+    if (!delivery.written && this.#options.keep) this.#takeBack();
     else if (!this.#acknowledges) this.#forget();
+    if (delivery.written) onWritten?.();
     if (this.#ending && this.#messages.length === 0) this.terminate();
     else this.#flush();
   }
 
-  /** The last answer arrived. */
-  #forget(): void {
-    for (const message of this.#delivery?.messages ?? []) this.#bytes -= message.length;
-    this.#delivery = null;
+  /** Decides with a new poll whether the last answer arrived. */
+  #acknowledge(acknowledged: number | null): void {
+    this.#acknowledges = acknowledged !== null;
+    const { number = 0, written = true } = this.#delivery ?? {};
+    if (!this.#options.keep || (acknowledged === null ? written : acknowledged >= number)) this.#forget();
+    else if (acknowledged !== null) this.#takeBack();
   }
 
-  /** The last answer did not arrive: what was in it stands first in the next one. */
+  /** The last answer arrived, or the protocol repeats its messages. */
+  #forget(): void {
+    const delivery = this.#delivery;
+    this.#delivery = null;
+    for (const message of delivery?.cancel() ?? []) this.#size -= message.length;
+  }
+
+  /** The last answer did not arrive: the next one starts with its messages. */
   #takeBack(): void {
     if (this.#delivery === null) return;
     this.#messages = [...this.#delivery.cancel(), ...this.#messages];
     this.#delivery = null;
   }
 
-  #answer(polled: Polled): void {
+  #answer(result: PollResult): void {
     const poll = this.#poll;
     if (poll === null) return;
     this.#poll = null;
     this.#seen();
-    clearTimeout(poll.timer);
-    poll.answer(polled);
+    clearTimeout(poll.waitTimer);
+    if (poll.collectTimer !== null) clearTimeout(poll.collectTimer);
+    poll.answer(result);
   }
 
   #seen(): void {

@@ -6,6 +6,7 @@ import type { FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
 import { count } from "../../hub/stats.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
+import { LongPollClient } from "../../transports/longpoll.ts";
 import type { Session } from "../../transports/session.ts";
 import { WebSocketClient } from "../../transports/websocket.ts";
 import type { Accepted, Protocol, UpgradeRequest } from "../protocol.ts";
@@ -13,10 +14,9 @@ import { ChannelstreamSession } from "./channelstream-session.ts";
 import { type CrossOrigin, preflight } from "./cors.ts";
 import { type Departure, Engine } from "./engine.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { PollClient } from "./listen-client.ts";
 import type { Listener } from "./listener.ts";
 import { parseJson } from "./parse-json.ts";
-import { deliver } from "./poll-answer.ts";
+import { pollResponse } from "./poll-response.ts";
 import {
   BAD_SIGNATURE,
   FORBIDDEN,
@@ -32,6 +32,9 @@ import { parseUuid } from "./uuid.ts";
 
 const SOCKET_PATH = "/ws";
 const POLL_PATH = "/listen";
+
+/** How long a poll that is about to end collects further messages, in ms (Channelstream 0.7). */
+const POLL_COLLECT = 250;
 
 /** Pages of Channelstream's that are ours here. */
 const ADMIN_PATHS: ReadonlySet<string> = new Set(["/admin", "/admin/sign_out"]);
@@ -267,25 +270,28 @@ export class ChannelstreamProtocol implements Protocol {
     if (listener === undefined) return UNKNOWN_LISTENER;
     if (request.signal.aborted) return new Response(null, { status: 204 });
     const client = this.#pollClient(listener, peer);
-    if (!(client instanceof PollClient)) return rejected(client);
+    if (!(client instanceof LongPollClient)) return rejected(client);
     extend(Math.ceil(this.#options.settings.wakeConnectionsAfter / 1000) + 10);
-    const delivery = await client.poll(request.signal, () => this.engine.attach(listener, client));
-    return deliver(delivery, callback, request.signal);
+    const result = client.poll(request.signal, null);
+    if (!client.over) this.engine.attach(listener, client);
+    return pollResponse(await result, callback, request.signal);
   }
 
-  #pollClient(listener: Listener, peer: Peer): PollClient | Rejection {
-    if (listener.client instanceof PollClient) return listener.client;
+  #pollClient(listener: Listener, peer: Peer): LongPollClient | Rejection {
+    if (listener.client instanceof LongPollClient) return listener.client;
     const { context, newId, places, settings } = this.#options;
     const full = places.take(peer);
     if (full !== null) return full;
-    const client = new PollClient(
-      context,
-      newId(),
-      peer.address,
-      settings.wakeConnectionsAfter,
-      () => this.engine.pause(listener),
-      () => places.release(peer),
-    );
+    const client = new LongPollClient(context, newId(), peer.address, {
+      wait: settings.wakeConnectionsAfter,
+      collect: POLL_COLLECT,
+      // The engine keeps messages, and sends those that a connection has missed.
+      keep: false,
+      onPollEnd: () => this.engine.pause(listener),
+      onEnd: () => places.release(peer),
+    });
+    // A connection need not send anything: private messages require no channel.
+    client.idleSince = null;
     client.session = new ChannelstreamSession(this.engine, client, listener, {
       opened() {},
       departure: () => "ended",

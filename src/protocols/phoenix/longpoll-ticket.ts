@@ -1,9 +1,9 @@
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 
-/** What a session is to start with. Sealed into its token, so that the server holds nothing before the first frame. */
+/** How a session starts. It is sealed into the token, so that the server stores nothing before the first use. */
 export interface Ticket {
   readonly id: string;
-  /** By `performance.now()`. */
+  /** `performance.now()`. */
   readonly issuedAt: number;
   /** The bearer token of the first request's `x-phoenix-authtoken`. */
   readonly authToken: string | null;
@@ -13,14 +13,14 @@ const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
 /**
- * Seals and opens the tokens of long-poll sessions: encrypted and authenticated (AES-256-GCM) with a key of this run, so
- * that none can be guessed, read or carried to another server.
+ * Seals and opens the tokens of long-poll sessions: AES-256-GCM with a key of this process. A token cannot be guessed, read,
+ * or used at another server.
  */
 export class TicketSeal {
   readonly #node: string;
   readonly #key = randomBytes(32);
 
-  /** @param node this server's id; stands in front of the token, in the clear, for routing. */
+  /** @param node this server's id. It is the readable start of each token, for routing. */
   constructor(node: string) {
     this.#node = node;
   }
@@ -33,10 +33,10 @@ export class TicketSeal {
     return `${this.#node}.${sealed.toString("base64url")}`;
   }
 
-  /** `null` for whatever this server has not sealed in this run. A number behind it is no part of it. */
+  /** The ticket in a token, with or without an answer number; `null` for a token that this process has not sealed. */
   open(token: string): Ticket | null {
     const [node, body = "", number] = token.split(".", 4);
-    if (node !== this.#node || (number !== undefined && answerNumber(token) === null)) return null;
+    if (node !== this.#node || (number !== undefined && acknowledgedBy(token) === null)) return null;
     const sealed = Buffer.from(body, "base64url");
     if (sealed.length < IV_BYTES + TAG_BYTES || sealed.toString("base64url") !== body) return null;
     try {
@@ -51,13 +51,13 @@ export class TicketSeal {
   }
 }
 
-/** The number behind a session's token: that of the last answer that its holder got. `null` for none. */
-export function answerNumber(token: string): number | null {
+/** The number at the end of a token: that of the last answer that arrived. `null` without one. */
+export function acknowledgedBy(token: string): number | null {
   const number = /^[^.]*\.[^.]*\.(\d{1,9})$/.exec(token)?.[1];
   return number === undefined ? null : Number(number);
 }
 
-/** A session's token as the answer with this number carries it: phoenix.js polls with the newest one. */
-export function numbered(token: string, number: number): string {
+/** The token in the answer with this number: phoenix.js polls with the newest one. */
+export function withNumber(token: string, number: number): string {
   return `${token.split(".", 2).join(".")}.${number}`;
 }

@@ -174,3 +174,15 @@ export function binaryAsJson(data: Buffer): string {
   if (isUtf8(data)) return JSON.stringify(data.toString("utf8"));
   return `{"base64":"${data.toString("base64")}"}`;
 }
+
+/**
+ * The codec of the `vsn` parameter: `null` without one (the first frame decides), `undefined` for an unknown version. Phoenix
+ * accepts `~> 1.0.0` and `~> 2.0.0`.
+ */
+export function vsnCodec(query: URLSearchParams): Codec | null | undefined {
+  const vsn = query.get("vsn");
+  if (vsn === null) return null;
+  const version = /^([12])\.0\.\d+$/.exec(vsn)?.[1];
+  if (version === undefined) return undefined;
+  return version === "1" ? V1 : V2;
+}

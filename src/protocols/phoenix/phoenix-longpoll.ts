@@ -1,67 +1,66 @@
 import type { Peer } from "../../auth/peer.ts";
 import { isForeign } from "../../auth/same-origin.ts";
 import { count } from "../../hub/stats.ts";
-import { type Delivery, LongPollClient } from "../../transports/longpoll.ts";
-import { AT_ONCE, slowBody } from "../../transports/slow-body.ts";
-import { answerNumber, numbered, type Ticket, TicketSeal } from "./longpoll-ticket.ts";
-import { type PhoenixProtocol, vsnCodec } from "./phoenix.ts";
-import { PhoenixSession } from "./phoenix-session.ts";
+import { LongPollClient } from "../../transports/longpoll.ts";
+import { type AnswerFormat, deliver } from "../../transports/longpoll-response.ts";
+import { acknowledgedBy, type Ticket, TicketSeal, withNumber } from "./longpoll-ticket.ts";
+import { vsnCodec } from "./phoenix-codec.ts";
+import { type PhoenixContext, PhoenixSession } from "./phoenix-session.ts";
 
-/** How long a poll waits for a message, and how long a session lives without one, in ms. */
+/** How long a poll waits for a message, in ms. */
 const POLL_WAIT = 10_000;
-const POLL_PAUSE = 15_000;
 
-/** Between two ticks, in ms: more shows that the process did not run. */
-const STANDSTILL = 2_000;
+/** How long a session lasts without a poll, and a token without its first use, in ms. */
+const SESSION_TIMEOUT = 15_000;
 
-/** Bytes of one POST: phoenix.js may send its whole backlog in one. */
+/** Time between two ticks, in ms, that shows that the process was suspended. */
+const SUSPENDED_AFTER = 2_000;
+
+/** Bytes of one POST: phoenix.js may send all that it has queued in one. */
 const MAX_LONGPOLL_BODY = 8 * 1024 * 1024;
 
 /**
- * Bytes of a poll's URL and headers. Bun answers a bare 431 to more than 16 KiB, after which phoenix.js would begin a new
- * session 10 ms later, for ever: a session whose polls could not be read is refused from the start.
+ * Bytes of a poll's URL and headers. Bun answers more than 16 KiB with a bare 431, after which phoenix.js would start a new
+ * session every 10 ms. A session whose polls would be that large is refused at its start.
  */
 const MAX_HEAD = 15_000;
 
-/** What the body of an answer says. HTTP's own status is always 200: phoenix.js takes any other body for the end. */
+/** The body of an answer. The HTTP status is always 200: phoenix.js stops polling at any other. */
 interface Answer {
   readonly status: 200 | 204 | 403 | 410 | 500;
   readonly token?: string;
   readonly messages?: readonly string[];
 }
 
-/** Places for sessions, as for sockets. */
+/** Places for sessions within the limits of connections. Each place taken is released once. */
 export interface Places {
-  /**
-   * Whether a session may begin. To be asked before its token is given out: phoenix.js takes that for an open connection,
-   * and comes back 10 ms after the end of one.
-   */
+  /** Whether a session may start. To be asked before a token is given out: phoenix.js counts that as an open connection. */
   mayBegin(peer: Peer): boolean;
-  /** Takes a place for a session that is used for the first time; `false` where there is none. Each one is given back once. */
+  /** Takes a place for a session at its first use; `false` when there is none. */
   take(peer: Peer): boolean;
   release(peer: Peer): void;
 }
 
-/** Long polling as phoenix.js speaks it: POST for frames to the server, GET for those that wait for the client. */
+/** Long polling for phoenix.js: POST for frames to the server, GET for messages to the client. */
 export class LongPoll {
-  readonly #endpoint: PhoenixProtocol;
+  readonly #context: PhoenixContext;
   readonly #places: Places;
   readonly #newId: () => string;
   readonly #seal: TicketSeal;
   readonly #clients = new Map<string, LongPollClient>();
-  /** Sessions that ended while their token could still begin one, with the time until which it could. */
+  /** Ended sessions whose token could still start one, each with the time at which the token expires. */
   readonly #ended = new Map<string, number>();
   #tickedAt = performance.now();
   #resumedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(endpoint: PhoenixProtocol, places: Places, newId: () => string) {
-    this.#endpoint = endpoint;
+  constructor(context: PhoenixContext, places: Places, newId: () => string) {
+    this.#context = context;
     this.#places = places;
     this.#newId = newId;
-    this.#seal = new TicketSeal(endpoint.hub.node);
+    this.#seal = new TicketSeal(context.hub.node);
   }
 
-  /** Answers a request of a page that may be here. `headers` are those of CORS. Never rejects. */
+  /** Answers a request whose host and origin are allowed. `headers` are those of CORS. Never rejects. */
   async handle(
     request: Request,
     query: URLSearchParams,
@@ -71,26 +70,26 @@ export class LongPoll {
     try {
       return await this.#answer(request, query, peer, headers);
     } catch (error) {
-      this.#endpoint.context.log.debug("a long poll failed", { error: String(error) });
+      this.#context.context.log.debug("a long poll failed", { error: String(error) });
       return respond({ status: 500 }, headers);
     }
   }
 
-  /** The answer to one who may not be here. */
+  /** The answer to a request whose host or origin is not allowed. */
   forbid(headers: Readonly<Record<string, string>>): Response {
     return respond(this.#forbidden(), headers);
   }
 
-  /** To be called several times a second: ends the sessions that nobody polls. */
+  /** To be called several times a second: ends the sessions without a poll. */
   tick(): void {
     const now = performance.now();
-    if (now - this.#tickedAt > STANDSTILL) this.#resumedAt = now;
+    if (now - this.#tickedAt > SUSPENDED_AFTER) this.#resumedAt = now;
     this.#tickedAt = now;
     for (const client of this.#clients.values()) {
       const { unpolledSince } = client;
       if (unpolledSince === null) continue;
-      // Polls that came while the whole process stood still are yet to be read.
-      if (now - Math.max(unpolledSince, this.#resumedAt) > POLL_PAUSE) client.cutOff("silent");
+      // Polls that arrived while the process was suspended have not been read yet.
+      if (now - Math.max(unpolledSince, this.#resumedAt) > SESSION_TIMEOUT) client.cutOff("silent");
     }
     for (const [id, until] of this.#ended) {
       if (until > now) return;
@@ -104,28 +103,31 @@ export class LongPoll {
     peer: Peer,
     cors: Readonly<Record<string, string>>,
   ): Promise<Response> {
-    const polls = request.method === "GET";
-    if (!polls && request.method !== "POST") return respond({ status: 500 }, cors);
+    const isPoll = request.method === "GET";
+    if (!isPoll && request.method !== "POST") return respond({ status: 500 }, cors);
     const { headers } = request;
-    const named = headers.get("x-phoenix-longpoll-token") ?? query.getAll("token").at(-1) ?? "";
-    const ticket = this.#seal.open(named);
+    const token = headers.get("x-phoenix-longpoll-token") ?? query.getAll("token").at(-1) ?? "";
+    const ticket = this.#seal.open(token);
     const client = ticket === null ? null : this.#client(ticket, headers, query, peer);
     if (client === "full") return respond({ status: 500 }, cors);
     if (client === null || client.over) {
-      if (polls) return respond(this.#begin(request, query, peer), cors);
+      if (isPoll) return respond(this.#start(request, query, peer), cors);
       return respond({ status: this.#places.mayBegin(peer) ? 410 : 500 }, cors);
     }
-    if (!polls) return respond(await receive(client, request), cors);
-    const got = answerNumber(named);
-    const kept = got === null ? numbered(named, client.number) : named;
-    const polled = await client.poll(request.signal, got);
-    if (polled === "gone") return respond({ status: 410, token: this.#ticket(headers), messages: [] }, cors);
-    if (polled === "none") return respond({ status: 204, token: kept, messages: [] }, cors);
-    return deliver(polled, numbered(named, polled.number), request.signal, cors);
+    if (!isPoll) return respond(await receive(client, request), cors);
+    const acknowledged = acknowledgedBy(token);
+    const unchanged = acknowledged === null ? withNumber(token, client.number) : token;
+    const result = await client.poll(request.signal, acknowledged);
+    if (result === "closed") {
+      return respond({ status: 410, token: this.#ticket(headers), messages: [] }, cors);
+    }
+    if (result === "empty") return respond({ status: 204, token: unchanged, messages: [] }, cors);
+    const format = answerFormat(withNumber(token, result.number));
+    return deliver(result, format, request.signal, { ...cors, "cache-control": "no-store" });
   }
 
-  /** A new session's token. Nothing is held for it before it is used. */
-  #begin(request: Request, query: URLSearchParams, peer: Peer): Answer {
+  /** The token of a new session. Nothing is stored before its first use. */
+  #start(request: Request, query: URLSearchParams, peer: Peer): Answer {
     const { headers, url } = request;
     if (vsnCodec(query) === undefined) return this.#forbidden();
     const token = this.#ticket(headers);
@@ -137,7 +139,7 @@ export class LongPoll {
   }
 
   #forbidden(): Answer {
-    count(this.#endpoint.context.stats.refused, "http_403");
+    count(this.#context.context.stats.refused, "http_403");
     return { status: 403 };
   }
 
@@ -146,7 +148,7 @@ export class LongPoll {
     return this.#seal.seal({ id: this.#newId(), issuedAt: performance.now(), authToken });
   }
 
-  /** The session of a ticket, begun by its first use; `null` when it is over. */
+  /** The session of a ticket, started by its first use; `null` when it is over. */
   #client(
     ticket: Ticket,
     headers: Headers,
@@ -156,17 +158,22 @@ export class LongPoll {
     const known = this.#clients.get(ticket.id);
     if (known !== undefined) return known;
     const codec = vsnCodec(query);
-    const late = performance.now() - ticket.issuedAt > POLL_PAUSE;
-    if (late || codec === undefined || this.#ended.has(ticket.id)) return null;
+    const expired = performance.now() - ticket.issuedAt > SESSION_TIMEOUT;
+    if (expired || codec === undefined || this.#ended.has(ticket.id)) return null;
     if (!this.#places.take(peer)) return "full";
-    const client = new LongPollClient(this.#endpoint.context, ticket.id, peer.address, POLL_WAIT, () => {
-      this.#clients.delete(ticket.id);
-      this.#ended.set(ticket.id, performance.now() + POLL_PAUSE);
-      this.#places.release(peer);
+    const client = new LongPollClient(this.#context.context, ticket.id, peer.address, {
+      wait: POLL_WAIT,
+      collect: 0,
+      keep: true,
+      onEnd: () => {
+        this.#clients.delete(ticket.id);
+        this.#ended.set(ticket.id, performance.now() + SESSION_TIMEOUT);
+        this.#places.release(peer);
+      },
     });
     client.foreign = isForeign(headers, null, false);
     const token = query.get("userToken") || ownToken(headers, query) || ticket.authToken;
-    client.session = new PhoenixSession(this.#endpoint, client, {
+    client.session = new PhoenixSession(this.#context, client, {
       codec,
       binary: false,
       token,
@@ -178,7 +185,7 @@ export class LongPoll {
   }
 }
 
-/** The `token` of the page's own params: phoenix.js adds the session's behind it, or sends that in a header. */
+/** The `token` in the page's own params. phoenix.js appends the session's token, or sends it in a header. */
 function ownToken(headers: Headers, query: URLSearchParams): string | null {
   const tokens = query.getAll("token");
   return tokens.length > 1 || headers.has("x-phoenix-longpoll-token") ? (tokens[0] ?? null) : null;
@@ -188,19 +195,19 @@ async function receive(client: LongPollClient, request: Request): Promise<Answer
   const read = await client.context.inbound.read(request, MAX_LONGPOLL_BODY, client);
   if (!read.ok) return { status: 500 };
   try {
-    return await take(client, request, read.bytes);
+    return await handleFrames(client, request, read.bytes);
   } finally {
-    // Its frames may have waited for a token to be verified.
+    // The body counts until its frames are handled: they may wait for a verification.
     read.release();
   }
 }
 
-async function take(client: LongPollClient, request: Request, body: Uint8Array): Promise<Answer> {
+async function handleFrames(client: LongPollClient, request: Request, body: Uint8Array): Promise<Answer> {
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
   const type = request.headers.get("content-type")?.split(";", 1)[0]?.trim().toLowerCase();
   const frames = () => (type === "application/x-ndjson" ? framesIn(text) : [text]);
   for (const frame of frames()) {
-    if (!isOver(frame, client.context.maxFrame)) continue;
+    if (!isLarger(frame, client.context.maxFrame)) continue;
     client.cutOff("frame_too_large");
     return { status: 500 };
   }
@@ -218,55 +225,21 @@ function* framesIn(text: string): Generator<string | Buffer> {
   }
 }
 
-/** Whether a frame has more bytes than it may. A character has at most three. */
-function isOver(frame: string | Buffer, most: number): boolean {
-  return frame.length * 3 > most && Buffer.byteLength(frame) > most;
+/** Whether a frame has more bytes than the limit. A UTF-16 unit has at most three. */
+function isLarger(frame: string | Buffer, limit: number): boolean {
+  return frame.length * 3 > limit && Buffer.byteLength(frame) > limit;
 }
 
 function respond(answer: Answer, headers: Readonly<Record<string, string>>): Response {
   return Response.json(answer, { headers: { ...headers, "cache-control": "no-store" } });
 }
 
-/**
- * Messages for a poll. What fits the network's own buffers is written at once. Of more, no more is handed over than the
- * client reads, so that what it has not read counts as waiting; where it hangs up half-way, its next poll gets all of it.
- */
-function deliver(
-  delivery: Delivery,
-  token: string,
-  signal: AbortSignal,
-  cors: Readonly<Record<string, string>>,
-): Response {
-  let size = 0;
-  for (const message of delivery.messages) size += message.length;
-  if (size <= AT_ONCE || signal.aborted) {
-    const { messages } = delivery;
-    delivery.handed = size;
-    delivery.settle(!signal.aborted);
-    return respond({ status: 200, token, messages }, cors);
-  }
-  let at = 0;
-  const { stream, cancel } = slowBody(
-    {
-      next() {
-        const { messages } = delivery;
-        if (at > messages.length) return null;
-        let part = at === 0 ? `{"status":200,"token":${JSON.stringify(token)},"messages":[` : "";
-        while (at < messages.length && part.length < AT_ONCE) {
-          const message = messages[at] ?? "";
-          part += `${at++ === 0 ? "" : ","}${JSON.stringify(message)}`;
-          delivery.handed += message.length;
-        }
-        if (at < messages.length) return part;
-        at++;
-        return `${part}]}`;
-      },
-      settled: (written) => delivery.settle(written),
-    },
-    signal,
-  );
-  delivery.onCancel = cancel;
-  return new Response(stream, {
-    headers: { ...cors, "cache-control": "no-store", "content-type": "application/json" },
-  });
+/** Messages are strings that contain JSON. */
+function answerFormat(token: string): AnswerFormat {
+  return {
+    open: `{"status":200,"token":${JSON.stringify(token)},"messages":[`,
+    close: "]}",
+    contentType: "application/json;charset=utf-8",
+    join: (messages) => JSON.stringify(messages).slice(1, -1),
+  };
 }

@@ -7,7 +7,7 @@ import type { ConnectionContext } from "../../transports/connection-context.ts";
 import { WebSocketClient } from "../../transports/websocket.ts";
 import { type Accepted, offered, type Protocol, type UpgradeRequest } from "../protocol.ts";
 import type { Format } from "./format.ts";
-import { type Codec, V1, V2 } from "./phoenix-codec.ts";
+import { vsnCodec } from "./phoenix-codec.ts";
 import { PhoenixEncoder, type PhoenixFanout } from "./phoenix-encoder.ts";
 import { type PhoenixContext, PhoenixSession } from "./phoenix-session.ts";
 
@@ -73,18 +73,6 @@ function isOf(receiver: Receiver, format: Format): receiver is PhoenixFanout {
     receiver.encoder instanceof PhoenixEncoder &&
     receiver.encoder.format === format
   );
-}
-
-/**
- * The version that a client asks for; `null` when it asks for none, `undefined` for one that does not exist. Phoenix
- * accepts `~> 1.0.0` and `~> 2.0.0`.
- */
-export function vsnCodec(query: URLSearchParams): Codec | null | undefined {
-  const vsn = query.get("vsn");
-  if (vsn === null) return null;
-  const version = /^([12])\.0\.\d+$/.exec(vsn)?.[1];
-  if (version === undefined) return undefined;
-  return version === "1" ? V1 : V2;
 }
 
 /** The token of phoenix.js' `authToken`: the one offered subprotocol that carries it, in base64 without padding. */
