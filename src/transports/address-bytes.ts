@@ -4,16 +4,16 @@ import { isLoopback } from "../config/loopback.ts";
 /** Bytes that the clients of one address may still send. */
 export interface ByteBucket {
   left: number;
-  /** When `left` was true, by `performance.now()`. */
+  /** The time of `left` (`performance.now()`). */
   at: number;
 }
 
-/** Addresses whose bytes are remembered; beyond, the one that connected longest ago starts with a full burst again. */
+/** Addresses with a bucket. Beyond, the bucket of the address that connected longest ago is forgotten: it gets a full burst. */
 const MAX_BUCKETS = 20_000;
 
 /**
- * Bytes per second that all clients of one address may send together. A new connection or poll session has a burst of
- * its own: without this, reconnecting would be a way around the limit of one client. Loopback is exempt.
+ * Bytes per second that all clients of one address may send together. A new connection has a burst of its own: without this,
+ * a client could exceed its limit by reconnecting. Loopback has no limit.
  */
 export class AddressBytes {
   readonly #bytesPerSecond: number;
@@ -30,7 +30,7 @@ export class AddressBytes {
     if (isLoopback(address)) return null;
     const block = addressBlock(address);
     const bucket = this.#buckets.get(block) ?? { left: this.#burst, at: now };
-    // The map is ordered by who connected last.
+    // The map is in the order of the last connections.
     this.#buckets.delete(block);
     this.#buckets.set(block, bucket);
     if (this.#buckets.size > MAX_BUCKETS) {
@@ -40,7 +40,7 @@ export class AddressBytes {
     return bucket;
   }
 
-  /** Charges bytes to an address; `false` where it has not that many left. */
+  /** Charges bytes to an address; `false` when it has fewer left. */
   charge(bucket: ByteBucket, bytes: number, now: number): boolean {
     bucket.left = Math.min(this.#burst, bucket.left + ((now - bucket.at) / 1000) * this.#bytesPerSecond);
     bucket.at = now;

@@ -1,11 +1,50 @@
-import type { ServerWebSocket } from "bun";
+import type { ServerWebSocket, WebSocketHandler } from "bun";
 import { count } from "../hub/stats.ts";
 import { Client } from "./client.ts";
 
-/** How long a socket that is to be closed may take to read what was sent to it before, in ms. */
+/** How long a closed socket may read its backlog, in ms. */
 const CLOSE_TIMEOUT = 1000;
 
-/** What Bun closes a socket for, by its own words: 1009, 1007, and 1002 for all else. */
+export interface WebSocketLimits {
+  /** Largest frame that a client may send, in bytes. */
+  readonly maxFrame: number;
+  /** Largest backlog of one client, in bytes. */
+  readonly maxBuffered: number;
+}
+
+/**
+ * The `websocket` option of `Bun.serve` for this transport.
+ * @param onClosed called when a socket is closed
+ */
+export function webSocketHandler(
+  limits: WebSocketLimits,
+  onClosed: (client: WebSocketClient) => void,
+): WebSocketHandler<WebSocketClient> {
+  return {
+    // `Connections` detects silent clients: Bun's own timeout is reset by frames sent to the socket.
+    idleTimeout: 0,
+    sendPings: false,
+    perMessageDeflate: false,
+    maxPayloadLength: limits.maxFrame,
+    backpressureLimit: limits.maxBuffered,
+    closeOnBackpressureLimit: true,
+    open(ws) {
+      ws.data.opened(ws);
+    },
+    message(ws, frame) {
+      ws.data.receive(frame);
+    },
+    pong(ws) {
+      ws.data.pong();
+    },
+    close(ws, code, reason) {
+      ws.data.closed(code, reason);
+      onClosed(ws.data);
+    },
+  };
+}
+
+/** The counter of a socket that Bun closed, by Bun's reason: 1009, 1007, otherwise 1002. */
 function faultIn(reason: string): string {
   if (reason.includes("too big")) return "frame_too_large";
   return reason.includes("UTF-8") ? "invalid_utf8" : "protocol_error";
@@ -13,7 +52,7 @@ function faultIn(reason: string): string {
 
 /** A client on a WebSocket; it is the socket's `data`. */
 export class WebSocketClient extends Client {
-  /** The code of the close frame, 1006 without one (RFC 6455); `null` while the socket is up. */
+  /** The code of the close frame, 1006 without one (RFC 6455); `null` while the socket is open. */
   closeCode: number | null = null;
   #ws: ServerWebSocket<WebSocketClient> | null = null;
 
@@ -26,7 +65,7 @@ export class WebSocketClient extends Client {
     this.lastSeen = performance.now();
   }
 
-  /** @param reason what the client said, or, with 1006, why Bun ended it: nothing where the network did */
+  /** @param reason the client's reason or, with 1006, Bun's: empty when the network closed the connection */
   closed(code: number, reason: string): void {
     this.#ws = null;
     this.closeCode = code;
@@ -51,10 +90,7 @@ export class WebSocketClient extends Client {
     this.#ws?.ping();
   }
 
-  /**
-   * What is still on its way to the client may leave first. Where it does not, the socket is terminated: `close` on a
-   * stalled one would keep its backlog in memory.
-   */
+  /** A backlog is sent first. If it is not read in time, the socket is terminated: `close` would keep it in memory. */
   override end(code: number, reason: string): void {
     if (this.#ws?.isPaused) this.#ws.resume();
     if (this.buffered() === 0) this.#ws?.close(code, reason);
