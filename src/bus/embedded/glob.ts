@@ -48,13 +48,21 @@ class BitGlob implements Glob {
   constructor(pattern: Uint8Array) {
     const elements: Uint8Array[] = [];
     const stars: number[] = [];
+    const literals: Uint8Array[] = [];
     for (let at = 0; at < pattern.length; ) {
       if (pattern[at] === STAR) {
         stars.push(elements.length);
         at++;
-      } else {
+      } else if (pattern[at] === QUESTION || pattern[at] === OPEN || pattern[at] === BACKSLASH) {
         const accepted = new Uint8Array(256);
         at = readElement(pattern, at, accepted);
+        elements.push(accepted);
+      } else {
+        // Equal literals share one array: they are looked at once.
+        const byte = pattern[at++] ?? 0;
+        const accepted = literals[byte] ?? new Uint8Array(256);
+        accepted[byte] = 1;
+        literals[byte] = accepted;
         elements.push(accepted);
       }
     }
@@ -65,21 +73,15 @@ class BitGlob implements Glob {
     for (const index of stars) setBit(this.#stars, 0, index);
     this.#state = new Uint32Array(this.#words);
 
-    const rows = new Map<string, number>();
-    const accepts: number[] = [];
-    for (let byte = 0; byte < 256; byte++) {
-      const row = new Uint32Array(this.#words);
-      for (let i = 0; i < elements.length; i++) if (elements[i]?.[byte] === 1) setBit(row, 0, i);
-      const key = row.join();
-      let index = rows.get(key);
-      if (index === undefined) {
-        index = rows.size;
-        rows.set(key, index);
-        accepts.push(...row);
+    // Splits the bytes into rows until no element accepts one part of a row only.
+    const heads = [0];
+    for (const accepted of new Set(elements)) splitRows(this.#rows, heads, accepted);
+    this.#accepts = new Uint32Array(heads.length * this.#words);
+    for (const [row, byte] of heads.entries()) {
+      for (let i = 0; i < elements.length; i++) {
+        if (elements[i]?.[byte] === 1) setBit(this.#accepts, row * this.#words, i);
       }
-      this.#rows[byte] = index;
     }
-    this.#accepts = Uint32Array.from(accepts);
   }
 
   matches(name: Uint8Array): boolean {
@@ -107,6 +109,23 @@ class BitGlob implements Glob {
       if (any === 0) return false;
     }
     return ((state[lastWord] ?? 0) & lastBit) !== 0;
+  }
+}
+
+/** Puts the accepted bytes of each row into a row of their own; `heads` has one byte of each row. */
+function splitRows(rows: Uint8Array, heads: number[], accepted: Uint8Array): void {
+  const split = new Map<number, number>();
+  for (let byte = 0; byte < 256; byte++) {
+    const row = rows[byte] ?? 0;
+    const head = heads[row] ?? 0;
+    if (accepted[byte] === accepted[head]) continue;
+    let other = split.get(row);
+    if (other === undefined) {
+      other = heads.length;
+      heads.push(byte);
+      split.set(row, other);
+    }
+    rows[byte] = other;
   }
 }
 

@@ -56,6 +56,8 @@ export class RespReader {
   #size = 0;
   /** Cost of those that are here. */
   #held = 0;
+  /** Whole requests, and the start of one, that come after the one at which `command` said to stop. */
+  #rest: Buffer = EMPTY;
 
   constructor(limits: ReaderLimits, authenticated = true) {
     this.#maxBulk = limits.maxBulk;
@@ -64,7 +66,12 @@ export class RespReader {
 
   /** Bytes that a request which is not complete holds in memory. */
   get held(): number {
-    return this.#waitingBytes + this.#held;
+    return this.#waitingBytes + this.#held + this.#rest.length;
+  }
+
+  /** Whether there is more to read of what has arrived: `read` continues, with an empty chunk too. */
+  get paused(): boolean {
+    return this.#rest.length > 0;
   }
 
   /**
@@ -73,7 +80,10 @@ export class RespReader {
    */
   read(chunk: Buffer, command: (strings: readonly Buffer[]) => boolean): Fault | null {
     let data = chunk;
-    if (this.#waitingBytes > 0) {
+    if (this.#rest.length > 0) {
+      data = chunk.length === 0 ? this.#rest : Buffer.concat([this.#rest, chunk]);
+      this.#rest = EMPTY;
+    } else if (this.#waitingBytes > 0) {
       this.#append(chunk);
       if (this.#waitingBytes < this.#needed) return null;
       data = this.#block.subarray(0, this.#waitingBytes);
@@ -96,7 +106,11 @@ export class RespReader {
           this.#owned = 0;
           this.#size = 0;
           this.#held = 0;
-          if (!command(strings)) return null;
+          if (!command(strings)) {
+            const rest = data.subarray(at);
+            this.#rest = data === chunk ? Buffer.from(rest) : rest;
+            return null;
+          }
         }
         continue;
       }
@@ -134,6 +148,7 @@ export class RespReader {
     this.#waitingBytes = 0;
     this.#strings = [];
     this.#held = 0;
+    this.#rest = EMPTY;
   }
 
   #keep(data: Buffer, at: number, needed: number): null {

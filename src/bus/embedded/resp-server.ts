@@ -32,6 +32,13 @@ const MAX_CONNECTIONS = 1000;
 const MAX_PART = 1 / 4;
 /** Bytes that requests which are not complete may hold, of all connections; two of the largest are always possible. */
 const MAX_UNFINISHED = 16 * 1024 * 1024;
+/** How long the requests of one client are handled before others have their turn, in ms. */
+const SLICE_MS = 0.5;
+/** The same for all that have more, in each turn of the event loop: sockets of clients wait no longer for it. */
+const TURN_MS = 2;
+/** Bytes that may wait to be sent to a client before its next request is handled. */
+const MAX_REPLIES = 4 * 1024 * 1024;
+const NOTHING = Buffer.alloc(0);
 /** How long a client that is being closed may take to read its last reply, in seconds. */
 const FAREWELL_S = 5;
 
@@ -46,6 +53,9 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
   let unfinished = 0;
   const mostUnfinished = Math.min(options.maxBuffered, Math.max(MAX_UNFINISHED, 2 * options.maxPayload));
   const mostConnections = Math.min(MAX_CONNECTIONS, openFileLimit() * MAX_PART);
+  /** Clients whose requests wait for their next slice; nothing is read from their sockets until then. */
+  const busy = new Set<Socket<RespConnection>>();
+  let scheduled = false;
   let nextId = 1;
 
   const listener = listen(options, {
@@ -70,33 +80,17 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
       connections.add(connection);
     },
     data(socket, chunk) {
-      const connection = socket.data;
-      if (connection.closing) return;
-      const { reader } = connection;
-      unfinished -= reader.held;
-      const fault = reader.read(chunk, (strings) => {
-        runCommand(connection, strings, context);
-        return !connection.closing;
-      });
-      unfinished += reader.held;
-      if (unfinished > mostUnfinished) cutOffUnfinished();
-      if (fault !== null) {
-        log.debug("closed a connection to the embedded bus", {
-          reason: fault.reply?.trim() ?? "not the Redis protocol",
-        });
-        close(socket, fault.reply);
-      } else if (connection.closing) {
-        close(socket, null);
-      }
-      flush();
+      if (!socket.data.closing) handle(socket, chunk, performance.now() + SLICE_MS);
     },
     drain(socket) {
       socket.data.drained();
+      if (socket.data.reader.paused) requeue(socket);
     },
     timeout(socket) {
       socket.data.timedOut();
     },
     close(socket) {
+      busy.delete(socket);
       connections.delete(socket.data);
       dirty.delete(socket.data);
       unfinished -= socket.data.reader.held;
@@ -115,6 +109,59 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
     connections: () => connections.size,
     startedAt: Date.now(),
   };
+
+  /** Handles requests until `end` (by `performance.now()`), at least one. */
+  function handle(socket: Socket<RespConnection>, chunk: Buffer, end: number): void {
+    const connection = socket.data;
+    const { reader } = connection;
+    const wasPaused = reader.paused;
+    unfinished -= reader.held;
+    const fault = reader.read(chunk, (strings) => {
+      runCommand(connection, strings, context);
+      return !connection.closing && connection.waiting <= MAX_REPLIES && performance.now() < end;
+    });
+    unfinished += reader.held;
+    if (unfinished > mostUnfinished) cutOffUnfinished();
+    if (fault !== null) {
+      log.debug("closed a connection to the embedded bus", {
+        reason: fault.reply?.trim() ?? "not the Redis protocol",
+      });
+      close(socket, fault.reply);
+    } else if (connection.closing) {
+      close(socket, null);
+    }
+    flush();
+    if (reader.paused && !connection.closing) {
+      if (!wasPaused) socket.pause();
+      requeue(socket);
+    } else if (wasPaused) socket.resume();
+  }
+
+  /** Gives a client its next slice; one with too many unread replies waits until it reads. */
+  function requeue(socket: Socket<RespConnection>): void {
+    if (socket.data.closing || socket.data.waiting > MAX_REPLIES) return;
+    busy.add(socket);
+    if (scheduled) return;
+    scheduled = true;
+    setImmediate(handleBusy);
+  }
+
+  function handleBusy(): void {
+    scheduled = false;
+    const end = performance.now() + TURN_MS;
+    let now = end - TURN_MS;
+    for (const socket of busy) {
+      // One that has still more is put back at the end.
+      busy.delete(socket);
+      if (!socket.data.closing) handle(socket, NOTHING, Math.min(end, now + SLICE_MS));
+      now = performance.now();
+      if (now >= end) break;
+    }
+    if (busy.size > 0 && !scheduled) {
+      scheduled = true;
+      setImmediate(handleBusy);
+    }
+  }
 
   function close(socket: Socket<RespConnection>, last: string | null): void {
     const connection = socket.data;

@@ -30,6 +30,8 @@ export class SubscriptionRefusal extends Error {}
 export const MAX_SUBSCRIBED_NAME = 1024;
 /** Different patterns, of all subscribers: each is looked at for each message. */
 const MAX_PATTERNS = 1000;
+/** Bytes of all of them in units of 32, each begun one counted: the time that one message takes is in proportion. */
+const MAX_PATTERN_UNITS = 4096;
 /** Bytes that all subscriptions together may hold. */
 const MAX_COST = 32 * 1024 * 1024;
 
@@ -46,6 +48,7 @@ export class Subscriptions {
   readonly #channels = new Map<Key, Topic>();
   readonly #patterns = new Map<Key, Topic>();
   #cost = 0;
+  #patternUnits = 0;
 
   /** The name in memory that may be kept, or `null` where it is subscribed already. @throws SubscriptionRefusal */
   add(subscriber: Subscriber, name: Buffer, isPattern: boolean): Buffer | null {
@@ -62,6 +65,10 @@ export class Subscriptions {
       if (isPattern && topics.size >= MAX_PATTERNS) {
         throw new SubscriptionRefusal(`more than ${MAX_PATTERNS} patterns of all clients`);
       }
+      if (isPattern && this.#patternUnits + unitsOf(name) > MAX_PATTERN_UNITS) {
+        throw new SubscriptionRefusal("too many long patterns of all clients");
+      }
+      if (isPattern) this.#patternUnits += unitsOf(name);
       // Copied: what arrived is part of a larger buffer, which would live as long as the subscription.
       const glob = isPattern ? compileGlob(name) : null;
       topic = { text: Buffer.from(name), subscribers: new Set(), glob };
@@ -78,7 +85,9 @@ export class Subscriptions {
     const topic = topics.get(key);
     if (topic === undefined || !topic.subscribers.delete(subscriber)) return;
     this.#cost -= costOf(name, isPattern);
-    if (topic.subscribers.size === 0) topics.delete(key);
+    if (topic.subscribers.size > 0) return;
+    topics.delete(key);
+    if (isPattern) this.#patternUnits -= unitsOf(name);
   }
 
   /** Tells all who subscribed, in Redis' order: those by name, then those by pattern, each match once. Gives their number. */
@@ -116,6 +125,10 @@ export class Subscriptions {
   get patterns(): number {
     return this.#patterns.size;
   }
+}
+
+function unitsOf(pattern: Buffer): number {
+  return Math.floor(pattern.length / 32) + 1;
 }
 
 export function keyOf(name: Buffer): Key {
