@@ -264,15 +264,12 @@ function publish(
 function subscriber(kind: string, isPattern: boolean): Run {
   return (connection, args) => {
     for (const name of args) {
-      let count: number;
-      try {
-        count = connection.subscribe(name, isPattern);
-      } catch (refusal) {
-        if (!(refusal instanceof SubscriptionRefusal)) throw refusal;
-        connection.send(reply.error(`ERR ${refusal.message}`));
-        continue;
-      }
-      connection.send(confirmation(connection, kind, reply.bulk(keyOf(name)), count));
+      const count = connection.subscribe(name, isPattern);
+      connection.send(
+        count instanceof SubscriptionRefusal
+          ? reply.error(`ERR ${count.sentence}`)
+          : confirmation(connection, kind, reply.bulk(keyOf(name)), count),
+      );
     }
     return null;
   };

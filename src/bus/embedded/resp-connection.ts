@@ -23,6 +23,8 @@ const MAX_SUBSCRIPTION_COST = 4 * 1024 * 1024;
 /** How long a client may take to sign in, where there is a password, in seconds. */
 const SIGN_IN_S = 10;
 
+const TOO_MANY = new SubscriptionRefusal("too many subscriptions of this client");
+
 /** What all connections together have waiting, in bytes. */
 export interface Budget {
   waiting: number;
@@ -112,14 +114,15 @@ export class RespConnection implements Subscriber {
     this.#queue(message.tail);
   }
 
-  /** Gives the new number of subscriptions. @throws SubscriptionRefusal */
-  subscribe(name: Buffer, isPattern: boolean): number {
+  /** Gives the new number of subscriptions. */
+  subscribe(name: Buffer, isPattern: boolean): number | SubscriptionRefusal {
     const own = isPattern ? this.patterns : this.channels;
     const cost = costOf(name, isPattern);
     if (this.#cost + cost > MAX_SUBSCRIPTION_COST && !own.has(keyOf(name))) {
-      throw new SubscriptionRefusal("too many subscriptions of this client");
+      return TOO_MANY;
     }
     const kept = this.#subscriptions.add(this, name, isPattern);
+    if (kept instanceof SubscriptionRefusal) return kept;
     if (kept !== null) {
       own.set(keyOf(kept), kept);
       this.#cost += cost;

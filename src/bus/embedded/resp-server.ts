@@ -33,11 +33,11 @@ const MAX_PART = 1 / 4;
 /** Bytes that requests which are not complete may hold, of all connections; two of the largest are always possible. */
 const MAX_UNFINISHED = 16 * 1024 * 1024;
 /** How long the requests of one client are handled before others have their turn, in ms. */
-const SLICE_MS = 0.5;
+const SLICE_MS = 0.25;
 /** The same for all that have more, in each turn of the event loop: sockets of clients wait no longer for it. */
-const TURN_MS = 2;
+const TURN_MS = 1;
 /** Bytes that may wait to be sent to a client before its next request is handled. */
-const MAX_REPLIES = 4 * 1024 * 1024;
+const MAX_REPLIES = 1024 * 1024;
 const NOTHING = Buffer.alloc(0);
 /** How long a client that is being closed may take to read its last reply, in seconds. */
 const FAREWELL_S = 5;

@@ -24,7 +24,13 @@ interface Topic {
 }
 
 /** Why there can't be one more subscription: a sentence for the one who asked. */
-export class SubscriptionRefusal extends Error {}
+export class SubscriptionRefusal {
+  readonly sentence: string;
+
+  constructor(sentence: string) {
+    this.sentence = sentence;
+  }
+}
 
 /** Bytes of a channel's name or a pattern. The longest name that the hub knows has 516. */
 export const MAX_SUBSCRIBED_NAME = 1024;
@@ -33,7 +39,13 @@ const MAX_PATTERNS = 1000;
 /** Bytes of all of them in units of 32, each begun one counted: the time that one message takes is in proportion. */
 const MAX_PATTERN_UNITS = 4096;
 /** Bytes that all subscriptions together may hold. */
-const MAX_COST = 32 * 1024 * 1024;
+const MAX_COST = 16 * 1024 * 1024;
+
+// Made once: a client may be refused a million times a second.
+const NAME_TOO_LONG = new SubscriptionRefusal(`a name of more than ${MAX_SUBSCRIBED_NAME} bytes`);
+const TOO_MANY = new SubscriptionRefusal("too many subscriptions of all clients");
+const TOO_MANY_PATTERNS = new SubscriptionRefusal(`more than ${MAX_PATTERNS} patterns of all clients`);
+const TOO_LONG_PATTERNS = new SubscriptionRefusal("too many long patterns of all clients");
 
 /** About what a subscription holds in memory, in bytes. */
 export function costOf(name: Buffer, isPattern: boolean): number {
@@ -50,23 +62,23 @@ export class Subscriptions {
   #cost = 0;
   #patternUnits = 0;
 
-  /** The name in memory that may be kept, or `null` where it is subscribed already. @throws SubscriptionRefusal */
-  add(subscriber: Subscriber, name: Buffer, isPattern: boolean): Buffer | null {
+  /** The name in memory that may be kept, or `null` where it is subscribed already. */
+  add(subscriber: Subscriber, name: Buffer, isPattern: boolean): Buffer | SubscriptionRefusal | null {
     const topics = isPattern ? this.#patterns : this.#channels;
     const key = keyOf(name);
     let topic = topics.get(key);
     if (topic?.subscribers.has(subscriber)) return null;
     if (name.length > MAX_SUBSCRIBED_NAME) {
-      throw new SubscriptionRefusal(`a name of more than ${MAX_SUBSCRIBED_NAME} bytes`);
+      return NAME_TOO_LONG;
     }
     const cost = costOf(name, isPattern);
-    if (this.#cost + cost > MAX_COST) throw new SubscriptionRefusal("too many subscriptions of all clients");
+    if (this.#cost + cost > MAX_COST) return TOO_MANY;
     if (topic === undefined) {
       if (isPattern && topics.size >= MAX_PATTERNS) {
-        throw new SubscriptionRefusal(`more than ${MAX_PATTERNS} patterns of all clients`);
+        return TOO_MANY_PATTERNS;
       }
       if (isPattern && this.#patternUnits + unitsOf(name) > MAX_PATTERN_UNITS) {
-        throw new SubscriptionRefusal("too many long patterns of all clients");
+        return TOO_LONG_PATTERNS;
       }
       if (isPattern) this.#patternUnits += unitsOf(name);
       // Copied: what arrived is part of a larger buffer, which would live as long as the subscription.
