@@ -36,7 +36,7 @@ import { createPeerOf } from "./http/trusted-proxies.ts";
 import type { ChannelRules } from "./hub/channel.ts";
 import { Connections } from "./hub/connections.ts";
 import { Hub } from "./hub/hub.ts";
-import { Inbound } from "./hub/inbound-budget.ts";
+import { InboundBudget } from "./hub/inbound-budget.ts";
 import { isJson } from "./hub/json/is-json.ts";
 import { MemoryPresenceStore } from "./hub/presence/memory-presence.ts";
 import type { Publisher } from "./hub/publisher.ts";
@@ -110,7 +110,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     node: randomId(4),
     rulesFor,
   });
-  const inbound = new Inbound({
+  const inbound = new InboundBudget({
     ...limits,
     maxInbound: Math.max(limits.maxInbound, 2 * Math.max(limits.maxFrame, limits.maxBody, limits.maxPayload)),
   });
@@ -437,7 +437,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     draining = true;
     if (config.drainDelay > 0) await Bun.sleep(config.drainDelay);
     closing = true;
-    hub.partAll();
+    hub.drain();
     void listeners.stop();
     const leaving = [...connections.all()];
     const batches = Math.max(1, Math.floor(config.shutdownGrace / BATCH_PAUSE));

@@ -1,5 +1,5 @@
 import { Rejection } from "../auth/rejection.ts";
-import type { Inbound, ReadFault } from "../hub/inbound-budget.ts";
+import type { InboundBudget, ReadFault } from "../hub/inbound-budget.ts";
 
 /** A body as `parse` returned it. */
 export type Body = { readonly ok: true; readonly value: unknown } | Rejection;
@@ -15,7 +15,7 @@ const NOT_JSON = new Rejection(400, "not_json", "The body is not JSON.");
 export async function readJson(
   request: Request,
   limit: number,
-  inbound: Inbound,
+  inbound: InboundBudget,
   parse: (text: string) => unknown = JSON.parse,
 ): Promise<Body> {
   const read = await readText(request, limit, inbound);
@@ -28,7 +28,7 @@ export async function readJson(
 }
 
 /** The same, before anybody parses it. */
-export async function readText(request: Request, limit: number, inbound: Inbound): Promise<TextBody> {
+export async function readText(request: Request, limit: number, inbound: InboundBudget): Promise<TextBody> {
   const read = await inbound.read(request, limit, null);
   if (!read.ok) return rejectionOf(read.fault, limit);
   try {

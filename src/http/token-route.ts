@@ -8,7 +8,7 @@ import { Rejection } from "../auth/rejection.ts";
 import { isForeign } from "../auth/same-origin.ts";
 import { type Abilities, type Claims, covers, type Verify } from "../auth/verifier.ts";
 import type { Config } from "../config/config.ts";
-import type { Inbound } from "../hub/inbound-budget.ts";
+import type { InboundBudget } from "../hub/inbound-budget.ts";
 import { isDeeper } from "../hub/json/depth.ts";
 import { readJson } from "./body.ts";
 import { json, reject } from "./json-response.ts";
@@ -19,7 +19,7 @@ export interface TokenDeps {
   readonly admin: Admin;
   readonly mint: Mint;
   readonly verify: Verify;
-  readonly inbound: Inbound;
+  readonly inbound: InboundBudget;
   readonly audit: Audit;
 }
 

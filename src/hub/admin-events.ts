@@ -1,32 +1,32 @@
 import type { Channel, Member } from "./channel.ts";
 
-/** The least time between two notices about a channel's members, in ms. A notice is a `channel.join` and a `channel.leave`. */
-const PAUSE = 520;
+/** Minimum time between two notices about a channel's members, in ms. A notice is a `channel.join` and a `channel.leave`. */
+const NOTICE_INTERVAL = 520;
 
-/** At most `MAX_NOTICES` of these events for one channel in so many ms: four a second, wherever the second begins. */
-const WINDOW = 1040;
-const MAX_NOTICES = 4;
+/** At most `RATE_LIMIT` of these events for one channel within `RATE_WINDOW` ms: four in any second. */
+const RATE_WINDOW = 1040;
+const RATE_LIMIT = 4;
 
 /**
- * A list is complete while it holds at most so many names, and so many bytes of JSON. A list that grows with every join
- * costs the square of the joins, and Redis cuts off a subscriber that cannot read that fast.
+ * Above `MAX_NAMES` names or `MAX_LIST_BYTES` bytes of JSON a list is truncated. A list that grows with every join costs the
+ * square of the joins, and Redis disconnects a subscriber that cannot read that fast.
  */
 const MAX_NAMES = 100;
 const MAX_LIST_BYTES = 4096;
 
-/** Where the events of the `admin` channel go: local members of `admin`, and backends. */
-export type Announce = (event: string, payload: string) => void;
+/** Sends an event of the `admin` channel, to local members of `admin` and to backends. */
+export type SendAdminEvent = (event: string, payload: string) => void;
 
-/** What is to be told of one channel's members, and from when on it may be. */
-interface Turn {
+/** The notices about one channel's members that wait to be sent: the newest join and the newest leave. */
+interface Notices {
   channel: Channel;
-  /** `performance.now()`. */
+  /** When the next may be sent (`performance.now()`). */
   due: number;
-  /** When its last events were sent, at most `MAX_NOTICES` of them, the newest last. Shared by all turns of a name. */
+  /** When the last events were sent, at most `RATE_LIMIT` of them, newest last. Kept when a channel of this name opens again. */
   readonly sent: number[];
   joined: Member | null;
   left: Member | null;
-  /** Whether it stands among what is to be told at the end of this turn of the event loop. */
+  /** Whether it is in the queue for the end of this turn of the event loop. */
   queued: boolean;
 }
 
@@ -44,73 +44,72 @@ interface LastLeave {
 }
 
 /**
- * The events of the `admin` channel: which channels there are, and who is in them. They are told when the present turn
- * of the event loop ends, in their order, each with its list as it is then.
+ * The events of the `admin` channel: which channels are open, and their members. Events are sent at the end of the current turn
+ * of the event loop, in order, each with its list as of then.
  */
 export class AdminEvents {
   /** The names of channels that have members, and of those that always exist. */
   readonly #open: Set<string>;
-  /** The length of their list as JSON text, in bytes. */
+  /** The length of the list of these names as JSON text, in bytes. */
   #openBytes = 1;
   readonly #permanent: readonly string[];
-  readonly #announce: Announce;
-  readonly #wanted: () => boolean;
-  #queue: (Change | LastLeave | Turn)[] = [];
-  /** By name: a channel that closes and opens again is still the same to those who read. */
-  readonly #turns = new Map<string, Turn>();
-  #telling: NodeJS.Immediate | null = null;
+  readonly #send: SendAdminEvent;
+  readonly #hasReceiver: () => boolean;
+  #queue: (Change | LastLeave | Notices)[] = [];
+  /** By name: the rate limit holds for a channel that closes and opens again. */
+  readonly #notices = new Map<string, Notices>();
+  #flushing: NodeJS.Immediate | null = null;
   #timer: Timer | null = null;
 
-  /** @param wanted whether anybody receives the events; without a receiver none is made. */
-  constructor(permanent: readonly string[], announce: Announce, wanted: () => boolean = () => true) {
+  /** @param hasReceiver whether a member of `admin` or a backend receives the events; without a receiver none is made */
+  constructor(permanent: readonly string[], send: SendAdminEvent, hasReceiver: () => boolean = () => true) {
     this.#open = new Set(permanent);
-    for (const name of permanent) this.#openBytes += listed(name);
+    for (const name of permanent) this.#openBytes += listedBytes(name);
     this.#permanent = permanent;
-    this.#announce = announce;
-    this.#wanted = wanted;
+    this.#send = send;
+    this.#hasReceiver = hasReceiver;
   }
 
-  /** Whether a channel has members, or always exists. */
-  knows(channel: Channel): boolean {
+  /** Whether a channel has members, or is permanent. */
+  isOpen(channel: Channel): boolean {
     return this.#open.has(channel.name);
   }
 
-  /** A channel has a member. Told when it is the first. */
+  /** A channel has a member. Sends `channel.add` if it was not open. */
   opened(channel: Channel): void {
     if (this.#open.has(channel.name)) return;
     this.#open.add(channel.name);
-    this.#openBytes += listed(channel.name);
-    if (this.#wanted()) this.#change("channel.add", channel);
+    this.#openBytes += listedBytes(channel.name);
+    if (this.#hasReceiver()) this.#change("channel.add", channel);
   }
 
-  /** A channel has no member. Its last leave is sent before its removal, unless it had four events within the second. */
+  /** A channel has no members. Sends `channel.remove`, after its last leave unless the rate limit drops that one. */
   closed(channel: Channel): void {
     const { name } = channel;
     if (this.#permanent.includes(name) || !this.#open.delete(name)) return;
-    this.#openBytes -= listed(name);
-    const turn = this.#turns.get(name);
-    if (turn !== undefined) {
-      if (!turn.queued && turn.left !== null) {
-        this.#queue.push({ name, agent: turn.left.agent, sent: turn.sent });
-      }
-      const due = performance.now() + PAUSE;
-      this.#turns.set(name, { channel, due, sent: turn.sent, joined: null, left: null, queued: false });
+    this.#openBytes -= listedBytes(name);
+    const notices = this.#notices.get(name);
+    if (notices !== undefined) {
+      const { queued, left, sent } = notices;
+      if (!queued && left !== null) this.#queue.push({ name, agent: left.agent, sent });
+      const due = performance.now() + NOTICE_INTERVAL;
+      this.#notices.set(name, { channel, due, sent, joined: null, left: null, queued: false });
     }
-    if (this.#wanted()) this.#change("channel.remove", channel);
+    if (this.#hasReceiver()) this.#change("channel.remove", channel);
   }
 
   joined(member: Member): void {
-    if (!this.#wanted()) return;
-    const turn = this.#turn(member.channel);
-    turn.joined = member;
-    this.#take(turn);
+    if (!this.#hasReceiver()) return;
+    const notices = this.#noticesOf(member.channel);
+    notices.joined = member;
+    this.#schedule(notices);
   }
 
   left(member: Member): void {
-    if (!this.#wanted()) return;
-    const turn = this.#turn(member.channel);
-    turn.left = member;
-    this.#take(turn);
+    if (!this.#hasReceiver()) return;
+    const notices = this.#noticesOf(member.channel);
+    notices.left = member;
+    this.#schedule(notices);
   }
 
   /** The payload of `channel.list` for one channel. */
@@ -118,127 +117,127 @@ export class AdminEvents {
     return `{"channel":${JSON.stringify(channel.name)},${agents(channel, null)}}`;
   }
 
-  /** Tells all that is not yet told. */
+  /** Sends everything that waits. */
   stop(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    for (const turn of this.#turns.values()) this.#enqueue(turn);
-    this.#tell();
+    for (const notices of this.#notices.values()) this.#enqueue(notices);
+    this.#flush();
   }
 
   #change(event: string, channel: Channel): void {
     this.#queue.push({ event, name: channel.name });
-    this.#telling ??= setImmediate(() => this.#tell());
+    this.#flushing ??= setImmediate(() => this.#flush());
   }
 
-  #turn(channel: Channel): Turn {
-    const known = this.#turns.get(channel.name);
-    const turn = known ?? { channel, due: 0, sent: [], joined: null, left: null, queued: false };
-    turn.channel = channel;
-    this.#turns.set(channel.name, turn);
-    return turn;
+  #noticesOf(channel: Channel): Notices {
+    const known = this.#notices.get(channel.name);
+    const notices = known ?? { channel, due: 0, sent: [], joined: null, left: null, queued: false };
+    notices.channel = channel;
+    this.#notices.set(channel.name, notices);
+    return notices;
   }
 
-  /** Lets a channel speak if its last event is long enough ago, else when it is. */
-  #take(turn: Turn): void {
-    if (dueAt(turn) <= performance.now()) this.#enqueue(turn);
-    this.#timer ??= setTimeout(() => this.#next(), PAUSE / 2);
+  /** Queues a channel's notices now, or when they are due. */
+  #schedule(notices: Notices): void {
+    if (dueAt(notices) <= performance.now()) this.#enqueue(notices);
+    this.#timer ??= setTimeout(() => this.#queueDue(), NOTICE_INTERVAL / 2);
   }
 
-  #enqueue(turn: Turn): void {
-    if (turn.queued) return;
-    turn.queued = true;
-    this.#queue.push(turn);
-    this.#telling ??= setImmediate(() => this.#tell());
+  #enqueue(notices: Notices): void {
+    if (notices.queued) return;
+    notices.queued = true;
+    this.#queue.push(notices);
+    this.#flushing ??= setImmediate(() => this.#flush());
   }
 
-  #next(): void {
+  #queueDue(): void {
     this.#timer = null;
     const now = performance.now();
-    for (const [name, turn] of this.#turns) {
-      if (turn.joined !== null || turn.left !== null) {
-        if (dueAt(turn) <= now) this.#enqueue(turn);
-      } else if (turn.due <= now && (turn.sent.at(-1) ?? 0) + WINDOW <= now) {
-        this.#turns.delete(name);
+    for (const [name, notices] of this.#notices) {
+      if (notices.joined !== null || notices.left !== null) {
+        if (dueAt(notices) <= now) this.#enqueue(notices);
+      } else if (notices.due <= now && (notices.sent.at(-1) ?? 0) + RATE_WINDOW <= now) {
+        this.#notices.delete(name);
       }
     }
-    if (this.#turns.size > 0) this.#timer = setTimeout(() => this.#next(), PAUSE / 2);
+    if (this.#notices.size > 0) this.#timer = setTimeout(() => this.#queueDue(), NOTICE_INTERVAL / 2);
   }
 
-  #tell(): void {
-    if (this.#telling !== null) clearImmediate(this.#telling);
-    this.#telling = null;
+  #flush(): void {
+    if (this.#flushing !== null) clearImmediate(this.#flushing);
+    this.#flushing = null;
     const queue = this.#queue;
     this.#queue = [];
-    const all = this.#all();
+    const all = this.#completeList();
     for (const item of queue) {
-      if ("queued" in item) this.#tellMembers(item);
-      else if ("agent" in item) this.#tellLastLeave(item);
+      if ("queued" in item) this.#sendNotices(item);
+      else if ("agent" in item) this.#sendLastLeave(item);
       else {
-        const list = all ?? this.#cut(item.name);
-        this.#announce(item.event, `{"channel":${JSON.stringify(item.name)},${list}}`);
+        const list = all ?? this.#truncatedList(item.name);
+        this.#send(item.event, `{"channel":${JSON.stringify(item.name)},${list}}`);
       }
     }
   }
 
-  #tellMembers(turn: Turn): void {
-    const { channel, joined, left } = turn;
-    turn.queued = false;
-    turn.joined = null;
-    turn.left = null;
+  #sendNotices(notices: Notices): void {
+    const { channel, joined, left, sent } = notices;
+    notices.queued = false;
+    notices.joined = null;
+    notices.left = null;
     if (joined === null && left === null) return;
-    turn.due = performance.now() + PAUSE;
+    notices.due = performance.now() + NOTICE_INTERVAL;
     const name = JSON.stringify(channel.name);
     if (joined !== null) {
-      noteSent(turn.sent);
+      noteSent(sent);
       const list = agents(channel, joined);
-      this.#announce("channel.join", `{"agent":${JSON.stringify(joined.agent)},"channel":${name},${list}}`);
+      this.#send("channel.join", `{"agent":${JSON.stringify(joined.agent)},"channel":${name},${list}}`);
     }
     if (left !== null) {
-      noteSent(turn.sent);
+      noteSent(sent);
       const list = agents(channel, left);
-      this.#announce("channel.leave", `{"agent":${JSON.stringify(left.agent)},"channel":${name},${list}}`);
+      this.#send("channel.leave", `{"agent":${JSON.stringify(left.agent)},"channel":${name},${list}}`);
     }
   }
 
-  #tellLastLeave({ name, agent, sent }: LastLeave): void {
-    const fourth = sent.length < MAX_NOTICES ? undefined : sent[0];
-    if (fourth !== undefined && fourth + WINDOW > performance.now()) return;
+  #sendLastLeave({ name, agent, sent }: LastLeave): void {
+    const fourthLast = sent.length < RATE_LIMIT ? undefined : sent[0];
+    if (fourthLast !== undefined && fourthLast + RATE_WINDOW > performance.now()) return;
     noteSent(sent);
     const about = `"agent":${JSON.stringify(agent)},"channel":${JSON.stringify(name)}`;
-    this.#announce("channel.leave", `{${about},"agents":[]}`);
+    this.#send("channel.leave", `{${about},"agents":[]}`);
   }
 
   /** The list of all open channels; `null` where it is too long. */
-  #all(): string | null {
+  #completeList(): string | null {
     if (this.#open.size > MAX_NAMES || this.#openBytes > MAX_LIST_BYTES) return null;
     return `"channels":${JSON.stringify([...this.#open])}`;
   }
 
-  /** The same list, cut down to one name, which stands there if that channel is open. */
-  #cut(name: string): string {
+  /** The same list with this name only, if that channel is open, and the number of open channels. */
+  #truncatedList(name: string): string {
     const names = this.#open.has(name) ? JSON.stringify([name]) : "[]";
     return `"channels":${names},"total":${this.#open.size}`;
   }
 }
 
-/** When a turn may send two more events. */
-function dueAt({ due, sent }: Turn): number {
-  const third = sent.at(1 - MAX_NOTICES);
-  return third === undefined ? due : Math.max(due, third + WINDOW);
+/** When two more events may be sent. */
+function dueAt({ due, sent }: Notices): number {
+  const thirdLast = sent.at(1 - RATE_LIMIT);
+  return thirdLast === undefined ? due : Math.max(due, thirdLast + RATE_WINDOW);
 }
 
 function noteSent(sent: number[]): void {
-  if (sent.length === MAX_NOTICES) sent.shift();
+  if (sent.length === RATE_LIMIT) sent.shift();
   sent.push(performance.now());
 }
 
-/** What a name takes in a list: its JSON text and a comma, in bytes. */
-function listed(name: string): number {
+/** The length of a name in a list, in bytes: its JSON text and a comma. */
+function listedBytes(name: string): number {
   return Buffer.byteLength(JSON.stringify(name)) + 1;
 }
 
-/** The members of a channel; where they are too many, `about` alone if it is among them, and how many there are. */
+/** The agents of a channel; where they are too many, only `about` if it is a member, and the number of members. */
 function agents(channel: Channel, about: Member | null): string {
   const { members } = channel;
   if (members.size <= MAX_NAMES) {

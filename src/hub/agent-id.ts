@@ -1,11 +1,11 @@
-/** What an agent id says: `<conn_id>:<topic>:<join_ref>`. */
+/** The parts of an agent id: `<conn_id>:<topic>:<join_ref>`. */
 export interface Agent {
   readonly connection: string;
   readonly channel: string;
   readonly joinRef: string;
 }
 
-/** Takes an agent id apart at its first and its last colon, since topics hold colons; `null` where there are not two. */
+/** Splits an agent id at its first and last colon, since topics may contain colons. `null` without two colons. */
 export function splitAgent(agent: string): Agent | null {
   const first = agent.indexOf(":");
   const last = agent.lastIndexOf(":");

@@ -4,7 +4,7 @@ import type { Message } from "./message.ts";
 import type { ChannelPresence, Meta } from "./presence/presence-store.ts";
 import { Traffic } from "./traffic.ts";
 
-/** One join of one connection. Also what presence shows of it. */
+/** One membership of a connection in a channel, with what presence shows of it. */
 export interface Member extends Meta {
   readonly connection: Connection;
   readonly channel: Channel;
@@ -13,13 +13,13 @@ export interface Member extends Meta {
   readonly seesPresence: boolean;
   /** Sends one event to this member alone, in its wire format. `payload` is JSON text. */
   send(event: string, payload: string): void;
-  /** Ends this membership for good: its client is told, and does not come back by itself. */
+  /** Ends this membership. Its client is notified, and does not rejoin by itself. */
   kick(): void;
 }
 
-/** Sees what goes from members to backends. */
-export interface Watcher {
-  /** `agent`: who pushed it; empty for a notice of ours, of a join or a leave. */
+/** Observes what is published from a channel to backends. */
+export interface PushObserver {
+  /** @param agent the member that pushed it; empty for a notice of this server about a join or a leave */
   pushed(agent: string, event: string, payload: string | Uint8Array): void;
 }
 
@@ -33,7 +33,7 @@ export interface Receiver {
   deliver(message: Message): number;
 }
 
-/** What holds for one channel, from the configuration. */
+/** The configuration of one channel. */
 export interface ChannelRules {
   readonly presence: boolean;
 }
@@ -46,11 +46,11 @@ export class Channel implements Backlogged {
   readonly members = new Set<Member>();
   readonly receivers: Receiver[] = [];
   readonly traffic = new Traffic();
-  /** `null` unless somebody reads along. */
-  watcher: Watcher | null = null;
-  /** Members who joined within the present window and still wait for the state. */
-  awaiting: Member[] = [];
-  /** The names of the bus that the hub keeps for it, as they came in. */
+  /** `null` unless the channel is inspected. */
+  observer: PushObserver | null = null;
+  /** Members that wait for the presence state. */
+  awaitingState: Member[] = [];
+  /** The names on the bus that the hub has cached for it, as latin1 text. */
   readonly names: string[] = [];
 
   constructor(name: string, presence: ChannelPresence | null) {

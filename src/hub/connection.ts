@@ -1,6 +1,6 @@
 import type { RevocationKind } from "../auth/revocations.ts";
 
-/** One client, of whichever protocol and transport, as the hub sees it. No method may throw. */
+/** One client of any protocol and transport, as the hub sees it. No method may throw. */
 export interface Connection {
   readonly id: string;
   /** `"phoenix"`, ... */
@@ -9,30 +9,30 @@ export interface Connection {
   readonly address: string;
   /** Unix ms. */
   readonly openedAt: number;
-  /** When the last frame or pong came, in ms of the clock that never goes back (`performance.now()`). */
+  /** When the last frame or pong was received (`performance.now()`, ms). */
   readonly lastSeen: number;
-  /** Since when it has sent nothing at all, by the same clock; `null` once it has, and where it need not. */
+  /** When it connected, while no frame has been received and one is required (same clock); else `null`. */
   readonly idleSince: number | null;
-  /** The users that it speaks for: of its memberships, or of its token. */
+  /** The users of its memberships, or of its token. */
   readonly users: readonly string[];
-  /** The channels that it is in or follows. */
+  /** The channels that it is a member of or subscribed to. */
   readonly channels: readonly string[];
-  /** Whether it is here by this session or token. */
+  /** Whether it was authorized by this session or token. */
   reliesOn(kind: RevocationKind, id: string): boolean;
-  /** Whether it was cut off: it ends with this turn of the event loop, and what waits for it is freed. */
+  /** Whether it was cut off: it ends, and its backlog is freed, at the end of this turn of the event loop. */
   readonly wasCutOff: boolean;
-  /** Bytes that wait for this client to read. */
+  /** Its backlog: bytes that wait for the client to read. */
   buffered(): number;
-  /** To be called when something for this client was dropped: cuts it off if more waits for it than may. */
+  /** To be called when a frame for this client was dropped. Cuts it off if its backlog is over the limit. */
   checkBacklog(): void;
-  /** Asks for a sign of life. */
+  /** Sends a ping. */
   ping(): void;
-  /** Ends it at once with a close code that the client sees, if the network lets it. */
+  /** Closes it now, with a code that the client sees if the network allows. */
   close(code: number, reason: string): void;
-  /** As `close`, counted under the reason. Where something waits for it, it takes part for up to 1 s more, to read that. */
+  /** As `close`, counted under the reason. With a backlog it stays open for up to 1 s, so that the client can read it. */
   finish(code: number, reason: string): void;
-  /** Ends it so that it does not storm back: its memberships now, the connection in 2 to 5 s. */
+  /** Ends its memberships now and the connection in 2 to 5 s, so that the client does not reconnect at once. */
   dismiss(code: number, reason: string): void;
-  /** Ends it without a word and frees what waits for it: for those who do not read. Counted under `reason`. */
+  /** Ends it without a close frame and frees its backlog: for a client that does not read. Counted under the reason. */
   cutOff(reason: string): void;
 }

@@ -1,18 +1,18 @@
 import type { Connection } from "./connection.ts";
 
-/** Asked for a sign of life after this time without one, in ms, or after half of the idle timeout if that is less. */
+/** A client is pinged after this time without a frame or pong, in ms, or after half of the idle timeout if that is less. */
 const PING_AFTER = 25_000;
 
-/** Between two looks at what waits for slow clients, in ms, while somebody is slow. */
-const BUFFER_WATCH = 100;
+/** Interval between two checks of all backlogs, in ms, while there is one. */
+const BACKLOG_INTERVAL = 100;
 
-/** A sweep that comes after so many times its pause shows that the whole process stood still. */
-const LATE = 3;
+/** A sweep that is late by this factor means that the whole process was suspended. */
+const SUSPENDED_FACTOR = 3;
 
 export interface ConnectionLimits {
-  /** ms without a sign of life, or without a first frame, after which a connection ends. */
+  /** A connection ends after this time without a frame or pong, or without a first frame, in ms. */
   readonly idleTimeout: number;
-  /** Bytes that may wait for all clients together. */
+  /** Maximum backlog of all clients together, in bytes. */
   readonly maxBuffered: number;
 }
 
@@ -22,30 +22,30 @@ export interface Backlogged {
   checkBacklogs(): void;
 }
 
-/** All who are connected: found by id, swept for those who vanished or do not read. */
+/** All connections, by id. Ends those whose client is gone or does not read. */
 export class Connections implements Backlogged {
   readonly #limits: ConnectionLimits;
   readonly #byId = new Map<string, Connection>();
   readonly #pinged = new WeakSet<Connection>();
   readonly #sweeper: Timer;
-  readonly #pause: number;
+  readonly #sweepInterval: number;
   #sweptAt = performance.now();
-  /** When this process last went on after a pause of its own: it could hear nobody meanwhile. */
+  /** When this process last resumed after a suspension, during which it received nothing. */
   #resumedAt = Number.NEGATIVE_INFINITY;
-  #watch: Timer | null = null;
-  /** What waited at the last look, without those cut off then, and at the most what was added since. */
-  #waiting = 0;
+  #backlogTimer: Timer | null = null;
+  /** The backlog at the last check without what was cut off then, and the maximum that was added since; bytes. */
+  #backlog = 0;
   #added = 0;
-  /** Whether the buffers were looked at because of what was sent in this turn of the event loop. */
-  #looked = false;
+  /** Whether `expect` has checked the backlogs in this turn of the event loop. */
+  #checkedByExpect = false;
   /** What was checked in this turn, and whether a frame was dropped for it since. */
   readonly #checked = new Map<Backlogged, boolean>();
   #turnEnd: NodeJS.Immediate | null = null;
 
   constructor(limits: ConnectionLimits) {
     this.#limits = limits;
-    this.#pause = Math.min(Math.max(limits.idleTimeout / 10, 50), 5_000);
-    this.#sweeper = setInterval(() => this.#sweep(performance.now()), this.#pause);
+    this.#sweepInterval = Math.min(Math.max(limits.idleTimeout / 10, 50), 5_000);
+    this.#sweeper = setInterval(() => this.#sweep(performance.now()), this.#sweepInterval);
   }
 
   get size(): number {
@@ -72,42 +72,42 @@ export class Connections implements Backlogged {
     this.#byId.delete(connection.id);
   }
 
-  /** Bytes that wait for clients to read, of all together. */
+  /** The backlog of all clients together, in bytes. */
   get buffered(): number {
     let total = 0;
     for (const connection of this.#byId.values()) total += connection.buffered();
     return total;
   }
 
-  /** Whether something waits because a client does not read. */
+  /** Whether backlogs are checked regularly, because a client has one. */
   get watching(): boolean {
-    return this.#watch !== null;
+    return this.#backlogTimer !== null;
   }
 
-  /** To be called whenever something waits because a client does not read; starts the watch over all buffers. */
+  /** To be called when a client has a backlog. Starts the regular checks. */
   noticeBacklog(): void {
-    if (this.#watch !== null) return;
-    this.#watch = setInterval(() => this.#watchBuffers(), BUFFER_WATCH);
-    // What has just begun to wait nobody has counted: the next frame is a reason to look.
+    if (this.#backlogTimer !== null) return;
+    this.#backlogTimer = setInterval(() => this.#checkBudget(), BACKLOG_INTERVAL);
+    // The size of the new backlog is not known: the next `expect` checks it.
     this.#added = Number.POSITIVE_INFINITY;
   }
 
   /**
-   * To be called while `watching`, before so many bytes (of all copies) are sent: looks at the buffers at once where
-   * they could be over their budget by now, since a fast backend fills them long before the next regular look. In one
-   * turn of the event loop again only after as much as the whole budget: each look costs a walk over all connections.
+   * To be called while `watching`, before `bytes` (of all copies) are sent. Checks the backlogs now if they could be over their
+   * budget, since a fast backend fills them long before the next regular check. A second check in one turn of the
+   * event loop needs as much as the whole budget: each walks over all connections.
    */
   expect(bytes: number): void {
     const { maxBuffered } = this.#limits;
-    if (this.#waiting + this.#added > maxBuffered && (!this.#looked || this.#added > maxBuffered)) {
-      this.#looked = true;
+    if (this.#backlog + this.#added > maxBuffered && (!this.#checkedByExpect || this.#added > maxBuffered)) {
+      this.#checkedByExpect = true;
       this.#turnEnd ??= setImmediate(() => this.#endTurn());
-      this.#watchBuffers();
+      this.#checkBudget();
     }
     this.#added += bytes;
   }
 
-  /** To be called when a frame was dropped. Checks at once, and once more at the end of a turn in which more was dropped. */
+  /** To be called when a frame was dropped. Checks now, and again at the end of the turn if more was dropped in it. */
   noticeDrop(clients: Backlogged): void {
     if (this.#checked.has(clients)) {
       this.#checked.set(clients, true);
@@ -124,13 +124,13 @@ export class Connections implements Backlogged {
 
   stop(): void {
     clearInterval(this.#sweeper);
-    if (this.#watch !== null) clearInterval(this.#watch);
+    if (this.#backlogTimer !== null) clearInterval(this.#backlogTimer);
     if (this.#turnEnd !== null) clearImmediate(this.#turnEnd);
   }
 
   #endTurn(): void {
     this.#turnEnd = null;
-    this.#looked = false;
+    this.#checkedByExpect = false;
     const again = [...this.#checked].filter(([, dropped]) => dropped);
     this.#checked.clear();
     for (const [clients] of again) clients.checkBacklogs();
@@ -139,22 +139,22 @@ export class Connections implements Backlogged {
   #sweep(now: number): void {
     const { idleTimeout } = this.#limits;
     const pingAfter = Math.min(PING_AFTER, idleTimeout / 2);
-    const resumes = now - this.#sweptAt > LATE * this.#pause;
+    const resumed = now - this.#sweptAt > SUSPENDED_FACTOR * this.#sweepInterval;
     this.#sweptAt = now;
-    if (resumes) this.#resumedAt = now;
-    // Whoever was silent because nobody listened is asked first, and has the usual time to answer.
-    const heardBy = this.#resumedAt - pingAfter;
+    if (resumed) this.#resumedAt = now;
+    // After a suspension clients are pinged first, and have the usual time to answer.
+    const earliest = this.#resumedAt - pingAfter;
     for (const connection of this.#byId.values()) {
-      if (resumes) this.#pinged.delete(connection);
-      const silent = now - Math.max(connection.lastSeen, heardBy);
-      if (silent >= idleTimeout) {
+      if (resumed) this.#pinged.delete(connection);
+      const idle = now - Math.max(connection.lastSeen, earliest);
+      if (idle >= idleTimeout) {
         connection.cutOff("silent");
         continue;
       }
-      if (connection.idleSince !== null && now - Math.max(connection.idleSince, heardBy) >= idleTimeout) {
+      if (connection.idleSince !== null && now - Math.max(connection.idleSince, earliest) >= idleTimeout) {
         connection.finish(1001, "no frame received");
       }
-      if (silent < pingAfter) {
+      if (idle < pingAfter) {
         this.#pinged.delete(connection);
       } else if (!this.#pinged.has(connection)) {
         this.#pinged.add(connection);
@@ -163,20 +163,20 @@ export class Connections implements Backlogged {
     }
   }
 
-  /** Cuts off the largest backlogs until all together keep to their budget. What is cut off counts no longer. */
-  #watchBuffers(): void {
+  /** Cuts off the largest backlogs until the rest is within the budget. */
+  #checkBudget(): void {
     let total = 0;
     for (const connection of this.#byId.values()) if (!connection.wasCutOff) total += connection.buffered();
-    if (total === 0 && this.#watch !== null) {
-      clearInterval(this.#watch);
-      this.#watch = null;
+    if (total === 0 && this.#backlogTimer !== null) {
+      clearInterval(this.#backlogTimer);
+      this.#backlogTimer = null;
     }
     if (total > this.#limits.maxBuffered) total = this.#cutLargest(total);
-    this.#waiting = total;
+    this.#backlog = total;
     this.#added = 0;
   }
 
-  /** Returns what waits for those who are left. */
+  /** Returns the backlog of the remaining clients. */
   #cutLargest(total: number): number {
     const slow: { readonly connection: Connection; readonly bytes: number }[] = [];
     for (const connection of this.#byId.values()) {

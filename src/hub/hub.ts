@@ -1,35 +1,23 @@
 import type { Bus, BusListener, BusState, PublishAck } from "../bus/bus.ts";
-import { isEventName, isExport, parseTo, printFrom, printTo, RESERVED_EVENTS } from "../bus/topics.ts";
+import { printFrom, printTo } from "../bus/topics.ts";
 import { atMostOncePer, type Log } from "../log.ts";
 import { AdminEvents } from "./admin-events.ts";
+import { BusTargets } from "./bus-targets.ts";
 import { Channel, type ChannelRules, type Member } from "./channel.ts";
+import { ChannelLists } from "./channel-lists.ts";
 import type { Connections } from "./connections.ts";
-import { createExports, type Exports } from "./exports.ts";
+import { createExports } from "./exports.ts";
 import { jsonMessage, Message } from "./message.ts";
-import type { ChannelPresence, PresenceStore } from "./presence/presence-store.ts";
-import { PresenceWindows } from "./presence/presence-windows.ts";
-import { count, type DropReason, type Stats } from "./stats.ts";
+import { PresenceEvents } from "./presence/presence-events.ts";
+import type { PresenceStore } from "./presence/presence-store.ts";
+import type { DropReason, Stats } from "./stats.ts";
 import { startClock } from "./system-clock.ts";
 
 /** Channels that always exist. */
 const PERMANENT = ["phoenix", "admin", "system"] as const;
 
-/** Up to so many users a state is sent to each joiner at once: it is cheap then, and a page should not wait for it. */
-const SMALL_STATE = 50;
-
-/**
- * Names of the bus that are kept with what they mean: of open channels only, so many for each and in all, and none longer
- * than this. One that is not kept is parsed each time, which costs little: no number of names makes a cliff.
- */
-const MAX_NAMES_EACH = 16;
-const MAX_NAMES = 1_000_000;
-const MAX_NAME_LENGTH = 255;
-
-/** How many members are told of changes in each ms, at the most: each costs one write. */
-const DIFFS_PER_MS = 10;
-
-/** Between two warnings about reserved events, in ms. */
-const WARN_PAUSE = 60_000;
+/** Minimum time between two warnings about reserved events, in ms. */
+const WARN_INTERVAL = 60_000;
 
 export interface HubOptions {
   readonly bus: Bus;
@@ -39,61 +27,54 @@ export interface HubOptions {
   readonly presence: PresenceStore;
   /** This server's id: random, new at each start. */
   readonly node: string;
-  /** ms for which the changes of a channel are collected, or longer in a storm (`PresenceWindows`). */
+  /** ms for which the changes of a channel are collected, longer under load (`PresenceWindows`). */
   readonly presenceWindow: number;
-  /** Bytes; a larger message of a backend is dropped. */
+  /** Maximum payload of a backend's message, in bytes; a larger one is dropped. */
   readonly maxPayload: number;
-  /** Whether `system` has its clock. */
+  /** Whether `datetime` is sent on `system` once a second. */
   readonly datetime: boolean;
-  /** Whether backends are sent the events of the `admin` channel; its members here always are. */
+  /** Whether backends get the events of the `admin` channel. Its members on this server always do. */
   readonly adminEvents: boolean;
-  /** What holds for a channel; asked once, when it is opened. */
+  /** The rules of a channel; called once, when it is opened. */
   rulesFor(channel: string): ChannelRules;
 }
 
-/** What a name of the bus means. */
-interface Target {
-  readonly channel: Channel;
-  readonly event: string;
-}
-
-/** Who is in which channel, and what reaches them. Knows no wire format and no Redis. */
+/** The channels with their members, and the delivery of messages to them. Knows no wire format and no broker. */
 export class Hub implements BusListener {
   readonly #options: HubOptions;
   readonly #channels = new Map<string, Channel>();
-  readonly #administration: AdminEvents;
-  readonly #states: PresenceWindows;
-  readonly #diffs: PresenceWindows;
-  #parting = false;
-  /** By the bytes of the name, as latin1 text. */
-  readonly #targets = new Map<string, Target>();
-  readonly #exports: Exports;
-  readonly #exported: PublishAck;
-  readonly #warnReserved: () => void;
-  #lastReserved = "";
+  readonly #targets: BusTargets;
+  readonly #adminEvents: AdminEvents;
+  readonly #channelLists: ChannelLists;
+  readonly #presence: PresenceEvents;
+  /** Counts the messages of this server itself that the bus did not accept. */
+  readonly #ownAck: PublishAck;
   #stopClock: (() => void) | null = null;
   #time = Date.now();
 
   constructor(options: HubOptions) {
+    const { bus, log, stats, adminEvents } = options;
     this.#options = options;
-    this.#exported = { settled: (taken) => void (taken || options.stats.unpublished++) };
-    this.#warnReserved = atMostOncePer(WARN_PAUSE, (times) => {
-      options.log.warn("ignored reserved events published by a backend", { times, last: this.#lastReserved });
+    this.#targets = new BusTargets(this.#channels, warnReserved(log));
+    this.#ownAck = { settled: (accepted) => void (accepted || stats.unpublished++) };
+    const exports = createExports(bus, this.#ownAck, adminEvents);
+    this.#presence = new PresenceEvents({
+      window: options.presenceWindow,
+      deliver: (channel, message) => this.#deliver(channel, message),
+      export: exports.presenceDiff,
     });
-    const { bus, adminEvents } = options;
-    this.#exports = createExports(bus, this.#exported, adminEvents);
-    const receivesHere = (): boolean => (this.#channels.get("admin")?.receivers.length ?? 0) > 0;
-    this.#administration = new AdminEvents(
+    this.#adminEvents = new AdminEvents(
       PERMANENT,
       (event, payload) => {
         this.broadcast("admin", jsonMessage(event, payload));
-        this.#exports.adminEvent?.(event, payload);
+        exports.adminEvent?.(event, payload);
       },
-      () => adminEvents || receivesHere(),
+      () => adminEvents || (this.#channels.get("admin")?.receivers.length ?? 0) > 0,
     );
-    const { presenceWindow } = options;
-    this.#states = new PresenceWindows(presenceWindow, Number.MAX_SAFE_INTEGER, sendStates);
-    this.#diffs = new PresenceWindows(presenceWindow, DIFFS_PER_MS, (channel) => this.#sendDiff(channel));
+    this.#channelLists = new ChannelLists({
+      list: (channel) => (this.#isListed(channel) ? this.#adminEvents.list(channel) : null),
+      export: exports.adminEvent,
+    });
     for (const name of PERMANENT) this.#channels.set(name, this.#create(name));
   }
 
@@ -113,38 +94,41 @@ export class Hub implements BusListener {
     return this.#options.node;
   }
 
-  /** Starts the clock, and the bus; resolves as `Bus.start` does. */
+  /** Starts the clock, the presence store and the bus; settles as `Bus.start` does. */
   async start(): Promise<void> {
     if (this.#options.datetime) {
       this.#stopClock = startClock((payload) => this.broadcast("system", jsonMessage("datetime", payload)));
     }
-    this.#options.presence.start((name) => this.#presenceChanged(name));
+    this.#options.presence.start((name) => {
+      const channel = this.#channels.get(name);
+      if (channel !== undefined) this.#presence.changedElsewhere(channel);
+    });
     await this.#options.bus.start(this);
   }
 
-  /** Sets the clock by which channels know when they were last used: to be called several times a second. */
+  /** Updates the time of `Traffic.lastAt`. To be called several times a second. */
   tick(): void {
     this.#time = Date.now();
   }
 
   /**
-   * To be called when all clients are about to be sent away: from then on only backends hear who left. To tell thousands
-   * who leave of thousands who left before them would take longer than their leave.
+   * To be called before all clients are disconnected: from now on only backends get the leaves. To send each leave to
+   * thousands of members that leave next would take longer than their leaves.
    */
-  partAll(): void {
-    this.#parting = true;
+  drain(): void {
+    this.#presence.drain();
   }
 
-  /** Sends what still waits to be told, then stops the clock and all timers. The bus is its owner's to stop. */
+  /** Sends presence diffs and admin events that wait, then stops all timers. The bus is stopped by its owner. */
   stop(): void {
     this.#stopClock?.();
-    this.#diffs.stop();
-    this.#states.stop();
-    this.#administration.stop();
+    this.#channelLists.stop();
+    this.#presence.stop();
+    this.#adminEvents.stop();
     this.#options.presence.stop();
   }
 
-  /** The channel of this name, opened if it was not. Whoever opens one must join it or call `release`. */
+  /** The channel of this name, opened if it was not. The caller must join it or call `release`. */
   open(name: string): Channel {
     const known = this.#channels.get(name);
     if (known !== undefined) return known;
@@ -153,95 +137,76 @@ export class Hub implements BusListener {
     return channel;
   }
 
-  /** Closes a channel in which nobody is left; backends are told when its last member left. */
+  /** Closes a channel that has no members and no receivers. Does nothing for one that has members. */
   release(channel: Channel): void {
     if (channel.members.size > 0) return;
-    this.#diffs.close(channel);
-    this.#administration.closed(channel);
+    this.#presence.flush(channel);
+    this.#adminEvents.closed(channel);
     if (channel.receivers.length > 0 || PERMANENT.some((name) => name === channel.name)) return;
     this.#channels.delete(channel.name);
     if (channel.presence !== null) this.#options.presence.unload(channel.name);
-    for (const name of channel.names) this.#targets.delete(name);
+    this.#targets.forget(channel);
   }
 
   /**
-   * Takes a member in. Its join was answered already, and it is subscribed to the channel's messages; it gets the state now, or with those who
-   * join in the same window, and in any case before the next message of the channel.
+   * Adds a member. Its join was answered and its fanout has it already. It gets the state now, or together with those that join
+   * in the same window, but before the next message of the channel.
    */
   join(member: Member): void {
     const { channel } = member;
     channel.members.add(member);
     this.stats.joins.accepted++;
-    this.#administration.opened(channel);
-    const { presence } = channel;
-    if (presence !== null) {
-      presence.put(member);
-      if (member.seesPresence) this.#awaitState(channel, presence, member);
-      this.#diffs.open(channel);
-    }
-    this.#administration.joined(member);
-    if (channel.name === "admin") {
-      this.#diffs.close(channel);
-      this.#listChannels(member);
-    }
+    this.#adminEvents.opened(channel);
+    this.#presence.joined(member);
+    this.#adminEvents.joined(member);
+    if (channel.name !== "admin") return;
+    this.#presence.flush(channel);
+    this.#channelLists.start(member, this.#channels.values());
   }
 
-  #awaitState(channel: Channel, presence: ChannelPresence, member: Member): void {
-    channel.awaiting.push(member);
-    if (this.#diffs.isOpen(channel) && presence.users > SMALL_STATE) this.#states.open(channel);
-    else sendStates(channel);
+  /** To be called when `member.seesPresence` has changed. A member that sees presence now gets the state. */
+  presenceVisibilityChanged(member: Member): void {
+    this.#presence.visibilityChanged(member);
   }
 
-  /** A member may see who is there from now on, and gets the state; or may not any more. */
-  presenceAllowed(member: Member): void {
-    const { channel } = member;
-    if (channel.presence === null) return;
-    if (member.seesPresence) this.#awaitState(channel, channel.presence, member);
-    else channel.awaiting = channel.awaiting.filter((each) => each !== member);
-  }
-
-  /** Lets a member go; it is no longer subscribed to its messages. The last one closes it, unless it is about to rejoin. */
+  /** Removes a member, whose fanout does not have it any more. The last one closes the channel, unless it `rejoins`. */
   leave(member: Member, rejoins = false): void {
     const { channel } = member;
     if (!channel.members.delete(member)) return;
     this.stats.joins.left++;
-    if (channel.presence !== null) {
-      channel.presence.remove(member);
-      if (channel.awaiting.length > 0) channel.awaiting = channel.awaiting.filter((each) => each !== member);
-      this.#diffs.open(channel);
-    }
-    this.#administration.left(member);
+    this.#presence.left(member);
+    this.#adminEvents.left(member);
     if (!rejoins) this.release(channel);
   }
 
-  /** A client's message to the backends. The receipt tells whether the bus took it. */
-  push(member: Member, event: string, payload: string | Uint8Array, receipt?: PublishAck): void {
+  /** Publishes a client's message to backends. `ack` is settled with whether the bus accepted it. */
+  push(member: Member, event: string, payload: string | Uint8Array, ack?: PublishAck): void {
     const { pushes } = this.stats;
     pushes.messages++;
     pushes.bytes += payload.length;
-    const { name, traffic, watcher } = member.channel;
+    const { name, traffic, observer } = member.channel;
     traffic.pushed++;
     traffic.pushedBytes += payload.length;
     traffic.lastAt = this.#time;
-    watcher?.pushed(member.agent, event, payload);
-    this.#options.bus.publish(printFrom(name, event), payload, receipt);
+    observer?.pushed(member.agent, event, payload);
+    this.#options.bus.publish(printFrom(name, event), payload, ack);
   }
 
-  /** A notice of ours to the backends (joins, leaves, heartbeats): told if the bus is there, else counted. */
+  /** Publishes a notice of this server to backends: a join, a leave or a heartbeat. One that the bus does not accept is counted. */
   notify(channel: string, event: string, payload: string): void {
-    this.#channels.get(channel)?.watcher?.pushed("", event, payload);
-    this.#options.bus.publish(printFrom(channel, event), payload, this.#exported);
+    this.#channels.get(channel)?.observer?.pushed("", event, payload);
+    this.#options.bus.publish(printFrom(channel, event), payload, this.#ownAck);
   }
 
   /**
-   * Speaks to a channel as a backend does: members here hear it when the bus brings it back. Not for the protocol's own
-   * events.
+   * Publishes to a channel as a backend does: members on this server get the message when it comes back from the bus. Not
+   * for reserved events.
    */
   publish(channel: string, event: string, payload: string): void {
-    this.#options.bus.publish(printTo(channel, event), payload, this.#exported);
+    this.#options.bus.publish(printTo(channel, event), payload, this.#ownAck);
   }
 
-  /** Sends a message to all who listen to a channel here. Returns to how many. */
+  /** Sends a message to all listeners of a channel on this server. Returns the number of them. */
   broadcast(name: string, message: Message): number {
     const channel = this.#channels.get(name);
     return channel === undefined ? 0 : this.#deliver(channel, message);
@@ -251,8 +216,7 @@ export class Hub implements BusListener {
     const { stats } = this;
     stats.received.messages++;
     stats.received.bytes += payload.length;
-    const bytes = name.toString("latin1");
-    const target = this.#targets.get(bytes) ?? this.#find(name, bytes);
+    const target = this.#targets.resolve(name);
     if (target === "malformed" || target === "reserved" || target === "own") return this.#drop(target);
     if (payload.length === 0) return this.#drop("empty");
     if (payload.length > this.#options.maxPayload) return this.#drop("too_large");
@@ -263,53 +227,24 @@ export class Hub implements BusListener {
     this.#deliver(channel, new Message(event, payload, room, false));
   }
 
-  /** What a name means that is not kept, or why it means nothing; kept where its channel is open. */
-  #find(name: Buffer, bytes: string): Target | DropReason {
-    const parsed = parseTo(name);
-    if (parsed === null) return "malformed";
-    const { event } = parsed;
-    if (isExport(parsed)) return "own";
-    if (RESERVED_EVENTS.has(event)) return this.#reserved(parsed.channel, event);
-    const channel = this.#channels.get(parsed.channel);
-    if (channel === undefined || channel.receivers.length === 0) return "unheard";
-    if (!isEventName(event)) return "invalid_name";
-    const target = { channel, event };
-    const kept = channel.names.length < MAX_NAMES_EACH && this.#targets.size < MAX_NAMES;
-    if (kept && bytes.length <= MAX_NAME_LENGTH) {
-      channel.names.push(bytes);
-      this.#targets.set(bytes, target);
-    }
-    return target;
-  }
-
   changed({ live, detail, gaps }: BusState): void {
-    // The bus itself tells the operator, once.
-    this.#options.log.debug(live ? "bus is live" : "bus is away", { detail, gaps });
+    // The bus logs this for the operator.
+    this.#options.log.debug(live ? "bus up" : "bus down", { detail, gaps });
   }
 
   #create(name: string): Channel {
-    return new Channel(
-      name,
-      this.#options.rulesFor(name).presence ? this.#options.presence.load(name) : null,
-    );
+    const { rulesFor, presence } = this.#options;
+    return new Channel(name, rulesFor(name).presence ? presence.load(name) : null);
   }
 
   #drop(reason: DropReason): void {
     this.stats.dropped[reason]++;
-    if (reason === "malformed")
-      this.#options.log.debug("ignored a message whose name is not to:<channel>:<event>");
-  }
-
-  #reserved(channel: string, event: string): "reserved" {
-    this.#lastReserved = printTo(channel, event);
-    this.#warnReserved();
-    return "reserved";
+    if (reason === "malformed") this.#options.log.debug("ignored message: name is not to:<channel>:<event>");
   }
 
   #deliver(channel: Channel, message: Message): number {
-    // Who just joined gets the state, then the diff, then messages. Costs no more than the message itself does: all
-    // three go to, or speak of, every member once.
-    if (!message.presence && channel.presence?.hasJoins) this.#diffs.close(channel);
+    // A member that just joined gets the state, then the diff, then messages. This costs no more than the message itself.
+    if (!message.presence && channel.presence?.hasJoins) this.#presence.flush(channel);
     let deliveries = 0;
     for (const receiver of channel.receivers) deliveries += receiver.deliver(message);
     const { traffic } = channel;
@@ -321,45 +256,19 @@ export class Hub implements BusListener {
     return deliveries;
   }
 
-  #listChannels(member: Member): void {
-    for (const channel of this.#channels.values()) {
-      if (!this.#administration.knows(channel)) continue;
-      const list = this.#administration.list(channel);
-      member.send("channel.list", list);
-      this.#exports.adminEvent?.("channel.list", list);
-    }
-  }
-
-  /** Members on other servers became known, or changed. */
-  #presenceChanged(name: string): void {
-    const channel = this.#channels.get(name);
-    if (channel !== undefined && channel.presence !== null) this.#diffs.open(channel);
-  }
-
-  /** Sends the state to the members that wait for it, then the diff to all: no member gets a diff before its state. */
-  #sendDiff(channel: Channel): void {
-    const { presence } = channel;
-    if (presence === null) return;
-    // The store calls `changed` when the members are loaded, which opens the window again.
-    if (!presence.loaded && channel.members.size > 0) return;
-    this.#states.close(channel);
-    sendStates(channel);
-    const diff = presence.takeDiff();
-    if (diff === null) return;
-    if (!this.#parting) this.#deliver(channel, jsonMessage("presence_diff", diff.members, true));
-    if (diff.backends !== null) this.#exports.presenceDiff(channel.name, diff.backends);
+  #isListed(channel: Channel): boolean {
+    return this.#adminEvents.isOpen(channel) && this.#channels.get(channel.name) === channel;
   }
 }
 
-/** Sends the state to the members that wait for it, once the members on other servers are known. */
-function sendStates(channel: Channel): void {
-  const { presence, awaiting } = channel;
-  if (presence === null || !presence.loaded || awaiting.length === 0) return;
-  channel.awaiting = [];
-  for (const member of awaiting) member.send("presence_state", presence.state());
-}
-
-/** Counts a refusal under the reason that the client is told. */
-export function countRefusal(stats: Stats, reason: string): void {
-  count(stats.refused, reason.replaceAll(" ", "_"));
+/** Logs at most one warning in each `WARN_INTERVAL`, with the last name. */
+function warnReserved(log: Log): (name: string) => void {
+  let last = "";
+  const warn = atMostOncePer(WARN_INTERVAL, (times) => {
+    log.warn("ignored reserved events published by a backend", { times, last });
+  });
+  return (name) => {
+    last = name;
+    warn();
+  };
 }

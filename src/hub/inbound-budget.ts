@@ -1,50 +1,50 @@
-/** Bodies announced as no larger than this are read in one piece: that costs a third of the CPU. */
+/** Bodies with a `content-length` up to this, in bytes, are read in one piece: that costs a third of the CPU. */
 const SMALL = 16 * 1024;
 
-/** Why a body was not read to its end. */
+/** Why a body was not read completely. */
 export type ReadFault =
-  /** It has more bytes than it may. */
+  /** Over the limit of its request. */
   | "too large"
-  /** It was not complete in time. */
+  /** Not complete within `frameTimeout`. */
   | "too slow"
-  /** All together sent more than may be unfinished, and this was the largest. */
+  /** All bodies together were over `maxInbound`, and this was the largest. */
   | "full"
-  /** Its sender is over its budget of bytes. */
+  /** Its client is over its byte rate. */
   | "over budget"
   /** The connection ended. */
   | "broken";
 
-/** A body, or why there is none. Its bytes stay counted until `release`. */
+/** A body, or why there is none. Its bytes are counted until `release`. */
 export type ReadBody =
   | { readonly ok: true; readonly bytes: Uint8Array; release(): void }
   | { readonly ok: false; readonly fault: ReadFault };
 
-/** Who pays for the bytes of a body. `false`: it may not send that many. */
+/** A client whose byte rate is limited. `chargeBytes` returns whether it may send that many. */
 export interface Payer {
   chargeBytes(bytes: number): boolean;
 }
 
 export interface InboundLimits {
-  /** Bytes that may be unfinished, of all clients together. */
+  /** Maximum bytes of unfinished bodies and held back frames, of all clients together. */
   readonly maxInbound: number;
-  /** ms within which a body must be complete. */
+  /** A body must be complete within this time, in ms. */
   readonly frameTimeout: number;
 }
 
 interface Reading {
   bytes: number;
   readonly dueAt: number;
-  /** Ends it early. */
+  /** Ends the reading early. */
   readonly stop: (fault: ReadFault) => void;
 }
 
 /**
- * What clients sent that is not handled yet, in one budget: bodies that are being read, and frames held back while something
- * is verified. Over it, the largest bodies are refused.
+ * One budget for what clients sent and is not handled yet: bodies that are being read, and frames held back while a token is
+ * verified. Over the budget, the largest bodies are refused.
  */
-export class Inbound {
+export class InboundBudget {
   readonly #limits: InboundLimits;
-  /** Bodies being read. All have the same time: the oldest is due first. */
+  /** Bodies being read. All have the same timeout: the oldest is due first. */
   readonly #reading = new Set<Reading>();
   #bytes = 0;
 
@@ -60,7 +60,7 @@ export class Inbound {
     return this.#bytes > this.#limits.maxInbound;
   }
 
-  /** Counts bytes that wait; each is to be given back with `remove`. */
+  /** Counts bytes of a frame that is held back, until `remove`. */
   add(bytes: number): void {
     this.#bytes += bytes;
     if (this.full) this.#refuseLargest();
@@ -71,27 +71,27 @@ export class Inbound {
   }
 
   /**
-   * Reads a request's body, no more than `most` bytes of it. What is announced as larger is not read at all. Never rejects.
+   * Reads a request's body of at most `limit` bytes. A body with a greater `content-length` is not read at all. Never rejects.
    *
-   * @param payer charged before anything is read, or with each part where no length is announced
+   * @param payer charged before anything is read, or for each part if there is no `content-length`
    */
-  async read(request: Request, most: number, payer: Payer | null): Promise<ReadBody> {
+  async read(request: Request, limit: number, payer: Payer | null): Promise<ReadBody> {
     const header = request.headers.get("content-length");
     const announced = header === null ? null : Number(header);
-    if (announced !== null && announced > most) return { ok: false, fault: "too large" };
+    if (announced !== null && announced > limit) return { ok: false, fault: "too large" };
     if (announced !== null && payer?.chargeBytes(announced) === false)
       return { ok: false, fault: "over budget" };
     if (request.body === null) return this.#finished(new Uint8Array(0), 0);
     try {
       return announced !== null && announced <= SMALL
         ? await this.#readWhole(request, announced)
-        : await this.#readParts(request.body.getReader(), most, announced === null ? payer : null);
+        : await this.#readParts(request.body.getReader(), limit, announced === null ? payer : null);
     } catch {
       return { ok: false, fault: "broken" };
     }
   }
 
-  /** To be called several times a second: ends the bodies that are not complete in time. */
+  /** Ends the bodies that are over their timeout. To be called several times a second. */
   tick(now: number): void {
     for (const reading of this.#reading) {
       if (reading.dueAt > now) return;
@@ -101,7 +101,7 @@ export class Inbound {
 
   async #readWhole(request: Request, announced: number): Promise<ReadBody> {
     const stopped = Promise.withResolvers<ReadFault>();
-    const reading = this.#begin(stopped.resolve);
+    const reading = this.#open(stopped.resolve);
     this.#count(reading, announced);
     let read: Uint8Array | ReadFault | null = null;
     try {
@@ -116,11 +116,11 @@ export class Inbound {
 
   async #readParts(
     reader: ReadableStreamDefaultReader<Uint8Array>,
-    most: number,
+    limit: number,
     payer: Payer | null,
   ): Promise<ReadBody> {
     const faults: ReadFault[] = [];
-    const reading = this.#begin((fault) => {
+    const reading = this.#open((fault) => {
       faults.push(fault);
       reader.cancel().catch(() => {});
     });
@@ -131,7 +131,7 @@ export class Inbound {
         const { done, value } = await reader.read();
         complete = done;
         if (done) break;
-        if (reading.bytes + value.byteLength > most) this.#drop(reading, "too large");
+        if (reading.bytes + value.byteLength > limit) this.#drop(reading, "too large");
         else if (payer?.chargeBytes(value.byteLength) === false) this.#drop(reading, "over budget");
         else if (faults.length === 0) {
           parts.push(value);
@@ -148,7 +148,7 @@ export class Inbound {
     return this.#finished(parts.length === 1 && only ? only : Buffer.concat(parts), reading.bytes);
   }
 
-  #begin(stop: (fault: ReadFault) => void): Reading {
+  #open(stop: (fault: ReadFault) => void): Reading {
     const reading = { bytes: 0, dueAt: performance.now() + this.#limits.frameTimeout, stop };
     this.#reading.add(reading);
     return reading;
@@ -159,7 +159,7 @@ export class Inbound {
     this.add(bytes);
   }
 
-  /** Ends a body early, and counts its bytes no longer. Does nothing the second time. */
+  /** Ends a body early, and stops to count its bytes. Does nothing the second time. */
   #drop(reading: Reading, fault: ReadFault): void {
     if (!this.#reading.delete(reading)) return;
     this.#bytes -= reading.bytes;

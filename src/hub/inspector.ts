@@ -1,63 +1,59 @@
-import type { Channel, Receiver, Watcher } from "./channel.ts";
+import type { Channel, PushObserver, Receiver } from "./channel.ts";
 import type { Hub } from "./hub.ts";
 import type { Message } from "./message.ts";
 
-/** Reads along in a channel. What it is given belongs to the sender: it copies what it keeps. No method may throw. */
-export interface Reader {
-  /** To those who listen. `payload` is JSON text, or bytes. */
+/** Observes the traffic of a channel. Payloads belong to the sender: copy what is kept. No method may throw. */
+export interface TrafficObserver extends PushObserver {
+  /** A message to the listeners. `payload` is JSON text, or bytes; `size` its length in bytes. */
   sent(event: string, payload: string | Uint8Array, size: number): void;
-  /** From a member to the backends; of a notice about one `agent` is empty. */
-  pushed(agent: string, event: string, payload: string | Uint8Array): void;
 }
 
 /**
- * Lets somebody read along in a channel, opened if it was not. Nothing is spent on a channel that nobody reads: the
- * inspector is one more receiver of the channel, and its watcher, for as long as it has a reader.
- * @returns what ends it; to be called once
+ * Adds an observer to a channel, opened if it was not. A channel without observers has no inspector and costs nothing.
+ * @returns removes the observer; to be called once
  */
-export function inspect(hub: Hub, name: string, reader: Reader): () => void {
+export function inspect(hub: Hub, name: string, observer: TrafficObserver): () => void {
   const channel = hub.open(name);
-  const inspector =
-    channel.receivers.find((receiver) => receiver instanceof Inspector) ?? new Inspector(channel);
-  inspector.add(reader);
+  const inspector = channel.receivers.find((each) => each instanceof Inspector) ?? new Inspector(channel);
+  inspector.add(observer);
   return () => {
-    inspector.remove(reader);
+    inspector.remove(observer);
     hub.release(channel);
   };
 }
 
-/** All who read along in one channel. */
-export class Inspector implements Receiver, Watcher {
+/** All observers of one channel. */
+export class Inspector implements Receiver, PushObserver {
   readonly protocol = "inspector";
-  /** Whoever reads along is not in the channel. */
+  /** Observers are not members of the channel. */
   readonly listeners = 0;
   readonly #channel: Channel;
-  readonly #readers = new Set<Reader>();
+  readonly #observers = new Set<TrafficObserver>();
 
   constructor(channel: Channel) {
     this.#channel = channel;
   }
 
-  add(reader: Reader): void {
-    if (this.#readers.size === 0) {
+  add(observer: TrafficObserver): void {
+    if (this.#observers.size === 0) {
       this.#channel.addReceiver(this);
-      this.#channel.watcher = this;
+      this.#channel.observer = this;
     }
-    this.#readers.add(reader);
+    this.#observers.add(observer);
   }
 
-  remove(reader: Reader): void {
-    if (!this.#readers.delete(reader) || this.#readers.size > 0) return;
+  remove(observer: TrafficObserver): void {
+    if (!this.#observers.delete(observer) || this.#observers.size > 0) return;
     this.#channel.removeReceiver(this);
-    this.#channel.watcher = null;
+    this.#channel.observer = null;
   }
 
   deliver({ event, json, bytes, size }: Message): number {
-    for (const reader of this.#readers) reader.sent(event, json ?? bytes, size);
+    for (const observer of this.#observers) observer.sent(event, json ?? bytes, size);
     return 0;
   }
 
   pushed(agent: string, event: string, payload: string | Uint8Array): void {
-    for (const reader of this.#readers) reader.pushed(agent, event, payload);
+    for (const observer of this.#observers) observer.pushed(agent, event, payload);
   }
 }

@@ -3,23 +3,23 @@ import { isJson } from "./json/is-json.ts";
 
 const NO_BYTES = Buffer.alloc(0);
 
-/** Bytes from which on a frame is made where its payload lies; below, joining texts is quicker. */
+/** From this size, in bytes, a frame is built around its payload in place; below, concatenating strings is faster. */
 const LARGE = 2048;
 
 /** What may be written behind a payload, in bytes (`BusListener.message`). */
 const ROOM_BEHIND = 2;
 
 /**
- * One message on its way to the members of a channel. Its payload is JSON text, unchanged since its sender wrote it, or
- * bytes. Made once for each message, however many hear it, and good only while it is delivered: its bytes are the bus'.
+ * One message to the listeners of a channel. Its payload is JSON text, exactly as sent, or bytes. Valid only during
+ * delivery: the bytes belong to the bus.
  */
 export class Message {
   readonly event: string;
-  /** The payload's bytes; empty where the text came first. */
+  /** The payload's bytes; empty if it was created from text. */
   readonly bytes: Buffer;
-  /** Bytes of the payload. */
+  /** Size of the payload, in bytes. */
   readonly size: number;
-  /** `presence_state` and `presence_diff`: not for those whose token does not let them see who is there. */
+  /** `presence_diff`: not sent to members whose token does not allow presence. */
   readonly presence: boolean;
   readonly isJson: boolean;
   readonly #ascii: boolean;
@@ -45,13 +45,13 @@ export class Message {
     }
   }
 
-  /** The payload as JSON text, or `null` where it is binary. */
+  /** The payload as JSON text, or `null` if it is binary. */
   get json(): string | null {
     if (this.#json === null && this.isJson) this.#json = this.bytes.toString(this.#ascii ? "latin1" : "utf8");
     return this.#json;
   }
 
-  /** `before`, the JSON payload and `behind` as one text; both are ASCII if `plain`. */
+  /** `before`, the JSON payload and `behind` as one string. `plain`: both are ASCII. */
   framed(before: string, behind: string, plain: boolean): string {
     const { bytes, size } = this;
     const fits = before.length <= this.#room && behind.length <= ROOM_BEHIND;
@@ -67,7 +67,7 @@ export class Message {
   }
 }
 
-/** A message of our own, whose payload is JSON text. */
+/** A message of this server, whose payload is JSON text. */
 export function jsonMessage(event: string, json: string, presence = false): Message {
   return new Message(event, json, 0, presence);
 }

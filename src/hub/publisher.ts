@@ -1,4 +1,4 @@
-/** Where frames for a topic go: Bun's server. Its result: bytes, -1 when somebody is slow, 0 when something was dropped. */
+/** Bun's server, as what publishes frames to a topic. Returns bytes sent, -1 if a subscriber has a backlog, 0 if a frame was dropped. */
 export interface Publisher {
   publish(topic: string, frame: string | Buffer): number;
 }

@@ -1,7 +1,7 @@
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/** The largest multiple of the alphabet's size that a byte can hold: bytes from there on would favour some letters. */
-const FAIR = 256 - (256 % ALPHABET.length);
+/** The largest multiple of the alphabet's size in a byte. Greater bytes would make some letters more frequent. */
+const LIMIT = 256 - (256 % ALPHABET.length);
 
 const pool = new Uint8Array(4096);
 let left = 0;
@@ -14,12 +14,12 @@ function nextByte(): number {
   return pool[--left] ?? 0;
 }
 
-/** An id of `length` random letters and digits, from the system's source of randomness. */
+/** An id of `length` random letters and digits, cryptographically secure. */
 export function randomId(length: number): string {
   let id = "";
   while (id.length < length) {
     const byte = nextByte();
-    if (byte < FAIR) id += ALPHABET.charAt(byte % ALPHABET.length);
+    if (byte < LIMIT) id += ALPHABET.charAt(byte % ALPHABET.length);
   }
   return id;
 }

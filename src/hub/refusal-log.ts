@@ -1,10 +1,10 @@
 import type { JoinCode } from "../auth/token-codes.ts";
 import type { Fields, Log } from "../log.ts";
 
-/** Between two lines about the same refusal, in ms. */
+/** Minimum time between two log lines about the same refusal, in ms. */
 const PERIOD = 60_000;
 
-/** Different refusals of one kind that have a line of their own within a period; more are logged at debug level only. */
+/** Distinct refusals of one kind that are logged within a period; others are logged at debug level only. */
 const MAX_KEYS = 32;
 
 interface Seen {
@@ -15,8 +15,8 @@ interface Seen {
 }
 
 /**
- * Logs what clients are refused, so that an operator finds the setting to change: each origin, host, or reason of a join
- * once a minute, with how many there were since its last line, and at debug level every one.
+ * Logs refusals, so that an operator finds the setting to change: each origin, host or join code once a minute with the number
+ * of refusals since its last line (`times`), and every refusal at debug level.
  */
 export class RefusalLog {
   readonly #log: Log;
@@ -28,18 +28,18 @@ export class RefusalLog {
     this.#log = log;
   }
 
-  /** A web page of another site. `reason` names the setting that refused it. */
+  /** A request with a foreign `Origin`. `reason` names the setting that refused it. */
   origin(origin: string, reason: string, address: string): void {
     const times = due(this.#origins, origin);
     this.#write("warn", times, "origin refused", { origin, reason, address });
   }
 
-  /** A name in `Host`. */
+  /** A request with an unknown `Host`. */
   host(host: string, reason: string, address: string): void {
     this.#write("warn", due(this.#hosts, host), "host refused", { host, reason, address });
   }
 
-  /** A join, or the token of a socket that needs one before anything else; `fields` say of what and of whom. */
+  /** A join, or the token of a socket that requires one. `fields`: the channel, client and so on. */
   join(reason: string, code: JoinCode, fields: Fields): void {
     this.#write("info", due(this.#joins, code), "join refused", { reason, code, ...fields });
   }
@@ -50,7 +50,7 @@ export class RefusalLog {
   }
 }
 
-/** How many there were since the last line where one is due again; else 0. */
+/** The number of refusals since the last line if another line is due, else 0. */
 function due(seen: Map<string, Seen>, key: string): number {
   const now = performance.now();
   let entry = seen.get(key);

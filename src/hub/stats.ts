@@ -1,33 +1,33 @@
-/** Counters since start. Everything that was not delivered stands under its reason: nothing vanishes uncounted. */
+/** Counters since start. Each message that is not delivered is counted under its reason. */
 export interface Stats {
-  /** Messages and bytes that the bus brought, whatever became of them. */
+  /** Messages received from the bus, delivered or not, and their payload bytes. */
   readonly received: { messages: number; bytes: number };
-  /** Messages for which somebody was listening; those with nobody are `unheard`. */
+  /** Messages of the bus that had listeners; those without are dropped as `unheard`. */
   delivered: number;
-  /** Frames handed to members of channels, one for each member that a message was sent to. */
+  /** Frames sent to listeners: one for each listener of each message. */
   deliveries: number;
-  /** Bytes of the payloads of these. */
+  /** Payload bytes of these frames. */
   deliveredBytes: number;
   /** Messages of the bus that were not delivered, by reason. */
   readonly dropped: Record<DropReason, number>;
-  /** Binary messages that a client's protocol cannot carry, one for each client that did not get one. */
+  /** Binary messages that a protocol cannot carry: one for each client that did not get one. */
   unsendable: number;
-  /** Messages of clients handed to the bus; those that it did not take stand under `refused.backend_unavailable`. */
+  /** Messages of clients passed to the bus; those that it does not accept are also in `refused.backend_unavailable`. */
   readonly pushes: { messages: number; bytes: number };
-  /** Our own notices to backends (presence, `admin`, joins, heartbeats) that the bus did not take. */
+  /** Messages of this server itself to backends (presence, `admin`, joins, heartbeats) that the bus did not accept. */
   unpublished: number;
   readonly joins: { accepted: number; left: number };
-  /** What clients asked for and were refused, by the reason they were told. */
+  /** Refused requests of clients, by the reason in the reply. */
   readonly refused: Record<string, number>;
-  /** Connections opened, and closed by the server, by reason. */
   readonly connections: { opened: number; closed: number };
+  /** Connections that the server ended, by reason. */
   readonly closed: Record<string, number>;
 }
 
 export type DropReason =
   /** `to:` without a channel or an event, or not UTF-8. */
   | "malformed"
-  /** A channel or event that no frame can carry: over 255 bytes, a control character. */
+  /** A channel or event over 255 bytes or with a control character: no frame can carry it. */
   | "invalid_name"
   | "empty"
   /** Over `max_payload`. */
@@ -36,6 +36,7 @@ export type DropReason =
   | "reserved"
   /** An event that servers export (`presence_diff`, `channel.*` on `admin`), of this server or another. */
   | "own"
+  /** The channel has no listeners here. */
   | "unheard";
 
 export function createStats(): Stats {
@@ -55,7 +56,12 @@ export function createStats(): Stats {
   };
 }
 
-/** Adds one to a counter that exists from its first use. Keys are reasons of our own, never text from outside. */
+/** Adds one to a counter, which is created on first use. `reason` is a constant of this program, never outside text. */
 export function count(counters: Record<string, number>, reason: string): void {
   counters[reason] = (counters[reason] ?? 0) + 1;
+}
+
+/** Counts a refusal under the reason in the reply. */
+export function countRefusal(stats: Stats, reason: string): void {
+  count(stats.refused, reason.replaceAll(" ", "_"));
 }

@@ -12,7 +12,7 @@ export function localTime(date: Date): string {
   return `${shifted}${offset < 0 ? "-" : "+"}${two(Math.floor(minutes / 60))}:${two(minutes % 60)}`;
 }
 
-/** Calls `tick` once a second with the payload of a `datetime` event. Returns what stops it. */
+/** Calls `tick` once a second with the payload of a `datetime` event. Returns a function that stops it. */
 export function startClock(tick: (payload: string) => void): () => void {
   let counter = 0;
   const timer = setInterval(() => {

@@ -1,7 +1,7 @@
-/** Width of a slot in ms: nothing is due earlier than asked, nor later than this plus the time between two calls of `due`. */
+/** Width of a slot in ms. An item is never early, and late by at most this plus the time between two calls of `due`. */
 const SLOT = 250;
 
-/** Things to be done at a time of their own, without a timer for each: items wait in slots of 250 ms. */
+/** Items with a deadline each, without a timer each: they wait in slots of 250 ms. */
 export class TimerWheel<T> {
   readonly #slots = new Map<number, Set<T>>();
   #done: number;
@@ -10,7 +10,7 @@ export class TimerWheel<T> {
     this.#done = Math.floor(now / SLOT);
   }
 
-  /** Remembers an item until `at`, in ms of the clock that `due` is asked by. Returns the slot that `delete` wants. */
+  /** Adds an item that is due at `at`, in ms of the clock that `due` uses. Returns the slot to pass to `delete`. */
   add(item: T, at: number): number {
     const slot = Math.max(Math.ceil(at / SLOT), this.#done + 1);
     const items = this.#slots.get(slot);
@@ -19,16 +19,16 @@ export class TimerWheel<T> {
     return slot;
   }
 
-  /** Forgets an item; an item that is not there is no error. */
+  /** Removes an item; does nothing if it is not there. */
   delete(item: T, slot: number): void {
     const items = this.#slots.get(slot);
     if (items?.delete(item) && items.size === 0) this.#slots.delete(slot);
   }
 
-  /** Hands over what is due by now, at most `most` items; the rest stays due. */
-  due(now: number, most: number, each: (item: T) => void): void {
+  /** Removes the items that are due, at most `limit`, and calls `each` with them; the rest stays due. */
+  due(now: number, limit: number, each: (item: T) => void): void {
     const last = Math.floor(now / SLOT);
-    let left = most;
+    let left = limit;
     for (const slot of this.#slotsUpTo(last)) {
       this.#done = slot - 1;
       for (let items = this.#slots.get(slot); items !== undefined; items = this.#slots.get(slot)) {
@@ -43,7 +43,7 @@ export class TimerWheel<T> {
     this.#done = Math.max(this.#done, last);
   }
 
-  /** The slots that hold something, oldest first; after a long pause far fewer than have gone by. */
+  /** The slots that are not empty, oldest first. After a long suspension these are fewer than the slots that have passed. */
   #slotsUpTo(last: number): number[] {
     if (last - this.#done > this.#slots.size) {
       return [...this.#slots.keys()].filter((slot) => slot <= last).sort((a, b) => a - b);

@@ -1,5 +1,5 @@
 import type { Connections } from "../hub/connections.ts";
-import type { Inbound } from "../hub/inbound-budget.ts";
+import type { InboundBudget } from "../hub/inbound-budget.ts";
 import { RefusalLog } from "../hub/refusal-log.ts";
 import type { Stats } from "../hub/stats.ts";
 import { TimerWheel } from "../hub/timer-wheel.ts";
@@ -43,7 +43,7 @@ export interface ConnectionContextOptions {
   /** Bytes per second that all clients of one address may send together. */
   readonly bytesPerSecondPerIp: number;
   /** The budget of received bytes that are not handled yet. */
-  readonly inbound: Inbound;
+  readonly inbound: InboundBudget;
   /** Largest frame that a client may send, in bytes. */
   readonly maxFrame: number;
   /** Largest backlog of one client, in bytes. */
@@ -65,7 +65,7 @@ export class ConnectionContext {
   /** Bytes that one client may send at once: at least one frame. */
   readonly byteBurst: number;
   readonly addressBytes: AddressBytes;
-  readonly inbound: Inbound;
+  readonly inbound: InboundBudget;
   readonly maxFrame: number;
   readonly maxBuffered: number;
   readonly #closeOnExpiry: boolean;

@@ -2,7 +2,7 @@ import type { Verdict, Verify } from "../../src/auth/verifier.ts";
 import type { Bus, BusListener, BusState, PublishAck } from "../../src/bus/bus.ts";
 import { Connections } from "../../src/hub/connections.ts";
 import { Hub } from "../../src/hub/hub.ts";
-import { Inbound } from "../../src/hub/inbound-budget.ts";
+import { InboundBudget } from "../../src/hub/inbound-budget.ts";
 import { MemoryPresenceStore } from "../../src/hub/presence/memory-presence.ts";
 import { createStats, type Stats } from "../../src/hub/stats.ts";
 import type { Log } from "../../src/log.ts";
@@ -122,7 +122,7 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     framesPerSecond: 1e9,
     bytesPerSecond: 1e12,
     bytesPerSecondPerIp: Number.MAX_SAFE_INTEGER,
-    inbound: new Inbound({ maxInbound: 64 << 20, frameTimeout: 10_000 }),
+    inbound: new InboundBudget({ maxInbound: 64 << 20, frameTimeout: 10_000 }),
     maxFrame: 1 << 20,
     maxBuffered: 1 << 20,
     closeOnExpiry: true,
@@ -184,7 +184,7 @@ export function inconsistency({ hub, stats, clients }: FuzzWorld): string | null
     if (presence !== null && presence.users !== users.size) {
       return `${name} shows ${presence.users} users and has ${users.size}`;
     }
-    for (const member of channel.awaiting) {
+    for (const member of channel.awaitingState) {
       if (!channel.members.has(member)) return `${name} keeps a state for one who left`;
     }
   }

@@ -6,7 +6,7 @@ import type { Revocations } from "../../auth/revocations.ts";
 import type { Bus, BusKind, BusState } from "../../bus/bus.ts";
 import type { Config } from "../../config/config.ts";
 import type { Hub } from "../../hub/hub.ts";
-import type { Inbound } from "../../hub/inbound-budget.ts";
+import type { InboundBudget } from "../../hub/inbound-budget.ts";
 import type { History } from "./stats-history.ts";
 
 /** What the Channelstream protocol adds to the description and the explorer. */
@@ -26,7 +26,7 @@ export interface ApiDeps {
   readonly bus: Pick<Bus, "publish">;
   readonly busState: () => BusState & { readonly kind: BusKind };
   readonly bans: Bans;
-  readonly inbound: Inbound;
+  readonly inbound: InboundBudget;
   readonly revocations: Revocations;
   readonly audit: Audit;
   readonly history: History;

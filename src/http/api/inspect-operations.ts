@@ -1,5 +1,5 @@
 import * as z from "zod";
-import { inspect, type Reader } from "../../hub/inspector.ts";
+import { inspect, type TrafficObserver } from "../../hub/inspector.ts";
 import { ChannelName, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
@@ -51,7 +51,7 @@ const Batch = z
 type Seen = z.infer<typeof Seen>;
 
 /** Collects what one reader is shown next, and counts what it is not. */
-class Collector implements Reader {
+class Collector implements TrafficObserver {
   #messages: Seen[] = [];
   #bytes = 0;
   #skipped = 0;

@@ -3,7 +3,7 @@ import type { Caller } from "../../auth/admin.ts";
 import type { Peer } from "../../auth/peer.ts";
 import { Rejection } from "../../auth/rejection.ts";
 import type { ApiAbility } from "../../config/config.ts";
-import type { Inbound } from "../../hub/inbound-budget.ts";
+import type { InboundBudget } from "../../hub/inbound-budget.ts";
 import { parseExcept } from "../../hub/json/members.ts";
 import type { Fields } from "../../log.ts";
 import { readJson } from "../body.ts";
@@ -87,7 +87,7 @@ export interface Operation {
     caller: Caller,
     peer: Peer,
     maxBody: number,
-    inbound: Inbound,
+    inbound: InboundBudget,
     trail: Trail,
   ): Promise<Response>;
 }

@@ -1,6 +1,6 @@
 /**
- * Finds the text of values inside JSON, so that a payload can travel on exactly as it was written. All of it is for text
- * that `JSON.parse` has accepted, and for no other.
+ * Finds the text of values inside JSON, so that a payload can be forwarded unchanged. All functions require text that
+ * `JSON.parse` accepts.
  */
 
 const QUOTE = 0x22;
@@ -19,7 +19,7 @@ export interface ObjectMember {
   readonly end: number;
 }
 
-/** The index behind the string whose opening quote stands at `at`. */
+/** The index after the string whose opening quote is at `at`. */
 function skipString(text: string, at: number): number {
   let close = at;
   for (;;) {
@@ -37,7 +37,7 @@ function skipSpace(text: string, at: number): number {
   return i;
 }
 
-/** The index behind the value that starts at `at`. */
+/** The index after the value that starts at `at`. */
 function skipValue(text: string, at: number): number {
   let i = at;
   let depth = 0;
@@ -75,7 +75,7 @@ export function lastElement(text: string, index: number): string {
   return text.slice(i, text.lastIndexOf("]")).trim();
 }
 
-/** The members of an object, in the order in which they stand; a key may come twice. */
+/** The members of an object, in order. A key may occur twice. */
 export function objectMembers(text: string): ObjectMember[] {
   const members: ObjectMember[] = [];
   let i = skipSpace(text, skipSpace(text, 0) + 1);
@@ -92,7 +92,7 @@ export function objectMembers(text: string): ObjectMember[] {
   return members;
 }
 
-/** The text of an object without its members named `key`; every other member stays as it was written. */
+/** The text of an object without its members named `key`. All other members are unchanged. */
 export function withoutMember(text: string, key: string): string {
   const members = objectMembers(text);
   if (!members.some((member) => member.key === key)) return text;
@@ -100,7 +100,7 @@ export function withoutMember(text: string, key: string): string {
   return `{${kept.map((member) => text.slice(member.start, member.end)).join(",")}}`;
 }
 
-/** A value as it was written, to be sent on unchanged. */
+/** The text of a value, to be forwarded unchanged. */
 export class JsonText {
   readonly text: string;
 
@@ -110,8 +110,8 @@ export class JsonText {
 }
 
 /**
- * Parses an object, its member `key` left as text; of two of that name the last counts, as everywhere. Anything else is
- * parsed whole. Throws a SyntaxError for what is no JSON.
+ * Parses an object, except for its member `key`, which becomes a `JsonText`; of two of that name the last counts. Any other
+ * value is parsed completely. Throws a SyntaxError for invalid JSON.
  */
 export function parseExcept(text: string, key: string): unknown {
   const value: unknown = JSON.parse(text);

@@ -6,19 +6,19 @@ const BROKEN = 0;
 const WHOLE = 2;
 const TOO_DEEP = 3;
 
-/** Bytes that the scanner reads at a time. */
+/** Bytes that the scanner reads in one step. */
 export const BLOCK = 64;
 /** Address of the window in the scanner's memory; the stack is before it. */
 const WINDOW_START = 65_536;
-/** Bytes of text in one call at most: one more block of the text, and white space for two, must fit behind them. */
+/** Maximum bytes of text in one call: one more block of text, and white space for two, must fit after them. */
 export const WINDOW = 64 * 1024 - 4 * BLOCK;
 
-/** Whether the text, valid UTF-8, is JSON; `undefined`: too many open containers to tell. Never throws. */
+/** Whether valid UTF-8 text is JSON; `undefined` if it is nested too deeply for the scanner. Never throws. */
 export type Scanner = (text: Uint8Array) => boolean | undefined;
 
 /**
- * Makes a scanner, which holds 128 KiB of memory for texts of any size, or `undefined` where the engine can't run it: on
- * x86 it needs AVX. `window` is a multiple of BLOCK; less than WINDOW is for tests.
+ * Creates a scanner, which uses 128 KiB of memory for texts of any size. `undefined` where the engine can't run it: on x86 it
+ * needs AVX. `window` is a multiple of BLOCK; tests use less than WINDOW.
  */
 export function openScanner(window = WINDOW): Scanner | undefined {
   const instance = instantiate(readFileSync(wasm));

@@ -1,40 +1,39 @@
 import type { Channel } from "../channel.ts";
 
-/** After a pause as many may be told at once as otherwise in so many ms. */
+/** Burst allowance, in ms of the sustained rate. */
 const BURST_MS = 100;
 
-/** A window never stays open longer than this, in ms, or than its regular length if that is more. */
-const PATIENCE = 1000;
+/** Maximum time that a window stays open, in ms, unless its regular length is greater. */
+const MAX_LENGTH = 1000;
 
 /**
- * When something is told to the members of channels that many changes may share. A channel's window opens with the first
- * change and closes after its regular length. When thousands of channels change at once, or the largest do again and
- * again, windows stay open for longer, so that more changes travel together: a storm must not be spent on telling of
- * the storm.
+ * When the changes of a channel are sent to its members. A window opens with the first change and closes after its regular
+ * length; then all changes are sent together. Windows stay open longer while more members would get a frame than
+ * the rate allows, for example when thousands of channels change at once: then more changes share a frame.
  */
 export class PresenceWindows {
   readonly #length: number;
-  readonly #toldPerMs: number;
+  readonly #membersPerMs: number;
   readonly #burst: number;
-  readonly #tell: (channel: Channel) => void;
-  /** Channels whose window is open, the one that closes first in front, with the time when it does. */
+  readonly #send: (channel: Channel) => void;
+  /** Open windows with the time at which they close, in order of that time. */
   readonly #open = new Map<Channel, number>();
   #timer: Timer | null = null;
-  /** How many may still be told, as of `#countedAt`. Below zero: the last channel was larger. */
-  #allowed: number;
+  /** Members that may get a frame, as of `#countedAt`. Below zero after a channel with more members than that. */
+  #allowance: number;
   #countedAt = performance.now();
 
   /**
    * @param length regular length of a window, in ms
-   * @param toldPerMs members who may be told in each ms: each costs one write
-   * @param tell tells of all changes of a channel
+   * @param membersPerMs sustained rate of frames to members: each costs one write
+   * @param send sends all changes of a channel
    */
-  constructor(length: number, toldPerMs: number, tell: (channel: Channel) => void) {
+  constructor(length: number, membersPerMs: number, send: (channel: Channel) => void) {
     this.#length = length;
-    this.#toldPerMs = toldPerMs;
-    this.#burst = toldPerMs * BURST_MS;
-    this.#allowed = this.#burst;
-    this.#tell = tell;
+    this.#membersPerMs = membersPerMs;
+    this.#burst = membersPerMs * BURST_MS;
+    this.#allowance = this.#burst;
+    this.#send = send;
   }
 
   isOpen(channel: Channel): boolean {
@@ -47,11 +46,11 @@ export class PresenceWindows {
     this.#timer ??= setTimeout(() => this.#closeDue(), this.#length);
   }
 
-  /** Tells of a channel's changes now, whatever is due. */
+  /** Sends a channel's changes now, whatever the rate. Does nothing if its window is not open. */
   close(channel: Channel): void {
     if (!this.#open.delete(channel)) return;
-    this.#allowed -= channel.members.size;
-    this.#tell(channel);
+    this.#allowance -= channel.members.size;
+    this.#send(channel);
   }
 
   /** Closes all windows; none is opened afterwards. */
@@ -64,10 +63,11 @@ export class PresenceWindows {
   #closeDue(): void {
     this.#timer = null;
     const now = performance.now();
-    this.#allowed = Math.min(this.#burst, this.#allowed + (now - this.#countedAt) * this.#toldPerMs);
+    const earned = (now - this.#countedAt) * this.#membersPerMs;
+    this.#allowance = Math.min(this.#burst, this.#allowance + earned);
     this.#countedAt = now;
     for (const [channel, due] of this.#open) {
-      const next = this.#allowed > 0 ? due : Math.min(this.#pauseUntil(now), this.#latest(due));
+      const next = this.#allowance > 0 ? due : Math.min(this.#whenAllowed(now), this.#latest(due));
       if (next > now) {
         this.#timer = setTimeout(() => this.#closeDue(), Math.ceil(next - now));
         return;
@@ -76,13 +76,13 @@ export class PresenceWindows {
     }
   }
 
-  /** When more may be told: some of it at once, so that not each ms has a timer of its own. */
-  #pauseUntil(now: number): number {
-    return now + Math.max(this.#length / 2, -this.#allowed / this.#toldPerMs);
+  /** When the rate allows more. At least half a window from now, so that there is no timer for each ms. */
+  #whenAllowed(now: number): number {
+    return now + Math.max(this.#length / 2, -this.#allowance / this.#membersPerMs);
   }
 
-  /** When a window closes at the latest that should at `due`. */
+  /** The latest time at which a window closes whose regular end is `due`. */
   #latest(due: number): number {
-    return Math.max(due, due - this.#length + PATIENCE);
+    return Math.max(due, due - this.#length + MAX_LENGTH);
   }
 }

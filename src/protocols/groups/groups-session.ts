@@ -2,7 +2,7 @@ import { abilitiesIn, uncoveredCode } from "../../auth/claims.ts";
 import type { RevocationKind } from "../../auth/revocations.ts";
 import type { JoinCode } from "../../auth/token-codes.ts";
 import type { Claims, Verify } from "../../auth/verifier.ts";
-import { countRefusal } from "../../hub/hub.ts";
+import { countRefusal } from "../../hub/stats.ts";
 import type { Fields } from "../../log.ts";
 import type { Client } from "../../transports/client.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";

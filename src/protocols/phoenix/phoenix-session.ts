@@ -7,8 +7,9 @@ import type { Abilities, Claims, Verdict, Verify } from "../../auth/verifier.ts"
 import type { PublishAck } from "../../bus/bus.ts";
 import { isChannelName, isEventName, RESERVED_EVENTS } from "../../bus/topics.ts";
 import type { Channel } from "../../hub/channel.ts";
-import { countRefusal, type Hub } from "../../hub/hub.ts";
+import type { Hub } from "../../hub/hub.ts";
 import { withoutMember } from "../../hub/json/members.ts";
+import { countRefusal } from "../../hub/stats.ts";
 import type { Client } from "../../transports/client.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import type { Session } from "../../transports/session.ts";
@@ -371,7 +372,7 @@ export class PhoenixSession implements Session, Owner {
     this.#unsubscribe(member);
     member.fanout = fanout;
     fanout.add(this.client);
-    this.#context.hub.presenceAllowed(member);
+    this.#context.hub.presenceVisibilityChanged(member);
   }
 
   #unsubscribe({ fanout, channel }: Membership): void {

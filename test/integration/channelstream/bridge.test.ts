@@ -246,7 +246,7 @@ test("own members hear a call's message though the bus is away", async () => {
   try {
     const ear = await rig.listen(await rig.connect("ann", ["room"]));
     await rig.world.redis?.stop();
-    await rig.world.channel.log.until(({ message }) => message === "bus is away", "the bus to be away");
+    await rig.world.channel.log.until(({ message }) => message === "bus down", "the bus to be away");
     await rig.send({ user: "sys", channel: "room", message: { text: "all the same" } });
     expect((await ear.inbox.next()).message).toEqual({ text: "all the same" });
   } finally {

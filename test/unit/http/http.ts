@@ -13,7 +13,7 @@ import { History } from "../../../src/http/api/stats-history.ts";
 import { createHttp } from "../../../src/http/http-routes.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
-import { Inbound } from "../../../src/hub/inbound-budget.ts";
+import { InboundBudget } from "../../../src/hub/inbound-budget.ts";
 import { MemoryPresenceStore } from "../../../src/hub/presence/memory-presence.ts";
 import { RefusalLog } from "../../../src/hub/refusal-log.ts";
 import { createStats } from "../../../src/hub/stats.ts";
@@ -79,7 +79,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     hub,
     bus: fakeBus,
     bans,
-    inbound: new Inbound(config.limits),
+    inbound: new InboundBudget(config.limits),
     revocations,
     audit: (act) => void audited.push(act),
     history,

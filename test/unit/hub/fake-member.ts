@@ -2,7 +2,7 @@ import type { Channel, Member, Receiver } from "../../../src/hub/channel.ts";
 import type { Message } from "../../../src/hub/message.ts";
 import { FakeConnection } from "./fake-connection.ts";
 
-export interface Heard {
+export interface ReceivedEvent {
   readonly event: string;
   readonly payload: string;
 }
@@ -16,7 +16,7 @@ export class FakeMember implements Member {
   readonly ref: string;
   readonly onlineAt = 1_700_000_000_000;
   readonly seesPresence: boolean;
-  readonly heard: Heard[] = [];
+  readonly received: ReceivedEvent[] = [];
 
   constructor(channel: Channel, ref: string, user = ref, seesPresence = true) {
     this.channel = channel;
@@ -28,19 +28,19 @@ export class FakeMember implements Member {
   }
 
   send(event: string, payload: string): void {
-    this.heard.push({ event, payload });
+    this.received.push({ event, payload });
   }
 
   kick(): void {
-    this.heard.push({ event: "kicked", payload: "" });
+    this.received.push({ event: "kicked", payload: "" });
   }
 
   get events(): string[] {
-    return this.heard.map(({ event }) => event);
+    return this.received.map(({ event }) => event);
   }
 
   payloads(event: string): string[] {
-    return this.heard.filter((each) => each.event === event).map((each) => each.payload);
+    return this.received.filter((each) => each.event === event).map((each) => each.payload);
   }
 }
 

@@ -105,7 +105,7 @@ test("a backend's JSON reaches every member as it was written, and the sender's 
   bus.bring("to:weather:wind:update", '{"n":9007199254740993,"n":1}');
   bus.bring("to:weather:wind:raw", Buffer.of(0xff, 0x00));
   for (const member of [a, b]) {
-    expect(member.heard.slice(-2)).toEqual([
+    expect(member.received.slice(-2)).toEqual([
       { event: "update", payload: '{"n":9007199254740993,"n":1}' },
       { event: "raw", payload: "ff00" },
     ]);
@@ -135,11 +135,11 @@ test.each([
   const member = join("room");
   await settle();
   bus.echo();
-  const before = member.heard.length;
+  const before = member.received.length;
   // What came so far is our own: the presence of the member, and its channel's opening.
   expect(hub.stats.dropped).toEqual({ ...createStats().dropped, own: 3 });
   bus.bring(name, payload);
-  expect(member.heard).toHaveLength(before);
+  expect(member.received).toHaveLength(before);
   expect(hub.stats.dropped).toEqual({ ...createStats().dropped, own: 3, [reason]: 1 });
   expect(hub.stats.delivered).toBe(0);
 });
@@ -157,9 +157,9 @@ test.each(["phx_join", "phx_leave", "phx_reply", "phx_close", "phx_error", "hear
     const member = join("room");
     await settle();
     bus.echo();
-    const before = member.heard.length;
+    const before = member.received.length;
     bus.bring(`to:room:${event}`, '{"joins":{},"leaves":{}}');
-    expect(member.heard).toHaveLength(before);
+    expect(member.received).toHaveLength(before);
     expect(hub.stats.dropped.reserved).toBe(1);
     expect(warnings).toHaveLength(1);
   },
@@ -183,7 +183,7 @@ test("exports of this server and of others are ignored without a warning, and co
   bus.echo();
   const { own } = hub.stats.dropped;
   expect(own).toBeGreaterThan(0);
-  const before = [...members, admin].map(({ heard }) => heard.length);
+  const before = [...members, admin].map(({ received }) => received.length);
   for (const name of [
     "to:room:presence_diff",
     "to:empty:presence_diff",
@@ -193,7 +193,7 @@ test("exports of this server and of others are ignored without a warning, and co
     bus.bring(name, "{}");
   }
   expect(hub.stats.dropped).toEqual({ ...createStats().dropped, own: own + 4 });
-  expect([...members, admin].map(({ heard }) => heard.length)).toEqual(before);
+  expect([...members, admin].map(({ received }) => received.length)).toEqual(before);
   expect(warnings).toEqual([]);
 });
 
@@ -498,7 +498,7 @@ test("once all are sent away, who leaves is told to backends and no longer to th
   const [first, second] = [join("room"), join("room")];
   jest.advanceTimersByTime(WINDOW + 1);
   const before = second.events.length;
-  hub.partAll();
+  hub.drain();
   leave(first);
   jest.advanceTimersByTime(WINDOW + 1);
   expect(second.events.length).toBe(before);

@@ -71,10 +71,10 @@ test("when the last reader is gone nothing of it is left", () => {
   first();
   bus.bring("to:room:update", "1");
   expect(read).toEqual([]);
-  expect(channel.watcher).not.toBeNull();
+  expect(channel.observer).not.toBeNull();
   second();
   expect(channel.receivers).toHaveLength(0);
-  expect(channel.watcher).toBeNull();
+  expect(channel.observer).toBeNull();
   expect(hub.channels.has("room")).toBe(false);
 });
 

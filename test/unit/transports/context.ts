@@ -1,5 +1,5 @@
 import { Connections } from "../../../src/hub/connections.ts";
-import { Inbound } from "../../../src/hub/inbound-budget.ts";
+import { InboundBudget } from "../../../src/hub/inbound-budget.ts";
 import { createStats } from "../../../src/hub/stats.ts";
 import type { Log } from "../../../src/log.ts";
 import { ConnectionContext } from "../../../src/transports/connection-context.ts";
@@ -15,7 +15,7 @@ export function createContext(maxBuffered: number): ConnectionContext {
     framesPerSecond: 1_000,
     bytesPerSecond: 1 << 20,
     bytesPerSecondPerIp: 1 << 22,
-    inbound: new Inbound({ maxInbound: 64 << 20, frameTimeout: 10_000 }),
+    inbound: new InboundBudget({ maxInbound: 64 << 20, frameTimeout: 10_000 }),
     maxFrame: 1 << 20,
     maxBuffered,
     closeOnExpiry: true,

@@ -1,7 +1,7 @@
 import type { Claims, Verdict, Verify } from "../../../../src/auth/verifier.ts";
 import { Connections } from "../../../../src/hub/connections.ts";
 import { Hub } from "../../../../src/hub/hub.ts";
-import { Inbound } from "../../../../src/hub/inbound-budget.ts";
+import { InboundBudget } from "../../../../src/hub/inbound-budget.ts";
 import { MemoryPresenceStore } from "../../../../src/hub/presence/memory-presence.ts";
 import { createStats } from "../../../../src/hub/stats.ts";
 import type { Log } from "../../../../src/log.ts";
@@ -143,7 +143,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     framesPerSecond,
     bytesPerSecond: 1e12,
     bytesPerSecondPerIp: Number.MAX_SAFE_INTEGER,
-    inbound: new Inbound({ maxInbound: 64 << 20, frameTimeout: 10_000 }),
+    inbound: new InboundBudget({ maxInbound: 64 << 20, frameTimeout: 10_000 }),
     maxFrame,
     maxBuffered: 1024,
     closeOnExpiry: true,

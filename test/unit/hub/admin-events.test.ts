@@ -11,19 +11,19 @@ interface Announced {
 }
 
 let announced: Announced[];
-let administration: AdminEvents;
+let adminEvents: AdminEvents;
 let serial = 0;
 
 beforeEach(() => {
   jest.useFakeTimers();
   announced = [];
-  administration = new AdminEvents(["always"], (event, payload) =>
+  adminEvents = new AdminEvents(["always"], (event, payload) =>
     announced.push({ at: Date.now(), event, payload: JSON.parse(payload) }),
   );
 });
 
 afterEach(() => {
-  administration.stop();
+  adminEvents.stop();
   jest.useRealTimers();
 });
 
@@ -31,16 +31,16 @@ afterEach(() => {
 function join(channel: Channel): FakeMember {
   const member = new FakeMember(channel, `c${++serial}`);
   channel.members.add(member);
-  administration.opened(channel);
-  administration.joined(member);
+  adminEvents.opened(channel);
+  adminEvents.joined(member);
   return member;
 }
 
 function leave(member: FakeMember): void {
   const { channel } = member;
   channel.members.delete(member);
-  administration.left(member);
-  if (channel.members.size === 0) administration.closed(channel);
+  adminEvents.left(member);
+  if (channel.members.size === 0) adminEvents.closed(channel);
 }
 
 function channelOf(name: string): Channel {
@@ -173,12 +173,12 @@ test("a channel opened again under the same name is told as such", async () => {
 
 test("channels are known while they have members, and those that always exist", () => {
   const channel = channelOf("known");
-  expect(administration.knows(channel)).toBe(false);
+  expect(adminEvents.isOpen(channel)).toBe(false);
   const member = join(channel);
-  expect(administration.knows(channel)).toBe(true);
+  expect(adminEvents.isOpen(channel)).toBe(true);
   leave(member);
-  expect(administration.knows(channel)).toBe(false);
-  expect(administration.knows(channelOf("always"))).toBe(true);
+  expect(adminEvents.isOpen(channel)).toBe(false);
+  expect(adminEvents.isOpen(channelOf("always"))).toBe(true);
 });
 
 test("beyond 100 names a list of channels holds the one that opened, and says how many there are", async () => {
@@ -229,7 +229,7 @@ test("beyond 100 agents or 4 KiB a list of agents holds the one that joined, and
   const members = Array.from({ length: 100 }, () => join(crowd));
   await pass(1100);
   expect(events("channel.join").at(-1)?.payload.agents).toHaveLength(100);
-  expect(JSON.parse(administration.list(crowd)).agents).toHaveLength(100);
+  expect(JSON.parse(adminEvents.list(crowd)).agents).toHaveLength(100);
   const last = join(crowd);
   await pass(1100);
   expect(events("channel.join").at(-1)?.payload).toEqual({
@@ -238,7 +238,7 @@ test("beyond 100 agents or 4 KiB a list of agents holds the one that joined, and
     agents: [last.agent],
     total: 101,
   });
-  expect(JSON.parse(administration.list(crowd))).toEqual({ channel: "crowd", agents: [], total: 101 });
+  expect(JSON.parse(adminEvents.list(crowd))).toEqual({ channel: "crowd", agents: [], total: 101 });
   join(crowd);
   await pass(1100);
   leave(last);
@@ -303,7 +303,7 @@ test("without a receiver nothing is made, and channels are still known", async (
   quiet.opened(channel);
   quiet.joined(member);
   await turn();
-  expect(quiet.knows(channel)).toBe(true);
+  expect(quiet.isOpen(channel)).toBe(true);
   expect(announced).toEqual([]);
   wanted = true;
   quiet.left(member);
@@ -315,9 +315,9 @@ test("without a receiver nothing is made, and channels are still known", async (
 
 test("the list of a channel names its agents", () => {
   const channel = channelOf("listed");
-  expect(JSON.parse(administration.list(channel))).toEqual({ channel: "listed", agents: [] });
+  expect(JSON.parse(adminEvents.list(channel))).toEqual({ channel: "listed", agents: [] });
   const [a, b] = [join(channel), join(channel)];
-  expect(JSON.parse(administration.list(channel))).toEqual({
+  expect(JSON.parse(adminEvents.list(channel))).toEqual({
     channel: "listed",
     agents: [a.agent, b.agent],
   });
@@ -328,7 +328,7 @@ test("stopping tells what is not yet told, and nothing afterwards", async () => 
   join(channel);
   await turn();
   const second = join(channel);
-  administration.stop();
+  adminEvents.stop();
   expect(events("channel.join").at(-1)?.payload.agent).toBe(second.agent);
   const { length } = announced;
   await pass(2000, 100);

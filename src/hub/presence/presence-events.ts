@@ -1,0 +1,115 @@
+import type { Channel, Member } from "../channel.ts";
+import { jsonMessage, type Message } from "../message.ts";
+import { PresenceWindows } from "./presence-windows.ts";
+
+/** Up to this number of users each joiner gets the state at once: it is cheap, and a page should not wait for it. */
+const SMALL_STATE = 50;
+
+/** Sustained rate of diffs, in members per ms: each costs one write. */
+const DIFFS_PER_MS = 10;
+
+export interface PresenceEventsOptions {
+  /** ms for which the changes of a channel are collected, longer under load (`PresenceWindows`). */
+  readonly window: number;
+  /** Sends a diff to the members of a channel. */
+  deliver(channel: Channel, message: Message): void;
+  /** Sends a diff to backends. */
+  export(channel: string, diff: string): void;
+}
+
+/**
+ * Sends `presence_state` to members that join, and `presence_diff` to all members and to backends. A member gets the state
+ * before any diff, and both before the next message of the channel.
+ */
+export class PresenceEvents {
+  readonly #options: PresenceEventsOptions;
+  readonly #states: PresenceWindows;
+  readonly #diffs: PresenceWindows;
+  #draining = false;
+
+  constructor(options: PresenceEventsOptions) {
+    this.#options = options;
+    this.#states = new PresenceWindows(options.window, Number.MAX_SAFE_INTEGER, sendStates);
+    this.#diffs = new PresenceWindows(options.window, DIFFS_PER_MS, (channel) => this.#sendDiff(channel));
+  }
+
+  /** A member joined. It gets the state now, or together with those that join in the same window. */
+  joined(member: Member): void {
+    const { channel } = member;
+    if (channel.presence === null) return;
+    channel.presence.put(member);
+    if (member.seesPresence) this.#requestState(member);
+    this.#diffs.open(channel);
+  }
+
+  left(member: Member): void {
+    const { channel } = member;
+    if (channel.presence === null) return;
+    channel.presence.remove(member);
+    cancelState(member);
+    this.#diffs.open(channel);
+  }
+
+  /** `member.seesPresence` changed: if it is set now, the member gets the state. */
+  visibilityChanged(member: Member): void {
+    if (member.channel.presence === null) return;
+    if (member.seesPresence) this.#requestState(member);
+    else cancelState(member);
+  }
+
+  /** Members on other servers became known, or changed. */
+  changedElsewhere(channel: Channel): void {
+    if (channel.presence !== null) this.#diffs.open(channel);
+  }
+
+  /** Sends the changes of a channel now. */
+  flush(channel: Channel): void {
+    this.#diffs.close(channel);
+  }
+
+  /** From now on diffs are sent to backends only. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** Sends everything that waits. */
+  stop(): void {
+    this.#diffs.stop();
+    this.#states.stop();
+  }
+
+  #requestState(member: Member): void {
+    const { channel } = member;
+    channel.awaitingState.push(member);
+    const users = channel.presence?.users ?? 0;
+    if (users > SMALL_STATE && this.#diffs.isOpen(channel)) this.#states.open(channel);
+    else sendStates(channel);
+  }
+
+  #sendDiff(channel: Channel): void {
+    const { presence } = channel;
+    if (presence === null) return;
+    // When the members are loaded the store reports a change, which opens the window again.
+    if (!presence.loaded && channel.members.size > 0) return;
+    this.#states.close(channel);
+    sendStates(channel);
+    const diff = presence.takeDiff();
+    if (diff === null) return;
+    if (!this.#draining) this.#options.deliver(channel, jsonMessage("presence_diff", diff.members, true));
+    if (diff.backends !== null) this.#options.export(channel.name, diff.backends);
+  }
+}
+
+/** Sends the state to the members that wait for it, once the members on other servers are known. */
+function sendStates(channel: Channel): void {
+  const { presence, awaitingState } = channel;
+  if (presence === null || !presence.loaded || awaitingState.length === 0) return;
+  channel.awaitingState = [];
+  for (const member of awaitingState) member.send("presence_state", presence.state());
+}
+
+function cancelState(member: Member): void {
+  const { channel } = member;
+  if (channel.awaitingState.length === 0) return;
+  channel.awaitingState = channel.awaitingState.filter((each) => each !== member);
+}
