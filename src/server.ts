@@ -1,9 +1,9 @@
 import type { BunRequest, Server } from "bun";
 import { bearerOf, createAdmin } from "./auth/admin.ts";
 import { createAudit } from "./auth/audit.ts";
-import { Bans, refusingBanned } from "./auth/bans.ts";
+import { Bans, rejectBanned } from "./auth/bans.ts";
 import { nameCovers } from "./auth/claims.ts";
-import { FailedAttempts, type Proof, type ProofSource } from "./auth/failed-attempts.ts";
+import { type AttemptSource, type CredentialKind, FailedAttempts } from "./auth/failed-attempts.ts";
 import { stretchAdminSecrets } from "./auth/keys.ts";
 import { createMint } from "./auth/mint.ts";
 import type { Peer } from "./auth/peer.ts";
@@ -24,7 +24,7 @@ import {
 import { CHANNELSTREAM_PATHS } from "./http/api/channelstream-paths.ts";
 import type { ChannelstreamApi } from "./http/api/deps.ts";
 import { takeSnapshot } from "./http/api/snapshot.ts";
-import { History } from "./http/api/stats-history.ts";
+import { StatsHistory } from "./http/api/stats-history.ts";
 import { readText } from "./http/body.ts";
 import { ConnectLimiter, KEEP_ALIVE_SECS } from "./http/connect-limiter.ts";
 import { createHttp } from "./http/http-routes.ts";
@@ -124,7 +124,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     closeOnExpiry: config.expiry === "close",
   });
   const audit = createAudit(log);
-  const wrongProof = ({ address }: ProofSource, proof: Proof) =>
+  const wrongProof = ({ address }: AttemptSource, proof: CredentialKind) =>
     audit({ act: "prove", who: "nobody", from: address, what: { by: proof }, result: "wrong secret" });
   const wrong = new FailedAttempts(undefined, wrongProof);
   const revocations = new Revocations(openRevocationStore(config, bus.kind, log));
@@ -140,7 +140,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
   );
   const limiter = new ConnectLimiter(limits, () => descriptors.isCrowded());
   const bans = new Bans();
-  const verify = refusingBanned(createVerifier(config, Date.now, wrong), bans, revocations);
+  const verify = rejectBanned(createVerifier(config, Date.now, wrong), bans, revocations);
   const publisher: Publisher = { publish: (topic, frame) => listeners.publish(topic, frame) };
   const fanouts = { publisher, connections };
   let draining = false;
@@ -154,7 +154,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     loopDelay: loopDelay.reader(),
     inbound: () => inbound.bytes,
   });
-  const history = new History((delay) => takeSnapshot(hub, busState, delay), loopDelay.reader());
+  const history = new StatsHistory((delay) => takeSnapshot(hub, busState, delay), loopDelay.reader());
   const http = createHttp({
     config,
     log,
@@ -225,7 +225,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
       newId,
       readText: (request) => readText(request, limits.maxBody, inbound),
       administrator: (request, client) => {
-        const verdict = admin.check(request, client);
+        const verdict = admin.requireAdmin(request, client);
         return verdict.ok ? null : verdict;
       },
       guesses: signatureGuesses(),
@@ -349,7 +349,7 @@ export async function startServer(config: Config, log: Log): Promise<RunningServ
     const bearer = bearerOf(request.headers);
     // A user's token is no guess at a secret.
     if (bearer === null ? !request.headers.has("cookie") : bearer.startsWith("eyJ")) return false;
-    return admin.identify(request, client).ok;
+    return admin.authenticate(request, client).ok;
   }
 
   function answer(request: Request, bun: Server<WebSocketClient>): Response | Promise<Response> | undefined {

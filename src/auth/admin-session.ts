@@ -1,42 +1,43 @@
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Revocations } from "./revocations.ts";
 
-/** How long a session lasts, in ms. */
+/** Lifetime of a session, in ms. */
 export const SESSION_MS = 12 * 60 * 60 * 1000;
 
-/** Proofs remembered as good, and the longest text that is looked at as one. */
-const MAX_KNOWN = 10_000;
-const MAX_PROOF = 128;
+/** Verified session tokens kept in memory. */
+const MAX_CACHED = 10_000;
+
+/** The longest session token accepted, in characters. */
+const MAX_TOKEN_LENGTH = 128;
 
 /** `<id>.<expiry>.<HMAC-SHA256 in base64url>` */
-const PROOF = /^([\w-]{22})\.([0-9a-z]{1,11})\.([\w-]{43})$/;
+const TOKEN = /^([\w-]{22})\.([0-9a-z]{1,11})\.([\w-]{43})$/;
 
-export interface Session {
+export interface AdminSession {
   readonly id: string;
   /** Unix time in ms. */
   readonly expiresAt: number;
-  /** Whether it is over, by sign-out or by time. */
-  readonly over: boolean;
+  /** Whether it ended, by sign-out or by expiry. */
+  readonly ended: boolean;
 }
 
-/** What a text proves: a session, one that is over, or nothing at all. */
-export type ReadSession = Session | "over" | "forged" | "malformed";
+/** The result of verifying a session token. */
+export type SessionVerdict = AdminSession | "ended" | "forged" | "malformed";
 
 /**
- * Sessions of administrators. One is a signed text that its holder keeps, good on every server that has the same admin
- * secret; what was ended before its time is in `revocations`. Those from before this process started are good only where
- * it is known which of them were ended.
+ * Administrator sessions as signed tokens, valid on every server with the same admin secret. Sessions ended early are in
+ * `revocations`. Sessions older than this process are valid only if the list of revocations is complete.
  */
-export class Sessions {
+export class AdminSessions {
   readonly #keys: readonly Uint8Array[];
   readonly #now: () => number;
   readonly #revocations: Revocations;
   readonly #startedAt: number;
-  /** Proofs that were found good before: they are no guesses, whatever their address has tried meanwhile. */
-  readonly #known = new Map<string, Session>();
+  /** Tokens verified before: they do not count as attempts and are not rate-limited. */
+  readonly #cached = new Map<string, AdminSession>();
 
   /**
-   * @param keys of 32 bytes: the first signs, any is good
+   * @param keys of 32 bytes each: the first one signs, all of them verify
    * @param now unix time in ms
    */
   constructor(keys: readonly Uint8Array[], revocations: Revocations, now: () => number) {
@@ -46,64 +47,64 @@ export class Sessions {
     this.#startedAt = now();
   }
 
-  /** Begins a session and gives the text that proves it. */
-  begin(): { readonly proof: string; readonly session: Session } {
+  /** Creates a session and its token. @throws Error without a key */
+  create(): { readonly token: string; readonly session: AdminSession } {
     const id = randomBytes(16).toString("base64url");
     const expiresAt = this.#now() + SESSION_MS;
     const text = `${id}.${expiresAt.toString(36)}`;
     const [key] = this.#keys;
-    if (key === undefined) throw new Error("there is no key to sign sessions with");
-    const proof = `${text}.${sign(key, text)}`;
-    return { proof, session: this.#remember(proof, id, expiresAt) };
+    if (key === undefined) throw new Error("no key to sign sessions with");
+    const token = `${text}.${sign(key, text)}`;
+    return { token, session: this.#remember(token, id, expiresAt) };
   }
 
-  /** The session of a text that was found good before, and still is; `null` where it must be checked. */
-  known(proof: string): Session | null {
-    const session = this.#known.get(proof);
+  /** The session of a token that was verified before and has not ended; otherwise `null`: call `verify`. */
+  cached(token: string): AdminSession | null {
+    const session = this.#cached.get(token);
     if (session === undefined) return null;
-    if (!session.over) return session;
-    this.#known.delete(proof);
+    if (!session.ended) return session;
+    this.#cached.delete(token);
     return null;
   }
 
-  /** Checks a text. To be called only where its address may try one more. */
-  read(proof: string): ReadSession {
-    const [, id, expiry, signature] = (proof.length <= MAX_PROOF && PROOF.exec(proof)) || [];
+  /** Verifies a token. Call only if `FailedAttempts.waitSecs` of its source is 0. */
+  verify(token: string): SessionVerdict {
+    const [, id, expiry, signature] = (token.length <= MAX_TOKEN_LENGTH && TOKEN.exec(token)) || [];
     if (id === undefined || expiry === undefined || signature === undefined) return "malformed";
     if (!this.#isSigned(`${id}.${expiry}`, signature)) return "forged";
     const expiresAt = Number.parseInt(expiry, 36);
     const before = expiresAt - SESSION_MS < this.#startedAt;
-    if (before && !this.#revocations.complete) return "over";
-    if (this.#isOver(id, expiresAt)) return "over";
-    return this.#remember(proof, id, expiresAt);
+    if (before && !this.#revocations.complete) return "ended";
+    if (this.#isEnded(id, expiresAt)) return "ended";
+    return this.#remember(token, id, expiresAt);
   }
 
-  end({ id, expiresAt }: Session): void {
+  revoke({ id, expiresAt }: AdminSession): void {
     this.#revocations.add({ kind: "session", id, until: expiresAt });
   }
 
-  #isOver(id: string, expiresAt: number): boolean {
+  #isEnded(id: string, expiresAt: number): boolean {
     const revocations = this.#revocations;
     return expiresAt <= this.#now() || revocations.endedBefore(expiresAt) || revocations.has("session", id);
   }
 
-  #remember(proof: string, id: string, expiresAt: number): Session {
-    if (this.#known.size >= MAX_KNOWN) {
-      for (const [other, session] of this.#known) if (session.over) this.#known.delete(other);
-      for (const other of this.#known.keys()) {
-        if (this.#known.size < MAX_KNOWN) break;
-        this.#known.delete(other);
+  #remember(token: string, id: string, expiresAt: number): AdminSession {
+    if (this.#cached.size >= MAX_CACHED) {
+      for (const [other, session] of this.#cached) if (session.ended) this.#cached.delete(other);
+      for (const other of this.#cached.keys()) {
+        if (this.#cached.size < MAX_CACHED) break;
+        this.#cached.delete(other);
       }
     }
-    const isOver = () => this.#isOver(id, expiresAt);
-    const session: Session = {
+    const isEnded = () => this.#isEnded(id, expiresAt);
+    const session: AdminSession = {
       id,
       expiresAt,
-      get over() {
-        return isOver();
+      get ended() {
+        return isEnded();
       },
     };
-    this.#known.set(proof, session);
+    this.#cached.set(token, session);
     return session;
   }
 

@@ -5,13 +5,13 @@ import { LEEWAY_SECS, type TokenRules } from "./hs256.ts";
 import { isObject, type JsonObject, ownValue } from "./json-object.ts";
 import type { TokenCode } from "./token-codes.ts";
 
-/** Longest wait for a key set, in ms: a join never hangs longer. */
+/** Timeout for fetching a key set, in ms. A join waits no longer. */
 const KEY_SET_TIMEOUT = 5_000;
 
-/** An unknown `kid` fetches the key set again at most this often, in ms. */
+/** Minimum time between two fetches for an unknown `kid`, in ms. */
 const KEY_SET_COOLDOWN = 30_000;
 
-/** After a fetch that failed the key set is left alone for so long, in ms: tokens of anybody can ask for it. */
+/** Minimum time after a failed fetch, in ms: any client can trigger a fetch. */
 const KEY_SET_BACKOFF = 1_000;
 
 const ALGORITHMS = ["RS256", "ES256", "EdDSA", "Ed25519"] as const;
@@ -21,19 +21,19 @@ export type KeyResult =
   | { readonly ok: true; readonly payload: JsonObject }
   | (Verdict & { readonly ok: false });
 
-/** Verifies what was signed elsewhere with a private key. Never rejects. */
+/** Verifies tokens signed with a private key. The promise never rejects. */
 export type KeyVerify = (token: string) => Promise<KeyResult>;
 
-/** Whether an `alg` is one of those that a public key verifies here. */
+/** Whether `alg` is verified with a public key. */
 export function isAsymmetric(alg: string | null): boolean {
   return ALGORITHMS.some((known) => known === alg);
 }
 
 /**
- * Verifies with one public key. The key decides the algorithm, never the token.
+ * Verifies with one public key. The key, never the token, determines the algorithm.
  *
  * @param pem SubjectPublicKeyInfo, PKCS #1 or certificate
- * @throws Error with one sentence when the text is no public key of RS256, ES256 or EdDSA
+ * @throws Error if the text is not a public key for RS256, ES256 or EdDSA
  */
 export function publicKeyVerifier(pem: string, rules: TokenRules, now: () => number): KeyVerify {
   const key = readPublicKey(pem);
@@ -42,23 +42,23 @@ export function publicKeyVerifier(pem: string, rules: TokenRules, now: () => num
 }
 
 /**
- * Verifies with the keys found at an address, fetched when first needed.
+ * Verifies with the keys at a URL, fetched on first use.
  *
- * @throws Error with one sentence when the address is none
+ * @throws Error if the URL is invalid
  */
 export function keySetVerifier(url: string, rules: TokenRules, now: () => number): KeyVerify {
   const address = URL.parse(url);
-  if (address === null) throw new Error("jwks_url is no address.");
+  if (address === null) throw new Error("jwks_url is not a valid URL.");
   const keys = remoteKeys(address);
   return async (token) => {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<KeyResult>((resolve) => {
+    const timeout = new Promise<KeyResult>((resolve) => {
       timer = setTimeout(() => resolve(unauthorized("key_set_unavailable")), KEY_SET_TIMEOUT);
     });
     try {
       return await Promise.race([
         attempt(() => jwtVerify(token, keys, options(rules, ALGORITHMS, now))),
-        late,
+        timeout,
       ]);
     } finally {
       clearTimeout(timer);
@@ -67,8 +67,8 @@ export function keySetVerifier(url: string, rules: TokenRules, now: () => number
 }
 
 /**
- * jose waits between fetches that succeeded only; a key set that answers with errors, or with what is no key set, must not
- * be hammered either.
+ * jose limits the rate of successful fetches only. This limits failed ones too: error responses, and responses that are not
+ * key sets.
  */
 function remoteKeys(url: URL): JWTVerifyGetKey {
   let failedAt = Number.NEGATIVE_INFINITY;
@@ -76,12 +76,13 @@ function remoteKeys(url: URL): JWTVerifyGetKey {
     timeoutDuration: KEY_SET_TIMEOUT,
     cooldownDuration: KEY_SET_COOLDOWN,
     [customFetch]: async (address, init) => {
-      if (performance.now() - failedAt < KEY_SET_BACKOFF) throw new Error("The key set failed a moment ago.");
+      if (performance.now() - failedAt < KEY_SET_BACKOFF)
+        throw new Error("The last fetch of the JWKS failed less than a second ago.");
       try {
         const answer = await fetch(address, init);
-        if (answer.status !== 200) throw new Error(`The key set answered ${answer.status}.`);
+        if (answer.status !== 200) throw new Error(`The JWKS request returned status ${answer.status}.`);
         const keySet: unknown = await answer.json();
-        if (!isKeySet(keySet)) throw new Error("The key set is none.");
+        if (!isKeySet(keySet)) throw new Error("The JWKS response is not a key set.");
         return Response.json(keySet);
       } catch (error) {
         failedAt = performance.now();
@@ -91,7 +92,7 @@ function remoteKeys(url: URL): JWTVerifyGetKey {
   });
 }
 
-/** JSON Web Key Set, as far as jose wants it (RFC 7517, section 5). */
+/** Whether a value is a JSON Web Key Set, as far as jose requires (RFC 7517, section 5). */
 function isKeySet(value: unknown): boolean {
   if (!isObject(value)) return false;
   const keys = ownValue(value, "keys");
@@ -141,11 +142,11 @@ function codeOf(error: unknown): TokenCode {
 
 function readPublicKey(pem: string): KeyObject {
   if (pem.includes("PRIVATE KEY"))
-    throw new Error("jwt_public_key holds a private key: give the public one only.");
+    throw new Error("jwt_public_key contains a private key; set the public key.");
   try {
     return createPublicKey(pem);
   } catch {
-    throw new Error("jwt_public_key is no public key in PEM text.");
+    throw new Error("jwt_public_key is not a public key in PEM.");
   }
 }
 

@@ -1,27 +1,27 @@
 import type { Fields, Log } from "../log.ts";
 
-/** One administrative act, or the attempt at one. */
+/** One administrative action, performed or attempted. */
 export interface Act {
   /** `sign_in`, `kick`, `mint`, ... */
   readonly act: string;
-  /** `secret`, `session:<the beginning of its id>`, `key:<name>`, or `nobody`. */
+  /** `secret`, `session:<start of its id>`, `key:<name>`, or `nobody` (not authenticated). */
   readonly who: string;
-  /** The address, after trusted proxies. */
+  /** The client's address, behind trusted proxies. */
   readonly from: string;
-  /** What it was done to: names and ids, never a secret, a token or a payload. */
+  /** The target: names and ids, never a secret, token or payload. */
   readonly what?: Fields;
-  /** `ok`, or why not. */
+  /** `ok`, or the failure. */
   readonly result: string;
 }
 
 export type Audit = (act: Act) => void;
 
-/** Writes each act as one line of the log: `audit act=kick who=key:billing from=192.0.2.1 channel=room:1 result=ok`. */
+/** Logs each action as one line: `audit act=kick who=key:billing from=192.0.2.1 channel=room:1 result=ok`. */
 export function createAudit(log: Log): Audit {
   return ({ act, who, from, what, result }) => log.info("audit", { act, who, from, ...what, result });
 }
 
-/** How a status of HTTP is called in the audit log. */
+/** The `result` of an HTTP status. */
 export function resultOf(status: number): string {
   return status < 400 ? "ok" : `refused ${status}`;
 }

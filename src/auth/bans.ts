@@ -1,16 +1,16 @@
 import { unauthorized, type Verdict, type Verify } from "./claims-types.ts";
 import type { Revocations } from "./revocations.ts";
 
-/** Users banned at once; one more is refused, so that memory stays bounded. */
+/** Maximum number of bans at one time. Bounds memory. */
 export const MAX_BANS = 10_000;
 
-/** A user whose tokens are refused until then (Unix ms). */
+/** Rejects a user's tokens until `until` (Unix time in ms). */
 export interface Ban {
   readonly user: string;
   readonly until: number;
 }
 
-/** Users whose tokens are refused for a time, by this server and until it stops. */
+/** Temporary bans of users. They are local to this server and lost when it stops. */
 export class Bans {
   readonly #until = new Map<string, number>();
   readonly #now: () => number;
@@ -20,17 +20,17 @@ export class Bans {
     this.#now = now;
   }
 
-  /** Bans a user, or changes until when. `false` where there are too many already. */
+  /** Bans a user or changes the end of a ban. `false` if `MAX_BANS` is reached. */
   add({ user, until }: Ban): boolean {
     if (this.#until.size >= MAX_BANS && !this.#until.has(user)) {
-      this.#forgetPast();
+      this.#removeExpired();
       if (this.#until.size >= MAX_BANS) return false;
     }
     this.#until.set(user, until);
     return true;
   }
 
-  /** Whether there was a ban to lift. */
+  /** Lifts a ban. `false` if there was none. */
   lift(user: string): boolean {
     return this.has(user) && this.#until.delete(user);
   }
@@ -44,21 +44,21 @@ export class Bans {
     return false;
   }
 
-  /** Those in force, the one that ends first in front. */
+  /** Active bans, by end time. */
   all(): Ban[] {
-    this.#forgetPast();
+    this.#removeExpired();
     return Array.from(this.#until, ([user, until]) => ({ user, until })).sort((a, b) => a.until - b.until);
   }
 
-  #forgetPast(): void {
+  #removeExpired(): void {
     const now = this.#now();
     for (const [user, until] of this.#until) if (until <= now) this.#until.delete(user);
   }
 }
 
-/** Verifies as before, and refuses the tokens of banned users, and revoked ones. */
-export function refusingBanned(verify: Verify, bans: Bans, revocations?: Revocations): Verify {
-  const look = (verdict: Verdict): Verdict => {
+/** Wraps `verify`: also rejects revoked tokens and tokens of banned users. */
+export function rejectBanned(verify: Verify, bans: Bans, revocations?: Revocations): Verify {
+  const check = (verdict: Verdict): Verdict => {
     if (!verdict.ok) return verdict;
     const { user, jti } = verdict.claims;
     const revoked = jti !== undefined && revocations?.has("token", jti) === true;
@@ -67,6 +67,6 @@ export function refusingBanned(verify: Verify, bans: Bans, revocations?: Revocat
   };
   return (token, source) => {
     const verdict = verify(token, source);
-    return verdict instanceof Promise ? verdict.then(look) : look(verdict);
+    return verdict instanceof Promise ? verdict.then(check) : check(verdict);
   };
 }

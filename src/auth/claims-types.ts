@@ -1,49 +1,49 @@
-import type { Session } from "./admin-session.ts";
-import type { ProofSource } from "./failed-attempts.ts";
+import type { AdminSession } from "./admin-session.ts";
+import type { AttemptSource } from "./failed-attempts.ts";
 import type { TokenCode } from "./token-codes.ts";
 
-/** What the holder of a token may do in the channels that it covers. */
+/** What a token allows in the channels that it covers. */
 export interface Abilities {
   readonly join: boolean;
   readonly push: boolean;
-  /** See who is there: presence_state and presence_diff. */
+  /** Receive presence_state and presence_diff. */
   readonly presence: boolean;
 }
 
-/** What a verified token says. */
+/** The claims of a verified token. */
 export interface Claims {
   /** The user: claim `id` (or `sub`), at most 256 bytes. */
   readonly user: string;
   /** Names and patterns (`room:*`). */
   readonly channels: readonly string[];
-  /** What holds for every name that `rights` does not hold. */
+  /** Applies to every channel without an entry in `rights`. */
   readonly can: Abilities;
-  /** What holds for single names: absent where the token lists its channels. */
+  /** Abilities by name or pattern; absent if the token lists its channels. */
   readonly rights?: ReadonlyMap<string, Abilities>;
-  /** Unix time in ms from which on the token is refused: its `exp` and the leeway. */
+  /** Unix time in ms at which the token becomes invalid: `exp` plus the leeway. */
   readonly expiresAt: number;
-  /** Signed with the key derived from the admin secret: the only kind of token that opens `admin`. */
+  /** Whether it was signed with the key derived from the admin secret. Required for the channel `admin`. */
   readonly admin: boolean;
-  /** The id by which the token can be revoked, where it has one. */
+  /** The id for revoking this token. */
   readonly jti?: string;
-  /** The administrator's session that stands in for a token, and may end before `expiresAt`. */
-  readonly session?: Session;
+  /** The administrator session used in place of a token; it may end before `expiresAt`. */
+  readonly session?: AdminSession;
 }
 
-/** Why a token is refused, as clients are told. */
-export type TokenRefusal = "unauthorized" | "token expired";
+/** Why a token is rejected, as sent to clients. */
+export type TokenReason = "unauthorized" | "token expired";
 
 export type Verdict =
   | { readonly ok: true; readonly claims: Claims }
-  | { readonly ok: false; readonly reason: TokenRefusal; readonly code: TokenCode };
+  | { readonly ok: false; readonly reason: TokenReason; readonly code: TokenCode };
 
-/** A token that is not good; `code` says why, for the log. */
+/** Rejects a token; `code` is for the log. */
 export function unauthorized(code: TokenCode): Verdict & { readonly ok: false } {
   return { ok: false, reason: "unauthorized", code };
 }
 
 /**
- * At once for HS256, later for keys that must be fetched or verified by jose. Never rejects, never throws. A forged token
- * for administrators counts as a wrong secret of its source.
+ * Verifies a token: synchronously for HS256, asynchronously for public keys. Never throws or rejects. A forged administrator
+ * token counts as a failed attempt of its source.
  */
-export type Verify = (token: string, source: ProofSource) => Verdict | Promise<Verdict>;
+export type Verify = (token: string, source: AttemptSource) => Verdict | Promise<Verdict>;

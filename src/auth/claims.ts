@@ -4,24 +4,24 @@ import { LEEWAY_SECS } from "./hs256.ts";
 import { isObject, type JsonObject, ownValue } from "./json-object.ts";
 import type { JoinCode } from "./token-codes.ts";
 
-/** The longest user id, in bytes of UTF-8. */
+/** Maximum length of a user id, in UTF-8 bytes. */
 export const MAX_USER_BYTES = 256;
 
-/** What a token may allow in a channel, in the order in which it is written. */
+/** All abilities, in the order in which tokens list them. */
 export const ABILITIES = ["join", "push", "presence"] as const satisfies readonly (keyof Abilities)[];
 
 export const ALL: Abilities = Object.freeze({ join: true, push: true, presence: true });
 
-/** The only channel that takes more than a token which covers it. */
+/** The only channel that requires a token signed for administrators. */
 const ADMIN_CHANNEL = "admin";
 
 /**
- * Reads the claims of a payload whose signature and times are good; `null` where they say nothing that we can use.
+ * Reads the claims of a verified payload; `null` if they are unusable.
  *
- * @param names how the operator calls the claims
- * @param shared signed with a secret of ours, as Tangram signs: the names that Tangram and `mint` write (`id`,
- *   `channel`, `channels`) are understood too. In a token minted elsewhere they are only where they were not renamed:
- *   there they may mean anything.
+ * @param names the configured claim names
+ * @param shared signed with one of `jwt_secrets`: the default names (`id`, `channel`, `channels`) are read too. In tokens of
+ *   other issuers a default name is read only if it was not renamed, since it may mean anything there.
+ * @param admin signed with the administrator's key
  */
 export function readClaims(
   payload: JsonObject,
@@ -41,15 +41,15 @@ export function readClaims(
   return rights === null ? claims : { ...claims, rights };
 }
 
-/** The longest `jti` by which a token can be revoked, in characters. */
+/** Maximum length of a `jti` that can be revoked, in characters. */
 export const MAX_TOKEN_ID = 256;
 
-/** Whether a claim `jti` names a token. */
+/** Whether a claim `jti` can be used for revocation. */
 export function isTokenId(jti: unknown): jti is string {
   return typeof jti === "string" && jti !== "" && jti.length <= MAX_TOKEN_ID;
 }
 
-/** Whether a text may be the id of a user: at most 256 bytes and well-formed; any character, or none. */
+/** Whether a text is a valid user id: well-formed, 0 to 256 bytes, any character. */
 export function isUserId(text: string): boolean {
   if (text.length > MAX_USER_BYTES || !text.isWellFormed()) return false;
   return text.length * 3 <= MAX_USER_BYTES || Buffer.byteLength(text) <= MAX_USER_BYTES;
@@ -63,7 +63,7 @@ function readUser(payload: JsonObject, name: string, shared: boolean): string | 
 
 interface Channels {
   readonly names: readonly string[];
-  /** Of an object under `channels`; `null` for a list. */
+  /** Set if `channels` is an object, `null` if it is a list. */
   readonly rights: ReadonlyMap<string, Abilities> | null;
 }
 
@@ -85,7 +85,7 @@ function readChannels(payload: JsonObject, name: string, shared: boolean): Chann
   return { names, rights: rights ?? null };
 }
 
-/** `{"room:*": ["join", "push"], "news": ["join"]}`; `null` where a value is no list. */
+/** `{"room:*": ["join", "push"], "news": ["join"]}`; `null` if a value is not a list. */
 export function readRights(object: JsonObject): Map<string, Abilities> | null {
   const rights = new Map<string, Abilities>();
   for (const [name, can] of Object.entries(object)) {
@@ -102,15 +102,14 @@ function readAbilities(can: unknown): Abilities | null {
   return { join: can.includes("join"), push: can.includes("push"), presence: can.includes("presence") };
 }
 
-/** What both allow. */
+/** The abilities in both. */
 export function intersection(a: Abilities, b: Abilities): Abilities {
   return { join: a.join && b.join, push: a.push && b.push, presence: a.presence && b.presence };
 }
 
 /**
- * What a token allows in a channel; `null` where it does not cover it. Of several names that cover it the channel's own
- * decides, else the longest pattern. `admin` is covered by its own name only, and only in a token signed for
- * administrators.
+ * What a token allows in a channel; `null` if it does not cover the channel. The exact name wins, then the longest pattern.
+ * `admin` requires the exact name and a token signed for administrators.
  */
 export function abilitiesIn({ channels, can, rights, admin }: Claims, channel: string): Abilities | null {
   if (channel === ADMIN_CHANNEL && !admin) return null;
@@ -123,26 +122,26 @@ export function abilitiesIn({ channels, can, rights, admin }: Claims, channel: s
   return best === null ? null : (rights?.get(best) ?? can);
 }
 
-/** Why a token does not cover a channel. */
+/** The code for a channel that a token does not cover. */
 export function uncoveredCode({ channels }: Claims, channel: string): JoinCode {
   return channel === ADMIN_CHANNEL && channels.includes(ADMIN_CHANNEL)
     ? "admin_token_needed"
     : "channel_not_covered";
 }
 
-/** What a token allows in each of its channels, whichever it is. */
+/** The abilities that a token grants in all of its channels. */
 export function leastAbilities({ channels, can, rights }: Claims): Abilities {
   let least = can;
   if (rights !== undefined) for (const name of channels) least = intersection(least, rights.get(name) ?? can);
   return least;
 }
 
-/** Whether a token's name is a pattern: one that ends in `*`. */
+/** Whether a name in a token is a pattern: it ends in `*`. */
 export function isPattern(name: string): boolean {
   return name.endsWith("*");
 }
 
-/** Whether a name or pattern covers a channel: when equal to it, or as the start before its `*`. */
+/** Whether a name equals a channel, or the text before the `*` of a pattern is its prefix. */
 export function nameCovers(name: string, channel: string): boolean {
   return name === channel || (isPattern(name) && channel.startsWith(name.slice(0, -1)));
 }

@@ -1,98 +1,102 @@
 import { addressBlock } from "./peer.ts";
 
-/** Wrong proofs of one address within a minute, after which it is limited until that minute is over. */
-const MAX_WRONG = 10;
+/** Failed attempts of one address per window, after which it is limited for the rest of the window. */
+const MAX_FAILED = 10;
+
+/** Length of a window, in ms. */
 const WINDOW_MS = 60_000;
 
-/** Wrong proofs of all addresses within a minute, after which each is limited from its first one on. */
-const MAX_WRONG_OVERALL = 100;
+/** Failed attempts of all addresses per window, after which each address is limited from its first failure on. */
+const MAX_FAILED_OVERALL = 100;
 
-/** A limited address has one proof checked in this time, right or wrong, in ms. */
+/** Time between two checked attempts of a limited address, in ms. */
 const PAUSE_MS = 2000;
 
-/** Addresses remembered at once; beyond, the one that was wrong first is forgotten. */
+/** Maximum number of addresses tracked. The oldest is dropped first. */
 const MAX_ADDRESSES = 10_000;
 
-/** Who gives a proof. */
-export interface ProofSource {
+/** Where an attempt comes from. */
+export interface AttemptSource {
   readonly address: string;
   /**
-   * Whether a page of another site may have sent it. Such proofs are limited by themselves: no page can use up what the
-   * administrator's own browser or programs of the same address may try.
+   * Whether a page of another site may have sent it. Such attempts are limited separately, so that no page can use up the
+   * attempts of the administrator at the same address.
    */
   readonly foreign?: boolean;
 }
 
-/** How a secret was offered, for the audit log. */
-export type Proof = "bearer" | "secret" | "code" | "cookie" | "token" | "signature";
+/** How a credential was sent, for the audit log. */
+export type CredentialKind = "bearer" | "secret" | "code" | "cookie" | "token" | "signature";
 
 interface Window {
+  /** Start, in ms of `now`. */
   readonly began: number;
-  wrong: number;
-  /** When the last proof was checked over the limit. */
+  failed: number;
+  /** When the last attempt was checked, in ms of `now`. */
   checkedAt: number;
-  /** Cookies that were wrong already: one that is sent again is no new guess. */
+  /** Cookies that failed in this window: sending one again is not a new attempt. */
   cookies: Set<string> | null;
 }
 
-/** Counts failed proofs of the admin secret, by address and over all, for all the ways in which one can be given. */
+/** Counts failed attempts at a secret, per address and in total, for all kinds of credentials. */
 export class FailedAttempts {
   readonly #windows = new Map<string, Window>();
   readonly #now: () => number;
-  readonly #failed: (source: ProofSource, proof: Proof) => void;
+  readonly #onFailure: (source: AttemptSource, kind: CredentialKind) => void;
   #overallBegan = Number.NEGATIVE_INFINITY;
   #overall = 0;
 
   /**
    * @param now a clock in ms that never goes back
-   * @param failed called for each wrong proof
+   * @param onFailure called for each failed attempt
    */
   constructor(
     now: () => number = () => performance.now(),
-    failed: (source: ProofSource, proof: Proof) => void = () => {},
+    onFailure: (source: AttemptSource, kind: CredentialKind) => void = () => {},
   ) {
     this.#now = now;
-    this.#failed = failed;
+    this.#onFailure = onFailure;
   }
 
-  /** Asks to check one proof now. Whole seconds to wait, or 0: then it is to be checked, since it may be the one in 2 s. */
-  waitSecs(source: ProofSource): number {
+  /** Seconds to wait before the next attempt. With 0 the caller must check it now: a limited address has used its turn. */
+  waitSecs(source: AttemptSource): number {
     const now = this.#now();
     const window = this.#windows.get(keyOf(source));
     if (window === undefined || now >= window.began + WINDOW_MS) return 0;
-    const limit = this.overLimit ? 1 : MAX_WRONG;
-    if (window.wrong < limit) return 0;
+    const limit = this.overLimit ? 1 : MAX_FAILED;
+    if (window.failed < limit) return 0;
     const left = window.checkedAt + PAUSE_MS - now;
     if (left > 0) return Math.ceil(left / 1000);
     window.checkedAt = now;
     return 0;
   }
 
-  /** Whether there were so many wrong proofs over all that the first of an address limits it. */
+  /** Whether the limit for all addresses is reached. */
   get overLimit(): boolean {
-    return this.#overall >= MAX_WRONG_OVERALL && this.#now() < this.#overallBegan + WINDOW_MS;
+    return this.#overall >= MAX_FAILED_OVERALL && this.#now() < this.#overallBegan + WINDOW_MS;
   }
 
-  /** Whether this very cookie was wrong a moment ago. */
-  wasWrong(source: ProofSource, cookie: string): boolean {
+  /** Whether this cookie failed in the current window. */
+  wasWrong(source: AttemptSource, cookie: string): boolean {
     return this.#windows.get(keyOf(source))?.cookies?.has(cookie) ?? false;
   }
 
-  count(source: ProofSource, proof: Proof, cookie?: string): void {
+  /** Records a failed attempt. */
+  count(source: AttemptSource, kind: CredentialKind, cookie?: string): void {
     const now = this.#now();
     const window = this.#window(keyOf(source), now);
-    window.wrong++;
+    window.failed++;
     window.checkedAt = now;
     if (cookie !== undefined) {
       window.cookies ??= new Set();
-      if (window.cookies.size < MAX_WRONG) window.cookies.add(cookie);
+      if (window.cookies.size < MAX_FAILED) window.cookies.add(cookie);
     }
     if (now >= this.#overallBegan + WINDOW_MS) {
       this.#overallBegan = now;
       this.#overall = 0;
     }
     this.#overall++;
-    this.#failed(source, proof);
+    this.#onFailure(source, kind);
   }
 
   #window(key: string, now: number): Window {
@@ -103,18 +107,18 @@ export class FailedAttempts {
       if (this.#windows.size < MAX_ADDRESSES && now < began + WINDOW_MS) break;
       this.#windows.delete(oldest);
     }
-    const window = { began: now, wrong: 0, checkedAt: now, cookies: null };
+    const window = { began: now, failed: 0, checkedAt: now, cookies: null };
     this.#windows.set(key, window);
     return window;
   }
 
-  /** How many addresses are remembered. */
+  /** Number of addresses tracked. */
   get size(): number {
     return this.#windows.size;
   }
 }
 
-function keyOf({ address, foreign }: ProofSource): string {
+function keyOf({ address, foreign }: AttemptSource): string {
   const block = addressBlock(address);
   return foreign ? `other site ${block}` : block;
 }

@@ -3,13 +3,13 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { unauthorized, type Verdict } from "./claims-types.ts";
 import { isObject, type JsonObject, ownValue } from "./json-object.ts";
 
-/** A token longer than this is refused unread, whatever signed it. In characters, all of them ASCII in a good one. */
+/** Maximum length of a token, in characters (ASCII). A longer one is rejected unread. */
 export const MAX_TOKEN_BYTES = 8192;
 
-/** How far the clock of the one who signed may differ from ours, in seconds. */
+/** Tolerated clock difference between signer and server, in seconds. */
 export const LEEWAY_SECS = 5;
 
-/** What must be in a token beside its signature; `null`: not looked at. */
+/** Required claims; `null`: not checked. */
 export interface TokenRules {
   readonly issuer: string | null;
   readonly audience: string | null;
@@ -30,13 +30,11 @@ const EXPIRED = { ok: false, reason: "token expired", code: "token_expired" } as
 const SIGNATURE_LENGTH = 43;
 
 /**
- * Verifies a compact JWT signed with HS256 (RFC 7515, RFC 7519) at once: a join is held up by nothing. It is as strict
- * as jose's `jwtVerify` and in three places stricter: base64url must be canonical (one text for each token), `crit` is
- * refused whatever it lists, and `exp` is required.
+ * Verifies a compact JWT signed with HS256 (RFC 7515, RFC 7519), synchronously. Stricter than jose's `jwtVerify`: base64url
+ * must be canonical, any `crit` is rejected, and `exp` is required. Only `alg` and `crit` of the header are read; `jku`,
+ * `jwk`, `x5u` and `kid` never select a key.
  *
- * Only the header's `alg` and `crit` are looked at. `jku`, `jwk`, `x5u` and `kid` never choose a key.
- *
- * @param keys tried in their order
+ * @param keys tried in order
  * @param now unix time in ms
  */
 export function verifyHs256(
@@ -63,7 +61,7 @@ export function verifyHs256(
   return refusal ?? { ok: true, payload, key };
 }
 
-/** The `alg` of a token's header, for choosing who verifies it; nothing is believed yet. */
+/** The unverified `alg` of a token's header, for selecting the verifier; `null` if malformed. */
 export function algorithmOf(token: string): string | null {
   if (token.length > MAX_TOKEN_BYTES) return null;
   const end = token.indexOf(".");
@@ -72,7 +70,7 @@ export function algorithmOf(token: string): string | null {
   return typeof alg === "string" ? alg : null;
 }
 
-/** What a token says, before anybody has looked whether it is signed; `null` for none. */
+/** The unverified payload of a token; `null` if malformed. */
 export function unverifiedPayload(token: string): JsonObject | null {
   if (token.length > MAX_TOKEN_BYTES) return null;
   const [, payload] = token.split(".", 2);
@@ -80,15 +78,15 @@ export function unverifiedPayload(token: string): JsonObject | null {
 }
 
 /**
- * Comparing the printed signature with the one given also holds it to canonical base64url: 43 characters carry two
- * bits more than 32 bytes, so four texts would decode to the same signature.
+ * The index of the key that signed, or -1. Compares the encoded signatures, which enforces canonical base64url: 43
+ * characters carry two bits more than 32 bytes, so four texts decode to the same signature.
  */
 function signer(signed: string, signature: string, keys: readonly Uint8Array[]): number {
   const given = Buffer.from(signature, "utf8");
   if (given.length !== SIGNATURE_LENGTH) return -1;
   return keys.findIndex((key) => {
-    const right = createHmac("sha256", key).update(signed).digest("base64url");
-    return timingSafeEqual(given, Buffer.from(right, "latin1"));
+    const expected = createHmac("sha256", key).update(signed).digest("base64url");
+    return timingSafeEqual(given, Buffer.from(expected, "latin1"));
   });
 }
 

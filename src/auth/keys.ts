@@ -1,26 +1,26 @@
 import { createHash, hkdfSync, scrypt, scryptSync, timingSafeEqual } from "node:crypto";
 import type { Config } from "../config/config.ts";
 
-/** What a key that is derived from the administrator's secret is for. A key is never used for two things. */
+/** The purpose of a key derived from the admin secret. Each purpose has its own key. */
 export type KeyPurpose = "token" | "session";
 
 /**
- * The same on every server, since all that share an admin secret must derive the same keys, `channel token` too: it keeps
- * tables made for other programs useless.
+ * Constant, since all servers with one admin secret, and `channel token`, must derive the same keys. Makes precomputed tables
+ * of other programs useless.
  */
 const SALT = "channel administrator, version 2";
 
-/** 32 MiB and about 0.1 s of one core for each guess at a secret, of which there is one signature to try it on. */
+/** Cost of one offline guess at a secret: 32 MiB and about 0.1 s of one core. */
 const COST = { N: 1 << 15, r: 8, p: 1, maxmem: 64 * 1024 * 1024 };
 
 const STRETCHED_BYTES = 32;
 
-/** Secrets whose stretched form is remembered: those of one configuration, or of a few in tests. */
+/** Maximum number of stretched secrets cached. */
 const MAX_STRETCHED = 64;
 
 const stretched = new Map<string, Uint8Array>();
 
-/** Stretches the configured secrets beside what else happens at start, so that `deriveKey` has them at hand. */
+/** Stretches the configured secrets off the main thread at startup and caches them for `deriveKey`. */
 export async function stretchAdminSecrets(config: AdminSecrets): Promise<void> {
   if (config.adminSecretGenerated) return;
   const secrets = [config.adminSecret, ...config.olderAdminSecrets];
@@ -29,7 +29,7 @@ export async function stretchAdminSecrets(config: AdminSecrets): Promise<void> {
       (secret) =>
         new Promise<void>((resolve, reject) => {
           scrypt(secret, SALT, STRETCHED_BYTES, COST, (error, key) => {
-            // The runtime passes undefined where there is none.
+            // Without an error the runtime passes undefined, not null.
             if (error) return reject(error);
             remember(secret, key);
             resolve();
@@ -39,10 +39,10 @@ export async function stretchAdminSecrets(config: AdminSecrets): Promise<void> {
   );
 }
 
-/** What of the configuration the administrator's keys are made of. */
+/** The settings that the administrator's keys depend on. */
 export type AdminSecrets = Pick<Config, "adminSecret" | "adminSecretGenerated" | "olderAdminSecrets">;
 
-/** The administrator's keys for one purpose, of the newest secret first. One made for this run is random enough as it is. */
+/** The administrator's keys for one purpose, newest secret first. A generated secret is random and not stretched. */
 export function adminKeys(config: AdminSecrets, purpose: KeyPurpose): Uint8Array[] {
   if (config.adminSecretGenerated) return [expand(Buffer.from(config.adminSecret), purpose)];
   return [config.adminSecret, ...config.olderAdminSecrets].map((secret) => deriveKey(secret, purpose));
@@ -65,7 +65,7 @@ function expand(key: Uint8Array, purpose: KeyPurpose): Uint8Array {
   return new Uint8Array(hkdfSync("sha256", key, "", `channel admin ${purpose}`, 32));
 }
 
-/** Whether two secrets are equal, in a time that tells nothing of either, their lengths included. */
+/** Compares two secrets in constant time; reveals not even their lengths. */
 export function sameSecret(given: string, right: string): boolean {
   return timingSafeEqual(
     createHash("sha256").update(given).digest(),
@@ -73,7 +73,7 @@ export function sameSecret(given: string, right: string): boolean {
   );
 }
 
-/** Whether a secret is one of several; all are compared, whichever is right. */
+/** Whether a secret is in a list, in constant time: compares with all. */
 export function isOneOf(given: string, right: readonly string[]): boolean {
   let found = false;
   for (const secret of right) if (sameSecret(given, secret)) found = true;

@@ -3,34 +3,34 @@ import type { Config } from "../config/config.ts";
 import type { Abilities } from "./claims-types.ts";
 import { adminKeys } from "./keys.ts";
 
-/** The channels of a token: one, as in Tangram's tokens, a list, or each with what its holder may do there. */
+/** The channels of a token: one (as in Tangram), a list, or an object with abilities by channel. */
 export type GrantedChannels =
   | { readonly channel: string }
   | { readonly channels: readonly string[] | Readonly<Record<string, readonly Ability[]>> };
 
 export type Ability = keyof Abilities;
 
-/** What a token is to say. */
+/** The contents of a token to mint. */
 export interface Grant {
   /** The user. */
   readonly id: string;
   readonly channels: GrantedChannels;
-  /** What its holder may do where `channels` does not say; everything when absent. */
+  /** Abilities for channels without their own; all if absent. */
   readonly can?: readonly Ability[];
-  /** How long it is good; `jwt_expiration_secs` when absent. */
+  /** Lifetime in seconds; `jwt_expiration_secs` if absent. */
   readonly expiresInSecs?: number;
-  /** Unix time in seconds that `exp` never exceeds. */
+  /** Upper limit of `exp`, as Unix time in seconds. */
   readonly notAfter?: number;
-  /** An id by which it can be revoked. */
+  /** The id for revoking it. */
   readonly jti?: string;
 }
 
-/** Signs a token. Whether the one who asks may have it has been looked at before. */
+/** Signs a token. The caller has authorized the request. */
 export type Mint = (grant: Grant) => Promise<string>;
 
 /**
- * Makes tokens as Tangram does: HS256, claims `id`, `channel` (or `channels`) and `exp`. A token that names `admin` is
- * signed with the key derived from the administrator's secret, all others with the newest of `jwt_secrets`.
+ * Creates tokens in Tangram's format: HS256, claims `id`, `channel` (or `channels`) and `exp`. A token for `admin` is signed
+ * with the key derived from the admin secret, all others with the newest of `jwt_secrets`.
  *
  * @param now unix time in ms
  */
@@ -50,9 +50,9 @@ export function createMint(config: Config, now: () => number = Date.now): Mint {
     if (config.jwtAudience !== null) token.setAudience(config.jwtAudience);
     if (jti !== undefined) token.setJti(jti);
     if (!forAdmin) return token.sign(ordinary);
-    // Of the newest secret; made when first needed, since `channel token` seldom does.
+    // Derived on first use: derivation is slow, and `channel token` seldom needs it.
     administrative ??= adminKeys(config, "token")[0];
-    if (administrative === undefined) throw new Error("there is no key to sign with");
+    if (administrative === undefined) throw new Error("no key to sign with");
     return token.sign(administrative);
   };
 }

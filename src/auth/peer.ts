@@ -10,23 +10,23 @@ export interface Peer {
   readonly loopback: boolean;
 }
 
-/** How many addresses are remembered as they were read, and how long each is at the most. */
-const MAX_KNOWN = 10_000;
+/** Maximum number of cached addresses, and the longest text cached, in characters. */
+const MAX_CACHED = 10_000;
 const MAX_LENGTH = 48;
 
-const known = new Map<string, string | null>();
+const cached = new Map<string, string | null>();
 
 /**
- * An address as limits and lists compare it: IPv6 in its shortest form, IPv4 in IPv6 as IPv4; `null` for none. The
- * connections of one address share one text.
+ * Normalizes an address: IPv6 in its shortest form, IPv4-mapped IPv6 as IPv4; `null` if invalid. Equal addresses share one
+ * string.
  */
 export function plainAddress(text: string): string | null {
-  const before = known.get(text);
+  const before = cached.get(text);
   if (before !== undefined) return before;
   const address = readAddress(text);
   if (text.length > MAX_LENGTH) return address;
-  if (known.size >= MAX_KNOWN) known.clear();
-  known.set(text, address);
+  if (cached.size >= MAX_CACHED) cached.clear();
+  cached.set(text, address);
   return address;
 }
 
@@ -43,10 +43,9 @@ function readAddress(text: string): string | null {
 }
 
 /**
- * What one owner holds, for limits that count by address: an IPv4 address itself, of an IPv6 address the /64 that it is
- * in, since everybody has 2^64 of those.
+ * The unit of per-address limits: an IPv4 address, or the /64 of an IPv6 address, since one subscriber usually owns a /64.
  *
- * @param address as `clientOf` gives it: IPv4, or IPv6 in its shortest form
+ * @param address as in `Peer`: IPv4, or IPv6 in its shortest form
  */
 export function addressBlock(address: string): string {
   if (!address.includes(":")) return address;

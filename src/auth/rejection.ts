@@ -63,7 +63,7 @@ export class Rejection {
   /** HTTP status. */
   readonly status: number;
   readonly code: HttpCode;
-  /** One sentence for the caller, without secrets. */
+  /** One sentence for the principal, without secrets. */
   readonly reason: string;
   /** When to try again, in seconds. */
   readonly retryAfterSecs: number | undefined;

@@ -1,29 +1,29 @@
-/** Revocations of one kind remembered at once. */
+/** Maximum number of revocations of one kind. */
 export const MAX_REVOCATIONS = 10_000;
 
 export type RevocationKind = "session" | "token";
 
-/** What is refused though it is signed and not expired. */
+/** Rejects a session or token before its expiry. */
 export interface Revocation {
   readonly kind: RevocationKind;
-  /** Of the session, or the `jti` of the token. */
+  /** The session id, or the token's `jti`. */
   readonly id: string;
-  /** Unix time in ms at which it may be forgotten, since it ends by itself. */
+  /** Unix time in ms after which the session or token has expired and the entry may be dropped. */
   readonly until: number;
 }
 
-/** Where the servers of one Redis share revocations. No method may throw. */
+/** Shares revocations between the servers of one Redis. No method may throw. */
 export interface RevocationStore {
-  /** Whether everything that was revoked before this process started has been heard. */
+  /** Whether all revocations from before this process started are loaded. */
   readonly complete: boolean;
-  /** Begins to tell of what is and was revoked elsewhere. Resolves after the first try, whether it succeeded or not. */
-  start(heard: (revocation: Revocation) => void): Promise<void>;
-  /** Tells the others, now or when they can be reached again. */
+  /** Calls `onRevocation` for past and future revocations of all servers. Resolves after the first attempt to load. */
+  start(onRevocation: (revocation: Revocation) => void): Promise<void>;
+  /** Sends a revocation to the other servers, now or after reconnecting. */
   add(revocation: Revocation): void;
   stop(): Promise<void>;
 }
 
-/** For a server that is alone: what it revoked before it was started again nobody knows. */
+/** For a single server without Redis: revocations do not survive a restart. */
 export const NO_STORE: RevocationStore = {
   complete: false,
   async start() {},
@@ -31,14 +31,14 @@ export const NO_STORE: RevocationStore = {
   async stop() {},
 };
 
-/** Sessions and tokens revoked before their end, here and on the other servers. */
+/** Revoked sessions and tokens of all servers. */
 export class Revocations {
-  /** Told of each revocation once, wherever it came from. */
+  /** Called once for each new revocation, of any server. */
   revoked: (revocation: Revocation) => void = () => {};
   readonly #store: RevocationStore;
   readonly #now: () => number;
   readonly #until = { session: new Map<string, number>(), token: new Map<string, number>() };
-  /** Sessions that expire up to here are all ended: how memory stays bounded without bringing one back. */
+  /** All sessions that expire up to this time (Unix ms) count as revoked. Bounds memory without reviving one. */
   #sessionsUntil = 0;
 
   /** @param now unix time in ms */
@@ -52,16 +52,16 @@ export class Revocations {
   }
 
   start(): Promise<void> {
-    return this.#store.start((revocation) => void this.#take(revocation));
+    return this.#store.start((revocation) => void this.#apply(revocation));
   }
 
   stop(): Promise<void> {
     return this.#store.stop();
   }
 
-  /** `false` where too many tokens are revoked already. */
+  /** Revokes a session or token. `false` if the limit for tokens is reached. */
   add(revocation: Revocation): boolean {
-    if (!this.#take(revocation)) return false;
+    if (!this.#apply(revocation)) return false;
     this.#store.add(revocation);
     return true;
   }
@@ -71,32 +71,32 @@ export class Revocations {
     return until !== undefined && until > this.#now();
   }
 
-  /** Whether a session that ends then is among those that were ended long ago and forgotten. */
+  /** Whether a session with this expiry counts as revoked because its entry may have been dropped. */
   endedBefore(expiresAt: number): boolean {
     return expiresAt <= this.#sessionsUntil;
   }
 
-  /** Those in force, the one that ends first in front. */
+  /** Active revocations, by end time. */
   all(kind: RevocationKind): Revocation[] {
-    this.#forgetPast(kind);
+    this.#removeExpired(kind);
     return Array.from(this.#until[kind], ([id, until]) => ({ kind, id, until })).sort(
       (a, b) => a.until - b.until,
     );
   }
 
-  #take(revocation: Revocation): boolean {
+  #apply(revocation: Revocation): boolean {
     const { kind, id, until } = revocation;
     const known = this.#until[kind];
     const before = known.get(id);
     if (until <= this.#now() || (before !== undefined && before >= until)) return true;
-    if (known.size >= MAX_REVOCATIONS && before === undefined && !this.#makeRoom(kind)) return false;
+    if (known.size >= MAX_REVOCATIONS && before === undefined && !this.#evict(kind)) return false;
     known.set(id, until);
     if (before === undefined) this.revoked(revocation);
     return true;
   }
 
-  #makeRoom(kind: RevocationKind): boolean {
-    this.#forgetPast(kind);
+  #evict(kind: RevocationKind): boolean {
+    this.#removeExpired(kind);
     const known = this.#until[kind];
     if (known.size < MAX_REVOCATIONS) return true;
     if (kind === "token") return false;
@@ -108,7 +108,7 @@ export class Revocations {
     return false;
   }
 
-  #forgetPast(kind: RevocationKind): void {
+  #removeExpired(kind: RevocationKind): void {
     const now = this.#now();
     const known = this.#until[kind];
     for (const [id, until] of known) if (until <= now) known.delete(id);

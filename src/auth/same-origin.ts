@@ -1,6 +1,6 @@
 /**
- * The address in the `Origin` header of a web page; `null` where it is not written as browsers write it. To parse alone is
- * not enough: `http://127.0.0.1\@evil.example` has the host 127.0.0.1 for one parser, and evil.example for another.
+ * The URL in an `Origin` header; `null` if it is not in the form that browsers send. Parsing alone is not enough: parsers
+ * disagree on the host of `http://127.0.0.1\@evil.example`.
  */
 export function webOrigin(header: string | null): URL | null {
   const url = header === null ? null : URL.parse(header);
@@ -8,9 +8,9 @@ export function webOrigin(header: string | null): URL | null {
 }
 
 /**
- * Whether a request names the server's own origin in its `Origin` header: the host and port asked for, or those of
- * `public_url` where a proxy asks in its own name. An absent `Origin` or `null` is not the same origin, and neither is
- * `http:` where browsers come by TLS: whoever is on the way can make such a page.
+ * Whether `Origin` is this server's own origin: the host and port of `Host`, or those of `public_url`. An absent `Origin` or
+ * `null` is not, and neither is `http:` if clients connect over TLS: an attacker on the network can forge such a page.
+ *
  * @param https whether the client's own connection is encrypted
  */
 export function isSameOrigin(headers: Headers, publicUrl: string | null, https: boolean): boolean {
@@ -21,7 +21,7 @@ export function isSameOrigin(headers: Headers, publicUrl: string | null, https: 
   const secure = https || (own?.protocol === "https:" && own.hostname === origin.hostname);
   if (secure && origin.protocol !== "https:") return false;
   const host = headers.get("host");
-  // The origin's own scheme: behind a proxy that speaks TLS for us, port 443 is the one left out.
+  // Parsed with the scheme of the origin: behind a TLS proxy the omitted port is 443.
   return (
     host !== null &&
     /^[^\s/?#@\\]+$/.test(host) &&
@@ -29,14 +29,14 @@ export function isSameOrigin(headers: Headers, publicUrl: string | null, https: 
   );
 }
 
-/** The same, whatever its scheme: programs such as awxkit name `http:` over TLS too. It is no proof for an administrator. */
+/** As `isSameOrigin`, for any scheme: awxkit sends `http:` over TLS. Not sufficient for administrators. */
 export function isOwnHost(headers: Headers, publicUrl: string | null): boolean {
   return isSameOrigin(headers, publicUrl, false) || isSameOrigin(headers, null, false);
 }
 
 /**
- * Whether a page of another site may have sent a request: its `Origin` is another one, or the browser says so where it
- * sends no `Origin` (`Sec-Fetch-Site`, for images, frames and links). Programs send neither.
+ * Whether a page of another site may have sent a request, by `Origin` or, for requests without it (images, frames, links),
+ * by `Sec-Fetch-Site`. Programs other than browsers send neither.
  */
 export function isForeign(headers: Headers, publicUrl: string | null, https: boolean): boolean {
   const site = headers.get("sec-fetch-site");

@@ -1,16 +1,16 @@
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { LEEWAY_SECS } from "./hs256.ts";
 
-/** How long a signed request is good, in seconds (Channelstream 0.7). */
+/** Validity of a signed request, in seconds (Channelstream 0.7). */
 const MAX_SIGNATURE_AGE_SECS = 60;
 
-/** A signed text longer than this is refused unread, in characters. */
+/** Maximum length of a signed text, in characters. A longer one is rejected unread. */
 const MAX_SIGNED = 8192;
 
-/** The text of an HMAC-SHA1 in base64url without padding. */
+/** An HMAC-SHA1 in base64url without padding. */
 const SIGNATURE = /^[A-Za-z0-9_-]{27}$/;
 
-/** Up to eight bytes of seconds. */
+/** Seconds in up to eight bytes, in base64url. */
 const TIMESTAMP = /^[A-Za-z0-9_-]{1,11}$/;
 
 /** The key that itsdangerous 1 and 2 derive for `TimestampSigner(secret)` with its defaults ("django-concat"). */
@@ -23,12 +23,11 @@ function hmac(key: Buffer, signed: string): Buffer {
 }
 
 /**
- * Checks what the Python package itsdangerous makes by `TimestampSigner(secret).sign(text)`: `text.timestamp.signature`.
- * What the text says is the caller's business. Stricter than the package: one text for each signature (no padding, no
- * stray characters), and none from the future.
+ * Verifies `text.timestamp.signature`, as made by `TimestampSigner(secret).sign(text)` of the Python package itsdangerous.
+ * Does not check the text. Stricter than the package: only canonical base64url, and no timestamp in the future.
  *
  * @param now unix time in ms
- * @param maxAgeSecs `null`: good for ever
+ * @param maxAgeSecs `null`: no limit
  */
 export function verifySigned(
   signed: string,
@@ -39,7 +38,7 @@ export function verifySigned(
   return checkSigned(signed, secret, now, maxAgeSecs) === "good";
 }
 
-/** The same, with what is wrong; `"stale"`: signed with the secret, but not now. */
+/** As `verifySigned`, with the cause. `"stale"`: the signature is right, its time is not. */
 export function checkSigned(
   signed: string,
   secret: string,
@@ -63,7 +62,7 @@ export function checkSigned(
   return age <= maxAgeSecs && age >= -LEEWAY_SECS ? "good" : "stale";
 }
 
-/** Signs as the package does: for our own pages that call in an administrator's name, and for demos. */
+/** Signs as the package does, for calls from the explorer page and for examples. */
 export function sign(text: string, secret: string, now: number): string {
   const seconds = Buffer.alloc(8);
   seconds.writeBigUInt64BE(BigInt(Math.floor(now / 1000)));

@@ -8,25 +8,24 @@ import {
 } from "./asymmetric.ts";
 import { abilitiesIn, readClaims } from "./claims.ts";
 import { type Claims, unauthorized, type Verdict, type Verify } from "./claims-types.ts";
-import { FailedAttempts, type ProofSource } from "./failed-attempts.ts";
+import { type AttemptSource, FailedAttempts } from "./failed-attempts.ts";
 import { algorithmOf, unverifiedPayload, verifyHs256 } from "./hs256.ts";
 import { adminKeys } from "./keys.ts";
 import type { TokenCode } from "./token-codes.ts";
 
-export type { Abilities, Claims, TokenRefusal, Verdict, Verify } from "./claims-types.ts";
+export type { Abilities, Claims, TokenReason, Verdict, Verify } from "./claims-types.ts";
 
-/** Codes by which a key says only that the token is not its own. */
+/** Codes that mean only that a token was signed with another key. */
 const KEYS_ALONE: ReadonlySet<TokenCode> = new Set(["unknown_key", "bad_signature", "algorithm_not_allowed"]);
 
 /**
- * Makes the one way in which tokens are verified. HS256 is verified with the secrets of `jwt_secrets`, or, where a token
- * names `admin`, the keys derived from the administrator's secrets, and with nothing else; RS256, ES256 and EdDSA with
- * `jwt_public_key` and the keys at `jwks_url`, and with nothing else: no key is ever used for an algorithm that it is not
- * for.
+ * Creates the function that verifies all tokens. HS256 is verified only with `jwt_secrets` or, for tokens that name `admin`,
+ * the keys derived from the admin secrets; RS256, ES256 and EdDSA only with `jwt_public_key` and the keys at `jwks_url`. No
+ * key is used for another algorithm.
  *
  * @param now unix time in ms
- * @param wrong counts forged tokens for administrators, as wrong secrets
- * @throws Error with one sentence when `jwt_public_key` or `jwks_url` can't be used
+ * @param wrong counts forged administrator tokens as failed attempts
+ * @throws Error if `jwt_public_key` or `jwks_url` is unusable
  */
 export function createVerifier(
   config: Config,
@@ -41,7 +40,7 @@ export function createVerifier(
   const administrators = adminKeys(config, "token");
   const names = config.claims;
 
-  const shared = (token: string, source: ProofSource): Verdict => {
+  const shared = (token: string, source: AttemptSource): Verdict => {
     const result = verifyHs256(token, keys, rules, now());
     if (result.ok) return verdict(readClaims(result.payload, names, true, false));
     return result.code === "bad_signature" && namesAdmin(token) ? administrative(token, source) : result;
@@ -53,8 +52,8 @@ export function createVerifier(
     return claims?.channels.includes("admin") ?? false;
   };
 
-  /** Each token that is tried on the administrators' keys is a guess at their secret. */
-  const administrative = (token: string, source: ProofSource): Verdict => {
+  /** Each token checked with the administrators' keys counts as an attempt at the admin secret. */
+  const administrative = (token: string, source: AttemptSource): Verdict => {
     if (wrong.waitSecs(source) > 0) return unauthorized("too_many_attempts");
     const result = verifyHs256(token, administrators, rules, now());
     if (result.ok) return verdict(readClaims(result.payload, names, true, true));
@@ -62,17 +61,17 @@ export function createVerifier(
     return result;
   };
 
-  const elsewhere: KeyVerify[] = [];
-  if (config.jwtPublicKey !== null) elsewhere.push(publicKeyVerifier(config.jwtPublicKey, rules, now));
-  if (config.jwksUrl !== null) elsewhere.push(keySetVerifier(config.jwksUrl, rules, now));
-  if (elsewhere.length === 0) return shared;
+  const publicKeys: KeyVerify[] = [];
+  if (config.jwtPublicKey !== null) publicKeys.push(publicKeyVerifier(config.jwtPublicKey, rules, now));
+  if (config.jwksUrl !== null) publicKeys.push(keySetVerifier(config.jwksUrl, rules, now));
+  if (publicKeys.length === 0) return shared;
 
-  const foreign = async (token: string): Promise<Verdict> => {
+  const verifyAsymmetric = async (token: string): Promise<Verdict> => {
     let refusal: KeyResult & { readonly ok: false } = unauthorized("unknown_key");
-    for (const verify of elsewhere) {
+    for (const verify of publicKeys) {
       const result = await verify(token);
       if (result.ok) return verdict(readClaims(result.payload, names, false, false));
-      // The key that knows the token says what is wrong with it; of others the first that knows more than nothing.
+      // The most specific result wins: of a key that signed the token, else of the first one that is not unknown_key.
       if (KEYS_ALONE.has(refusal.code) && result.code !== "unknown_key") refusal = result;
     }
     return refusal;
@@ -82,7 +81,7 @@ export function createVerifier(
     const alg = algorithmOf(token);
     if (alg === "HS256") return shared(token, source);
     return isAsymmetric(alg)
-      ? foreign(token)
+      ? verifyAsymmetric(token)
       : unauthorized(alg === null ? "token_malformed" : "algorithm_not_allowed");
   };
 }
@@ -91,7 +90,7 @@ function verdict(claims: Claims | null): Verdict {
   return claims === null ? unauthorized("claims_unusable") : { ok: true, claims };
 }
 
-/** Whether a token opens a channel, whatever it allows there (`abilitiesIn`). */
+/** Whether a token covers a channel, with any abilities. */
 export function covers(claims: Claims, channel: string): boolean {
   return abilitiesIn(claims, channel) !== null;
 }

@@ -205,7 +205,7 @@ async function described(
   request: Request,
   peer: Peer,
 ): Promise<Response> {
-  const found = admin.identify(request, peer);
+  const found = admin.authenticate(request, peer);
   return found.ok ? (await loadApi()).description(request, peer) : reject(found);
 }
 
@@ -219,12 +219,12 @@ async function metrics({ admin, registry }: HttpDeps, request: Request, peer: Pe
 }
 
 function whyNotRead(admin: Admin, request: Request, peer: Peer): Rejection | null {
-  const found = admin.identify(request, peer);
+  const found = admin.authenticate(request, peer);
   if (!found.ok) return found;
-  const { caller } = found;
-  if (caller.kind === "key" && !caller.key.can.includes("read"))
+  const { principal } = found;
+  if (principal.kind === "key" && !principal.key.can.includes("read"))
     return new Rejection(403, "ability_missing", "An API key with the ability read is required.");
-  return reachesAll(caller)
+  return reachesAll(principal)
     ? null
     : new Rejection(403, "all_channels_needed", "An API key for all channels is required.");
 }
@@ -258,7 +258,7 @@ async function signIn({ admin, config, inbound }: HttpDeps, request: Request, pe
 
 /** For the pages: whether their visitor is signed in. No is an answer, and no error in a browser's console. */
 function session({ admin }: HttpDeps, request: Request, peer: Peer): Response {
-  return json({ signed_in: admin.check(request, peer).ok });
+  return json({ signed_in: admin.requireAdmin(request, peer).ok });
 }
 
 function signOut({ admin }: HttpDeps, request: Request, peer: Peer): Response {

@@ -54,41 +54,37 @@ export function createMetrics({ hub, version, busState, loopDelay, inbound }: Me
     });
   };
 
-  counter("bus_messages_received_total", "Messages that the bus brought.", () => stats.received.messages);
-  counter("bus_bytes_received_total", "Bytes of their payloads.", () => stats.received.bytes);
+  counter("bus_messages_received_total", "Messages received from the bus.", () => stats.received.messages);
+  counter("bus_bytes_received_total", "Payload bytes received from the bus.", () => stats.received.bytes);
   counter(
     "bus_messages_delivered_total",
-    "Messages of the bus that somebody here listened to.",
+    "Bus messages delivered to at least one client.",
     () => stats.delivered,
   );
-  byReason("bus_messages_dropped_total", "Messages of the bus that were not delivered.", () => stats.dropped);
-  counter(
-    "deliveries_total",
-    "Messages sent to a client: one for each client that listened.",
-    () => stats.deliveries,
-  );
-  counter("delivered_bytes_total", "Bytes of the payloads of these.", () => stats.deliveredBytes);
+  byReason("bus_messages_dropped_total", "Bus messages not delivered, by reason.", () => stats.dropped);
+  counter("deliveries_total", "Messages sent to clients, counted once per client.", () => stats.deliveries);
+  counter("delivered_bytes_total", "Payload bytes sent to clients.", () => stats.deliveredBytes);
   counter(
     "unsendable_total",
-    "Deliveries left out: binary, to a client whose protocol has none.",
+    "Binary messages skipped because the client's protocol has no binary frames.",
     () => stats.unsendable,
   );
-  counter("pushes_total", "Messages of clients handed to the bus.", () => stats.pushes.messages);
-  counter("push_bytes_total", "Bytes of their payloads.", () => stats.pushes.bytes);
+  counter("pushes_total", "Client messages passed to the bus.", () => stats.pushes.messages);
+  counter("push_bytes_total", "Payload bytes passed to the bus.", () => stats.pushes.bytes);
   counter(
     "notices_lost_total",
-    "Notices to backends (presence, joins) that the bus did not take.",
+    "Notices to backends (presence, joins) that the bus did not accept.",
     () => stats.unpublished,
   );
-  counter("joins_total", "Joins that were accepted.", () => stats.joins.accepted);
-  counter("leaves_total", "Memberships that ended, however.", () => stats.joins.left);
-  byReason("refused_total", "What clients asked for and were refused.", () => stats.refused);
-  counter("connections_opened_total", "Connections that were opened.", () => stats.connections.opened);
-  counter("connections_closed_total", "Connections that are closed.", () => stats.connections.closed);
-  byReason("disconnects_total", "Connections that the server ended, by reason.", () => stats.closed);
+  counter("joins_total", "Accepted joins.", () => stats.joins.accepted);
+  counter("leaves_total", "Memberships ended, for any reason.", () => stats.joins.left);
+  byReason("refused_total", "Client requests rejected, by reason.", () => stats.refused);
+  counter("connections_opened_total", "Connections opened.", () => stats.connections.opened);
+  counter("connections_closed_total", "Connections closed.", () => stats.connections.closed);
+  byReason("disconnects_total", "Connections closed by the server, by reason.", () => stats.closed);
   counter(
     "bus_gaps_total",
-    "Subscriptions to Redis lost: messages published until the next one were missed.",
+    "Redis subscriptions lost; messages published before resubscribing were missed.",
     () => busState().gaps,
   );
 
@@ -121,21 +117,21 @@ export function createMetrics({ hub, version, busState, loopDelay, inbound }: Me
       for (const [protocol, count] of Object.entries(counts)) this.set({ protocol }, count);
     },
   });
-  gauge("channel_buffered_bytes", "Bytes that wait for clients to read.", () => hub.connections.buffered);
-  gauge("channel_inbound_bytes", "Bytes from clients that are unfinished or wait to be handled.", inbound);
-  gauge("channel_channels", "Channels that are open.", () => hub.channels.size);
-  gauge("channel_bus_live", "1 while the bus is live.", () => (busState().live ? 1 : 0));
-  gauge("process_resident_memory_bytes", "Resident memory.", () => process.memoryUsage.rss());
-  gauge("process_start_time_seconds", "Unix time of the start.", () => performance.timeOrigin / 1000);
+  gauge("channel_buffered_bytes", "Bytes buffered for slow clients.", () => hub.connections.buffered);
+  gauge("channel_inbound_bytes", "Bytes received from clients and not handled yet.", inbound);
+  gauge("channel_channels", "Open channels.", () => hub.channels.size);
+  gauge("channel_bus_live", "1 if the bus is connected, else 0.", () => (busState().live ? 1 : 0));
+  gauge("process_resident_memory_bytes", "Resident memory in bytes.", () => process.memoryUsage.rss());
+  gauge("process_start_time_seconds", "Start time as Unix time.", () => performance.timeOrigin / 1000);
   gauge(
     "channel_event_loop_delay_max_seconds",
-    "How late the event loop ran at the most since this was last asked for.",
+    "Maximum event loop delay since the last scrape.",
     () => loopDelay() / 1000,
   );
   counterOfCpu(registry);
   const info = new Gauge({
     name: "channel_build_info",
-    help: "1, with what runs as labels.",
+    help: "Always 1; labels name the version, runtime and bus.",
     labelNames: ["version", "bun", "bus"],
     registers: [registry],
   });

@@ -9,7 +9,7 @@ import { randomId } from "../hub/random-id.ts";
 /** What the body of `POST /token` asks for. */
 export interface Asked {
   readonly id: string;
-  /** Whether the caller chose the id. */
+  /** Whether the principal chose the id. */
   readonly chosen: boolean;
   /** What the token is to allow, by name. */
   readonly rights: ReadonlyMap<string, Abilities>;

@@ -1,4 +1,4 @@
-import { type Admin, bearerOf, type Caller, callerName } from "../auth/admin.ts";
+import { type Admin, bearerOf, type Principal, principalName } from "../auth/admin.ts";
 import type { Audit } from "../auth/audit.ts";
 import { abilitiesIn, intersection, isPattern, leastAbilities, nameCovers } from "../auth/claims.ts";
 import { LEEWAY_SECS, MAX_TOKEN_BYTES } from "../auth/hs256.ts";
@@ -39,9 +39,15 @@ export function createTokenHandler(deps: TokenDeps): (request: Request, peer: Pe
     const { channels, ...limits } = grantOf(asked, proof.bearer);
     const token = await mint({ id, channels, ...limits });
     if (token.length > MAX_TOKEN_BYTES) return reject(TOO_LONG);
-    if (proof.caller !== null) {
+    if (proof.principal !== null) {
       const what = { id, channels: [...asked.rights.keys()].join(" ") };
-      deps.audit({ act: "mint", who: callerName(proof.caller), from: peer.address, what, result: "ok" });
+      deps.audit({
+        act: "mint",
+        who: principalName(proof.principal),
+        from: peer.address,
+        what,
+        result: "ok",
+      });
     }
     return json({ id, ...channels, ...(limits.can === undefined ? {} : { can: limits.can }), token });
   };
@@ -55,7 +61,7 @@ function parseShallow(text: string): unknown {
   return JSON.parse(text);
 }
 
-/** What is minted: as asked, but never more than the token by which the caller has it allows, nor for longer. */
+/** What is minted: as asked, but never more than the token by which the principal has it allows, nor for longer. */
 function grantOf({ rights, form }: Asked, bearer: Claims | null): Omit<Grant, "id" | "expiresInSecs"> {
   if (bearer === null) return granted(rights, form);
   const elsewhere = leastAbilities(bearer);
@@ -68,13 +74,13 @@ function grantOf({ rights, form }: Asked, bearer: Claims | null): Omit<Grant, "i
   return { ...granted(limited, form), notAfter, ...(bearer.jti === undefined ? {} : { jti: bearer.jti }) };
 }
 
-/** The caller may have the token; `bearer`: only by an earlier one, which limits it; `caller`: as the administrator. */
-interface Proof {
+/** The principal may have the token; `bearer`: only by an earlier one, which limits it; `principal`: as the administrator. */
+interface Authorization {
   readonly bearer: Claims | null;
-  readonly caller: Caller | null;
+  readonly principal: Principal | null;
 }
 
-const ANYBODY: Proof = { bearer: null, caller: null };
+const ANYBODY: Authorization = { bearer: null, principal: null };
 
 /** The table of http.md: what anyone may have, what needs an earlier token or the administrator, what nobody gets. */
 async function prove(
@@ -82,7 +88,7 @@ async function prove(
   request: Request,
   peer: Peer,
   { config, admin, verify }: TokenDeps,
-): Promise<Proof | Rejection> {
+): Promise<Authorization | Rejection> {
   const names = [...asked.rights.keys()];
   if (names.includes("phoenix")) {
     return new Rejection(
@@ -101,8 +107,8 @@ async function prove(
   }
   const needsAdmin = names.some((name) => name === "admin" || isPattern(name));
   if (needsAdmin || config.tokenEndpoint === "admin") {
-    const check = admin.check(request, peer);
-    return check.ok ? { bearer: null, caller: check.caller } : check;
+    const check = admin.requireAdmin(request, peer);
+    return check.ok ? { bearer: null, principal: check.principal } : check;
   }
 
   const foreign = names.filter(
@@ -117,7 +123,7 @@ async function prove(
   const verdict = bearer === null ? null : await verify(bearer, source);
   if (verdict?.ok && verdict.claims.user === asked.id) {
     const { claims } = verdict;
-    if (foreign.every((name) => covers(claims, name))) return { bearer: claims, caller: null };
+    if (foreign.every((name) => covers(claims, name))) return { bearer: claims, principal: null };
   }
   const rejection =
     foreign.length === 0
@@ -133,8 +139,8 @@ async function prove(
         );
   // The administrator may have it all the same; a user's token is no wrong guess at the secret.
   if (bearer !== null ? looksLikeToken(bearer) : !request.headers.has("cookie")) return rejection;
-  const check = admin.check(request, peer);
-  if (check.ok) return { bearer: null, caller: check.caller };
+  const check = admin.requireAdmin(request, peer);
+  if (check.ok) return { bearer: null, principal: check.principal };
   return bearer === null && check.status === 401 ? rejection : check;
 }
 

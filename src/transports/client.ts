@@ -30,7 +30,7 @@ export abstract class Client implements Connection, Transport {
   readonly address: string;
   readonly openedAt: number;
   readonly context: ConnectionContext;
-  /** Whether a page of another site opened it: see `ProofSource`. */
+  /** Whether a page of another site opened it: see `AttemptSource`. */
   foreign = false;
   lastSeen: number;
   idleSince: number | null;

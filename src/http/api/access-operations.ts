@@ -33,8 +33,8 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       answer: z.object({ disconnected: z.number(), banned_until: UnixMs.nullable() }),
       refusals: { 409: "Too many users are banned" },
       what: ({ body: { id, ban } }) => ({ id, ...(ban === undefined ? {} : { ban_secs: ban / SECOND }) }),
-      run({ body: { id, ban }, caller }) {
-        if (!reachesAll(caller)) return notForAll();
+      run({ body: { id, ban }, principal }) {
+        if (!reachesAll(principal)) return notForAll();
         const until = ban === undefined ? null : Date.now() + ban;
         if (until !== null && !bans.add({ user: id, until })) {
           return new Rejection(409, "too_many_bans", "Ban limit reached: lift some bans first.");
@@ -54,8 +54,8 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       summary: "The users whose tokens are refused",
       needs: "moderate",
       answer: z.object({ bans: z.array(Ban) }),
-      run({ caller }) {
-        if (!reachesAll(caller)) return notForAll();
+      run({ principal }) {
+        if (!reachesAll(principal)) return notForAll();
         return { bans: bans.all().map(({ user, until }) => ({ id: user, until })) };
       },
     }),
@@ -70,8 +70,8 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       answer: z.object({ lifted: z.literal(true) }),
       refusals: { 404: "That user is not banned" },
       what: ({ path: { id } }) => ({ id }),
-      run({ path: { id }, caller }) {
-        if (!reachesAll(caller)) return notForAll();
+      run({ path: { id }, principal }) {
+        if (!reachesAll(principal)) return notForAll();
         return bans.lift(id)
           ? { lifted: true as const }
           : new Rejection(404, "user_not_banned", "This user is not banned.");
@@ -91,8 +91,8 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       answer: Revocation,
       refusals: { 409: "Too many tokens are revoked" },
       what: ({ body: { jti } }) => ({ jti }),
-      run({ body: { jti, expires_in }, caller }) {
-        if (!reachesAll(caller)) return notForAll();
+      run({ body: { jti, expires_in }, principal }) {
+        if (!reachesAll(principal)) return notForAll();
         const until = Date.now() + expires_in;
         if (!revocations.add({ kind: "token", id: jti, until })) {
           return new Rejection(
@@ -111,8 +111,8 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       summary: "The tokens that are revoked",
       needs: "moderate",
       answer: z.object({ revocations: z.array(Revocation) }),
-      run({ caller }) {
-        if (!reachesAll(caller)) return notForAll();
+      run({ principal }) {
+        if (!reachesAll(principal)) return notForAll();
         return { revocations: revocations.all("token").map(({ id, until }) => ({ jti: id, until })) };
       },
     }),
@@ -138,8 +138,8 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
         ...(id === undefined ? {} : { id }),
         ...(agent === undefined ? {} : { agent }),
       }),
-      run({ body: { channel, id, agent }, caller }) {
-        if (!reaches(caller, channel)) return outOfReach();
+      run({ body: { channel, id, agent }, principal }) {
+        if (!reaches(principal, channel)) return outOfReach();
         const members = [...(hub.channels.get(channel)?.members ?? [])].filter((member) =>
           id === undefined ? member.agent === agent : member.user === id,
         );

@@ -1,4 +1,4 @@
-import { type Caller, callerName } from "../../auth/admin.ts";
+import { type Principal, principalName } from "../../auth/admin.ts";
 import { resultOf } from "../../auth/audit.ts";
 import type { Peer } from "../../auth/peer.ts";
 import { Rejection } from "../../auth/rejection.ts";
@@ -57,10 +57,10 @@ export function createApi(deps: ApiDeps): Api {
   }
   let description: object | null = null;
 
-  const record = (act: string, caller: Caller, peer: Peer, trail: Trail, status: number): void =>
+  const record = (act: string, principal: Principal, peer: Peer, trail: Trail, status: number): void =>
     deps.audit({
       act,
-      who: callerName(caller),
+      who: principalName(principal),
       from: peer.address,
       what: trail.what,
       result: resultOf(status),
@@ -69,23 +69,23 @@ export function createApi(deps: ApiDeps): Api {
   const handlerOf =
     (operation: Operation, path: Readonly<Record<string, string>>): Handler =>
     async (request, peer) => {
-      const found = deps.admin.identify(request, peer);
+      const found = deps.admin.authenticate(request, peer);
       if (!found.ok) return reject(found);
-      const { caller } = found;
+      const { principal } = found;
       const { needs, act } = operation;
       const trail: Trail = { what: {} };
-      if (caller.kind === "key" && (needs === "admin" || !caller.key.can.includes(needs))) {
-        if (act !== undefined) record(act, caller, peer, trail, 403);
+      if (principal.kind === "key" && (needs === "admin" || !principal.key.can.includes(needs))) {
+        if (act !== undefined) record(act, principal, peer, trail, 403);
         return reject(needs === "admin" ? ADMIN_ONLY : abilityMissing(needs));
       }
       const { maxBody } = deps.config.limits;
       let status = 500;
       try {
-        const response = await operation.handle(request, path, caller, peer, maxBody, deps.inbound, trail);
+        const response = await operation.handle(request, path, principal, peer, maxBody, deps.inbound, trail);
         ({ status } = response);
         return response;
       } finally {
-        if (act !== undefined) record(act, caller, peer, trail, status);
+        if (act !== undefined) record(act, principal, peer, trail, status);
       }
     };
 

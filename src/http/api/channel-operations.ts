@@ -104,12 +104,12 @@ export function channelOperations({ hub }: ApiDeps): Operation[] {
         matching: z.number().meta({ description: "How many the search found." }),
         channels: z.array(ChannelRow),
       }),
-      run({ query: { search, sort, order, offset, limit }, caller }) {
+      run({ query: { search, sort, order, offset, limit }, principal }) {
         const now = Date.now();
         const text = search.toLowerCase();
-        const everything = reachesAll(caller);
+        const everything = reachesAll(principal);
         const wanted = ({ name }: Channel): boolean =>
-          (everything || reaches(caller, name)) && (text === "" || name.toLowerCase().includes(text));
+          (everything || reaches(principal, name)) && (text === "" || name.toLowerCase().includes(text));
         const page = pageOf(hub.channels.values(), wanted, comparison(sort, order, now), offset, limit);
         return {
           total: everything ? hub.channels.size : page.matching,
@@ -128,8 +128,8 @@ export function channelOperations({ hub }: ApiDeps): Operation[] {
       query: z.object(paging(100)),
       answer: ChannelRow.extend({ matching: z.number(), listed: z.array(MemberRow) }),
       refusals: { 404: "No such channel is open" },
-      run({ path: { name }, query: { search, order, offset, limit }, caller }) {
-        if (!reaches(caller, name)) return outOfReach();
+      run({ path: { name }, query: { search, order, offset, limit }, principal }) {
+        if (!reaches(principal, name)) return outOfReach();
         const channel = hub.channels.get(name);
         if (channel === undefined)
           return new Rejection(404, "channel_not_open", "No open channel has this name.");

@@ -75,8 +75,8 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
         matching: z.number(),
         connections: z.array(ConnectionRow),
       }),
-      run({ query: { search, protocol, sort, order, offset, limit }, caller }) {
-        if (!reachesAll(caller)) return notForAll();
+      run({ query: { search, protocol, sort, order, offset, limit }, principal }) {
+        if (!reachesAll(principal)) return notForAll();
         const text = search.toLowerCase();
         const holds = (name: string): boolean => name.toLowerCase().includes(text);
         const wanted = (each: Connection): boolean =>
@@ -107,8 +107,8 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
       answer: z.object({ disconnected: z.number() }),
       refusals: { 404: "No such connection is open" },
       what: ({ path: { id } }) => ({ connection: id }),
-      run({ path: { id }, caller }) {
-        if (!reachesAll(caller)) return notForAll();
+      run({ path: { id }, principal }) {
+        if (!reachesAll(principal)) return notForAll();
         const connection = connections.get(id);
         if (connection === undefined)
           return new Rejection(404, "connection_not_open", "No open connection has this id.");

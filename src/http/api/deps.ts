@@ -7,7 +7,7 @@ import type { Bus, BusKind, BusState } from "../../bus/bus.ts";
 import type { Config } from "../../config/config.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
-import type { History } from "./stats-history.ts";
+import type { StatsHistory } from "./stats-history.ts";
 
 /** What the Channelstream protocol adds to the description and the explorer. */
 export interface ChannelstreamApi {
@@ -29,7 +29,7 @@ export interface ApiDeps {
   readonly inbound: InboundBudget;
   readonly revocations: Revocations;
   readonly audit: Audit;
-  readonly history: History;
+  readonly history: StatsHistory;
   /** `null` while that protocol is off. */
   readonly channelstream: ChannelstreamApi | null;
 }

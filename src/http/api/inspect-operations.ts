@@ -126,13 +126,13 @@ export function inspectOperations({ hub }: ApiDeps): Operation[] {
       params: z.object({ name: ChannelName }),
       answer: Batch,
       streams: true,
-      run({ path: { name }, caller, request }) {
-        if (!reaches(caller, name)) return outOfReach();
+      run({ path: { name }, principal, request }) {
+        if (!reaches(principal, name)) return outOfReach();
         // Bun leaves the body of an answer to HEAD unread: it would never end.
         if (request.method === "HEAD") return new Response(null, { headers: HEADERS });
         // Keys and secrets stay good for as long as the server runs; a session may end.
-        const session = caller.kind === "administrator" ? caller.session : undefined;
-        return stream(name, () => session === undefined || !session.over);
+        const session = principal.kind === "administrator" ? principal.session : undefined;
+        return stream(name, () => session === undefined || !session.ended);
       },
     }),
   ];

@@ -85,7 +85,7 @@ function describe(operation: Operation): object {
     operation;
   const refusals: Record<number, string> = {
     401: "Neither the admin secret nor a key that is known",
-    403: "Not for this caller, or from a page of another origin",
+    403: "Not for this principal, or from a page of another origin",
     422: "Not as described",
     429: "Ten wrong secrets within a minute: one in 2 s is looked at",
     ...(body === undefined ? {} : { 400: "The body is not JSON" }),

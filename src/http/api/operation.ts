@@ -1,5 +1,5 @@
 import * as z from "zod";
-import type { Caller } from "../../auth/admin.ts";
+import type { Principal } from "../../auth/admin.ts";
 import type { Peer } from "../../auth/peer.ts";
 import { Rejection } from "../../auth/rejection.ts";
 import type { ApiAbility } from "../../config/config.ts";
@@ -9,7 +9,7 @@ import type { Fields } from "../../log.ts";
 import { readJson } from "../body.ts";
 import { json, reject } from "../json-response.ts";
 
-/** What a caller needs: a key that can do this, or to be the administrator. */
+/** What a principal needs: a key that can do this, or to be the administrator. */
 export type Needs = ApiAbility | "admin";
 
 /** A request whose parts have been found good. */
@@ -17,7 +17,7 @@ export interface Asked<Path, Query, Body> {
   readonly path: Path;
   readonly query: Query;
   readonly body: Body;
-  readonly caller: Caller;
+  readonly principal: Principal;
   readonly peer: Peer;
   readonly request: Request;
 }
@@ -84,7 +84,7 @@ export interface Operation {
   handle(
     request: Request,
     path: Readonly<Record<string, string>>,
-    caller: Caller,
+    principal: Principal,
     peer: Peer,
     maxBody: number,
     inbound: InboundBudget,
@@ -114,7 +114,7 @@ export function operation<
     answer: spec.answer,
     streams: spec.streams ?? false,
     refusals: spec.refusals ?? {},
-    async handle(request, given, caller, peer, maxBody, inbound, trail) {
+    async handle(request, given, principal, peer, maxBody, inbound, trail) {
       let sent: unknown = null;
       if (body !== undefined) {
         const parse = verbatim === undefined ? JSON.parse : (text: string) => parseExcept(text, verbatim);
@@ -133,7 +133,7 @@ export function operation<
       // Each part has just been parsed by the schema that its type comes from; zod can't say so of an optional one.
       const { path, query: asked, body: wanted } = parts.data as unknown as Parts<P, Q, B>;
       trail.what = spec.what?.({ path, body: wanted }) ?? {};
-      const answer = await spec.run({ path, query: asked, body: wanted, caller, peer, request });
+      const answer = await spec.run({ path, query: asked, body: wanted, principal, peer, request });
       if (answer instanceof Rejection) return reject(answer);
       return answer instanceof Response ? answer : json(answer);
     },

@@ -45,8 +45,8 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
       }),
       refusals: { 413: "More than `max_payload`", 503: "The bus is away, and nobody got it" },
       what: ({ body: { channel, event } }) => ({ channel, event }),
-      async run({ body: { channel, event, payload, base64 }, caller }) {
-        if (!reaches(caller, channel)) return outOfReach();
+      async run({ body: { channel, event, payload, base64 }, principal }) {
+        if (!reaches(principal, channel)) return outOfReach();
         if (RESERVED_EVENTS.has(event) || isExport({ channel, event })) {
           return new Rejection(422, "event_reserved", "event: this name is reserved by the protocol.");
         }

@@ -5,7 +5,7 @@ const INTERVAL = 2000;
 const KEPT = 300;
 
 /** What was counted over the last minutes, so that whoever opens the page at a bad hour sees how it began. */
-export class History {
+export class StatsHistory {
   readonly interval = INTERVAL;
   readonly #look: (loopDelay: number) => Snapshot;
   readonly #ask: () => number;

@@ -22,8 +22,8 @@ export function statsOperations({ hub, history }: ApiDeps): Operation[] {
       description: FOR_ALL,
       needs: "read",
       answer: Stats,
-      run: ({ caller }) =>
-        reachesAll(caller)
+      run: ({ principal }) =>
+        reachesAll(principal)
           ? {
               ...history.now(),
               version: VERSION,
@@ -43,8 +43,8 @@ export function statsOperations({ hub, history }: ApiDeps): Operation[] {
         interval: z.number().meta({ description: "ms between two of them." }),
         snapshots: z.array(Snapshot),
       }),
-      run: ({ caller }) =>
-        reachesAll(caller) ? { interval: history.interval, snapshots: history.all() } : notForAll(),
+      run: ({ principal }) =>
+        reachesAll(principal) ? { interval: history.interval, snapshots: history.all() } : notForAll(),
     }),
   ];
 }

@@ -199,7 +199,7 @@ export class PhoenixSession implements Session, Owner {
     const own = tokenIn(frame.payload);
     const administrator = this.#administrator;
     if (own === null && administrator !== null && frame.topic === "admin") {
-      if (administrator.session?.over) return this.#admitInTurn(frame, unauthorized("session_over"), false);
+      if (administrator.session?.ended) return this.#admitInTurn(frame, unauthorized("session_over"), false);
       return this.#admitInTurn(frame, { ok: true, claims: administrator }, false);
     }
     const token = own ?? this.#token;

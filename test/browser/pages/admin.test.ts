@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { Sessions } from "../../../src/auth/admin-session.ts";
+import { AdminSessions } from "../../../src/auth/admin-session.ts";
 import { deriveKey } from "../../../src/auth/keys.ts";
 import { Revocations } from "../../../src/auth/revocations.ts";
 import { ADMIN_SECRET } from "../../integration/world.ts";
@@ -40,8 +40,11 @@ describe("signing in", () => {
     const opened = await stage.admin("#/connections");
     const { page } = opened;
     const past = Date.now() - 13 * 60 * 60 * 1000;
-    const expired = new Sessions([deriveKey(ADMIN_SECRET, "session")], new Revocations(), () => past).begin()
-      .proof;
+    const expired = new AdminSessions(
+      [deriveKey(ADMIN_SECRET, "session")],
+      new Revocations(),
+      () => past,
+    ).create().token;
     await opened.watched(async () => {
       const url = stage.world.channel.url;
       await page.context().addCookies([{ name: "channel_session", value: expired, url }]);

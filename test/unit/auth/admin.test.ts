@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
 import { createAdmin } from "../../../src/auth/admin.ts";
-import { SESSION_MS, Sessions } from "../../../src/auth/admin-session.ts";
+import { AdminSessions, SESSION_MS } from "../../../src/auth/admin-session.ts";
 import { FailedAttempts } from "../../../src/auth/failed-attempts.ts";
 import { deriveKey } from "../../../src/auth/keys.ts";
 import { NO_STORE, Revocations } from "../../../src/auth/revocations.ts";
@@ -40,32 +40,37 @@ describe("the admin secret", () => {
   test("opens as Bearer, also for what changes something and without an origin", () => {
     const { admin } = clocked();
     for (const method of ["GET", "POST", "DELETE"]) {
-      expect(admin.check(request({ authorization: `Bearer ${SECRET}` }, method), here)).toMatchObject({
+      expect(admin.requireAdmin(request({ authorization: `Bearer ${SECRET}` }, method), here)).toMatchObject({
         ok: true,
       });
-      expect(admin.check(request({ authorization: `bearer ${SECRET} ` }, method), here)).toMatchObject({
-        ok: true,
-      });
+      expect(admin.requireAdmin(request({ authorization: `bearer ${SECRET} ` }, method), here)).toMatchObject(
+        {
+          ok: true,
+        },
+      );
     }
   });
 
   test("a wrong one, part of it, or none does not", () => {
     const { admin } = clocked();
     for (const wrong of [SECRET.slice(1), `${SECRET}x`, SECRET.toUpperCase(), "x", "\u00e9"]) {
-      expect(admin.check(request({ authorization: `Bearer ${wrong}` }), here)).toMatchObject({
+      expect(admin.requireAdmin(request({ authorization: `Bearer ${wrong}` }), here)).toMatchObject({
         ok: false,
         status: 401,
       });
     }
     for (const header of ["", "Bearer", "Bearer ", `Basic ${btoa(`admin:${SECRET}`)}`, SECRET]) {
-      expect(admin.check(request({ authorization: header }), here)).toMatchObject({ ok: false, status: 401 });
+      expect(admin.requireAdmin(request({ authorization: header }), here)).toMatchObject({
+        ok: false,
+        status: 401,
+      });
     }
-    expect(admin.check(request({}), here)).toMatchObject({ ok: false, status: 401 });
+    expect(admin.requireAdmin(request({}), here)).toMatchObject({ ok: false, status: 401 });
   });
 
   test("refusals never hold the secret, the right or the wrong one", () => {
     const { admin } = clocked();
-    const refusal = admin.check(request({ authorization: "Bearer guessed-it" }), here);
+    const refusal = admin.requireAdmin(request({ authorization: "Bearer guessed-it" }), here);
     expect(JSON.stringify(refusal)).not.toContain("guessed-it");
     expect(JSON.stringify(refusal)).not.toContain(SECRET);
   });
@@ -101,7 +106,8 @@ function forgedToken(n: number, channel = "admin"): string {
 describe("wrong secrets", () => {
   test("after ten in a minute one proof in 2 s is looked at, right or wrong, until the minute is over", () => {
     const { admin, wait } = clocked({ adminSecretGenerated: true });
-    const bearer = (secret: string) => admin.check(request({ authorization: `Bearer ${secret}` }), here);
+    const bearer = (secret: string) =>
+      admin.requireAdmin(request({ authorization: `Bearer ${secret}` }), here);
     for (let round = 0; round < 4; round++) expect(bearer("wrong")).toMatchObject({ status: 401 });
     for (let round = 0; round < 3; round++)
       expect(admin.signIn("wrong", request({}, "POST"), here)).toMatchObject({ status: 401 });
@@ -131,7 +137,7 @@ describe("wrong secrets", () => {
     const forgers: readonly ((n: number, parts: ReturnType<typeof counted>) => void)[] = [
       (n, { admin }) => {
         const cookie = `channel_session=${"a".repeat(20)}${10 + n}.zzzzzzzz.${"b".repeat(43)}`;
-        admin.check(request({ cookie }), here);
+        admin.requireAdmin(request({ cookie }), here);
       },
       (n, { verify }) => void verify(forgedToken(n), here),
     ];
@@ -148,11 +154,12 @@ describe("wrong secrets", () => {
   test("a cookie that is sent again and again is one guess; one that has run out is none", () => {
     const parts = counted();
     const cookie = `channel_session=${"a".repeat(22)}.zzzzzzzz.${"b".repeat(43)}`;
-    for (let n = 0; n < 50; n++) parts.admin.check(request({ cookie }), here);
+    for (let n = 0; n < 50; n++) parts.admin.requireAdmin(request({ cookie }), here);
     expect(parts.failed).toBe(1);
     const good = cookieOf(parts.admin.signIn(SECRET, request({}, "POST"), here));
     parts.wait(SESSION_MS);
-    for (let n = 0; n < 50; n++) expect(parts.admin.check(request({ cookie: good }), here).ok).toBe(false);
+    for (let n = 0; n < 50; n++)
+      expect(parts.admin.requireAdmin(request({ cookie: good }), here).ok).toBe(false);
     expect(parts.failed).toBe(1);
   });
 
@@ -173,12 +180,12 @@ describe("wrong secrets", () => {
       },
     ];
     for (let round = 0; round < 20; round++)
-      for (const headers of foreign) expect(admin.check(request(headers), here).ok).toBe(false);
+      for (const headers of foreign) expect(admin.requireAdmin(request(headers), here).ok).toBe(false);
     expect(admin.signIn(SECRET, request(OWN, "POST"), here).ok).toBe(true);
-    expect(admin.check(request({ authorization: `Bearer ${SECRET}` }), here).ok).toBe(true);
+    expect(admin.requireAdmin(request({ authorization: `Bearer ${SECRET}` }), here).ok).toBe(true);
     // And they are limited all the same.
     const [first = {}] = foreign;
-    expect(admin.check(request({ ...first, authorization: `Bearer ${SECRET}` }), here)).toMatchObject({
+    expect(admin.requireAdmin(request({ ...first, authorization: `Bearer ${SECRET}` }), here)).toMatchObject({
       status: 429,
     });
   });
@@ -208,7 +215,7 @@ describe("wrong secrets", () => {
     const { admin } = clocked();
     const cookie = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
     for (let round = 0; round < 20; round++) admin.signIn("wrong", request({}, "POST"), here);
-    expect(admin.check(request({ cookie }), here)).toMatchObject({ ok: true });
+    expect(admin.requireAdmin(request({ cookie }), here)).toMatchObject({ ok: true });
   });
 
   test("are counted in bounded memory", () => {
@@ -243,8 +250,8 @@ describe("a session", () => {
   test("reads, and changes something only from the same origin", () => {
     const { admin } = clocked();
     const cookie = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
-    expect(admin.check(request({ cookie, host: OWN.host }), here)).toMatchObject({ ok: true });
-    expect(admin.check(request({ cookie, ...OWN }, "POST"), here)).toMatchObject({ ok: true });
+    expect(admin.requireAdmin(request({ cookie, host: OWN.host }), here)).toMatchObject({ ok: true });
+    expect(admin.requireAdmin(request({ cookie, ...OWN }, "POST"), here)).toMatchObject({ ok: true });
     for (const origin of [
       undefined,
       "null",
@@ -257,11 +264,11 @@ describe("a session", () => {
         host: OWN.host,
         ...(origin === undefined ? {} : { origin }),
       };
-      expect(admin.check(request(headers, "POST"), here)).toMatchObject({ ok: false, status: 403 });
-      expect(admin.check(request(headers, "DELETE"), here)).toMatchObject({ ok: false, status: 403 });
+      expect(admin.requireAdmin(request(headers, "POST"), here)).toMatchObject({ ok: false, status: 403 });
+      expect(admin.requireAdmin(request(headers, "DELETE"), here)).toMatchObject({ ok: false, status: 403 });
       expect(admin.signOut(request(headers, "POST"), here)).toMatchObject({ ok: false, status: 403 });
     }
-    expect(admin.check(request({ cookie }), here)).toMatchObject({ ok: true });
+    expect(admin.requireAdmin(request({ cookie }), here)).toMatchObject({ ok: true });
   });
 
   test("opens admin on an upgrade of the same origin, for as long as it lasts", () => {
@@ -282,9 +289,9 @@ describe("a session", () => {
     const { admin, wait } = clocked();
     const cookie = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
     wait(SESSION_MS - 1);
-    expect(admin.check(request({ cookie }), here).ok).toBe(true);
+    expect(admin.requireAdmin(request({ cookie }), here).ok).toBe(true);
     wait(1);
-    expect(admin.check(request({ cookie }), here).ok).toBe(false);
+    expect(admin.requireAdmin(request({ cookie }), here).ok).toBe(false);
   });
 
   test("outlives a restart where it is known which were ended, and ends with a new secret", () => {
@@ -292,9 +299,11 @@ describe("a session", () => {
     const shared = new Revocations({ ...NO_STORE, complete: true }, now);
     const cookie = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
     wait(1000);
-    expect(again(shared).check(request({ cookie }), here).ok).toBe(true);
-    expect(again(new Revocations(undefined, now)).check(request({ cookie }), here).ok).toBe(false);
-    expect(clocked({ adminSecret: "a new secret" }).admin.check(request({ cookie }), here).ok).toBe(false);
+    expect(again(shared).requireAdmin(request({ cookie }), here).ok).toBe(true);
+    expect(again(new Revocations(undefined, now)).requireAdmin(request({ cookie }), here).ok).toBe(false);
+    expect(clocked({ adminSecret: "a new secret" }).admin.requireAdmin(request({ cookie }), here).ok).toBe(
+      false,
+    );
   });
 
   test("goes on with the older of two secrets, which opens too", () => {
@@ -303,9 +312,9 @@ describe("a session", () => {
     const revocations = new Revocations({ ...NO_STORE, complete: true }, now);
     const config = testConfig({ adminSecret: "a newer secret of it", olderAdminSecrets: [SECRET] });
     const rotated = createAdmin(config, { now, revocations });
-    expect(rotated.check(request({ cookie }), here).ok).toBe(true);
+    expect(rotated.requireAdmin(request({ cookie }), here).ok).toBe(true);
     for (const secret of [SECRET, "a newer secret of it"])
-      expect(rotated.check(request({ authorization: `Bearer ${secret}` }), here).ok).toBe(true);
+      expect(rotated.requireAdmin(request({ authorization: `Bearer ${secret}` }), here).ok).toBe(true);
   });
 
   test("ends by signing out, for a copy of its cookie too, and no other ends with it", () => {
@@ -314,8 +323,8 @@ describe("a session", () => {
     const two = cookieOf(admin.signIn(SECRET, request({}, "POST"), here));
     const answer = admin.signOut(request({ cookie: one, ...OWN }, "POST"), here);
     expect(answer.ok && answer.cookie).toStartWith("channel_session=; Path=/; Max-Age=0;");
-    expect(admin.check(request({ cookie: one }), here).ok).toBe(false);
-    expect(admin.check(request({ cookie: two }), here).ok).toBe(true);
+    expect(admin.requireAdmin(request({ cookie: one }), here).ok).toBe(false);
+    expect(admin.requireAdmin(request({ cookie: two }), here).ok).toBe(true);
   });
 
   test("can't be made, changed or stretched", () => {
@@ -335,28 +344,34 @@ describe("a session", () => {
       `${id}.${expiry}.${"é".repeat(43)}`,
     ];
     for (const value of forged) {
-      expect(admin.check(request({ cookie: `channel_session=${encodeURI(value)}` }), here).ok).toBe(false);
+      expect(admin.requireAdmin(request({ cookie: `channel_session=${encodeURI(value)}` }), here).ok).toBe(
+        false,
+      );
     }
-    expect(admin.check(request({ cookie: `other=1; channel_session=forged; ${cookie}` }), here).ok).toBe(
-      true,
-    );
+    expect(
+      admin.requireAdmin(request({ cookie: `other=1; channel_session=forged; ${cookie}` }), here).ok,
+    ).toBe(true);
   });
 
   test("ended ones stay ended although memory for them is bounded", () => {
     let time = 0;
     const now = () => time;
-    const sessions = new Sessions([deriveKey("secret", "session")], new Revocations(undefined, now), now);
+    const sessions = new AdminSessions(
+      [deriveKey("secret", "session")],
+      new Revocations(undefined, now),
+      now,
+    );
     const proofs: string[] = [];
     for (let count = 0; count < 10_500; count++) {
       time += 10;
-      const { proof, session } = sessions.begin();
-      sessions.end(session);
+      const { proof, session } = sessions.create();
+      sessions.revoke(session);
       proofs.push(proof);
     }
-    expect(proofs.filter((proof) => sessions.known(proof) !== null)).toEqual([]);
-    expect(proofs.filter((proof) => typeof sessions.read(proof) === "object")).toEqual([]);
+    expect(proofs.filter((proof) => sessions.cached(proof) !== null)).toEqual([]);
+    expect(proofs.filter((proof) => typeof sessions.verify(proof) === "object")).toEqual([]);
     time += 10;
-    expect(sessions.read(sessions.begin().proof)).toMatchObject({ over: false });
+    expect(sessions.verify(sessions.create().token)).toMatchObject({ ended: false });
   });
 });
 
@@ -367,7 +382,7 @@ describe("the sign-in link", () => {
     const code = admin.signInCode ?? "";
     expect(code.length).toBeGreaterThanOrEqual(24);
     const cookie = cookieOf(admin.signInByCode(code, request(OWN, "POST"), here));
-    expect(admin.check(request({ cookie }), here).ok).toBe(true);
+    expect(admin.requireAdmin(request({ cookie }), here).ok).toBe(true);
     expect(admin.signInByCode(code, request(OWN, "POST"), here)).toMatchObject({ ok: false, status: 401 });
   });
 
@@ -432,14 +447,15 @@ describe("API keys", () => {
     const admin = createAdmin(testConfig({ apiKeys: [apiKey] }));
     const ask = (secret: string) => request({ authorization: `Bearer ${secret}` }, "POST");
     for (let i = 0; i < 20; i++) {
-      expect(admin.identify(ask(apiKey.keys[0]), here)).toEqual({
+      expect(admin.authenticate(ask(apiKey.keys[0]), here)).toEqual({
         ok: true,
-        caller: { kind: "key", key: apiKey },
+        principal: { kind: "key", key: apiKey },
       });
-      expect(admin.check(ask(apiKey.keys[0]), here)).toMatchObject({ ok: false, status: 403 });
+      expect(admin.requireAdmin(ask(apiKey.keys[0]), here)).toMatchObject({ ok: false, status: 403 });
     }
-    expect(admin.identify(ask(SECRET), here)).toEqual({ ok: true, caller: { kind: "administrator" } });
-    for (let i = 0; i < 10; i++) expect(admin.identify(ask("a guess"), here)).toMatchObject({ status: 401 });
-    expect(admin.identify(ask(apiKey.keys[0]), here)).toMatchObject({ status: 429 });
+    expect(admin.authenticate(ask(SECRET), here)).toEqual({ ok: true, principal: { kind: "administrator" } });
+    for (let i = 0; i < 10; i++)
+      expect(admin.authenticate(ask("a guess"), here)).toMatchObject({ status: 401 });
+    expect(admin.authenticate(ask(apiKey.keys[0]), here)).toMatchObject({ status: 429 });
   });
 });

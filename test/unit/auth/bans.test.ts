@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { Bans, MAX_BANS, refusingBanned } from "../../../src/auth/bans.ts";
+import { Bans, MAX_BANS, rejectBanned } from "../../../src/auth/bans.ts";
 import type { Verdict } from "../../../src/auth/claims-types.ts";
 
 const FROM = { address: "192.0.2.1" };
@@ -17,8 +17,8 @@ const ALICE: Verdict = {
 test("a banned user's token is refused until the ban is over, whether it is verified at once or later", async () => {
   let now = 1000;
   const bans = new Bans(() => now);
-  const atOnce = refusingBanned(() => ALICE, bans);
-  const later = refusingBanned(async () => ALICE, bans);
+  const atOnce = rejectBanned(() => ALICE, bans);
+  const later = rejectBanned(async () => ALICE, bans);
   bans.add({ user: "alice", until: 2000 });
   expect(atOnce("", FROM)).toEqual({ ok: false, reason: "unauthorized", code: "user_banned" });
   expect(await later("", FROM)).toEqual({ ok: false, reason: "unauthorized", code: "user_banned" });

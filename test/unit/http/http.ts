@@ -9,7 +9,7 @@ import { createVerifier } from "../../../src/auth/verifier.ts";
 import type { BusKind, BusState } from "../../../src/bus/bus.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { takeSnapshot } from "../../../src/http/api/snapshot.ts";
-import { History } from "../../../src/http/api/stats-history.ts";
+import { StatsHistory } from "../../../src/http/api/stats-history.ts";
 import { createHttp } from "../../../src/http/http-routes.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
@@ -66,7 +66,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     rulesFor: () => ({ presence: true }),
   });
   void hub.start();
-  const history = new History(
+  const history = new StatsHistory(
     (delay) => takeSnapshot(hub, () => ({ kind: bus.kind, ...bus.state }), delay),
     () => 0,
   );
