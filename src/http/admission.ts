@@ -25,7 +25,7 @@ export class ForeignRejection extends Rejection {
   }
 }
 
-/** The name in a `Host` header, in lower case, without its port, brackets and final dot; `null` where there is none. */
+/** The host name in a `Host` header: lower case, without port, brackets and final dot; `null` if invalid. */
 function hostName(header: string): string | null {
   if (!/^[^\s/?#@\\]+$/.test(header)) return null;
   return bareName(URL.parse(`http://${header}`)?.hostname ?? null);
@@ -36,15 +36,14 @@ function bareName(name: string | null): string | null {
   return bare === "" ? null : bare;
 }
 
-/** A name from outside as it may stand in a sentence. */
-function shown(text: string): string {
+/** Quotes and shortens a client's text for an error. */
+function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text);
 }
 
 /**
- * Refuses names in `Host` that are not ours: all but that of `public_url` and those of `allowed_hosts`. A foreign name that
- * resolves to this server is how a web page reaches it as if it were its own (DNS rebinding). That needs a name: IP addresses
- * and loopback names are good. No `Host` at all is no browser.
+ * Rejects host names in `Host` other than that of `public_url` and those in `allowed_hosts`, against DNS rebinding. IP
+ * addresses and loopback names are accepted, and so is a request without `Host`, which no browser sends.
  */
 export function checkHost(headers: Headers, config: Config): ForeignRejection | null {
   const header = headers.get("host");
@@ -57,7 +56,7 @@ export function checkHost(headers: Headers, config: Config): ForeignRejection | 
       reason: "no host name",
     });
   }
-  // Who listens beyond loopback and names no host of its own cannot tell a foreign one.
+  // Without a configured name, a server that listens beyond loopback accepts any.
   if (config.allowedHosts === null && config.publicUrl === null && !isLoopback(config.host)) return null;
   const own = config.publicUrl === null ? null : bareName(URL.parse(config.publicUrl)?.hostname ?? null);
   if (isIP(name) !== 0 || isLoopback(name) || name === own || config.allowedHosts?.includes(name))
@@ -65,7 +64,7 @@ export function checkHost(headers: Headers, config: Config): ForeignRejection | 
   return new ForeignRejection(
     403,
     "host_not_allowed",
-    `Host name ${shown(name)} is not allowed (allowed_hosts).`,
+    `Host name ${quote(name)} is not allowed (allowed_hosts).`,
     {
       what: "host",
       value: header,
@@ -74,14 +73,14 @@ export function checkHost(headers: Headers, config: Config): ForeignRejection | 
   );
 }
 
-/** Refuses web pages of other sites, as `allowed_origins` says. No `Origin` at all is no browser. */
+/** Rejects web pages of origins outside `allowed_origins`. Accepts requests without `Origin`: they come from no web page. */
 export function checkOrigin(headers: Headers, config: Config): ForeignRejection | null {
   const origin = headers.get("origin");
   if (origin === null || isAllowedOrigin(origin, headers, config)) return null;
   return new ForeignRejection(
     403,
     "origin_not_allowed",
-    `Origin ${shown(origin)} is not allowed (allowed_origins).`,
+    `Origin ${quote(origin)} is not allowed (allowed_origins).`,
     {
       what: "origin",
       value: origin,
@@ -93,7 +92,7 @@ export function checkOrigin(headers: Headers, config: Config): ForeignRejection 
 function isAllowedOrigin(given: string, headers: Headers, config: Config): boolean {
   const allowed = config.allowedOrigins;
   if (allowed === "*") return true;
-  // A list is of others: our own pages may always connect.
+  // A list names other origins: this server's own pages may always connect.
   if (isOwnHost(headers, config.publicUrl)) return true;
   if (allowed !== "same-host") return allowed.includes(given);
   const origin = webOrigin(given);
@@ -105,7 +104,7 @@ function isAllowedOrigin(given: string, headers: Headers, config: Config): boole
   return name === host || name === own || (host !== null && isLoopback(name) && isLoopback(host));
 }
 
-/** What lets a page of an allowed origin read an answer. Cookies are never allowed with it. */
+/** CORS headers that let pages of allowed origins read a response. Never allows cookies. */
 export function corsHeaders(headers: Headers, config: Config): Record<string, string> {
   const origin = headers.get("origin");
   if (config.allowedOrigins === "*") return { "access-control-allow-origin": "*" };
@@ -113,9 +112,9 @@ export function corsHeaders(headers: Headers, config: Config): Record<string, st
   return { "access-control-allow-origin": origin, vary: "Origin" };
 }
 
-/** The answer to a browser that asks beforehand (`OPTIONS`): the headers asked for are allowed as they are. */
+/** Headers of a CORS preflight response. Allows all requested headers. */
 export function preflightHeaders(headers: Headers, config: Config, methods: string): Record<string, string> {
-  const asked = headers.get("access-control-request-headers");
+  const requested = headers.get("access-control-request-headers");
   const allowed = corsHeaders(headers, config);
   const vary = [allowed.vary, "Access-Control-Request-Headers"]
     .filter((name) => name !== undefined)
@@ -125,6 +124,6 @@ export function preflightHeaders(headers: Headers, config: Config, methods: stri
     vary,
     "access-control-allow-methods": methods,
     "access-control-max-age": "600",
-    ...(asked === null ? {} : { "access-control-allow-headers": asked }),
+    ...(requested === null ? {} : { "access-control-allow-headers": requested }),
   };
 }

@@ -18,13 +18,13 @@ const explorerScript = bundle("public/explorer.ts");
 const indexScript = bundle("public/index.ts");
 const signInScript = bundle("public/sign-in.ts");
 
-/** A file that the executable holds. */
+/** A file embedded in the executable. */
 export interface Asset {
   readonly text: string;
   readonly type: string;
-  /** A strong validator: two texts with one tag are the same. */
+  /** Strong ETag. */
   readonly tag: string;
-  /** Whether its scripts make markup of text: somebody else's, which clean it themselves. */
+  /** Whether its third-party scripts set HTML markup, which they sanitize themselves. */
   readonly plainMarkup?: true;
 }
 
@@ -33,8 +33,8 @@ const SCRIPT = "text/javascript;charset=utf-8";
 const CSS = "text/css;charset=utf-8";
 
 function asset(text: unknown, type: string): Asset {
-  // Without its import attribute an HTML file would be something else of Bun's.
-  if (typeof text !== "string") throw new TypeError("an embedded page is no text");
+  // Without the import attribute Bun imports an HTML file as a bundle.
+  if (typeof text !== "string") throw new TypeError("embedded page is not text");
   return { text, type, tag: tagOf(text) };
 }
 
@@ -42,7 +42,7 @@ function tagOf(text: string): string {
   return `"${new Bun.CryptoHasher("sha256").update(text).digest("base64url").slice(0, 22)}"`;
 }
 
-/** A large file, read when it is first asked for: most servers are never asked. */
+/** A large file, read on the first request: most servers never serve it. */
 function largeAsset(path: string, type: string, head = ""): Asset {
   let read: Asset | null = null;
   const get = (): Asset => {
@@ -60,8 +60,8 @@ function largeAsset(path: string, type: string, head = ""): Asset {
   };
 }
 
-/** The page that does not wait for its visitor to press the button. */
-function atOnce(html: unknown): string {
+/** The sign-in page that submits without a click. */
+function submitting(html: unknown): string {
   return String(html).replace("<body>", "<body data-at-once>");
 }
 
@@ -71,9 +71,9 @@ export const pages = {
   index: asset(indexHtml, HTML),
   admin: asset(adminHtml, HTML),
   signIn: asset(signInHtml, HTML),
-  signInAtOnce: asset(atOnce(signInHtml), HTML),
+  signInSubmitting: asset(submitting(signInHtml), HTML),
   signInScript: asset(signInScript, SCRIPT),
-  // Swagger UI sets markup of descriptions, cleaned: with trusted types enforced it shows nothing.
+  // Swagger UI sets sanitized markup; with trusted types enforced it would show nothing.
   explorer: { ...asset(explorerHtml, HTML), plainMarkup: true },
   style: asset(style + chartStyle, CSS),
   indexScript: asset(notice + indexScript, SCRIPT),
@@ -81,6 +81,6 @@ export const pages = {
   explorerScript: asset(explorerScript, SCRIPT),
   swaggerScript: largeAsset(swaggerScript, SCRIPT, `/*! Swagger UI\n${swaggerLicense}*/\n`),
   swaggerStyle: largeAsset(swaggerStyle, CSS),
-  /** The pinned client as a script that defines `Phoenix`. */
+  /** The pinned phoenix.js as a script that defines `Phoenix`. */
   phoenix: asset(notice + phoenixScript, SCRIPT),
 } as const satisfies Record<string, Asset>;

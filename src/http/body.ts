@@ -9,8 +9,9 @@ export type TextBody = { readonly ok: true; readonly text: string } | Rejection;
 const NOT_JSON = new Rejection(400, "not_json", "The body is not JSON.");
 
 /**
- * Reads a body of JSON, whatever content type it claims; no more than `limit` bytes of it. Never rejects.
- * @param parse throws where the text is no JSON
+ * Reads a JSON body of at most `limit` bytes, whatever its content type. Never throws.
+ *
+ * @param parse throws if the text is not JSON
  */
 export async function readJson(
   request: Request,
@@ -27,7 +28,7 @@ export async function readJson(
   }
 }
 
-/** The same, before anybody parses it. */
+/** Reads a text body of at most `limit` bytes. Never throws. */
 export async function readText(request: Request, limit: number, inbound: InboundBudget): Promise<TextBody> {
   const read = await inbound.read(request, limit, null);
   if (!read.ok) return rejectionOf(read.fault, limit);

@@ -1,22 +1,22 @@
 import { resolve } from "node:path";
 
 /**
- * One script for a browser, made of the module at `path` (relative to the root of the repository) and all that it
- * imports. A macro: it runs while the importing file is transpiled, so that the executable holds the finished text.
+ * Bundles the module at `path` (relative to the repository root) and its imports into one browser script. A macro: it runs
+ * while the importing file is transpiled, so the executable contains the result.
  *
  * ```ts
  * import { bundle } from "./bundle.ts" with { type: "macro" };
  * const script = bundle("public/index.ts");
  * ```
  *
- * The argument must be a literal. A script that does not compile stops the build, and a start from source, with the
- * compiler's own words.
+ * The argument must be a literal. A compile error fails the build, or the start from source, and prints the compiler's
+ * output.
  */
 export function bundle(path: string): string {
-  // A process of its own: Bun.build inside a macro waits for the very thread that runs the macro.
+  // In a child process: Bun.build inside a macro deadlocks, since it waits for the thread that runs the macro.
   const build = Bun.spawnSync(
     [process.execPath, "build", path, "--target=browser", "--format=iife", "--minify", "--env=disable"],
-    // What a macro throws is not shown; what its child prints is.
+    // Bun does not show an error thrown by a macro, but shows the output of its child process.
     { cwd: resolve(import.meta.dir, "../.."), stdout: "pipe", stderr: "inherit" },
   );
   if (build.exitCode !== 0) throw new Error(`${path} does not compile`);

@@ -3,13 +3,13 @@ import { Rejection } from "../auth/rejection.ts";
 import type { Limits } from "../config/config.ts";
 import { KeptConnections } from "./kept-connections.ts";
 
-/** Addresses whose rate is remembered at once; beyond, the one that asked longest ago begins anew. */
+/** Maximum number of addresses with a tracked rate. The least recently used is dropped first. */
 const MAX_BUCKETS = 20_000;
 
-/** Seconds' worth of connections that may come at once. */
+/** Burst allowance, in seconds of the sustained rate. */
 const BURST_SECS = 10;
 
-/** How long the runtime keeps a connection without a request, in seconds. */
+/** Idle timeout of a kept-alive HTTP connection, in seconds. */
 export const KEEP_ALIVE_SECS = 10;
 
 const TOO_FAST = new Rejection(
@@ -24,20 +24,20 @@ const ADDRESS_FULL = new Rejection(
 );
 
 interface Bucket {
-  /** Connections that may come now. */
+  /** Tokens left. */
   left: number;
-  /** When `left` was true, in ms. */
+  /** When `left` was computed, in ms. */
   at: number;
 }
 
 /**
- * How many connections there may be, and how fast they may come, decided before the upgrade. What is admitted holds a
- * place until it is released. Plain requests count in the limits of their address too. Clients on this machine have no limit
- * of their own.
+ * Limits the number of connections and their rate, in total and per address, before the upgrade. An admitted connection
+ * occupies a slot until `release`. Plain requests count towards the limits of their address too. Loopback clients have no
+ * per-address limits.
  */
 export class ConnectLimiter {
   readonly #limits: Limits;
-  readonly #crowded: () => boolean;
+  readonly #exhausted: () => boolean;
   readonly #now: () => number;
   readonly #open = new Map<string, number>();
   readonly #buckets = new Map<string, Bucket>();
@@ -45,40 +45,40 @@ export class ConnectLimiter {
   #total = 0;
 
   /**
-   * @param crowded whether the process has no room for a connection more, whatever the limits say
-   * @param now a clock in ms that never goes back
+   * @param exhausted whether the process cannot open another connection, regardless of the limits
+   * @param now monotonic clock, in ms
    */
   constructor(
     limits: Limits,
-    crowded: () => boolean = () => false,
+    exhausted: () => boolean = () => false,
     now: () => number = () => performance.now(),
   ) {
     this.#limits = limits;
-    this.#crowded = crowded;
+    this.#exhausted = exhausted;
     this.#now = now;
   }
 
-  /** How many places are held. */
+  /** Number of occupied slots. */
   get open(): number {
     return this.#total;
   }
 
-  /** How many addresses' rates are remembered. */
-  get remembered(): number {
+  /** Number of addresses with a tracked rate. */
+  get tracked(): number {
     return this.#buckets.size;
   }
 
-  /** Takes a place, or says why there is none. Each `null` needs one `release` of the same client. */
+  /** Checks the rate and occupies a slot. After `null` the caller must call `release` once. */
   admit(peer: Peer): Rejection | null {
     return this.#tooFast(peer) ?? this.take(peer);
   }
 
-  /** For who will take a place later: as `admit`, without taking it. */
+  /** As `admit`, without occupying a slot. */
   mayBegin(peer: Peer): Rejection | null {
     return this.#tooFast(peer) ?? this.#full(peer);
   }
 
-  /** Takes the place of one who was mayBegin before. Each `null` needs one `release` of the same client. */
+  /** Occupies a slot after `mayBegin`. After `null` the caller must call `release` once. */
   take(peer: Peer): Rejection | null {
     const full = this.#full(peer);
     if (full !== null) return full;
@@ -89,10 +89,10 @@ export class ConnectLimiter {
   }
 
   /**
-   * Counts a plain request: in the rate of its address, and its connection in those that the address holds. Says why it goes
-   * no further, or `null`. There is nothing to release.
+   * Counts a plain request in the rate of its address, and its connection in the connections of the address. Needs no
+   * `release`.
    *
-   * @param port of the connection; `null` for one that ends with this request
+   * @param port the client's port; `null` if the connection closes after this request
    */
   request(peer: Peer, port: number | null): Rejection | null {
     if (peer.loopback) return null;
@@ -118,7 +118,7 @@ export class ConnectLimiter {
   }
 
   #full(peer: Peer): Rejection | null {
-    if (this.#total >= this.#limits.maxConnections || this.#crowded()) {
+    if (this.#total >= this.#limits.maxConnections || this.#exhausted()) {
       return new Rejection(
         503,
         "too_many_connections",
@@ -143,15 +143,15 @@ export class ConnectLimiter {
     bucket.at = now;
     const taken = bucket.left >= 1;
     if (taken) bucket.left--;
-    // Put back at the end: the map is ordered by who asked last.
+    // Reinserted at the end: the map is in order of last use.
     this.#buckets.delete(block);
     this.#buckets.set(block, bucket);
-    this.#forget(now);
+    this.#dropUnused(now);
     return taken;
   }
 
-  /** A bucket that nobody asked for so long is full again: forgetting it changes nothing. */
-  #forget(now: number): void {
+  /** Drops buckets unused for `BURST_SECS`: they are full again. */
+  #dropUnused(now: number): void {
     for (const [block, { at }] of this.#buckets) {
       if (this.#buckets.size <= MAX_BUCKETS && now - at < BURST_SECS * 1000) return;
       this.#buckets.delete(block);

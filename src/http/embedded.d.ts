@@ -4,7 +4,7 @@ declare module "*.css" {
 }
 
 declare module "*/swagger-ui-bundle.js" {
-  /** Its path inside the executable. */
+  /** Path inside the executable. */
   const path: string;
   export default path;
 }
@@ -30,7 +30,7 @@ declare module "*/LICENSE.md" {
 }
 
 declare module "*.wasm" {
-  /** Its path inside the executable. */
+  /** Path inside the executable. */
   const path: string;
   export default path;
 }

@@ -24,25 +24,25 @@ export interface HttpDeps extends ApiDeps {
   readonly verify: Verify;
   readonly refusals: RefusalLog;
   readonly registry: Registry;
-  /** Whether the server is about to stop, and wants no new clients. */
+  /** Whether the server is shutting down and accepts no new clients. */
   readonly draining: () => boolean;
 }
 
-/** Answers what is no socket and no long poll. `path` is below `base_path` and still encoded. Never rejects. */
+/** Handles all requests except sockets and protocol routes. `path` is below `base_path` and encoded. Never throws. */
 export type Http = (request: Request, path: string, peer: Peer) => Response | Promise<Response>;
 
 const METHODS = ["GET", "POST", "DELETE"] as const;
 
 const NOT_FOUND = new Rejection(404, "not_found", "No resource at this path.");
 
-/** A year, for this host alone (RFC 6797). Browsers believe it over TLS only. */
+/** HSTS for one year, without subdomains (RFC 6797). Browsers ignore it without TLS. */
 const STRICT_TRANSPORT = "max-age=31536000";
 
-/** Answers with what `table` says, with files of `static_path` in place of our pages. */
+/** Creates the HTTP handler. Files in `static_path` replace the built-in pages. */
 export function createHttp(deps: HttpDeps): Http {
   const { config, log, refusals } = deps;
   let loaded: Promise<Api> | null = null;
-  /** The API and the library of its schemas take memory that a server without administrators can do without. */
+  /** Loaded on first use: the API and its schema library need memory that most servers can save. */
   const loadApi = (): Promise<Api> => {
     loaded ??= import("./api/api.ts").then(({ createApi }) => createApi(deps));
     return loaded;
@@ -146,7 +146,7 @@ function redirect(location: string, status: 303 | 308): Response {
   return new Response(null, { status, headers: { location, "cache-control": "no-store" } });
 }
 
-/** Every address that is no socket and no long poll. */
+/** All routes except those of protocols and the API. */
 function routes(deps: HttpDeps, loadApi: () => Promise<Api>): ReadonlyMap<string, Route> {
   const { config } = deps;
   const page = (asset: (typeof pages)[keyof typeof pages]): Route => ({
@@ -163,7 +163,7 @@ function routes(deps: HttpDeps, loadApi: () => Promise<Api>): ReadonlyMap<string
     ["/sign-in.js", { GET: (request) => serveAsset(pages.signInScript, request) }],
     ["/swagger-ui.js", page(pages.swaggerScript)],
     ["/swagger-ui.css", page(pages.swaggerStyle)],
-    ["/openapi.json", { GET: (...asked) => described(deps, loadApi, ...asked) }],
+    ["/openapi.json", { GET: (...asked) => apiDescription(deps, loadApi, ...asked) }],
     ["/token", { cors: true, POST: createTokenHandler(deps) }],
     ["/health", { GET: () => health(deps) }],
     ["/ready", { GET: () => ready(deps) }],
@@ -198,8 +198,8 @@ function ready({ busState, draining }: HttpDeps): Response {
   return json({ status: "ready", bus: kind, gaps, ...(where === undefined ? {} : { where }) });
 }
 
-/** For the administrator, and for whoever has a key, whatever it is for. */
-async function described(
+/** For the administrator and any API key. */
+async function apiDescription(
   { admin }: HttpDeps,
   loadApi: () => Promise<Api>,
   request: Request,
@@ -209,16 +209,16 @@ async function described(
   return found.ok ? (await loadApi()).description(request, peer) : reject(found);
 }
 
-/** For whoever is on this machine, as Prometheus' agents are; from elsewhere for those who may read. */
+/** Open to loopback clients (local Prometheus agents); others need the ability read. */
 async function metrics({ admin, registry }: HttpDeps, request: Request, peer: Peer): Promise<Response> {
-  const refused = peer.loopback ? null : whyNotRead(admin, request, peer);
+  const refused = peer.loopback ? null : readRejection(admin, request, peer);
   if (refused !== null) return reject(refused);
   return new Response(await registry.metrics(), {
     headers: { "content-type": registry.contentType, "cache-control": "no-store" },
   });
 }
 
-function whyNotRead(admin: Admin, request: Request, peer: Peer): Rejection | null {
+function readRejection(admin: Admin, request: Request, peer: Peer): Rejection | null {
   const found = admin.authenticate(request, peer);
   if (!found.ok) return found;
   const { principal } = found;
@@ -230,16 +230,16 @@ function whyNotRead(admin: Admin, request: Request, peer: Peer): Rejection | nul
 }
 
 /**
- * The link of the start-up message leads to a page that sends the code back. Nothing is tried by the link itself: any page
- * may show a picture from there.
+ * The sign-in link of the startup message opens a page that submits the code. Opening the link alone uses up nothing: any
+ * web page could embed it.
  */
 function signInPage({ config }: HttpDeps, request: Request): Response {
   if (!new URL(request.url).searchParams.has("code")) return redirect(`${config.basePath}/admin.html`, 303);
-  return serveAsset(opensByItself(request.headers) ? pages.signInAtOnce : pages.signIn, request);
+  return serveAsset(isDirectNavigation(request.headers) ? pages.signInSubmitting : pages.signIn, request);
 }
 
-/** Whether the visitor opened the page, and no other page did: that one could use up what the visitor may try. */
-function opensByItself(headers: Headers): boolean {
+/** Whether the user opened the page directly, or from this server: a page of another site could use up attempts. */
+function isDirectNavigation(headers: Headers): boolean {
   const site = headers.get("sec-fetch-site");
   return site === "none" || site === "same-origin";
 }
@@ -247,16 +247,16 @@ function opensByItself(headers: Headers): boolean {
 async function signIn({ admin, config, inbound }: HttpDeps, request: Request, peer: Peer): Promise<Response> {
   const body = await readJson(request, config.limits.maxBody, inbound);
   if (!body.ok) return reject(body);
-  const sent = isObject(body.value) ? body.value : {};
-  const code = ownValue(sent, "code");
+  const fields = isObject(body.value) ? body.value : {};
+  const code = ownValue(fields, "code");
   if (typeof code === "string") return cookieAnswer(admin.signInByCode(code, request, peer));
-  const secret = ownValue(sent, "secret");
+  const secret = ownValue(fields, "secret");
   if (typeof secret !== "string")
     return reject(new Rejection(422, "invalid_request", 'Send {"secret": "<the admin secret>"}.'));
   return cookieAnswer(admin.signIn(secret, request, peer));
 }
 
-/** For the pages: whether their visitor is signed in. No is an answer, and no error in a browser's console. */
+/** Whether the user is signed in. 200 in both cases, so that browsers log no error. */
 function session({ admin }: HttpDeps, request: Request, peer: Peer): Response {
   return json({ signed_in: admin.requireAdmin(request, peer).ok });
 }

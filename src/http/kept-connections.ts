@@ -1,50 +1,50 @@
-/** Connections remembered at once; beyond, the older half is forgotten. */
+/** Maximum number of connections tracked. Beyond, the older half is dropped. */
 const MAX_KEPT = 100_000;
 
 /**
- * Connections that are kept alive between requests, by address. The runtime does not tell of their end: one counts from its
- * last request for as long as the runtime keeps it, and at most for twice that.
+ * Counts kept-alive HTTP connections by address. The runtime does not report their end, so a connection counts for one to
+ * two idle timeouts after its last request.
  */
 export class KeptConnections {
   readonly #keptFor: number;
-  /** Ports by address: of the requests of this period, and of those of the one before that have not asked since. */
-  #recent = new Map<string, Set<number>>();
-  #before = new Map<string, Set<number>>();
-  #recentSize = 0;
-  #turnedAt = Number.NEGATIVE_INFINITY;
+  /** Ports by address: with a request in the current period, and with their last request in the previous one. */
+  #current = new Map<string, Set<number>>();
+  #previous = new Map<string, Set<number>>();
+  #currentSize = 0;
+  #rotatedAt = Number.NEGATIVE_INFINITY;
 
-  /** @param keptFor ms after which the runtime closes an idle connection */
+  /** @param keptFor idle timeout of the runtime, in ms */
   constructor(keptFor: number) {
     this.#keptFor = keptFor;
   }
 
   has(address: string, port: number): boolean {
-    return this.#recent.get(address)?.has(port) === true || this.#before.get(address)?.has(port) === true;
+    return this.#current.get(address)?.has(port) === true || this.#previous.get(address)?.has(port) === true;
   }
 
-  /** How many an address has. */
+  /** Number of connections of an address. */
   count(address: string, now: number): number {
-    this.#turn(now);
-    return (this.#recent.get(address)?.size ?? 0) + (this.#before.get(address)?.size ?? 0);
+    this.#rotate(now);
+    return (this.#current.get(address)?.size ?? 0) + (this.#previous.get(address)?.size ?? 0);
   }
 
-  /** To be called with each request. */
+  /** Call for each request. */
   note(address: string, port: number, now: number): void {
-    this.#turn(now);
-    const ports = this.#recent.get(address);
+    this.#rotate(now);
+    const ports = this.#current.get(address);
     if (ports?.has(port)) return;
-    this.#recentSize++;
-    if (ports === undefined) this.#recent.set(address, new Set([port]));
+    this.#currentSize++;
+    if (ports === undefined) this.#current.set(address, new Set([port]));
     else ports.add(port);
-    this.#before.get(address)?.delete(port);
+    this.#previous.get(address)?.delete(port);
   }
 
-  #turn(now: number): void {
-    const age = now - this.#turnedAt;
-    if (age < this.#keptFor && this.#recentSize < MAX_KEPT / 2) return;
-    this.#before = age < 2 * this.#keptFor ? this.#recent : new Map();
-    this.#recent = new Map();
-    this.#recentSize = 0;
-    this.#turnedAt = now;
+  #rotate(now: number): void {
+    const age = now - this.#rotatedAt;
+    if (age < this.#keptFor && this.#currentSize < MAX_KEPT / 2) return;
+    this.#previous = age < 2 * this.#keptFor ? this.#current : new Map();
+    this.#current = new Map();
+    this.#currentSize = 0;
+    this.#rotatedAt = now;
   }
 }

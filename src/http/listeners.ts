@@ -3,35 +3,36 @@ import { isIP } from "node:net";
 import type { Server } from "bun";
 import { isLoopback } from "../config/config.ts";
 
-/** How many ports are tried where the system picks one that has to be free on several addresses. */
+/** Maximum number of ports tried if the system selects one (port 0) that must be free on several addresses. */
 const TRIES = 10;
 
-/** What is different for each address. */
-export interface Where {
+/** Options of Bun.serve that differ by address. */
+export interface ListenOptions {
   readonly hostname: string;
   readonly port: number;
   readonly reusePort: false;
 }
 
-/** The addresses that one server listens on, all with one port. */
+/** All listening sockets of this server, with one port. */
 export interface Listeners {
   readonly port: number;
-  /** As `publish` of Bun's server, for the sockets of all addresses; the worst result of those with a subscriber. */
+  /** As `publish` of Bun's server, over all addresses. Returns the worst result of those with a subscriber. */
   publish(topic: string, frame: string | Buffer): number;
-  /** Closes connections that were answered and wait for another request; how many. */
+  /** Closes kept-alive connections without a request. Returns their number. */
   closeIdleConnections(): number;
-  /** Takes no more connections; with `true` it ends those that there are, too. */
+  /** Stops accepting connections; with `true` also closes the open ones. */
   stop(closeActiveConnections?: boolean): Promise<void>;
 }
 
 /**
- * Listens on `host`; a loopback name is every loopback address that it has. Throws the runtime's error with a `code`
- * where it cannot listen, `EADDRINUSE` where one of the addresses is in use.
+ * Listens on `host`; for a loopback name, on all its loopback addresses.
+ *
+ * @throws Error of the runtime with a `code`, such as `EADDRINUSE`
  */
 export async function listen<T>(
   host: string,
   port: number,
-  serve: (where: Where) => Server<T>,
+  serve: (options: ListenOptions) => Server<T>,
 ): Promise<Listeners> {
   const addresses = await addressesOf(host);
   for (let tries = 1; ; tries++) {
@@ -39,15 +40,15 @@ export async function listen<T>(
     try {
       for (const hostname of addresses) {
         try {
-          // The runtime shares a port by default: a second server would take half of the connections.
+          // By default Bun shares a port: a second server would get half of the connections.
           servers.push(serve({ hostname, port: servers[0]?.port ?? port, reusePort: false }));
         } catch (error) {
-          // A name in /etc/hosts may have an IPv6 address that the kernel has not.
+          // /etc/hosts may list an IPv6 address although IPv6 is disabled.
           if (codeOf(error) !== "EADDRNOTAVAIL" || (servers.length === 0 && hostname === addresses.at(-1)))
             throw error;
         }
       }
-      return together(servers);
+      return combine(servers);
     } catch (error) {
       await Promise.all(servers.map((server) => server.stop(true)));
       if (port !== 0 || codeOf(error) !== "EADDRINUSE" || tries === TRIES) throw error;
@@ -62,12 +63,12 @@ async function addressesOf(host: string): Promise<readonly string[]> {
     const loopback = [...new Set(found)].filter(isLoopback);
     return loopback.length > 0 ? loopback : [host];
   } catch {
-    // What it means is said where it is used.
+    // The server reports the error when it listens.
     return [host];
   }
 }
 
-function together<T>(servers: readonly Server<T>[]): Listeners {
+function combine<T>(servers: readonly Server<T>[]): Listeners {
   const [first] = servers;
   if (first === undefined) throw new Error("no address to listen on");
   const stop = async (now?: boolean): Promise<void> => {
@@ -89,7 +90,7 @@ function together<T>(servers: readonly Server<T>[]): Listeners {
     publish(topic, frame) {
       let worst = Number.POSITIVE_INFINITY;
       for (const server of servers) {
-        // Zero is both "dropped" and "no subscriber".
+        // 0 means both dropped and no subscriber.
         if (server.subscriberCount(topic) === 0) continue;
         const sent = server.publish(topic, frame);
         if (sent === 0 || worst === 0) worst = 0;

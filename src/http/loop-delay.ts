@@ -1,20 +1,20 @@
-/** How late the event loop ran, for several who ask at different times. */
+/** Maximum event loop delay, for several readers with different intervals. */
 export class LoopDelay {
-  readonly #readers: { most: number }[] = [];
+  readonly #readers: { max: number }[] = [];
 
-  /** To be told each time that a timer of the same pause fired, with how late it was, in ms. */
-  note(late: number): void {
-    for (const reader of this.#readers) reader.most = Math.max(reader.most, late);
+  /** Records the delay of one timer, in ms. */
+  note(delay: number): void {
+    for (const reader of this.#readers) reader.max = Math.max(reader.max, delay);
   }
 
-  /** Gives a function that says how late it was at the most since it was last called, in ms. */
+  /** Creates a function that returns the maximum delay since its last call, in ms. */
   reader(): () => number {
-    const reader = { most: 0 };
+    const reader = { max: 0 };
     this.#readers.push(reader);
     return () => {
-      const { most } = reader;
-      reader.most = 0;
-      return most;
+      const { max } = reader;
+      reader.max = 0;
+      return max;
     };
   }
 }

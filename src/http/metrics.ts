@@ -6,15 +6,15 @@ export interface MetricsDeps {
   readonly hub: Hub;
   readonly version: string;
   readonly busState: () => BusState & { readonly kind: BusKind };
-  /** How late the event loop ran at the most since the last call, in ms. */
+  /** Maximum event loop delay since the last call, in ms. */
   readonly loopDelay: () => number;
-  /** Bytes from clients that are not handled yet. */
+  /** Bytes received from clients and not handled yet. */
   readonly inbound: () => number;
 }
 
 /**
- * Everything counted, in Prometheus' text format. Counters are read from the hub when somebody asks, and no channel is a
- * label: there may be a hundred thousand of them.
+ * Creates the registry of all metrics. Values are read from the hub at each scrape. Channels are not a label: there may be
+ * 100,000 of them.
  */
 export function createMetrics({ hub, version, busState, loopDelay, inbound }: MetricsDeps): Registry {
   const registry = new Registry();
@@ -110,7 +110,7 @@ export function createMetrics({ hub, version, busState, loopDelay, inbound }: Me
       const counts: Record<string, number> = { phoenix: 0, groups: 0 };
       for (const { receivers } of hub.channels.values()) {
         for (const { protocol, listeners } of receivers) {
-          // Who reads along is in no channel, and no protocol of its own.
+          // Inspectors are receivers without listeners.
           if (listeners > 0) counts[protocol] = (counts[protocol] ?? 0) + listeners;
         }
       }

@@ -1,19 +1,18 @@
-/** Parts that a path may have, those of `base_path` with them. */
+/** Maximum number of path segments, including those of `base_path`. */
 const MAX_PARTS = 16;
 
 const NAMES = Array.from({ length: MAX_PARTS }, (_, i) => `p${i}`);
 
-/** A backslash, or a control character. */
+/** Backslash or control character. */
 const FORBIDDEN = /[\\\u0000-\u001f\u007f-\u009f]/;
 
-/** Whose last part is a name that may hold a slash. */
+/** Collections under /api whose next segment is a name that may contain an encoded slash. */
 const NAMED: ReadonlySet<string | undefined> = new Set(["channels", "bans"]);
 
 /**
- * The routes of every path that may be asked for. `Request.url` is normalised (`/x\..\metrics` is `/metrics` there), while the
- * parameters of a route are the parts of the path as the client sent it, decoded: a proxy in front sees the same ones. One part
- * may be empty: the first, the last, or the one before it (`//websocket`, as clients make of an address with a slash at its
- * end).
+ * Route patterns for all valid paths. `Request.url` is normalized (`/x\..\metrics` becomes `/metrics`), while route parameters
+ * are the decoded segments as sent, as a proxy sees them. One segment may be empty: the first, the last or the second to last
+ * (`//websocket`, which clients make from a URL that ends in a slash).
  */
 export function pathPatterns(): string[] {
   const patterns = ["/", "//"];
@@ -27,15 +26,15 @@ export function pathPatterns(): string[] {
   return patterns;
 }
 
-/** What a path that no pattern fits is refused with. */
+/** The error for a path that matches no pattern. */
 export const NO_PATTERN = `A path may have at most ${MAX_PARTS} parts, none of them empty.`;
 
 /**
- * Why a path is refused before any rule looks at it, in one sentence; `null` where it is not. What a proxy and this server
- * could read as two different paths would pass the rules of the proxy.
+ * The error for a path that a proxy and this server could interpret differently, which would bypass the rules of the proxy;
+ * `null` if the path is valid.
  *
- * @param params of a route of `pathPatterns`
- * @param baseParts parts of `base_path`
+ * @param params of a route in `pathPatterns`
+ * @param baseParts number of segments of `base_path`
  */
 export function pathFault(
   url: string,

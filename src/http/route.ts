@@ -2,13 +2,13 @@ import type { Peer } from "../auth/peer.ts";
 
 export type Handler = (request: Request, peer: Peer) => Response | Promise<Response>;
 
-/** What one address does. `GET` answers `HEAD` too: Bun leaves the body out. */
+/** The handlers of one path. `GET` also handles `HEAD`: Bun omits the body. */
 export interface Route {
   readonly GET?: Handler;
   readonly POST?: Handler;
   readonly DELETE?: Handler;
-  /** Open to pages of the allowed origins, which may read what it answers. */
+  /** Whether pages of allowed origins may call it and read the response (CORS). */
   readonly cors?: true;
-  /** A page of ours, in whose place a file of `static_path` stands. */
+  /** Whether a file in `static_path` replaces it. */
   readonly page?: true;
 }

@@ -1,6 +1,6 @@
 import type { Asset } from "./assets.ts";
 
-/** Answers with an embedded file; 304 for who has it already. */
+/** Responds with an embedded file, or 304 if the ETag matches. */
 export function serveAsset(asset: Asset, request: Request): Response {
   const headers: Record<string, string> = { etag: asset.tag, "cache-control": "no-cache" };
   if (asset.type.startsWith("text/html"))
@@ -10,8 +10,8 @@ export function serveAsset(asset: Asset, request: Request): Response {
 }
 
 /**
- * What our pages may do: nothing but their own script, style and socket, and no text as markup. The socket's address
- * is spelled out since not every browser takes `'self'` for `ws:` too.
+ * Content Security Policy of the built-in pages: own scripts, styles and sockets only, and no text as markup. Lists the
+ * WebSocket origins because `'self'` does not cover `ws:` in every browser.
  */
 function contentSecurity(headers: Headers, plainMarkup: boolean): string {
   const host = URL.parse(`http://${headers.get("host") ?? ""}`)?.host;

@@ -1,15 +1,15 @@
 import { realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
 
-/** A file of the folder, or the address (below the folder) where a folder's page is. */
+/** A file, or the path (below `root`) to redirect to for a folder's index.html. */
 export type Found = { readonly file: string; readonly tag: string } | { readonly folder: string };
 
 /**
- * Finds what a path names in a folder that is served whole. `null` where there is nothing, and for everything that
- * leads out of it: `..` in any spelling, links to elsewhere, NUL, and what is neither file nor folder. Nor are names with
- * a dot before them served (`.env`, `.git`), but for `.well-known` at the top (RFC 8615).
+ * Finds the file of a URL path in a folder. `null` if there is none, or if the path leaves the folder (`..` in any encoding,
+ * symbolic links, NUL) or names a special file. Names that start with a dot are not served, except `.well-known` at the top
+ * (RFC 8615).
  *
- * @param path of a URL, still encoded, with a slash before
+ * @param path encoded, with a leading slash
  */
 export async function findStatic(root: string, path: string): Promise<Found | null> {
   const segments = decodeSegments(path);
@@ -30,7 +30,7 @@ export async function findStatic(root: string, path: string): Promise<Found | nu
   }
 }
 
-/** The answer that holds a file; 304 for who has it already. */
+/** Responds with a file, or 304 if the ETag matches. */
 export function serveFile(
   found: { readonly file: string; readonly tag: string },
   request: Request,

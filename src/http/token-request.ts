@@ -6,22 +6,23 @@ import type { Abilities } from "../auth/verifier.ts";
 import { isChannelName } from "../bus/topics.ts";
 import { randomId } from "../hub/random-id.ts";
 
-/** What the body of `POST /token` asks for. */
-export interface Asked {
+/** A valid body of `POST /token`. */
+export interface TokenRequest {
   readonly id: string;
-  /** Whether the principal chose the id. */
+  /** Whether the body contained the id. */
   readonly chosen: boolean;
-  /** What the token is to allow, by name. */
+  /** Requested abilities by channel name or pattern. */
   readonly rights: ReadonlyMap<string, Abilities>;
-  /** The form in which the channels were named. */
+  /** The form of the channels in the body, kept in the response. */
   readonly form: "channel" | "list" | "object";
 }
 
-export function unusable(reason: string): Rejection {
+function unusable(reason: string): Rejection {
   return new Rejection(422, "invalid_request", reason);
 }
 
-export function readAsked(value: unknown, idLength: number): Asked | Rejection {
+/** Parses a body. @param idLength length of a generated id */
+export function parseTokenRequest(value: unknown, idLength: number): TokenRequest | Rejection {
   if (!isObject(value)) return unusable('Send an object such as {"channel": "system", "id": "client1"}.');
   const channel = ownValue(value, "channel") ?? undefined;
   const channels = ownValue(value, "channels") ?? undefined;
@@ -69,17 +70,17 @@ function readRights(channels: JsonObject): Map<string, Abilities> | Rejection {
   return rights.size === 0 ? unusable(NO_CHANNELS) : rights;
 }
 
-/** Stricter than what is read from a token: whoever asks is told what was not understood. */
+/** Stricter than for tokens: an unknown ability is an error. */
 function readCan(list: unknown, absent: Abilities | null): Abilities | null {
   if (list === undefined) return absent;
   if (!Array.isArray(list) || !list.every((one) => ABILITIES.some((known) => known === one))) return null;
   return { join: list.includes("join"), push: list.includes("push"), presence: list.includes("presence") };
 }
 
-/** The channels of a token that allows this, and `can` where not everything is allowed in all of them. */
+/** The claims for these abilities; with `can` unless everything is allowed in all channels. */
 export function granted(
   rights: ReadonlyMap<string, Abilities>,
-  form: Asked["form"],
+  form: TokenRequest["form"],
 ): { readonly channels: GrantedChannels; readonly can?: readonly Ability[] } {
   const [first = ALL, ...others] = rights.values();
   if (form === "object" || others.some((each) => ABILITIES.some((one) => each[one] !== first[one]))) {

@@ -12,7 +12,7 @@ import type { InboundBudget } from "../hub/inbound-budget.ts";
 import { isDeeper } from "../hub/json/depth.ts";
 import { readJson } from "./body.ts";
 import { json, reject } from "./json-response.ts";
-import { type Asked, granted, readAsked } from "./token-request.ts";
+import { granted, parseTokenRequest, type TokenRequest } from "./token-request.ts";
 
 export interface TokenDeps {
   readonly config: Config;
@@ -25,25 +25,25 @@ export interface TokenDeps {
 
 const TOO_LONG = new Rejection(422, "token_too_long", "Too many channels for one token.");
 
-/** `POST /token`: a token for those who may have it (http.md, Tokens). */
+/** Creates the handler of `POST /token`. */
 export function createTokenHandler(deps: TokenDeps): (request: Request, peer: Peer) => Promise<Response> {
   const { config, mint, inbound } = deps;
   return async (request, peer) => {
     const body = await readJson(request, config.limits.maxBody, inbound, parseShallow);
     if (!body.ok) return reject(body);
-    const asked = readAsked(body.value, config.idLength);
-    if (asked instanceof Rejection) return reject(asked);
-    const proof = await prove(asked, request, peer, deps);
-    if (proof instanceof Rejection) return reject(proof);
-    const { id } = asked;
-    const { channels, ...limits } = grantOf(asked, proof.bearer);
+    const wanted = parseTokenRequest(body.value, config.idLength);
+    if (wanted instanceof Rejection) return reject(wanted);
+    const authorization = await authorize(wanted, request, peer, deps);
+    if (authorization instanceof Rejection) return reject(authorization);
+    const { id } = wanted;
+    const { channels, ...limits } = grantOf(wanted, authorization.bearer);
     const token = await mint({ id, channels, ...limits });
     if (token.length > MAX_TOKEN_BYTES) return reject(TOO_LONG);
-    if (proof.principal !== null) {
-      const what = { id, channels: [...asked.rights.keys()].join(" ") };
+    if (authorization.principal !== null) {
+      const what = { id, channels: [...wanted.rights.keys()].join(" ") };
       deps.audit({
         act: "mint",
-        who: principalName(proof.principal),
+        who: principalName(authorization.principal),
         from: peer.address,
         what,
         result: "ok",
@@ -53,7 +53,7 @@ export function createTokenHandler(deps: TokenDeps): (request: Request, peer: Pe
   };
 }
 
-/** Nothing that is asked for has more than three levels; anybody may send a body. */
+/** Maximum nesting of a body from unauthenticated clients. A valid one has three levels. */
 const MAX_DEPTH = 64;
 
 function parseShallow(text: string): unknown {
@@ -61,8 +61,8 @@ function parseShallow(text: string): unknown {
   return JSON.parse(text);
 }
 
-/** What is minted: as asked, but never more than the token by which the principal has it allows, nor for longer. */
-function grantOf({ rights, form }: Asked, bearer: Claims | null): Omit<Grant, "id" | "expiresInSecs"> {
+/** The requested grant, limited to the abilities and lifetime of the earlier token that authorized it. */
+function grantOf({ rights, form }: TokenRequest, bearer: Claims | null): Omit<Grant, "id" | "expiresInSecs"> {
   if (bearer === null) return granted(rights, form);
   const elsewhere = leastAbilities(bearer);
   const limited = new Map<string, Abilities>();
@@ -70,26 +70,26 @@ function grantOf({ rights, form }: Asked, bearer: Claims | null): Omit<Grant, "i
     limited.set(name, intersection(can, abilitiesIn(bearer, name) ?? elsewhere));
   }
   const notAfter = Math.floor(bearer.expiresAt / 1000) - LEEWAY_SECS;
-  // Whoever revokes the one revokes what it bought.
+  // With the same `jti`, revoking the earlier token revokes this one too.
   return { ...granted(limited, form), notAfter, ...(bearer.jti === undefined ? {} : { jti: bearer.jti }) };
 }
 
-/** The principal may have the token; `bearer`: only by an earlier one, which limits it; `principal`: as the administrator. */
+/** What authorized a request: an earlier token (which limits the new one), the administrator, or neither (public). */
 interface Authorization {
   readonly bearer: Claims | null;
   readonly principal: Principal | null;
 }
 
-const ANYBODY: Authorization = { bearer: null, principal: null };
+const PUBLIC: Authorization = { bearer: null, principal: null };
 
-/** The table of http.md: what anyone may have, what needs an earlier token or the administrator, what nobody gets. */
-async function prove(
-  asked: Asked,
+/** Authorizes a request: public, by an earlier token, or as the administrator. */
+async function authorize(
+  wanted: TokenRequest,
   request: Request,
   peer: Peer,
   { config, admin, verify }: TokenDeps,
 ): Promise<Authorization | Rejection> {
-  const names = [...asked.rights.keys()];
+  const names = [...wanted.rights.keys()];
   if (names.includes("phoenix")) {
     return new Rejection(
       403,
@@ -112,16 +112,16 @@ async function prove(
   }
 
   const foreign = names.filter(
-    (name) => !config.tokenChannels.some((entry) => entryCovers(entry, asked.id, name)),
+    (name) => !config.tokenChannels.some((entry) => entryCovers(entry, wanted.id, name)),
   );
-  if (foreign.length === 0 && (config.tokenIds === "any" || !asked.chosen)) return ANYBODY;
+  if (foreign.length === 0 && (config.tokenIds === "any" || !wanted.chosen)) return PUBLIC;
   const bearer = bearerOf(request.headers);
   const source = {
     address: peer.address,
     foreign: isForeign(request.headers, config.publicUrl, peer.https),
   };
   const verdict = bearer === null ? null : await verify(bearer, source);
-  if (verdict?.ok && verdict.claims.user === asked.id) {
+  if (verdict?.ok && verdict.claims.user === wanted.id) {
     const { claims } = verdict;
     if (foreign.every((name) => covers(claims, name))) return { bearer: claims, principal: null };
   }
@@ -137,7 +137,7 @@ async function prove(
           "token_channel_not_given",
           "Tokens for this channel are not public (token_channels).",
         );
-  // The administrator may have it all the same; a user's token is no wrong guess at the secret.
+  // The administrator may have any token. A user's token does not count as an attempt at the secret.
   if (bearer !== null ? looksLikeToken(bearer) : !request.headers.has("cookie")) return rejection;
   const check = admin.requireAdmin(request, peer);
   if (check.ok) return { bearer: null, principal: check.principal };
@@ -149,8 +149,8 @@ function looksLikeToken(bearer: string): boolean {
 }
 
 /**
- * Whether an entry of `token_channels` gives a channel to a user. The star of a pattern is the entry's own: one that
- * comes in through `{id}` is a plain character.
+ * Whether an entry of `token_channels` covers a channel for a user. Only a `*` in the entry makes a pattern: one in the id is
+ * a plain character.
  */
 function entryCovers(entry: string, id: string, channel: string): boolean {
   if (!entry.includes("{id}")) return nameCovers(entry, channel);

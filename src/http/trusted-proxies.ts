@@ -2,7 +2,7 @@ import { type Peer, plainAddress } from "../auth/peer.ts";
 import type { Config } from "../config/config.ts";
 import { isLoopback } from "../config/loopback.ts";
 
-/** What proxies add for the client that they speak for. */
+/** Headers that proxies add. */
 const FORWARDING = [
   "x-forwarded-for",
   "x-forwarded-proto",
@@ -13,9 +13,10 @@ const FORWARDING = [
 ] as const;
 
 /**
- * Makes the one way in which a client is known: `X-Forwarded-For` and `X-Forwarded-Proto` count when a trusted proxy
- * sent them, and then from the right, since everything further left may be the client's own invention. Other peers that
- * send such headers are proxies too, as far as we know: their clients are not on this machine, wherever the proxy is.
+ * Creates the function that determines the client of a request. `X-Forwarded-For` and `X-Forwarded-Proto` are used only from
+ * trusted proxies, and read from the right, since a client can forge entries further left. Other peers that send such headers
+ * are treated as proxies too: their clients do not count as loopback.
+ *
  * @param untrusted called once, with the address of the first such peer
  */
 export function createPeerOf(
@@ -30,7 +31,7 @@ export function createPeerOf(
     const near = (peer === null ? null : plainAddress(peer.replace(/%.*$/, ""))) ?? "unknown";
     if (!trusted.has(near)) {
       const loopback = isLoopback(near);
-      // Another machine is what it is, proxy or not; after the warning there is nothing more to say about it.
+      // After the warning, only a loopback peer still depends on the headers.
       if ((warned && !loopback) || !FORWARDING.some((name) => headers.has(name)))
         return { address: near, https: tls, loopback };
       if (!warned) untrusted(near);
@@ -48,8 +49,8 @@ export function createPeerOf(
 }
 
 /**
- * The first address from the right that is no trusted proxy; one that can't be read hides all further left. `known`: it is
- * the client's, and not that of a proxy which did not say for whom it asks.
+ * The first address from the right that is not a trusted proxy; an invalid entry ends the search. `known`: the address is
+ * that of the client, not of a proxy that did not name its client.
  */
 function forwardedFor(
   header: string | null,

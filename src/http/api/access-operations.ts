@@ -5,7 +5,7 @@ import type { Connection } from "../../hub/connection.ts";
 import { ChannelName, period, UnixMs, UserId } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
-import { notForAll, outOfReach, reaches, reachesAll } from "./scope-rejections.ts";
+import { allChannelsNeeded, channelNotAllowed, reaches, reachesAll } from "./scope-rejections.ts";
 
 const SECOND = 1000;
 const YEAR = 365 * 24 * 3600 * SECOND;
@@ -16,62 +16,62 @@ const Revocation = z.object({ jti: z.string(), until: UnixMs }).meta({ id: "Revo
 
 const Ban = z.object({ id: z.string(), until: UnixMs }).meta({ id: "Ban" });
 
-/** Who may be here, and for how long not. What is done to a user, whatever its channels, takes a key for all of them. */
+/** Disconnects, bans, revocations and kicks. Operations on a user in all channels need a key for all channels. */
 export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation[] {
   return [
     operation({
       method: "POST",
       path: "/api/disconnect",
-      tag: "Acting",
-      summary: "End every connection of a user",
+      tag: "Actions",
+      summary: "Disconnect a user",
       description:
-        "As for one connection. Most clients are back at once: `ban` refuses the user's tokens for a time, on this server and until it stops.",
+        "Closes all connections of a user, like `DELETE /api/connections/{id}`. Most clients reconnect at once: `ban` rejects the user's tokens for a time, on this server and until it stops.",
       needs: "moderate",
       act: "disconnect",
       body: z.object({ id: UserId, ban: period(SECOND, YEAR).optional() }),
       example: { id: "alice", ban: "10m" },
       answer: z.object({ disconnected: z.number(), banned_until: UnixMs.nullable() }),
-      refusals: { 409: "Too many users are banned" },
+      refusals: { 409: "Ban limit reached" },
       what: ({ body: { id, ban } }) => ({ id, ...(ban === undefined ? {} : { ban_secs: ban / SECOND }) }),
       run({ body: { id, ban }, principal }) {
-        if (!reachesAll(principal)) return notForAll();
+        if (!reachesAll(principal)) return allChannelsNeeded();
         const until = ban === undefined ? null : Date.now() + ban;
         if (until !== null && !bans.add({ user: id, until })) {
           return new Rejection(409, "too_many_bans", "Ban limit reached: lift some bans first.");
         }
-        const theirs: Connection[] = [];
+        const connections: Connection[] = [];
         for (const connection of hub.connections.all()) {
-          if (connection.users.includes(id)) theirs.push(connection);
+          if (connection.users.includes(id)) connections.push(connection);
         }
-        for (const connection of theirs) connection.dismiss(1001, "ended by an administrator");
-        return { disconnected: theirs.length, banned_until: until };
+        for (const connection of connections) connection.dismiss(1001, "ended by an administrator");
+        return { disconnected: connections.length, banned_until: until };
       },
     }),
     operation({
       method: "GET",
       path: "/api/bans",
-      tag: "Watching",
-      summary: "The users whose tokens are refused",
+      tag: "Monitoring",
+      summary: "List bans",
       needs: "moderate",
       answer: z.object({ bans: z.array(Ban) }),
       run({ principal }) {
-        if (!reachesAll(principal)) return notForAll();
+        if (!reachesAll(principal)) return allChannelsNeeded();
         return { bans: bans.all().map(({ user, until }) => ({ id: user, until })) };
       },
     }),
     operation({
       method: "DELETE",
       path: "/api/bans/{id}",
-      tag: "Acting",
+      tag: "Actions",
       summary: "Lift a ban",
       needs: "moderate",
       act: "lift_ban",
       params: z.object({ id: UserId }),
       answer: z.object({ lifted: z.literal(true) }),
-      refusals: { 404: "That user is not banned" },
+      refusals: { 404: "The user is not banned" },
       what: ({ path: { id } }) => ({ id }),
       run({ path: { id }, principal }) {
-        if (!reachesAll(principal)) return notForAll();
+        if (!reachesAll(principal)) return allChannelsNeeded();
         return bans.lift(id)
           ? { lifted: true as const }
           : new Rejection(404, "user_not_banned", "This user is not banned.");
@@ -80,19 +80,19 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
     operation({
       method: "POST",
       path: "/api/revocations",
-      tag: "Acting",
-      summary: "Revoke one token",
+      tag: "Actions",
+      summary: "Revoke a token",
       description:
-        "A token with this claim `jti` is refused for `expires_in`, which should be what it has left, on every server of this Redis; what it opened ends. To refuse all tokens of a user, disconnect it with a ban.",
+        "Rejects tokens with this claim `jti` for `expires_in`, which should be the remaining lifetime, on every server of this Redis. Closes connections and memberships opened with it. To reject all tokens of a user, disconnect the user with a ban.",
       needs: "moderate",
       act: "revoke",
       body: z.object({ jti: TokenId, expires_in: period(SECOND, CENTURY) }),
       example: { jti: "kRvGm8Ujt1nY2oxQ", expires_in: "3d" },
       answer: Revocation,
-      refusals: { 409: "Too many tokens are revoked" },
+      refusals: { 409: "Revocation limit reached" },
       what: ({ body: { jti } }) => ({ jti }),
       run({ body: { jti, expires_in }, principal }) {
-        if (!reachesAll(principal)) return notForAll();
+        if (!reachesAll(principal)) return allChannelsNeeded();
         const until = Date.now() + expires_in;
         if (!revocations.add({ kind: "token", id: jti, until })) {
           return new Rejection(
@@ -107,22 +107,22 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
     operation({
       method: "GET",
       path: "/api/revocations",
-      tag: "Watching",
-      summary: "The tokens that are revoked",
+      tag: "Monitoring",
+      summary: "List revoked tokens",
       needs: "moderate",
       answer: z.object({ revocations: z.array(Revocation) }),
       run({ principal }) {
-        if (!reachesAll(principal)) return notForAll();
+        if (!reachesAll(principal)) return allChannelsNeeded();
         return { revocations: revocations.all("token").map(({ id, until }) => ({ jti: id, until })) };
       },
     }),
     operation({
       method: "POST",
       path: "/api/kick",
-      tag: "Acting",
-      summary: "End a user's memberships of a channel",
+      tag: "Actions",
+      summary: "Remove a user from a channel",
       description:
-        "With `phx_close`, after which phoenix.js does not rejoin by itself. `agent` in place of `id` is one membership alone.",
+        "Sends `phx_close`, after which phoenix.js does not rejoin by itself. `agent` instead of `id` ends a single membership.",
       needs: "moderate",
       act: "kick",
       body: z
@@ -132,14 +132,14 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
         }),
       example: { channel: "system", id: "alice" },
       answer: z.object({ kicked: z.number() }),
-      refusals: { 404: "Nobody of that name is in that channel" },
+      refusals: { 404: "No such member in this channel" },
       what: ({ body: { channel, id, agent } }) => ({
         channel,
         ...(id === undefined ? {} : { id }),
         ...(agent === undefined ? {} : { agent }),
       }),
       run({ body: { channel, id, agent }, principal }) {
-        if (!reaches(principal, channel)) return outOfReach();
+        if (!reaches(principal, channel)) return channelNotAllowed();
         const members = [...(hub.channels.get(channel)?.members ?? [])].filter((member) =>
           id === undefined ? member.agent === agent : member.user === id,
         );

@@ -12,19 +12,19 @@ import { connectionOperations } from "./connection-operations.ts";
 import type { ApiDeps } from "./deps.ts";
 import { inspectOperations } from "./inspect-operations.ts";
 import { describeApi } from "./openapi.ts";
-import type { Operation, Trail } from "./operation.ts";
+import type { AuditTrail, Operation } from "./operation.ts";
 import { publishOperations } from "./publish-operations.ts";
 import { statsOperations } from "./stats-operations.ts";
 import { tokenOperations } from "./token-operations.ts";
 
 export interface Api {
-  /** The route of a path below `base_path`, still encoded; `undefined` where there is none. */
+  /** The route of a path below `base_path` (encoded); `undefined` if there is none. */
   find(path: string): Route | undefined;
   /** `GET /openapi.json`. */
   readonly description: Handler;
 }
 
-interface Address {
+interface PathEntry {
   readonly pattern: RegExp;
   readonly operations: Operation[];
 }
@@ -35,7 +35,7 @@ function abilityMissing(ability: ApiAbility): Rejection {
   return new Rejection(403, "ability_missing", `An API key with the ability ${ability} is required.`);
 }
 
-/** The API of the administration (http.md, Routes): everything that its page does. */
+/** Creates the API: everything that the admin page does. */
 export function createApi(deps: ApiDeps): Api {
   const operations = [
     ...statsOperations(deps),
@@ -47,17 +47,17 @@ export function createApi(deps: ApiDeps): Api {
     ...tokenOperations(deps),
     ...channelstreamOperations(deps),
   ];
-  const addresses = new Map<string, Address>();
+  const paths = new Map<string, PathEntry>();
   for (const operation of operations) {
     const { path } = operation;
     const pattern = new RegExp(`^${path.replace(/\{(\w+)\}/g, "(?<$1>[^/]+)")}$`);
-    const address = addresses.get(path) ?? { pattern, operations: [] };
-    address.operations.push(operation);
-    addresses.set(path, address);
+    const entry = paths.get(path) ?? { pattern, operations: [] };
+    entry.operations.push(operation);
+    paths.set(path, entry);
   }
   let description: object | null = null;
 
-  const record = (act: string, principal: Principal, peer: Peer, trail: Trail, status: number): void =>
+  const record = (act: string, principal: Principal, peer: Peer, trail: AuditTrail, status: number): void =>
     deps.audit({
       act,
       who: principalName(principal),
@@ -69,11 +69,11 @@ export function createApi(deps: ApiDeps): Api {
   const handlerOf =
     (operation: Operation, path: Readonly<Record<string, string>>): Handler =>
     async (request, peer) => {
-      const found = deps.admin.authenticate(request, peer);
-      if (!found.ok) return reject(found);
-      const { principal } = found;
+      const authenticated = deps.admin.authenticate(request, peer);
+      if (!authenticated.ok) return reject(authenticated);
+      const { principal } = authenticated;
       const { needs, act } = operation;
-      const trail: Trail = { what: {} };
+      const trail: AuditTrail = { what: {} };
       if (principal.kind === "key" && (needs === "admin" || !principal.key.can.includes(needs))) {
         if (act !== undefined) record(act, principal, peer, trail, 403);
         return reject(needs === "admin" ? ADMIN_ONLY : abilityMissing(needs));
@@ -92,7 +92,7 @@ export function createApi(deps: ApiDeps): Api {
   return {
     find(path) {
       if (!path.startsWith("/api/")) return undefined;
-      for (const { pattern, operations: here } of addresses.values()) {
+      for (const { pattern, operations: here } of paths.values()) {
         const match = pattern.exec(path);
         if (match === null) continue;
         const parts = decoded(match.groups ?? {});

@@ -6,28 +6,28 @@ import { ChannelName, Counts, paging, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
 import { byText, pageOf } from "./paginate.ts";
-import { outOfReach, reaches, reachesAll } from "./scope-rejections.ts";
+import { channelNotAllowed, reaches, reachesAll } from "./scope-rejections.ts";
 
 const ChannelRow = z
   .object({
     name: z.string(),
-    members: z.number().meta({ description: "Joins of Phoenix clients." }),
-    users: z.number().nullable().meta({ description: "Who is present; null where presence is off." }),
+    members: z.number().meta({ description: "Number of members (joins of Phoenix clients)." }),
+    users: z.number().nullable().meta({ description: "Number of users present; null if presence is off." }),
     listeners: Counts.meta({ description: "Memberships and subscriptions, by protocol." }),
-    sent: z.number().meta({ description: "Messages to those who listen, since it was opened." }),
+    sent: z.number().meta({ description: "Messages sent to clients since the channel was opened." }),
     sent_bytes: z.number(),
-    pushed: z.number().meta({ description: "Messages of its members to the backends." }),
+    pushed: z.number().meta({ description: "Messages from members to backends." }),
     pushed_bytes: z.number(),
-    rate: z
-      .number()
-      .meta({ description: "Messages a second in both directions, since this was last asked." }),
+    rate: z.number().meta({ description: "Messages per second in both directions, since the last request." }),
     last_active: UnixMs.nullable(),
   })
   .meta({ id: "Channel" });
 
 const MemberRow = z
   .object({
-    agent: z.string().meta({ description: "<connection>:<channel>:<join_ref>; a channel may hold colons." }),
+    agent: z
+      .string()
+      .meta({ description: "<connection>:<channel>:<join_ref>; a channel may contain colons." }),
     connection: z.string(),
     join_ref: z.string(),
     user: z.string(),
@@ -76,7 +76,7 @@ function memberRow(member: Member): z.infer<typeof MemberRow> {
 
 const SORTS = ["name", "members", "rate", "messages", "last_active"] as const;
 
-/** Names go up, numbers down, unless asked otherwise; what is equal goes by name. */
+/** Default order: names ascending, numbers descending. Equal values are in order of name. */
 function comparison(sort: (typeof SORTS)[number], order: "asc" | "desc" | undefined, now: number) {
   const turned = (order ?? (sort === "name" ? "asc" : "desc")) === "asc" ? 1 : -1;
   const byName = (a: Channel, b: Channel): number => byText(a.name, b.name);
@@ -95,13 +95,13 @@ export function channelOperations({ hub }: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/api/channels",
-      tag: "Watching",
-      summary: "The open channels",
+      tag: "Monitoring",
+      summary: "List open channels",
       needs: "read",
       query: z.object({ ...paging(100), sort: z.enum(SORTS).default("name") }),
       answer: z.object({
         total: z.number(),
-        matching: z.number().meta({ description: "How many the search found." }),
+        matching: z.number().meta({ description: "Number of channels that match the search." }),
         channels: z.array(ChannelRow),
       }),
       run({ query: { search, sort, order, offset, limit }, principal }) {
@@ -121,15 +121,15 @@ export function channelOperations({ hub }: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/api/channels/{name}",
-      tag: "Watching",
-      summary: "A channel and its members",
+      tag: "Monitoring",
+      summary: "Show a channel and its members",
       needs: "read",
       params: z.object({ name: ChannelName }),
       query: z.object(paging(100)),
       answer: ChannelRow.extend({ matching: z.number(), listed: z.array(MemberRow) }),
-      refusals: { 404: "No such channel is open" },
+      refusals: { 404: "The channel is not open" },
       run({ path: { name }, query: { search, order, offset, limit }, principal }) {
-        if (!reaches(principal, name)) return outOfReach();
+        if (!reaches(principal, name)) return channelNotAllowed();
         const channel = hub.channels.get(name);
         if (channel === undefined)
           return new Rejection(404, "channel_not_open", "No open channel has this name.");

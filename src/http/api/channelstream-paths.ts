@@ -1,9 +1,9 @@
-/** Channelstream's server calls, as the explorer shows them. Their own handlers check what they are given. */
+/** OpenAPI descriptions of Channelstream's REST calls. Their own handlers validate the input. */
 
 interface Call {
   readonly summary: string;
   readonly example?: unknown;
-  /** Calls of browsers need a conn_id and no signature. */
+  /** Calls from browsers need a conn_id and no signature. */
   readonly open?: true;
   readonly query?: readonly string[];
 }
@@ -22,7 +22,10 @@ const CALLS: Readonly<Record<string, Readonly<Record<string, Call>>>> = {
     post: { summary: "Subscribe a connection to channels", example: { conn_id: CONN, channels: ["news"] } },
   },
   "/unsubscribe": {
-    post: { summary: "Take a connection out of channels", example: { conn_id: CONN, channels: ["news"] } },
+    post: {
+      summary: "Unsubscribe a connection from channels",
+      example: { conn_id: CONN, channels: ["news"] },
+    },
   },
   "/user_state": {
     post: {
@@ -43,11 +46,11 @@ const CALLS: Readonly<Record<string, Readonly<Record<string, Call>>>> = {
   },
   "/channel_config": {
     post: {
-      summary: "Set up channels",
+      summary: "Configure channels",
       example: { pub_chan: { notify_presence: true, store_history: true, history_size: 20 } },
     },
   },
-  "/info": { post: { summary: "What there is", example: { info: { channels: ["pub_chan"] } } } },
+  "/info": { post: { summary: "Show channels and users", example: { info: { channels: ["pub_chan"] } } } },
   "/admin/admin.json": { get: { summary: "Counters, channels and users" } },
   "/listen": { get: { summary: "Wait for messages", open: true, query: ["conn_id", "callback"] } },
   "/disconnect": { get: { summary: "End a connection", open: true, query: ["conn_id"] } },

@@ -5,9 +5,9 @@ import { paging, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
 import { byText, pageOf } from "./paginate.ts";
-import { FOR_ALL, notForAll, reachesAll } from "./scope-rejections.ts";
+import { ALL_CHANNELS_NOTE, allChannelsNeeded, reachesAll } from "./scope-rejections.ts";
 
-/** Names of one connection that are listed. */
+/** Maximum number of users and channels listed per connection. */
 const MAX_NAMES = 20;
 
 const ConnectionRow = z
@@ -18,7 +18,7 @@ const ConnectionRow = z
     users: z.array(z.string()).meta({ description: `At most ${MAX_NAMES}.` }),
     channels: z.array(z.string()).meta({ description: `At most ${MAX_NAMES}.` }),
     channel_count: z.number(),
-    buffered: z.number().meta({ description: "Bytes that wait for it to read." }),
+    buffered: z.number().meta({ description: "Bytes buffered because the client reads slowly." }),
     opened_at: UnixMs,
     last_seen: UnixMs,
   })
@@ -61,9 +61,9 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/api/connections",
-      tag: "Watching",
-      summary: "The open connections",
-      description: `The search looks at ids, addresses, users and channels. ${FOR_ALL}`,
+      tag: "Monitoring",
+      summary: "List open connections",
+      description: `The search covers ids, addresses, users and channels. ${ALL_CHANNELS_NOTE}`,
       needs: "read",
       query: z.object({
         ...paging(100),
@@ -76,16 +76,16 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
         connections: z.array(ConnectionRow),
       }),
       run({ query: { search, protocol, sort, order, offset, limit }, principal }) {
-        if (!reachesAll(principal)) return notForAll();
+        if (!reachesAll(principal)) return allChannelsNeeded();
         const text = search.toLowerCase();
-        const holds = (name: string): boolean => name.toLowerCase().includes(text);
+        const contains = (name: string): boolean => name.toLowerCase().includes(text);
         const wanted = (each: Connection): boolean =>
           (protocol === undefined || each.protocol === protocol) &&
           (text === "" ||
-            holds(each.id) ||
-            holds(each.address) ||
-            each.users.some(holds) ||
-            each.channels.some(holds));
+            contains(each.id) ||
+            contains(each.address) ||
+            each.users.some(contains) ||
+            each.channels.some(contains));
         const page = pageOf(connections.all(), wanted, comparison(sort, order), offset, limit);
         return {
           total: connections.size,
@@ -97,18 +97,18 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
     operation({
       method: "DELETE",
       path: "/api/connections/{id}",
-      tag: "Acting",
-      summary: "End a connection",
+      tag: "Actions",
+      summary: "Close a connection",
       description:
-        "Its memberships end at once, the connection 2 to 5 s later (1001). Most clients come back.",
+        "Its memberships end at once, the connection 2 to 5 s later (close code 1001). Most clients reconnect.",
       needs: "moderate",
       act: "disconnect",
       params: z.object({ id: z.string() }),
       answer: z.object({ disconnected: z.number() }),
-      refusals: { 404: "No such connection is open" },
+      refusals: { 404: "The connection is not open" },
       what: ({ path: { id } }) => ({ connection: id }),
       run({ path: { id }, principal }) {
-        if (!reachesAll(principal)) return notForAll();
+        if (!reachesAll(principal)) return allChannelsNeeded();
         const connection = connections.get(id);
         if (connection === undefined)
           return new Rejection(404, "connection_not_open", "No open connection has this id.");

@@ -9,15 +9,15 @@ import type { Hub } from "../../hub/hub.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
 import type { StatsHistory } from "./stats-history.ts";
 
-/** What the Channelstream protocol adds to the description and the explorer. */
+/** What the Channelstream protocol adds to the OpenAPI document and the explorer. */
 export interface ChannelstreamApi {
-  /** Of an OpenAPI 3.1 document, by path. What must be signed says `security: [{ "signature": [] }]`. */
+  /** OpenAPI 3.1 path items. Calls that must be signed have `security: [{ "signature": [] }]`. */
   readonly paths: Readonly<Record<string, object>>;
-  /** A fresh value for the header `x-channelstream-secret`. */
+  /** A new value for the header `x-channelstream-secret`. */
   sign(): string;
 }
 
-/** What the operations work with. */
+/** The parts that API operations use. */
 export interface ApiDeps {
   readonly config: Config;
   readonly admin: Admin;
@@ -30,6 +30,6 @@ export interface ApiDeps {
   readonly revocations: Revocations;
   readonly audit: Audit;
   readonly history: StatsHistory;
-  /** `null` while that protocol is off. */
+  /** `null` if Channelstream is disabled. */
   readonly channelstream: ChannelstreamApi | null;
 }

@@ -3,82 +3,82 @@ import { inspect, type TrafficObserver } from "../../hub/inspector.ts";
 import { ChannelName, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
-import { outOfReach, reaches } from "./scope-rejections.ts";
+import { channelNotAllowed, reaches } from "./scope-rejections.ts";
 
-/** Between two events of a stream, in ms. */
+/** Minimum time between two events of a stream, in ms. */
 const PAUSE = 250;
 
-/** What one event holds at the most; beyond, messages are left out and counted. */
+/** Maximum messages and payload bytes of one event. Further messages are skipped and counted. */
 const MAX_MESSAGES = 50;
 const MAX_BYTES = 256 * 1024;
 
-/** What the events of all streams together may hold, in bytes, as far as each has its least. */
+/** Payload bytes of the pending events of all streams, shared equally; each stream gets at least `LEAST_BYTES`. */
 const MAX_BYTES_OF_ALL = 8 * 1024 * 1024;
 const LEAST_BYTES = 16 * 1024;
 
-/** The beginning of a payload that is shown, in characters of JSON or bytes. */
+/** Maximum length of a payload shown: characters of JSON, or bytes. */
 const MAX_JSON = 16 * 1024;
 const MAX_BINARY = 4 * 1024;
 
 const HEADERS = {
   "content-type": "text/event-stream;charset=utf-8",
   "cache-control": "no-store",
-  // nginx would collect it.
+  // Disables buffering in nginx.
   "x-accel-buffering": "no",
 };
 
-/** Between two looks whether the reader may still read, in ms. */
+/** Interval at which a stream checks that its session has not ended, in ms. */
 const RECHECK = 5000;
 
 const Seen = z.object({
   at: UnixMs,
-  direction: z.enum(["to", "from"]).meta({ description: "`to` its listeners, or `from` a member." }),
+  direction: z.enum(["to", "from"]).meta({ description: "`to` clients, or `from` a member." }),
   event: z.string(),
-  agent: z.string().nullable().meta({ description: "Who pushed it." }),
+  agent: z.string().nullable().meta({ description: "The agent that pushed it; null for other senders." }),
   size: z.number().meta({ description: "Bytes of the whole payload." }),
-  json: z.string().optional().meta({ description: "The payload's text, or its beginning." }),
-  base64: z.string().optional().meta({ description: "The bytes of a binary payload, or the first of them." }),
-  cut: z.boolean().meta({ description: "Whether this is the beginning only." }),
+  json: z.string().optional().meta({ description: "The payload as JSON text, cut to 16,384 characters." }),
+  base64: z.string().optional().meta({ description: "A binary payload, cut to 4,096 bytes." }),
+  cut: z.boolean().meta({ description: "Whether the payload was cut." }),
 });
 
 const Batch = z
   .object({
     messages: z.array(Seen),
-    skipped: z.number().meta({ description: "Messages left out, since there were more than one can read." }),
+    skipped: z.number().meta({ description: "Messages left out because the rate was too high." }),
   })
   .meta({ id: "Batch" });
 
 type Seen = z.infer<typeof Seen>;
 
-/** Collects what one reader is shown next, and counts what it is not. */
+/** Collects the messages of the next event and counts those left out. */
 class Collector implements TrafficObserver {
   #messages: Seen[] = [];
   #bytes = 0;
   #skipped = 0;
-  #room = 0;
+  #maxBytes = 0;
 
-  /** Begins an event of so many bytes; until then everything counts as left out. */
-  begin(bytes: number): void {
-    this.#room = bytes;
+  /** Accepts messages for the next event, up to `bytes`. Until the call all messages are skipped. */
+  accept(bytes: number): void {
+    this.#maxBytes = bytes;
   }
 
   sent(event: string, payload: string | Uint8Array, size: number): void {
     if (this.#full) this.#skipped++;
-    else this.#take("to", event, null, payload, size);
+    else this.#add("to", event, null, payload, size);
   }
 
   pushed(agent: string, event: string, payload: string | Uint8Array): void {
     if (this.#full) return void this.#skipped++;
     const size = typeof payload === "string" ? Buffer.byteLength(payload) : payload.length;
-    this.#take("from", event, agent === "" ? null : agent, payload, size);
+    this.#add("from", event, agent === "" ? null : agent, payload, size);
   }
 
-  take(): z.infer<typeof Batch> {
+  flush(): z.infer<typeof Batch> {
     const batch = { messages: this.#messages, skipped: this.#skipped };
     this.#messages = [];
     this.#bytes = 0;
     this.#skipped = 0;
-    this.#room = 0;
+    this.#maxBytes = 0;
     return batch;
   }
 
@@ -87,10 +87,10 @@ class Collector implements TrafficObserver {
   }
 
   get #full(): boolean {
-    return this.#messages.length >= MAX_MESSAGES || this.#bytes >= this.#room;
+    return this.#messages.length >= MAX_MESSAGES || this.#bytes >= this.#maxBytes;
   }
 
-  #take(
+  #add(
     direction: Seen["direction"],
     event: string,
     agent: string | null,
@@ -119,18 +119,18 @@ export function inspectOperations({ hub }: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/api/channels/{name}/messages",
-      tag: "Watching",
-      summary: "Read along in a channel",
-      description: `Server-sent events, one every ${PAUSE} ms at the most and one a second at the least: the channel's messages in both directions. At most ${(MAX_MESSAGES * 1000) / PAUSE} a second are shown, and the others counted. The channel need not be open yet.`,
+      tag: "Monitoring",
+      summary: "Stream the messages of a channel",
+      description: `Server-sent events with the channel's messages in both directions: at most one event per ${PAUSE} ms, at least one per second. At most ${(MAX_MESSAGES * 1000) / PAUSE} messages per second are sent; the others are counted. The channel need not be open.`,
       needs: "read",
       params: z.object({ name: ChannelName }),
       answer: Batch,
       streams: true,
       run({ path: { name }, principal, request }) {
-        if (!reaches(principal, name)) return outOfReach();
-        // Bun leaves the body of an answer to HEAD unread: it would never end.
+        if (!reaches(principal, name)) return channelNotAllowed();
+        // Bun does not read the body of a HEAD response: the stream would never end.
         if (request.method === "HEAD") return new Response(null, { headers: HEADERS });
-        // Keys and secrets stay good for as long as the server runs; a session may end.
+        // Secrets and API keys are valid until the server stops; a session may end earlier.
         const session = principal.kind === "administrator" ? principal.session : undefined;
         return stream(name, () => session === undefined || !session.ended);
       },
@@ -139,15 +139,15 @@ export function inspectOperations({ hub }: ApiDeps): Operation[] {
 
   function stream(name: string, mayRead: () => boolean): Response {
     const collector = new Collector();
-    /** Whether its reader took all that was sent: only then more is collected for it, so that one event waits at most. */
-    let wanted = false;
+    /** Whether the client has read the last event. Bounds the pending events of a stream to one. */
+    let ready = false;
     let end = (): void => {};
     const body = new ReadableStream<Uint8Array>(
       {
         start(controller) {
           const stop = inspect(hub, name, collector);
           streams++;
-          let spokeAt = 0;
+          let sentAt = 0;
           let checkedAt = performance.now();
           const timer = setInterval(() => {
             const now = performance.now();
@@ -158,10 +158,10 @@ export function inspectOperations({ hub }: ApiDeps): Operation[] {
                 return controller.close();
               }
             }
-            if (!wanted || (collector.empty && now - spokeAt < 1000)) return;
-            wanted = false;
-            spokeAt = now;
-            controller.enqueue(encoder.encode(`data: ${JSON.stringify(collector.take())}\n\n`));
+            if (!ready || (collector.empty && now - sentAt < 1000)) return;
+            ready = false;
+            sentAt = now;
+            controller.enqueue(encoder.encode(`data: ${JSON.stringify(collector.flush())}\n\n`));
           }, PAUSE);
           end = () => {
             clearInterval(timer);
@@ -172,8 +172,8 @@ export function inspectOperations({ hub }: ApiDeps): Operation[] {
           controller.enqueue(encoder.encode("retry: 2000\n\n"));
         },
         pull() {
-          wanted = true;
-          collector.begin(Math.min(MAX_BYTES, Math.max(LEAST_BYTES, MAX_BYTES_OF_ALL / streams)));
+          ready = true;
+          collector.accept(Math.min(MAX_BYTES, Math.max(LEAST_BYTES, MAX_BYTES_OF_ALL / streams)));
         },
         cancel: () => end(),
       },

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { isObject, type JsonObject } from "../../auth/json-object.ts";
 import { HTTP_CODES } from "../../auth/rejection.ts";
 import { VERSION } from "../../version.ts";
 import type { Operation } from "./operation.ts";
@@ -7,13 +8,13 @@ import { outerPaths } from "./other-paths.ts";
 const DIALECT = { target: "draft-2020-12", unrepresentable: "any" } as const;
 
 const NEEDS = {
-  admin: "Needs the administrator.",
-  publish: "Needs the administrator, or an API key that can `publish`.",
-  moderate: "Needs the administrator, or an API key that can `moderate`.",
-  read: "Needs the administrator, or an API key that can `read`.",
+  admin: "Requires the administrator.",
+  publish: "Requires the administrator, or an API key with the ability `publish`.",
+  moderate: "Requires the administrator, or an API key with the ability `moderate`.",
+  read: "Requires the administrator, or an API key with the ability `read`.",
 } as const;
 
-/** The description of everything that is called over HTTP, in OpenAPI 3.1. `more` are paths of protocols. */
+/** The OpenAPI 3.1 document of the HTTP API. `more` are the paths of protocols. */
 export function describeApi(
   operations: readonly Operation[],
   more: Readonly<Record<string, object>>,
@@ -31,10 +32,10 @@ export function describeApi(
       title: "Channel",
       version: VERSION,
       description:
-        'Everything that the administration page does. Send the admin secret, or an API key, as Bearer; the pages send the cookie of their sign-in instead. Every refusal is `{"error": "<sentence>", "code": "<code>"}`; the code never changes. Ten wrong secrets within a minute close the door to an address for the rest of it.',
+        'Everything that the admin page does. Send the admin secret or an API key as Bearer; the pages send a session cookie instead. Every error is `{"error": "<sentence>", "code": "<code>"}`; codes never change. After ten wrong secrets within a minute, only one attempt every 2 seconds is checked for the rest of the minute.',
     },
     servers: [{ url: basePath === "" ? "/" : basePath }],
-    tags: ["Watching", "Acting", "Tokens", "Server", "Channelstream"].map((name) => ({ name })),
+    tags: ["Monitoring", "Actions", "Tokens", "Server", "Channelstream"].map((name) => ({ name })),
     security: [{ bearer: [] }, { session: [] }],
     paths: { ...paths, ...outerPaths(schemaOf), ...more },
     components: {
@@ -45,7 +46,7 @@ export function describeApi(
           type: "apiKey",
           in: "header",
           name: "x-channelstream-secret",
-          description: "Channelstream's signature: made here for a signed-in administrator.",
+          description: "Channelstream's signature; the explorer creates it for a signed-in administrator.",
         },
       },
     },
@@ -57,37 +58,33 @@ function schemaOf(schema: z.ZodType, io: "input" | "output"): object {
   return inlined(plain);
 }
 
-/** Named schemas come as definitions beside their first use; a document with a hundred roots wants them in place. */
-function inlined(root: Record<string, unknown>): object {
+/** Replaces references to named schemas by the schemas: each schema of the document is generated separately. */
+function inlined(root: JsonObject): object {
   const { $defs, ...rest } = root;
-  const definitions = isRecord($defs) ? $defs : {};
+  const definitions = isObject($defs) ? $defs : {};
   const replace = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(replace);
-    if (!isRecord(value)) return value;
+    if (!isObject(value)) return value;
     const { $ref } = value;
     if (typeof $ref === "string" && $ref.startsWith("#/$defs/")) {
       const found = definitions[$ref.slice("#/$defs/".length)];
-      // Any JSON holds any JSON: what refers to itself is described as anything.
-      return isRecord(found) && !JSON.stringify(found).includes($ref) ? replace(found) : {};
+      // A recursive schema (any JSON) becomes {}.
+      return isObject(found) && !JSON.stringify(found).includes($ref) ? replace(found) : {};
     }
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, replace(inner)]));
   };
   const made = replace(rest);
-  return isRecord(made) ? made : {};
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return isObject(made) ? made : {};
 }
 
 function describe(operation: Operation): object {
   const { method, path, tag, summary, description, needs, params, query, body, example, answer, streams } =
     operation;
   const refusals: Record<number, string> = {
-    401: "Neither the admin secret nor a key that is known",
-    403: "Not for this principal, or from a page of another origin",
-    422: "Not as described",
-    429: "Ten wrong secrets within a minute: one in 2 s is looked at",
+    401: "Missing or wrong credentials",
+    403: "Not allowed for this principal, or from a page of another origin",
+    422: "Invalid request",
+    429: "Ten wrong secrets within a minute: one attempt every 2 s is checked",
     ...(body === undefined ? {} : { 400: "The body is not JSON" }),
     ...operation.refusals,
   };
@@ -112,7 +109,7 @@ function describe(operation: Operation): object {
         }),
     responses: {
       200: {
-        description: streams ? "A stream: the data of each event is this" : "Done",
+        description: streams ? "A stream of events with this data" : "Success",
         content: {
           [streams ? "text/event-stream" : "application/json"]: { schema: schemaOf(answer, "output") },
         },

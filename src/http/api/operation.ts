@@ -9,11 +9,11 @@ import type { Fields } from "../../log.ts";
 import { readJson } from "../body.ts";
 import { json, reject } from "../json-response.ts";
 
-/** What a principal needs: a key that can do this, or to be the administrator. */
+/** The required API key ability, or `admin` for the administrator only. */
 export type Needs = ApiAbility | "admin";
 
-/** A request whose parts have been found good. */
-export interface Asked<Path, Query, Body> {
+/** A validated request. */
+export interface OperationRequest<Path, Query, Body> {
   readonly path: Path;
   readonly query: Query;
   readonly body: Body;
@@ -22,7 +22,7 @@ export interface Asked<Path, Query, Body> {
   readonly request: Request;
 }
 
-/** One operation of the API: what it takes and gives, and who may do it. From this come its checks, types and description. */
+/** Declares one operation of the API. Validation, types and the OpenAPI description are derived from it. */
 export interface Spec<
   P extends z.ZodObject,
   Q extends z.ZodObject,
@@ -36,35 +36,35 @@ export interface Spec<
   readonly summary: string;
   readonly description?: string;
   readonly needs: Needs;
-  /** How the audit log calls it; what only reads has no name there. */
+  /** The name in the audit log; absent for operations that only read. */
   readonly act?: string;
   readonly params?: P;
   readonly query?: Q;
   readonly body?: B;
-  /** A member of the body that comes as `JsonText`, as it was written. */
+  /** A member of the body passed unparsed, as `JsonText`. */
   readonly verbatim?: string;
-  /** Bytes of the body; `limits.max_body` where absent. */
+  /** Maximum size of the body in bytes; `limits.max_body` if absent. */
   readonly maxBody?: number;
-  /** What a call may look like, for the explorer. */
+  /** An example body, for the explorer. */
   readonly example?: z.input<B>;
   readonly answer: A;
-  /** Where the answer is a stream of events: `answer` then is one event's data. */
+  /** Whether the response is a stream of events; `answer` is then the data of one event. */
   readonly streams?: true;
-  /** Statuses of refusals beside 401, 403, 422 and 429, and when they come. */
+  /** Error statuses other than 401, 403, 422 and 429, with their causes. */
   readonly refusals?: Readonly<Record<number, string>>;
-  /** What it is done to, for the audit log: no secret, no token, no payload. */
-  what?(asked: Pick<Asked<z.output<P>, z.output<Q>, z.output<B>>, "path" | "body">): Fields;
-  run(asked: Asked<z.output<P>, z.output<Q>, z.output<B>>): Given<A> | Promise<Given<A>>;
+  /** The target, for the audit log: never a secret, token or payload. */
+  what?(asked: Pick<OperationRequest<z.output<P>, z.output<Q>, z.output<B>>, "path" | "body">): Fields;
+  run(asked: OperationRequest<z.output<P>, z.output<Q>, z.output<B>>): Result<A> | Promise<Result<A>>;
 }
 
-type Given<A extends z.ZodType> = z.input<A> | Rejection | Response;
+type Result<A extends z.ZodType> = z.input<A> | Rejection | Response;
 
-/** What the audit log is to hold beside who did it. */
-export interface Trail {
+/** The target of an operation, for the audit log. */
+export interface AuditTrail {
   what: Fields;
 }
 
-/** An operation of any kind: all that is left of its types is how it is described. */
+/** An operation without its type parameters. */
 export interface Operation {
   readonly method: "GET" | "POST" | "DELETE";
   readonly path: string;
@@ -80,7 +80,7 @@ export interface Operation {
   readonly answer: z.ZodType;
   readonly streams: boolean;
   readonly refusals: Readonly<Record<number, string>>;
-  /** Checks the parts of a request and runs it; `maxBody` in bytes. `trail` gets what it was done to. */
+  /** Validates and runs a request. `maxBody` in bytes; sets `trail`. */
   handle(
     request: Request,
     path: Readonly<Record<string, string>>,
@@ -88,7 +88,7 @@ export interface Operation {
     peer: Peer,
     maxBody: number,
     inbound: InboundBudget,
-    trail: Trail,
+    trail: AuditTrail,
   ): Promise<Response>;
 }
 
@@ -123,15 +123,15 @@ export function operation<
         sent = read.value;
       }
       const search = Object.fromEntries(new URL(request.url).searchParams);
-      const whole = z.object({
+      const schema = z.object({
         path: params ?? EMPTY,
         query: query ?? EMPTY,
         body: body ?? z.null(),
       });
-      const parts = whole.safeParse({ path: given, query: search, body: sent });
-      if (!parts.success) return reject(new Rejection(422, "invalid_request", sentenceOf(parts.error)));
-      // Each part has just been parsed by the schema that its type comes from; zod can't say so of an optional one.
-      const { path, query: asked, body: wanted } = parts.data as unknown as Parts<P, Q, B>;
+      const parsed = schema.safeParse({ path: given, query: search, body: sent });
+      if (!parsed.success) return reject(new Rejection(422, "invalid_request", describeIssue(parsed.error)));
+      // Each part was parsed by the schema of its type; zod cannot express this for optional schemas.
+      const { path, query: asked, body: wanted } = parsed.data as unknown as Parts<P, Q, B>;
       trail.what = spec.what?.({ path, body: wanted }) ?? {};
       const answer = await spec.run({ path, query: asked, body: wanted, principal, peer, request });
       if (answer instanceof Rejection) return reject(answer);
@@ -148,8 +148,8 @@ interface Parts<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
 
 const EMPTY = z.object({});
 
-/** The first thing that is wrong, in one sentence: `body.channel: ...`. */
-function sentenceOf(error: z.ZodError): string {
+/** Describes the first issue: `body.channel: ...`. */
+function describeIssue(error: z.ZodError): string {
   const issue = error.issues[0];
   if (issue === undefined) return "The request does not match /openapi.json.";
   const [part, ...rest] = issue.path.map(String);

@@ -4,13 +4,13 @@ import { HTTP_CODES } from "../../auth/rejection.ts";
 import { ChannelName, UserId } from "./api-schemas.ts";
 
 const Can = z.array(z.enum(ABILITIES));
-const TokenAsked = z.object({
+const TokenBody = z.object({
   channel: ChannelName.optional(),
   channels: z.union([z.array(ChannelName), z.record(ChannelName, Can)]).optional(),
   can: Can.optional(),
   id: UserId.optional(),
 });
-const TokenGiven = z.object({
+const TokenAnswer = z.object({
   id: z.string(),
   channel: z.string().optional(),
   channels: z.union([z.array(z.string()), z.record(z.string(), Can)]).optional(),
@@ -23,7 +23,7 @@ const Health = z.object({
   note: z.string().optional(),
 });
 
-/** What is called over HTTP and stands outside of `/api`: described here, checked by its own handlers. */
+/** OpenAPI descriptions of the routes outside `/api`. Their own handlers validate the input. */
 export function outerPaths(
   schemaOf: (schema: z.ZodType, io: "input" | "output") => object,
 ): Record<string, object> {
@@ -31,31 +31,31 @@ export function outerPaths(
     description,
     content: { "application/json": { schema: schemaOf(schema, "output") } },
   });
-  const Refusal = z.object({ error: z.string(), code: z.enum(HTTP_CODES) });
+  const ErrorBody = z.object({ error: z.string(), code: z.enum(HTTP_CODES) });
   return {
     "/token": {
       post: {
         operationId: "postToken",
         tags: ["Tokens"],
-        summary: "Ask for a token, as a client does",
+        summary: "Get a token as a client",
         description:
-          "For whoever may have it: `token_endpoint`, `token_channels`, `token_ids`. An earlier token as Bearer proves the id and gives its channels; the new one allows no more than it, and is good no longer. An object under `channels` says for each what the holder may do; `can` does for a list.",
+          "Who gets a token depends on `token_endpoint`, `token_channels` and `token_ids`. An earlier token as Bearer proves the id and grants its channels; the new token has at most its abilities and lifetime. An object under `channels` sets the abilities of each channel; `can` sets them for a list.",
         security: [],
         requestBody: {
           required: true,
           content: {
             "application/json": {
-              schema: schemaOf(TokenAsked, "input"),
+              schema: schemaOf(TokenBody, "input"),
               example: { channel: "system", id: "client1" },
             },
           },
         },
         responses: {
-          200: answer("A token", TokenGiven),
-          400: answer("The body is not JSON", Refusal),
-          401: answer("This one needs the administrator", Refusal),
-          403: answer("Not for everyone", Refusal),
-          422: answer("Not as described", Refusal),
+          200: answer("A token", TokenAnswer),
+          400: answer("The body is not JSON", ErrorBody),
+          401: answer("Administrator required", ErrorBody),
+          403: answer("This token is not public", ErrorBody),
+          422: answer("Invalid request", ErrorBody),
         },
       },
     },
@@ -63,20 +63,20 @@ export function outerPaths(
       get: {
         operationId: "getHealth",
         tags: ["Server"],
-        summary: "Whether it is up",
+        summary: "Liveness check",
         security: [],
-        responses: { 200: answer("It is", Health) },
+        responses: { 200: answer("The server is up", Health) },
       },
     },
     "/ready": {
       get: {
         operationId: "getReady",
         tags: ["Server"],
-        summary: "Whether its bus is live",
+        summary: "Readiness check: whether the bus is connected",
         security: [],
         responses: {
-          200: answer("It is", z.object({ status: z.string(), bus: z.string() })),
-          503: answer("It is not, and why", Refusal),
+          200: answer("Ready", z.object({ status: z.string(), bus: z.string() })),
+          503: answer("Not ready, with the cause", ErrorBody),
         },
       },
     },
@@ -84,9 +84,9 @@ export function outerPaths(
       get: {
         operationId: "getMetrics",
         tags: ["Server"],
-        summary: "Everything that is counted, for Prometheus",
+        summary: "Metrics for Prometheus",
         description:
-          "Needs the administrator, or an API key that can `read`, unless asked from the same machine.",
+          "Requires the administrator or an API key with the ability `read`, except from loopback.",
         responses: { 200: { description: "Prometheus' text format", content: { "text/plain": {} } } },
       },
     },

@@ -1,13 +1,13 @@
-/** Part of a list in an order, without sorting all of it. */
+/** One page of a sorted list. */
 export interface PageOf<T> {
-  /** How many there are with the others. */
+  /** Number of matching items on all pages. */
   readonly matching: number;
   readonly rows: readonly T[];
 }
 
 /**
- * The rows from `offset` on, in the order of `compare`. Of a long list only the first rows are put in order: a hundred
- * thousand channels are asked for every second.
+ * The matching rows from `offset` on, in the order of `compare`. Sorts only the first `offset + limit` rows: the admin page
+ * may request 100,000 channels every second.
  */
 export function pageOf<T>(
   items: Iterable<T>,
@@ -35,7 +35,7 @@ export function pageOf<T>(
   return { matching, rows: best.slice(offset, keep) };
 }
 
-/** By code units: the same everywhere, and ten times as fast as by a language's rules. */
+/** Compares by code units: independent of the locale, and ten times as fast as collation. */
 export function byText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

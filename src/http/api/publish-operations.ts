@@ -5,13 +5,13 @@ import { JsonText } from "../../hub/json/members.ts";
 import { ChannelName, EventName } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
-import { outOfReach, reaches } from "./scope-rejections.ts";
+import { channelNotAllowed, reaches } from "./scope-rejections.ts";
 
-/** Bytes of a body around the payload: names of 255 bytes, each of them six in an escape. */
+/** Bytes of a body besides the payload: names of 255 bytes, up to six bytes each when escaped. */
 const AROUND_PAYLOAD = 64 * 1024;
 
 export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
-  /** Resolves with whether the bus took it. */
+  /** Resolves with whether the bus accepted the message. */
   const publish = (name: string, payload: string | Uint8Array): Promise<boolean> =>
     new Promise((resolve) => bus.publish(name, payload, { settled: resolve }));
 
@@ -19,10 +19,10 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
     operation({
       method: "POST",
       path: "/api/publish",
-      tag: "Acting",
+      tag: "Actions",
       summary: "Publish a message",
       description:
-        "Goes out on the bus as a backend's message would, so that every server's clients hear it. `payload` is any JSON, and goes out as it was written; `base64` in its place is bytes.",
+        "Publishes to the bus like a backend: the clients of all servers receive it. `payload` is any JSON, sent unchanged; `base64` instead is a binary payload.",
       needs: "publish",
       act: "publish",
       verbatim: "payload",
@@ -43,10 +43,13 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
           .number()
           .meta({ description: "Memberships and subscriptions of the channel on this server." }),
       }),
-      refusals: { 413: "More than `max_payload`", 503: "The bus is away, and nobody got it" },
+      refusals: {
+        413: "More than `max_payload`",
+        503: "The bus is disconnected; the message was not published",
+      },
       what: ({ body: { channel, event } }) => ({ channel, event }),
       async run({ body: { channel, event, payload, base64 }, principal }) {
-        if (!reaches(principal, channel)) return outOfReach();
+        if (!reaches(principal, channel)) return channelNotAllowed();
         if (RESERVED_EVENTS.has(event) || isExport({ channel, event })) {
           return new Rejection(422, "event_reserved", "event: this name is reserved by the protocol.");
         }
@@ -61,8 +64,8 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
             `The payload exceeds ${config.limits.maxPayload} bytes (limits.max_payload).`,
           );
         }
-        const taken = await publish(printTo(channel, event), bytes);
-        if (!taken)
+        const accepted = await publish(printTo(channel, event), bytes);
+        if (!accepted)
           return new Rejection(503, "bus_away", "The bus is disconnected: the message was not published.");
         let listeners = 0;
         for (const receiver of hub.channels.get(channel)?.receivers ?? []) listeners += receiver.listeners;

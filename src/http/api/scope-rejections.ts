@@ -2,7 +2,7 @@ import { Rejection } from "../../auth/rejection.ts";
 
 export { reaches, reachesAll } from "../../auth/key-scope.ts";
 
-export function outOfReach(): Rejection {
+export function channelNotAllowed(): Rejection {
   return new Rejection(
     403,
     "channel_not_allowed",
@@ -10,9 +10,9 @@ export function outOfReach(): Rejection {
   );
 }
 
-/** In descriptions of what tells of every channel. */
-export const FOR_ALL = "A key needs all channels (`*`).";
+/** Note in the descriptions of operations on the whole server. */
+export const ALL_CHANNELS_NOTE = "An API key must be for all channels (`*`).";
 
-export function notForAll(): Rejection {
+export function allChannelsNeeded(): Rejection {
   return new Rejection(403, "all_channels_needed", "An API key for all channels is required.");
 }

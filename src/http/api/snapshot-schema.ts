@@ -1,31 +1,33 @@
 import * as z from "zod";
 import { Counts, UnixMs } from "./api-schemas.ts";
 
-const Moved = z.object({ messages: z.number(), bytes: z.number() });
+const Volume = z.object({ messages: z.number(), bytes: z.number() });
 
-/** Everything that is counted, at one moment. */
+/** All counters and gauges at one time. Counters are since start. */
 export const Snapshot = z
   .object({
     at: UnixMs,
-    connections: Counts.meta({ description: "Open ones, by protocol." }),
+    connections: Counts.meta({ description: "Open connections, by protocol." }),
     listeners: Counts.meta({ description: "Memberships and subscriptions, by protocol." }),
     channels: z.number(),
-    received: Moved.meta({ description: "What the bus brought." }),
-    delivered: Moved.meta({ description: "What was sent to clients: one message for each who listened." }),
-    pushed: Moved.meta({ description: "What clients handed to the bus." }),
-    dropped: Counts.meta({ description: "Messages of the bus that were not delivered, by reason." }),
-    refused: Counts.meta({ description: "What clients asked for and were refused, by reason." }),
-    closed: Counts.meta({ description: "Connections that the server ended, by reason." }),
+    received: Volume.meta({ description: "Messages received from the bus." }),
+    delivered: Volume.meta({ description: "Messages sent to clients, counted once per client." }),
+    pushed: Volume.meta({ description: "Client messages passed to the bus." }),
+    dropped: Counts.meta({ description: "Bus messages not delivered, by reason." }),
+    refused: Counts.meta({ description: "Client requests rejected, by reason." }),
+    closed: Counts.meta({ description: "Connections closed by the server, by reason." }),
     unsendable: z
       .number()
-      .meta({ description: "Binary messages left out for clients whose protocol has none." }),
-    unpublished: z.number().meta({ description: "Notices to backends that the bus did not take." }),
+      .meta({ description: "Binary messages skipped because the client's protocol has no binary frames." }),
+    unpublished: z.number().meta({ description: "Notices to backends that the bus did not accept." }),
     joins: z.number(),
     leaves: z.number(),
     opened: z.number().meta({ description: "Connections opened since start." }),
-    buffered: z.number().meta({ description: "Bytes that wait for slow clients." }),
-    memory: z.number().meta({ description: "Resident bytes." }),
-    loop_delay: z.number().meta({ description: "How late the event loop ran at the most lately, in ms." }),
+    buffered: z.number().meta({ description: "Bytes buffered for slow clients." }),
+    memory: z.number().meta({ description: "Resident memory in bytes." }),
+    loop_delay: z
+      .number()
+      .meta({ description: "Maximum event loop delay in the last 2 to 4 seconds, in ms." }),
     bus: z.object({
       kind: z.enum(["redis", "embedded"]),
       live: z.boolean(),

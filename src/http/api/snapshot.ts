@@ -1,9 +1,9 @@
 import type { BusKind, BusState } from "../../bus/bus.ts";
 import type { Hub } from "../../hub/hub.ts";
-// Only the type: what checks and describes is loaded when the API is first called.
+// Type only: the schema library is loaded with the API.
 import type { Snapshot } from "./snapshot-schema.ts";
 
-/** Looks at everything once. Counters are since start: a rate is the difference of two looks. */
+/** Takes a snapshot. @param loopDelay in ms */
 export function takeSnapshot(
   hub: Hub,
   busState: () => BusState & { readonly kind: BusKind },

@@ -1,38 +1,39 @@
 import type { Snapshot } from "./snapshot-schema.ts";
 
-/** Between two looks, in ms, and how many are kept: ten minutes. */
+/** Interval between snapshots in ms, and the number kept: ten minutes. */
 const INTERVAL = 2000;
 const KEPT = 300;
 
-/** What was counted over the last minutes, so that whoever opens the page at a bad hour sees how it began. */
+/** Snapshots of the last ten minutes, so that the admin page can show what led to the current state. */
 export class StatsHistory {
   readonly interval = INTERVAL;
-  readonly #look: (loopDelay: number) => Snapshot;
-  readonly #ask: () => number;
+  readonly #take: (loopDelay: number) => Snapshot;
+  readonly #loopDelay: () => number;
   readonly #kept: Snapshot[] = [];
   readonly #timer: Timer;
-  /** The most since the last look that was kept, and of the interval before it. */
+  /** Maximum delay since the last kept snapshot, and in the interval before it, in ms. */
   #delay = 0;
   #lastDelay = 0;
 
-  /** @param loopDelay how late the event loop ran since this was last called, in ms */
-  constructor(look: (loopDelay: number) => Snapshot, loopDelay: () => number) {
-    this.#look = look;
-    this.#ask = loopDelay;
+  /** @param loopDelay maximum event loop delay since its last call, in ms */
+  constructor(take: (loopDelay: number) => Snapshot, loopDelay: () => number) {
+    this.#take = take;
+    this.#loopDelay = loopDelay;
     this.#timer = setInterval(() => {
       this.#lastDelay = Math.max(this.#delay, loopDelay());
       this.#delay = 0;
-      this.#kept.push(look(this.#lastDelay));
+      this.#kept.push(take(this.#lastDelay));
       if (this.#kept.length > KEPT) this.#kept.shift();
     }, INTERVAL);
   }
 
+  /** A new snapshot; it is not kept. */
   now(): Snapshot {
-    this.#delay = Math.max(this.#delay, this.#ask());
-    return this.#look(Math.max(this.#delay, this.#lastDelay));
+    this.#delay = Math.max(this.#delay, this.#loopDelay());
+    return this.#take(Math.max(this.#delay, this.#lastDelay));
   }
 
-  /** The oldest first. */
+  /** The kept snapshots, oldest first. */
   all(): Snapshot[] {
     return [...this.#kept];
   }

@@ -3,7 +3,7 @@ import { VERSION } from "../../version.ts";
 import { UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
-import { FOR_ALL, notForAll, reachesAll } from "./scope-rejections.ts";
+import { ALL_CHANNELS_NOTE, allChannelsNeeded, reachesAll } from "./scope-rejections.ts";
 import { Snapshot } from "./snapshot-schema.ts";
 
 const Stats = Snapshot.extend({
@@ -17,9 +17,9 @@ export function statsOperations({ hub, history }: ApiDeps): Operation[] {
     operation({
       method: "GET",
       path: "/api/stats",
-      tag: "Watching",
-      summary: "Everything that is counted, now",
-      description: FOR_ALL,
+      tag: "Monitoring",
+      summary: "Current statistics",
+      description: ALL_CHANNELS_NOTE,
       needs: "read",
       answer: Stats,
       run: ({ principal }) =>
@@ -30,21 +30,23 @@ export function statsOperations({ hub, history }: ApiDeps): Operation[] {
               node: hub.node,
               started: Math.round(performance.timeOrigin),
             }
-          : notForAll(),
+          : allChannelsNeeded(),
     }),
     operation({
       method: "GET",
       path: "/api/history",
-      tag: "Watching",
-      summary: "Everything that was counted, over the last minutes",
-      description: `A look every other second, the oldest first. ${FOR_ALL}`,
+      tag: "Monitoring",
+      summary: "Statistics of the last ten minutes",
+      description: `One snapshot every 2 seconds, oldest first. ${ALL_CHANNELS_NOTE}`,
       needs: "read",
       answer: z.object({
-        interval: z.number().meta({ description: "ms between two of them." }),
+        interval: z.number().meta({ description: "Time between two snapshots, in ms." }),
         snapshots: z.array(Snapshot),
       }),
       run: ({ principal }) =>
-        reachesAll(principal) ? { interval: history.interval, snapshots: history.all() } : notForAll(),
+        reachesAll(principal)
+          ? { interval: history.interval, snapshots: history.all() }
+          : allChannelsNeeded(),
     }),
   ];
 }

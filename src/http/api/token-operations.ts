@@ -10,12 +10,12 @@ import { type Operation, operation } from "./operation.ts";
 
 const SECOND = 1000;
 
-/** Characters of a `jti`. */
+/** Length of a generated `jti`, in characters. */
 const TOKEN_ID_LENGTH = 16;
 
 const CENTURY = 100 * 365 * 24 * 3600 * SECOND;
 
-const Can = z.array(z.enum(ABILITIES)).meta({ description: "What its holder may do." });
+const Can = z.array(z.enum(ABILITIES)).meta({ description: "What the token allows." });
 
 export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
   return [
@@ -23,9 +23,9 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
       method: "POST",
       path: "/api/tokens",
       tag: "Tokens",
-      summary: "Mint a token",
+      summary: "Create a token",
       description:
-        "For whichever channels and user, whatever `token_endpoint` and `token_channels` say. A name that ends in `*` is a pattern. An object under `channels` says for each of them what its holder may do; `can` does for a list. Without `id` the user is a random one.",
+        "For any channels and user, regardless of `token_endpoint` and `token_channels`. A name that ends in `*` is a pattern. An object under `channels` sets the abilities of each channel; `can` sets them for a list. Without `id` the user id is random.",
       needs: "admin",
       act: "mint",
       body: z.object({
@@ -44,7 +44,7 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
         id: z.string(),
         channels: z.union([z.array(z.string()), z.record(z.string(), Can)]),
         expires_at: UnixMs,
-        jti: z.string().meta({ description: "By which it can be revoked alone." }),
+        jti: z.string().meta({ description: "The id for revoking this token." }),
         token: z.string(),
       }),
       what: ({ body: { channels, id } }) => ({
@@ -63,8 +63,8 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
         const expiresInSecs =
           expires_in === undefined ? config.jwtExpirationSecs : Math.ceil(expires_in / SECOND);
         const expiresAt = (Math.floor(Date.now() / SECOND) + expiresInSecs) * SECOND;
-        const [only, ...others] = Array.isArray(channels) ? channels : [];
-        const named = only !== undefined && others.length === 0 ? { channel: only } : { channels };
+        const [first, ...others] = Array.isArray(channels) ? channels : [];
+        const named = first !== undefined && others.length === 0 ? { channel: first } : { channels };
         const jti = randomId(TOKEN_ID_LENGTH);
         const token = await mint({
           id: user,

@@ -361,15 +361,15 @@ describe("a session", () => {
       new Revocations(undefined, now),
       now,
     );
-    const proofs: string[] = [];
+    const tokens: string[] = [];
     for (let count = 0; count < 10_500; count++) {
       time += 10;
-      const { proof, session } = sessions.create();
+      const { token, session } = sessions.create();
       sessions.revoke(session);
-      proofs.push(proof);
+      tokens.push(token);
     }
-    expect(proofs.filter((proof) => sessions.cached(proof) !== null)).toEqual([]);
-    expect(proofs.filter((proof) => typeof sessions.verify(proof) === "object")).toEqual([]);
+    expect(tokens.filter((token) => sessions.cached(token) !== null)).toEqual([]);
+    expect(tokens.filter((token) => typeof sessions.verify(token) === "object")).toEqual([]);
     time += 10;
     expect(sessions.verify(sessions.create().token)).toMatchObject({ ended: false });
   });

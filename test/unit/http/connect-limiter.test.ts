@@ -70,10 +70,10 @@ test("memory is bounded, and what is full again is forgotten", () => {
     made.admit(client(address));
     made.release(client(address));
   }
-  expect(made.remembered).toBeLessThanOrEqual(20_000);
+  expect(made.tracked).toBeLessThanOrEqual(20_000);
   wait(10_000);
   made.admit(client("192.0.2.1"));
-  expect(made.remembered).toBe(1);
+  expect(made.tracked).toBe(1);
 });
 
 test("connections between two requests hold places of their address until they can be there no longer", () => {
