@@ -57,8 +57,8 @@ export function verifyHs256(
 
   const payload = decodeObject(token.slice(first + 1, second));
   if (payload === null) return MALFORMED;
-  const refusal = checkParties(payload, rules) ?? checkTimes(payload, now);
-  return refusal ?? { ok: true, payload, key };
+  const rejection = checkParties(payload, rules) ?? checkTimes(payload, now);
+  return rejection ?? { ok: true, payload, key };
 }
 
 /** The unverified `alg` of a token's header, for selecting the verifier; `null` if malformed. */

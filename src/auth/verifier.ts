@@ -67,14 +67,14 @@ export function createVerifier(
   if (publicKeys.length === 0) return shared;
 
   const verifyAsymmetric = async (token: string): Promise<Verdict> => {
-    let refusal: KeyResult & { readonly ok: false } = unauthorized("unknown_key");
+    let rejection: KeyResult & { readonly ok: false } = unauthorized("unknown_key");
     for (const verify of publicKeys) {
       const result = await verify(token);
       if (result.ok) return verdict(readClaims(result.payload, names, false, false));
       // The most specific result wins: of a key that signed the token, else of the first one that is not unknown_key.
-      if (KEYS_ALONE.has(refusal.code) && result.code !== "unknown_key") refusal = result;
+      if (KEYS_ALONE.has(rejection.code) && result.code !== "unknown_key") rejection = result;
     }
-    return refusal;
+    return rejection;
   };
 
   return (token, source) => {

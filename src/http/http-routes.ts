@@ -163,17 +163,17 @@ function routes(deps: HttpDeps, loadApi: () => Promise<Api>): ReadonlyMap<string
     ["/sign-in.js", { GET: (request) => serveAsset(pages.signInScript, request) }],
     ["/swagger-ui.js", page(pages.swaggerScript)],
     ["/swagger-ui.css", page(pages.swaggerStyle)],
-    ["/openapi.json", { GET: (...asked) => apiDescription(deps, loadApi, ...asked) }],
+    ["/openapi.json", { GET: (...args) => apiDescription(deps, loadApi, ...args) }],
     ["/token", { cors: true, POST: createTokenHandler(deps) }],
     ["/health", { GET: () => health(deps) }],
     ["/ready", { GET: () => ready(deps) }],
-    ["/metrics", { GET: (...asked) => metrics(deps, ...asked) }],
+    ["/metrics", { GET: (...args) => metrics(deps, ...args) }],
     [
       "/admin/sign_in",
-      { GET: (request) => signInPage(deps, request), POST: (...asked) => signIn(deps, ...asked) },
+      { GET: (request) => signInPage(deps, request), POST: (...args) => signIn(deps, ...args) },
     ],
-    ["/admin/session", { GET: (...asked) => session(deps, ...asked) }],
-    ["/admin/sign_out", { POST: (...asked) => signOut(deps, ...asked) }],
+    ["/admin/session", { GET: (...args) => session(deps, ...args) }],
+    ["/admin/sign_out", { POST: (...args) => signOut(deps, ...args) }],
   ];
   if (config.staticPath === null) {
     table.push(
@@ -211,8 +211,8 @@ async function apiDescription(
 
 /** Open to loopback clients (local Prometheus agents); others need the ability read. */
 async function metrics({ admin, registry }: HttpDeps, request: Request, peer: Peer): Promise<Response> {
-  const refused = peer.loopback ? null : readRejection(admin, request, peer);
-  if (refused !== null) return reject(refused);
+  const rejection = peer.loopback ? null : readRejection(admin, request, peer);
+  if (rejection !== null) return reject(rejection);
   return new Response(await registry.metrics(), {
     headers: { "content-type": registry.contentType, "cache-control": "no-store" },
   });

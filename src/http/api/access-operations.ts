@@ -31,7 +31,7 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       body: z.object({ id: UserId, ban: period(SECOND, YEAR).optional() }),
       example: { id: "alice", ban: "10m" },
       answer: z.object({ disconnected: z.number(), banned_until: UnixMs.nullable() }),
-      refusals: { 409: "Ban limit reached" },
+      errors: { 409: "Ban limit reached" },
       what: ({ body: { id, ban } }) => ({ id, ...(ban === undefined ? {} : { ban_secs: ban / SECOND }) }),
       run({ body: { id, ban }, principal }) {
         if (!reachesAll(principal)) return allChannelsNeeded();
@@ -68,7 +68,7 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       act: "lift_ban",
       params: z.object({ id: UserId }),
       answer: z.object({ lifted: z.literal(true) }),
-      refusals: { 404: "The user is not banned" },
+      errors: { 404: "The user is not banned" },
       what: ({ path: { id } }) => ({ id }),
       run({ path: { id }, principal }) {
         if (!reachesAll(principal)) return allChannelsNeeded();
@@ -89,7 +89,7 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       body: z.object({ jti: TokenId, expires_in: period(SECOND, CENTURY) }),
       example: { jti: "kRvGm8Ujt1nY2oxQ", expires_in: "3d" },
       answer: Revocation,
-      refusals: { 409: "Revocation limit reached" },
+      errors: { 409: "Revocation limit reached" },
       what: ({ body: { jti } }) => ({ jti }),
       run({ body: { jti, expires_in }, principal }) {
         if (!reachesAll(principal)) return allChannelsNeeded();
@@ -132,7 +132,7 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
         }),
       example: { channel: "system", id: "alice" },
       answer: z.object({ kicked: z.number() }),
-      refusals: { 404: "No such member in this channel" },
+      errors: { 404: "No such member in this channel" },
       what: ({ body: { channel, id, agent } }) => ({
         channel,
         ...(id === undefined ? {} : { id }),

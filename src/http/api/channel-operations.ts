@@ -127,7 +127,7 @@ export function channelOperations({ hub }: ApiDeps): Operation[] {
       params: z.object({ name: ChannelName }),
       query: z.object(paging(100)),
       answer: ChannelRow.extend({ matching: z.number(), listed: z.array(MemberRow) }),
-      refusals: { 404: "The channel is not open" },
+      errors: { 404: "The channel is not open" },
       run({ path: { name }, query: { search, order, offset, limit }, principal }) {
         if (!reaches(principal, name)) return channelNotAllowed();
         const channel = hub.channels.get(name);

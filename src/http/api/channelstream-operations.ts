@@ -15,7 +15,7 @@ export function channelstreamOperations({ channelstream }: ApiDeps): Operation[]
       needs: "admin",
       act: "sign",
       answer: z.object({ signature: z.string() }),
-      refusals: { 404: "Channelstream is disabled" },
+      errors: { 404: "Channelstream is disabled" },
       run() {
         if (channelstream === null)
           return new Rejection(404, "channelstream_off", "Channelstream is disabled (channelstream.secret).");

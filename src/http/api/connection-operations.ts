@@ -105,7 +105,7 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
       act: "disconnect",
       params: z.object({ id: z.string() }),
       answer: z.object({ disconnected: z.number() }),
-      refusals: { 404: "The connection is not open" },
+      errors: { 404: "The connection is not open" },
       what: ({ path: { id } }) => ({ connection: id }),
       run({ path: { id }, principal }) {
         if (!reachesAll(principal)) return allChannelsNeeded();

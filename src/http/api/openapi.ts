@@ -80,13 +80,13 @@ function inlined(root: JsonObject): object {
 function describe(operation: Operation): object {
   const { method, path, tag, summary, description, needs, params, query, body, example, answer, streams } =
     operation;
-  const refusals: Record<number, string> = {
+  const errors: Record<number, string> = {
     401: "Missing or wrong credentials",
     403: "Not allowed for this principal, or from a page of another origin",
     422: "Invalid request",
     429: "Ten wrong secrets within a minute: one attempt every 2 s is checked",
     ...(body === undefined ? {} : { 400: "The body is not JSON" }),
-    ...operation.refusals,
+    ...operation.errors,
   };
   return {
     operationId: `${method.toLowerCase()}${path.replace(/[^a-zA-Z]+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
@@ -115,7 +115,7 @@ function describe(operation: Operation): object {
         },
       },
       ...Object.fromEntries(
-        Object.entries(refusals).map(([status, meaning]) => [
+        Object.entries(errors).map(([status, meaning]) => [
           status,
           { description: meaning, content: { "application/json": { schema: ERROR } } },
         ]),

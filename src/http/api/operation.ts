@@ -51,10 +51,10 @@ export interface Spec<
   /** Whether the response is a stream of events; `answer` is then the data of one event. */
   readonly streams?: true;
   /** Error statuses other than 401, 403, 422 and 429, with their causes. */
-  readonly refusals?: Readonly<Record<number, string>>;
+  readonly errors?: Readonly<Record<number, string>>;
   /** The target, for the audit log: never a secret, token or payload. */
-  what?(asked: Pick<OperationRequest<z.output<P>, z.output<Q>, z.output<B>>, "path" | "body">): Fields;
-  run(asked: OperationRequest<z.output<P>, z.output<Q>, z.output<B>>): Result<A> | Promise<Result<A>>;
+  what?(request: Pick<OperationRequest<z.output<P>, z.output<Q>, z.output<B>>, "path" | "body">): Fields;
+  run(request: OperationRequest<z.output<P>, z.output<Q>, z.output<B>>): Result<A> | Promise<Result<A>>;
 }
 
 type Result<A extends z.ZodType> = z.input<A> | Rejection | Response;
@@ -79,7 +79,7 @@ export interface Operation {
   readonly example: unknown;
   readonly answer: z.ZodType;
   readonly streams: boolean;
-  readonly refusals: Readonly<Record<number, string>>;
+  readonly errors: Readonly<Record<number, string>>;
   /** Validates and runs a request. `maxBody` in bytes; sets `trail`. */
   handle(
     request: Request,
@@ -113,7 +113,7 @@ export function operation<
     example: spec.example,
     answer: spec.answer,
     streams: spec.streams ?? false,
-    refusals: spec.refusals ?? {},
+    errors: spec.errors ?? {},
     async handle(request, given, principal, peer, maxBody, inbound, trail) {
       let sent: unknown = null;
       if (body !== undefined) {
@@ -131,9 +131,9 @@ export function operation<
       const parsed = schema.safeParse({ path: given, query: search, body: sent });
       if (!parsed.success) return reject(new Rejection(422, "invalid_request", describeIssue(parsed.error)));
       // Each part was parsed by the schema of its type; zod cannot express this for optional schemas.
-      const { path, query: asked, body: wanted } = parsed.data as unknown as Parts<P, Q, B>;
-      trail.what = spec.what?.({ path, body: wanted }) ?? {};
-      const answer = await spec.run({ path, query: asked, body: wanted, principal, peer, request });
+      const { path, query: parsedQuery, body: parsedBody } = parsed.data as unknown as Parts<P, Q, B>;
+      trail.what = spec.what?.({ path, body: parsedBody }) ?? {};
+      const answer = await spec.run({ path, query: parsedQuery, body: parsedBody, principal, peer, request });
       if (answer instanceof Rejection) return reject(answer);
       return answer instanceof Response ? answer : json(answer);
     },

@@ -43,7 +43,7 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
           .number()
           .meta({ description: "Memberships and subscriptions of the channel on this server." }),
       }),
-      refusals: {
+      errors: {
         413: "More than `max_payload`",
         503: "The bus is disconnected; the message was not published",
       },
