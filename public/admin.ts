@@ -1,24 +1,24 @@
-import { tell } from "./admin/actions.ts";
+import { showNotice } from "./admin/actions.ts";
 import { call, onSignedOut } from "./admin/api.ts";
 import { ChannelPage } from "./admin/channel.ts";
 import { Channels } from "./admin/channels.ts";
 import { Connections } from "./admin/connections.ts";
 import { Overview } from "./admin/overview.ts";
 import { Tools } from "./admin/tools.ts";
-import { element, field, say, sentenceOf } from "./shared/page.ts";
+import { element, errorMessageOf, field, setStatus } from "./shared/page.ts";
 
-/** Between two looks at the server, in ms: as often as it takes snapshots. */
-const PAUSE = 2000;
+/** Poll interval in ms; the interval of the server's snapshots. */
+const POLL_INTERVAL = 2000;
 
 const PAGES = ["overview", "channels", "channel", "connections", "tools"] as const;
 type PageName = (typeof PAGES)[number];
 
 const state = element("state", HTMLParagraphElement);
-const door = element("door", HTMLElement);
-const inside = element("inside", HTMLElement);
+const signInSection = element("sign-in-section", HTMLElement);
+const content = element("content", HTMLElement);
 const signOut = element("sign-out", HTMLButtonElement);
 const secret = element("secret", HTMLInputElement);
-const refusal = element("refusal", HTMLParagraphElement);
+const signInError = element("sign-in-error", HTMLParagraphElement);
 
 const overview = new Overview();
 const channels = new Channels();
@@ -30,8 +30,8 @@ let signedIn = false;
 let page: PageName = "overview";
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-/** `#/channels/room%3A1` is the page of a channel; what is no page is the first one. */
-function route(): { readonly page: PageName; readonly name: string } {
+/** The page of the URL fragment: `#/channels/room%3A1` is a channel, an unknown one the overview. */
+function currentRoute(): { readonly page: PageName; readonly name: string } {
   const [, first = "", second] = location.hash.split("/");
   if (first === "channels" && second !== undefined && second !== "") {
     try {
@@ -44,10 +44,10 @@ function route(): { readonly page: PageName; readonly name: string } {
   return { page: known ?? "overview", name: "" };
 }
 
-function turn(): void {
-  const { page: wanted, name } = route();
+function renderRoute(): void {
+  const { page: wanted, name } = currentRoute();
   if (!signedIn) return;
-  const moved = page !== wanted;
+  const changed = page !== wanted;
   page = wanted;
   for (const each of PAGES) element(`page-${each}`, HTMLElement).hidden = each !== page;
   for (const link of document.querySelectorAll("nav a[data-page]")) {
@@ -57,7 +57,7 @@ function turn(): void {
   }
   if (page === "channel") channel.open(name);
   else channel.close();
-  if (moved) tell("", "good");
+  if (changed) showNotice("", "good");
   refresh();
 }
 
@@ -68,51 +68,51 @@ function refresh(): void {
   else if (page === "tools") void tools.refresh();
 }
 
-/** Looks at the server, and again in a while; a page that nobody sees asks for nothing. */
-async function look(): Promise<void> {
+/** Polls the server while signed in and visible. */
+async function poll(): Promise<void> {
   clearTimeout(timer);
   if (!signedIn || document.hidden) return;
   const answer = await call("GET api/stats");
   if (answer.ok) {
     const { bus } = answer.value;
-    overview.show(answer.value);
+    overview.update(answer.value);
     connections.protocols(Object.keys(answer.value.connections));
-    say(state, bus.live ? "Live" : "The bus is away", bus.live ? "good" : "bad");
+    setStatus(state, bus.live ? "Bus up" : "Bus down", bus.live ? "good" : "bad");
     refresh();
-  } else if (signedIn) say(state, answer.why, "bad");
+  } else if (signedIn) setStatus(state, answer.error, "bad");
   clearTimeout(timer);
-  if (signedIn) timer = setTimeout(look, PAUSE);
+  if (signedIn) timer = setTimeout(poll, POLL_INTERVAL);
 }
 
-async function enter(): Promise<void> {
+async function showSignedIn(): Promise<void> {
   signedIn = true;
-  door.hidden = true;
-  inside.hidden = false;
+  signInSection.hidden = true;
+  content.hidden = false;
   signOut.hidden = false;
-  await overview.begin();
+  await overview.loadHistory();
   if (!signedIn) return;
-  turn();
-  await look();
+  renderRoute();
+  await poll();
 }
 
-function leave(why: string): void {
-  const was = signedIn;
+function showSignedOut(reason: string): void {
+  const wasSignedIn = signedIn;
   signedIn = false;
   clearTimeout(timer);
   channel.close();
-  door.hidden = false;
-  inside.hidden = true;
+  signInSection.hidden = false;
+  content.hidden = true;
   signOut.hidden = true;
-  say(state, was ? why : "Not signed in", "waiting");
+  setStatus(state, wasSignedIn ? reason : "Not signed in", "waiting");
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   secret.focus();
 }
 
-onSignedOut(() => leave("The session is over"));
+onSignedOut(() => showSignedOut("Session expired"));
 
 element("sign-in", HTMLFormElement).addEventListener("submit", async (submit) => {
   submit.preventDefault();
-  say(refusal, "", "waiting");
+  setStatus(signInError, "", "waiting");
   try {
     const response = await fetch("admin/sign_in", {
       method: "POST",
@@ -120,41 +120,45 @@ element("sign-in", HTMLFormElement).addEventListener("submit", async (submit) =>
       body: JSON.stringify({ secret: secret.value }),
     });
     if (!response.ok) {
-      say(refusal, await sentenceOf(response), "bad");
+      setStatus(signInError, await errorMessageOf(response), "bad");
       return;
     }
     secret.value = "";
     if (location.hash === "#/explorer") location.assign("api-explorer");
-    else await enter();
+    else await showSignedIn();
   } catch {
-    say(refusal, "No answer from the server.", "bad");
+    setStatus(signInError, "No response from the server.", "bad");
   }
 });
 
 signOut.addEventListener("click", async () => {
   const response = await fetch("admin/sign_out", { method: "POST" }).catch(() => null);
   if (response === null || !response.ok) {
-    say(state, response === null ? "No answer from the server" : await sentenceOf(response), "bad");
+    setStatus(
+      state,
+      response === null ? "No response from the server" : await errorMessageOf(response),
+      "bad",
+    );
     return;
   }
-  leave("Signed out");
+  showSignedOut("Signed out");
 });
 
-addEventListener("hashchange", turn);
+addEventListener("hashchange", renderRoute);
 document.addEventListener("visibilitychange", async () => {
   if (document.hidden || !signedIn) return;
-  await overview.begin();
-  await look();
+  await overview.loadHistory();
+  await poll();
 });
 
-/** A visitor who was here before has a cookie; whether it is still good only the server knows. */
-async function begin(): Promise<void> {
+/** Asks the server whether the session cookie is still valid. */
+async function checkSession(): Promise<void> {
   const response = await fetch("admin/session").catch(() => null);
   if (response === null) {
-    say(state, "No answer from the server, trying again", "bad");
-    setTimeout(begin, PAUSE);
-  } else if (field(await response.json().catch(() => null), "signed_in") === true) await enter();
-  else leave("Not signed in");
+    setStatus(state, "No response from the server, retrying", "bad");
+    setTimeout(checkSession, POLL_INTERVAL);
+  } else if (field(await response.json().catch(() => null), "signed_in") === true) await showSignedIn();
+  else showSignedOut("Not signed in");
 }
 
-void begin();
+void checkSession();

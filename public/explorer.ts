@@ -1,6 +1,6 @@
-import { element, field, say } from "./shared/page.ts";
+import { element, field, setStatus } from "./shared/page.ts";
 
-/** A request that the explorer is about to make. */
+/** A request that the explorer is about to send. */
 interface Call {
   url: string;
   method?: string;
@@ -28,7 +28,7 @@ const SIGNATURE = "x-channelstream-secret";
 
 const state = element("state", HTMLParagraphElement);
 
-/** `METHOD path` of the operations that want a signature. */
+/** `METHOD path` of the operations that require a signature. */
 function signedCalls(spec: unknown): Set<string> {
   const signed = new Set<string>();
   const paths = field(spec, "paths");
@@ -44,8 +44,8 @@ function signedCalls(spec: unknown): Set<string> {
   return signed;
 }
 
-/** A call that wants a signature gets one of the server's making, unless the visitor gave one. */
-function signing(spec: unknown): (call: Call) => Promise<Call> {
+/** Adds a signature from the server to calls that require one and have none. */
+function addSignature(spec: unknown): (call: Call) => Promise<Call> {
   const signed = signedCalls(spec);
   const base = new URL(".", location.href).pathname;
   return async (call) => {
@@ -70,13 +70,13 @@ async function start(): Promise<void> {
   followScheme();
   dark.addEventListener("change", followScheme);
   const session = await fetch("admin/session").catch(() => null);
-  if (session === null) return say(state, "No answer from the server", "bad");
+  if (session === null) return setStatus(state, "No response from the server", "bad");
   if (field(await session.json().catch(() => null), "signed_in") !== true) {
-    element("door", HTMLElement).hidden = false;
-    return say(state, "Not signed in", "waiting");
+    element("sign-in-section", HTMLElement).hidden = false;
+    return setStatus(state, "Not signed in", "waiting");
   }
   const spec: unknown = await (await fetch("openapi.json")).json();
-  say(state, "Signed in: calls are made in your name", "good");
+  setStatus(state, "Signed in as administrator", "good");
   SwaggerUIBundle({
     spec,
     domNode: element("explorer", HTMLDivElement),
@@ -87,7 +87,7 @@ async function start(): Promise<void> {
     docExpansion: "list",
     validatorUrl: null,
     queryConfigEnabled: false,
-    requestInterceptor: signing(spec),
+    requestInterceptor: addSignature(spec),
   });
 }
 

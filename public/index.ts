@@ -1,17 +1,27 @@
 import { Connection } from "./client/connection.ts";
 import { Membership } from "./client/membership.ts";
-import { startPushing } from "./client/push-form.ts";
+import { initPushForm } from "./client/push-form.ts";
 import { LANGUAGES, type Language, snippet } from "./client/snippets.ts";
 import { copyButton } from "./shared/copy.ts";
 import { MessageStream } from "./shared/message-stream.ts";
-import { box, button, element, field, line, oncePerFrame, put, say } from "./shared/page.ts";
+import {
+  button,
+  container,
+  element,
+  field,
+  oncePerFrame,
+  setStatus,
+  setText,
+  textElement,
+} from "./shared/page.ts";
 
+/** Channel with the clock; joined at start. */
 const CLOCK = "system";
 
-/** Events that have a place of their own on the page, and the protocol's. */
-const ELSEWHERE = /^(datetime|presence_state|presence_diff|chan_reply_.*|phx_.*)$/;
+/** Events not shown in the message list: the clock, presence and protocol events. */
+const HIDDEN_EVENTS = /^(datetime|presence_state|presence_diff|chan_reply_.*|phx_.*)$/;
 
-/** Users that are shown. */
+/** Maximum users shown. */
 const MAX_USERS = 200;
 
 const name = new URLSearchParams(location.search).get("name")?.trim() || "anonymous";
@@ -28,21 +38,21 @@ const memberships = new Map<string, Membership>();
 let chosen = CLOCK;
 let language: Language = "curl";
 
-const draw = oncePerFrame(() => {
-  drawChannels();
-  drawUsers();
-  drawTarget();
-  drawSnippet();
+const render = oncePerFrame(() => {
+  renderChannels();
+  renderUsers();
+  renderTarget();
+  renderSnippet();
 });
 
 const connection = new Connection(name, {
-  renewed(socket) {
-    for (const membership of memberships.values()) void membership.enter(socket);
-    joinOn = (membership) => void membership.enter(socket);
+  onSocket(socket) {
+    for (const membership of memberships.values()) void membership.join(socket);
+    joinOn = (membership) => void membership.join(socket);
   },
-  heard({ topic, event, payload }) {
+  onMessage({ topic, event, payload }) {
     if (topic === CLOCK && event === "datetime") return showClock(payload);
-    if (!memberships.has(topic) || ELSEWHERE.test(event)) return;
+    if (!memberships.has(topic) || HIDDEN_EVENTS.test(event)) return;
     const bytes = payload instanceof ArrayBuffer ? new Uint8Array(payload) : null;
     stream.add({
       at: Date.now(),
@@ -52,7 +62,7 @@ const connection = new Connection(name, {
       by: "",
       payload: bytes === null ? { value: payload } : { bytes },
       size: bytes?.length ?? null,
-      cut: false,
+      truncated: false,
     });
   },
 });
@@ -60,51 +70,51 @@ let joinOn: (membership: Membership) => void = () => {};
 
 function join(channel: string, token = ""): void {
   memberships.get(channel)?.leave();
-  const membership = new Membership(channel, name, token, { changed: draw });
+  const membership = new Membership(channel, name, token, { onChange: render });
   memberships.set(channel, membership);
   joinOn(membership);
-  draw();
+  render();
 }
 
-/** Rows stay where they are while their texts change: whoever tabs through them is not thrown out. */
+/** Rows by channel. They are updated, not replaced, so that keyboard focus stays. */
 const rows = new Map<string, { readonly item: HTMLElement; update(): void }>();
 
 function rowOf(membership: Membership): { readonly item: HTMLElement; update(): void } {
   const { name: channel } = membership;
-  const choose = button(channel, () => pick(channel), "name");
-  const state = line("span", "", "state");
-  const away = () => memberships.get(channel)?.channel === null;
+  const nameButton = button(channel, () => choose(channel), "name");
+  const state = textElement("span", "", "state");
+  const left = () => memberships.get(channel)?.channel === null;
   const toggle = button("Leave", () => {
-    const now = memberships.get(channel);
-    if (now === undefined) return;
-    if (away()) joinOn(now);
-    else now.leave();
+    const current = memberships.get(channel);
+    if (current === undefined) return;
+    if (left()) joinOn(current);
+    else current.leave();
   });
-  const forget = button("×", () => {
+  const remove = button("×", () => {
     memberships.get(channel)?.leave();
     memberships.delete(channel);
     if (chosen === channel) chosen = memberships.keys().next().value ?? "";
-    draw();
+    render();
   });
-  forget.setAttribute("aria-label", `Forget ${channel}`);
-  const item = box("li", "", choose, box("span", "actions", toggle, forget), state);
+  remove.setAttribute("aria-label", `Remove ${channel}`);
+  const item = container("li", "", nameButton, container("span", "actions", toggle, remove), state);
   return {
     item,
     update() {
-      const now = memberships.get(channel);
-      if (now === undefined) return;
-      choose.setAttribute("aria-pressed", String(channel === chosen));
-      if (state.textContent !== now.state.text || state.dataset.state !== now.state.mood) {
-        say(state, now.state.text, now.state.mood);
+      const current = memberships.get(channel);
+      if (current === undefined) return;
+      nameButton.setAttribute("aria-pressed", String(channel === chosen));
+      if (state.textContent !== current.status.text || state.dataset.state !== current.status.level) {
+        setStatus(state, current.status.text, current.status.level);
       }
-      put(toggle, away() ? "Rejoin" : "Leave");
-      toggle.setAttribute("aria-label", `${away() ? "Rejoin" : "Leave"} ${channel}`);
-      item.title = now.agent === "" ? channel : `agent ${now.agent}`;
+      setText(toggle, left() ? "Rejoin" : "Leave");
+      toggle.setAttribute("aria-label", `${left() ? "Rejoin" : "Leave"} ${channel}`);
+      item.title = current.agent === "" ? channel : `agent ${current.agent}`;
     },
   };
 }
 
-function drawChannels(): void {
+function renderChannels(): void {
   for (const [channel, { item }] of rows) {
     if (memberships.has(channel)) continue;
     item.remove();
@@ -121,26 +131,26 @@ function drawChannels(): void {
   }
 }
 
-function pick(channel: string): void {
+function choose(channel: string): void {
   chosen = channel;
-  draw();
+  render();
 }
 
-function drawUsers(): void {
+function renderUsers(): void {
   const users = memberships.get(chosen)?.users ?? [];
-  put(element("present-in", HTMLElement), chosen);
-  put(element("present", HTMLSpanElement), String(users.length));
+  setText(element("users-channel", HTMLElement), chosen);
+  setText(element("users-total", HTMLSpanElement), String(users.length));
   const items = users.slice(0, MAX_USERS).map(({ user, count }) => {
-    const item = line("li", count > 1 ? `${user} ×${count}` : user);
+    const item = textElement("li", count > 1 ? `${user} ×${count}` : user);
     item.title = user;
-    if (user === name) item.dataset.me = "";
+    if (user === name) item.dataset.own = "";
     return item;
   });
-  if (users.length > MAX_USERS) items.push(line("li", `and ${users.length - MAX_USERS} more`));
+  if (users.length > MAX_USERS) items.push(textElement("li", `and ${users.length - MAX_USERS} more`));
   element("users", HTMLUListElement).replaceChildren(...items);
 }
 
-function drawTarget(): void {
+function renderTarget(): void {
   const names = [...memberships.keys()];
   const shown = [...target.options].map(({ value }) => value);
   if (names.join("\0") !== shown.join("\0")) {
@@ -151,30 +161,30 @@ function drawTarget(): void {
 }
 
 const code = element("snippet", HTMLPreElement);
-// It scrolls: whoever has no mouse must get there too.
+// Scrollable, so it must be reachable by keyboard.
 code.tabIndex = 0;
 code.setAttribute("role", "region");
 code.setAttribute("aria-label", "Example");
 
-function snippetNow(): string {
+function currentSnippet(): string {
   const payload = element("payload", HTMLTextAreaElement).value.trim() || "{}";
   const event = element("event", HTMLInputElement).value || "event";
   return snippet(language, { channel: chosen, user: name, event, payload });
 }
 
-function drawSnippet(): void {
-  put(code, snippetNow());
+function renderSnippet(): void {
+  setText(code, currentSnippet());
 }
 
-function showClock(answer: unknown): void {
-  const response = field(answer, "response");
+function showClock(payload: unknown): void {
+  const response = field(payload, "response");
   const text = field(response, "datetime");
   const date = typeof text === "string" ? new Date(text) : null;
   if (date === null || Number.isNaN(date.getTime())) return;
   const time = element("time", HTMLTimeElement);
   time.textContent = date.toLocaleTimeString();
   time.dateTime = date.toISOString();
-  put(element("date", HTMLElement), date.toLocaleDateString(undefined, { dateStyle: "medium" }));
+  setText(element("date", HTMLElement), date.toLocaleDateString(undefined, { dateStyle: "medium" }));
   element("counter", HTMLOutputElement).value = String(field(response, "counter"));
 }
 
@@ -187,8 +197,8 @@ joinForm.addEventListener("submit", (submit) => {
   joinName.value = "";
   joinToken.value = "";
 });
-target.addEventListener("change", () => pick(target.value));
-for (const id of ["event", "payload"]) document.getElementById(id)?.addEventListener("input", draw);
+target.addEventListener("change", () => choose(target.value));
+for (const id of ["event", "payload"]) document.getElementById(id)?.addEventListener("input", render);
 
 const languages = element("languages", HTMLElement);
 for (const each of LANGUAGES) {
@@ -197,14 +207,14 @@ for (const each of LANGUAGES) {
     for (const other of languages.querySelectorAll("button")) {
       other.setAttribute("aria-pressed", String(other.textContent === each));
     }
-    draw();
+    render();
   });
   choice.setAttribute("aria-pressed", String(each === language));
   languages.append(choice);
 }
-element("snippet-copy", HTMLElement).append(copyButton(snippetNow));
-startPushing(() => memberships.get(chosen) ?? null);
+element("snippet-copy", HTMLElement).append(copyButton(currentSnippet));
+initPushForm(() => memberships.get(chosen) ?? null);
 
-memberships.set(CLOCK, new Membership(CLOCK, name, "", { changed: draw }));
+memberships.set(CLOCK, new Membership(CLOCK, name, "", { onChange: render }));
 connection.open();
-draw();
+render();

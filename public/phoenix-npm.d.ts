@@ -1,4 +1,4 @@
-/** What the pages use of the npm package `phoenix` beyond what the tests declare of it. */
+/** Parts of the npm package `phoenix` that the pages use and the tests do not declare. */
 declare module "phoenix" {
   interface SocketMessage {
     readonly topic: string;
@@ -8,7 +8,7 @@ declare module "phoenix" {
 
   interface Channel {
     readonly state: "closed" | "errored" | "joined" | "joining" | "leaving";
-    /** Any JSON value travels, an object or not; an ArrayBuffer as bytes. */
+    /** Sends any JSON value as text, and an ArrayBuffer as bytes. */
     push(event: string, payload: unknown, timeout?: number): Push;
   }
 

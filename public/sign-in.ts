@@ -1,29 +1,34 @@
-import { element, say, sentenceOf } from "./shared/page.ts";
+import { element, errorMessageOf, setStatus } from "./shared/page.ts";
 
-/** Redeems the code of the sign-in link, and leads to the administration. */
+/** Sends the code of the sign-in link to the server, then opens the administration. */
 
 const form = element("sign-in", HTMLFormElement);
-const refusal = element("refusal", HTMLParagraphElement);
+const signInError = element("sign-in-error", HTMLParagraphElement);
 const code = new URLSearchParams(location.search).get("code") ?? "";
 
-// The code is not for the history, nor for whoever looks at the screen.
+// Keep the code out of the browser history and the address bar.
 history.replaceState(null, "", location.pathname);
 
-async function redeem(): Promise<void> {
-  say(refusal, "", "waiting");
+async function sendCode(): Promise<void> {
+  setStatus(signInError, "", "waiting");
   const response = await fetch("sign_in", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ code }),
   }).catch(() => null);
   if (response?.ok) location.replace("../admin.html");
-  else say(refusal, response === null ? "No answer from the server." : await sentenceOf(response), "bad");
+  else
+    setStatus(
+      signInError,
+      response === null ? "No response from the server." : await errorMessageOf(response),
+      "bad",
+    );
 }
 
 form.addEventListener("submit", (submit) => {
   submit.preventDefault();
-  void redeem();
+  void sendCode();
 });
 
-// The server says so where no other page led here: one that does must not make this one try codes.
-if (document.body.hasAttribute("data-at-once")) void redeem();
+// Set by the server if no other site linked here: another site must not trigger sign-in attempts.
+if (document.body.hasAttribute("data-at-once")) void sendCode();

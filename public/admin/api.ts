@@ -1,15 +1,15 @@
-import { sentenceOf } from "../shared/page.ts";
+import { errorMessageOf } from "../shared/page.ts";
 
-/** What the server answered; `why` is a sentence. */
-export type Answer<T> =
+/** A response of the server; `error` is a sentence to show. */
+export type Result<T> =
   | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly status: number; readonly why: string };
+  | { readonly ok: false; readonly status: number; readonly error: string };
 
 let signedOut: () => void = () => {};
 
-/** Tells what to do when the server no longer knows the session. */
-export function onSignedOut(then: () => void): void {
-  signedOut = then;
+/** Sets the callback for a response with status 401. */
+export function onSignedOut(callback: () => void): void {
+  signedOut = callback;
 }
 
 export interface Snapshot {
@@ -17,9 +17,9 @@ export interface Snapshot {
   readonly connections: Readonly<Record<string, number>>;
   readonly listeners: Readonly<Record<string, number>>;
   readonly channels: number;
-  readonly received: Moved;
-  readonly delivered: Moved;
-  readonly pushed: Moved;
+  readonly received: Traffic;
+  readonly delivered: Traffic;
+  readonly pushed: Traffic;
   readonly dropped: Readonly<Record<string, number>>;
   readonly refused: Readonly<Record<string, number>>;
   readonly closed: Readonly<Record<string, number>>;
@@ -38,7 +38,7 @@ export interface Snapshot {
   };
 }
 
-export interface Moved {
+export interface Traffic {
   readonly messages: number;
   readonly bytes: number;
 }
@@ -83,8 +83,8 @@ export interface ConnectionRow {
   readonly last_seen: number;
 }
 
-/** What the server answers to each address, as /openapi.json describes it. The server is ours: it is not checked again. */
-interface Answers {
+/** Response bodies by operation, as in /openapi.json. Not validated: pages and server are of the same build. */
+interface Responses {
   "GET api/stats": Stats;
   "GET api/history": { readonly interval: number; readonly snapshots: readonly Snapshot[] };
   "GET api/channels": {
@@ -113,15 +113,15 @@ interface Answers {
 export interface Call {
   readonly query?: Readonly<Record<string, string | number>>;
   readonly body?: unknown;
-  /** In place of the braces of the address. */
+  /** Replaces the `{parameter}` of the path. */
   readonly path?: string;
 }
 
-/** Calls an operation by its name: `GET api/channels`. Never rejects. */
-export async function call<K extends keyof Answers>(
+/** Calls an operation such as `GET api/channels`. Never rejects. */
+export async function call<K extends keyof Responses>(
   operation: K,
   options: Call = {},
-): Promise<Answer<Answers[K]>> {
+): Promise<Result<Responses[K]>> {
   const [method = "GET", address = ""] = operation.split(" ");
   const path = address.replace(/\{\w+\}/, () => encodeURIComponent(options.path ?? ""));
   const query = new URLSearchParams();
@@ -134,9 +134,9 @@ export async function call<K extends keyof Answers>(
         : { headers: { "content-type": "application/json" }, body: JSON.stringify(options.body) }),
     });
     if (response.status === 401) signedOut();
-    if (!response.ok) return { ok: false, status: response.status, why: await sentenceOf(response) };
+    if (!response.ok) return { ok: false, status: response.status, error: await errorMessageOf(response) };
     return { ok: true, value: await response.json() };
   } catch {
-    return { ok: false, status: 0, why: "No answer from the server." };
+    return { ok: false, status: 0, error: "No response from the server." };
   }
 }

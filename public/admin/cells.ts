@@ -1,14 +1,14 @@
-import { put } from "../shared/page.ts";
+import { setText } from "../shared/page.ts";
 
-/** Cells are filled again and again with other rows: what they hold is changed, not made anew, so that focus stays. */
+/** Functions that fill table cells. Cells are reused for other rows: elements are updated, not replaced, so focus stays. */
 
 export function text(cell: HTMLElement, value: string): void {
-  put(cell, value);
+  setText(cell, value);
   if (cell.title !== value) cell.title = value;
 }
 
 export function number(cell: HTMLElement, value: string): void {
-  put(cell, value);
+  setText(cell, value);
 }
 
 export function link(cell: HTMLElement, value: string, address: string): void {
@@ -18,34 +18,34 @@ export function link(cell: HTMLElement, value: string, address: string): void {
     cell.replaceChildren(anchor);
   }
   if (!(anchor instanceof HTMLAnchorElement)) return;
-  put(anchor, value);
+  setText(anchor, value);
   anchor.title = value;
   anchor.setAttribute("href", address);
 }
 
-/** What a button of a cell does now: its row may be another one by then. */
-const presses = new WeakMap<HTMLButtonElement, () => void>();
+/** Current action of each button; it changes when a cell shows another row. */
+const actions = new WeakMap<HTMLButtonElement, () => void>();
 
-export interface Press {
+export interface CellButton {
   readonly title: string;
-  /** For those who hear the page. */
+  /** Accessible name. */
   readonly label: string;
   readonly action: () => void;
 }
 
-export function buttons(cell: HTMLElement, wanted: readonly Press[]): void {
+export function buttons(cell: HTMLElement, wanted: readonly CellButton[]): void {
   while (cell.childElementCount < wanted.length) {
     const made = document.createElement("button");
     made.type = "button";
     made.className = "plain";
-    made.addEventListener("click", () => presses.get(made)?.());
+    made.addEventListener("click", () => actions.get(made)?.());
     cell.append(made);
   }
   for (const [index, { title, label, action }] of wanted.entries()) {
     const button = cell.children[index];
     if (!(button instanceof HTMLButtonElement)) continue;
-    put(button, title);
+    setText(button, title);
     button.setAttribute("aria-label", label);
-    presses.set(button, action);
+    actions.set(button, action);
   }
 }

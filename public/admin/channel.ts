@@ -1,12 +1,12 @@
 import { ago, amount, bytes, compact } from "../shared/format.ts";
-import { box, element, line, put } from "../shared/page.ts";
+import { container, element, setText, textElement } from "../shared/page.ts";
 import { VirtualTable } from "../shared/virtual-table.ts";
 import { disconnectUser, kick } from "./actions.ts";
 import { type ChannelRow, call, type MemberRow } from "./api.ts";
 import { buttons, text } from "./cells.ts";
 import { Inspector } from "./inspector.ts";
 
-/** One channel: its members, and its messages as they come. */
+/** One channel: members and live messages. */
 export class ChannelPage {
   readonly #table: VirtualTable<MemberRow>;
   readonly #inspector = new Inspector();
@@ -16,7 +16,7 @@ export class ChannelPage {
   constructor() {
     this.#table = new VirtualTable<MemberRow>(element("members", HTMLElement), {
       label: "Members",
-      empty: "Nobody is here.",
+      empty: "No members.",
       order: { sort: "user", order: "asc" },
       columns: [
         {
@@ -69,7 +69,7 @@ export class ChannelPage {
     if (name !== this.#name) {
       this.#name = name;
       this.#search.value = "";
-      put(element("channel-name", HTMLElement), name);
+      setText(element("channel-name", HTMLElement), name);
       element("channel-facts", HTMLElement).replaceChildren();
       this.#table.restart();
     }
@@ -100,23 +100,25 @@ export class ChannelPage {
   }
 
   #facts(row: ChannelRow | null): void {
-    put(element("members-total", HTMLElement), amount(row?.members ?? 0));
+    setText(element("members-total", HTMLElement), amount(row?.members ?? 0));
     const facts: (readonly [string, string])[] =
       row === null
-        ? [["State", "not open: nobody is in it"]]
+        ? [["State", "closed: no members"]]
         : [
             ["Members", amount(row.members)],
-            ["Users", row.users === null ? "presence is off" : amount(row.users)],
+            ["Users", row.users === null ? "presence off" : amount(row.users)],
             ["Rate", `${compact(row.rate)}/s`],
             ["Sent", `${amount(row.sent)}, ${bytes(row.sent_bytes)}`],
             ["Pushed", `${amount(row.pushed)}, ${bytes(row.pushed_bytes)}`],
             ["Last active", ago(row.last_active)],
             ...Object.entries(row.listeners)
               .filter(([protocol]) => protocol !== "phoenix")
-              .map(([protocol, count]) => [`By ${protocol}`, amount(count)] as const),
+              .map(([protocol, count]) => [`${protocol} members`, amount(count)] as const),
           ];
     element("channel-facts", HTMLElement).replaceChildren(
-      ...facts.map(([name, value]) => box("div", "", line("dt", name), line("dd", value))),
+      ...facts.map(([name, value]) =>
+        container("div", "", textElement("dt", name), textElement("dd", value)),
+      ),
     );
   }
 }

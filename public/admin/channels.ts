@@ -1,10 +1,10 @@
 import { ago, amount, compact } from "../shared/format.ts";
-import { element, put } from "../shared/page.ts";
+import { element, setText } from "../shared/page.ts";
 import { VirtualTable } from "../shared/virtual-table.ts";
 import { type ChannelRow, call } from "./api.ts";
 import { link, number, text } from "./cells.ts";
 
-/** All channels: searched and sorted by the server, however many. */
+/** All channels, searched and sorted by the server. */
 export class Channels {
   readonly #table: VirtualTable<ChannelRow>;
   readonly #search = element("channels-search", HTMLInputElement);
@@ -13,7 +13,7 @@ export class Channels {
     const total = element("channels-total", HTMLElement);
     this.#table = new VirtualTable<ChannelRow>(element("channels", HTMLElement), {
       label: "Channels",
-      empty: "No channel of that name is open.",
+      empty: "No matching channels.",
       order: { sort: "name", order: "asc" },
       columns: [
         {
@@ -25,12 +25,12 @@ export class Channels {
         {
           title: "Members",
           sort: "members",
-          falling: true,
+          descending: true,
           className: "number",
           fill: (cell, { members }) => number(cell, amount(members)),
         },
         {
-          title: "Others",
+          title: "Non-Phoenix",
           className: "number minor",
           fill: (cell, { listeners, members }) => {
             const others = Object.values(listeners).reduce((all, count) => all + count, 0) - members;
@@ -40,21 +40,21 @@ export class Channels {
         {
           title: "Rate",
           sort: "rate",
-          falling: true,
+          descending: true,
           className: "number",
           fill: (cell, { rate }) => number(cell, rate > 0 ? `${compact(rate)}/s` : ""),
         },
         {
           title: "Messages",
           sort: "messages",
-          falling: true,
+          descending: true,
           className: "number minor",
           fill: (cell, { sent, pushed }) => number(cell, amount(sent + pushed)),
         },
         {
           title: "Last active",
           sort: "last_active",
-          falling: true,
+          descending: true,
           className: "minor",
           fill: (cell, { last_active }) => text(cell, ago(last_active)),
         },
@@ -64,7 +64,7 @@ export class Channels {
         const answer = await call("GET api/channels", { query });
         if (!answer.ok) return null;
         const { matching, total: all, channels } = answer.value;
-        put(total, matching === all ? amount(all) : `${amount(matching)} of ${amount(all)}`);
+        setText(total, matching === all ? amount(all) : `${amount(matching)} of ${amount(all)}`);
         return { matching, rows: channels };
       },
     });

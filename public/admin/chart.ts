@@ -1,25 +1,25 @@
 import uPlot from "uplot";
-import { line } from "../shared/page.ts";
+import { textElement } from "../shared/page.ts";
 
-/** Height of the drawing, in px. */
+/** Height of the plot in px. */
 const HEIGHT = 130;
 
-const COLOURS = ["--chart-1", "--chart-2", "--chart-3", "--chart-4", "--chart-5", "--chart-6"];
+const COLORS = ["--chart-1", "--chart-2", "--chart-3", "--chart-4", "--chart-5", "--chart-6"];
 
 export interface Line {
   readonly name: string;
-  /** `null` where there is none. */
+  /** `null`: no value at that time. */
   readonly values: readonly (number | null)[];
 }
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-/** A chart of the last minutes. Its lines may come and go. */
+/** A chart of the last minutes. Lines may be added and removed. */
 export class Chart {
   readonly #host: HTMLElement;
   readonly #format: (value: number) => string;
   readonly #legend: HTMLElement;
-  readonly #drawing: HTMLElement;
+  readonly #plotHost: HTMLElement;
   #plot: uPlot | null = null;
   #names = "";
   #times: readonly number[] = [];
@@ -28,47 +28,47 @@ export class Chart {
   constructor(host: HTMLElement, title: string, format: (value: number) => string) {
     this.#host = host;
     this.#format = format;
-    this.#legend = line("p", "", "legend");
-    this.#drawing = line("div", "", "drawing");
-    this.#drawing.setAttribute("role", "img");
-    this.#drawing.setAttribute("aria-label", `${title}, over the last minutes`);
-    host.append(line("h3", title), this.#legend, this.#drawing);
-    new ResizeObserver(() => this.#fit()).observe(host);
-    dark.addEventListener("change", () => this.#make());
+    this.#legend = textElement("p", "", "legend");
+    this.#plotHost = textElement("div", "", "drawing");
+    this.#plotHost.setAttribute("role", "img");
+    this.#plotHost.setAttribute("aria-label", `${title}, over the last minutes`);
+    host.append(textElement("h3", title), this.#legend, this.#plotHost);
+    new ResizeObserver(() => this.#resize()).observe(host);
+    dark.addEventListener("change", () => this.#createPlot());
   }
 
   /** @param times unix seconds, one for each value */
-  show(times: readonly number[], lines: readonly Line[]): void {
+  update(times: readonly number[], lines: readonly Line[]): void {
     this.#times = times;
     this.#lines = lines;
     const names = lines.map(({ name }) => name).join("\n");
     if (this.#plot === null || names !== this.#names) {
       this.#names = names;
-      this.#make();
+      this.#createPlot();
     } else this.#plot.setData(this.#data());
-    this.#tell();
+    this.#renderLegend();
   }
 
   #data(): uPlot.AlignedData {
     return [[...this.#times], ...this.#lines.map(({ values }) => [...values])];
   }
 
-  #fit(): void {
-    const width = this.#drawing.clientWidth;
+  #resize(): void {
+    const width = this.#plotHost.clientWidth;
     if (width === 0) return;
-    if (this.#plot === null) this.#make();
+    if (this.#plot === null) this.#createPlot();
     else this.#plot.setSize({ width, height: HEIGHT });
   }
 
-  #make(): void {
-    const width = this.#drawing.clientWidth;
+  #createPlot(): void {
+    const width = this.#plotHost.clientWidth;
     if (width === 0 || this.#lines.length === 0) return;
     this.#plot?.destroy();
     const style = getComputedStyle(this.#host);
-    const colour = (name: string) => style.getPropertyValue(name).trim();
+    const color = (name: string) => style.getPropertyValue(name).trim();
     const axis = {
-      stroke: colour("--quiet"),
-      grid: { stroke: colour("--line"), width: 1 },
+      stroke: color("--quiet"),
+      grid: { stroke: color("--line"), width: 1 },
       ticks: { show: false },
       font: "11px system-ui, sans-serif",
     };
@@ -92,35 +92,35 @@ export class Chart {
         series: [
           {},
           ...this.#lines.map((_line, index) => ({
-            stroke: colour(COLOURS[index % COLOURS.length] ?? ""),
+            stroke: color(COLORS[index % COLORS.length] ?? ""),
             width: 1.5,
             points: { show: false },
             ...(index === 0 && this.#lines.length === 1
-              ? { fill: `color-mix(in srgb, ${colour("--chart-1")} 14%, transparent)` }
+              ? { fill: `color-mix(in srgb, ${color("--chart-1")} 14%, transparent)` }
               : {}),
           })),
         ],
-        hooks: { setCursor: [() => this.#tell()] },
+        hooks: { setCursor: [() => this.#renderLegend()] },
       },
       this.#data(),
-      this.#drawing,
+      this.#plotHost,
     );
-    this.#tell();
+    this.#renderLegend();
   }
 
-  /** The legend says the values under the pointer, else the newest. */
-  #tell(): void {
+  /** The legend shows the values under the pointer, otherwise the newest. */
+  #renderLegend(): void {
     const at = this.#plot?.cursor.idx ?? this.#times.length - 1;
     const items = this.#lines.map(({ name, values }, index) => {
-      const item = line("span", "", "item");
-      const mark = line("span", "", "mark");
-      mark.style.background = `var(${COLOURS[index % COLOURS.length]})`;
-      item.append(mark, `${name} `, line("b", this.#format(values[at] ?? 0)));
+      const item = textElement("span", "", "item");
+      const mark = textElement("span", "", "mark");
+      mark.style.background = `var(${COLORS[index % COLORS.length]})`;
+      item.append(mark, `${name} `, textElement("b", this.#format(values[at] ?? 0)));
       return item;
     });
     const time = this.#times[at];
     const when = this.#plot?.cursor.idx == null || time === undefined ? "" : clockOf(time);
-    this.#legend.replaceChildren(...items, line("span", when, "quiet when"));
+    this.#legend.replaceChildren(...items, textElement("span", when, "quiet when"));
   }
 }
 

@@ -1,5 +1,5 @@
 import { ago, amount, bytes } from "../shared/format.ts";
-import { element, put } from "../shared/page.ts";
+import { element, setText } from "../shared/page.ts";
 import { VirtualTable } from "../shared/virtual-table.ts";
 import { disconnect } from "./actions.ts";
 import { type ConnectionRow, call } from "./api.ts";
@@ -15,7 +15,7 @@ export class Connections {
     const total = element("connections-total", HTMLElement);
     this.#table = new VirtualTable<ConnectionRow>(element("connections", HTMLElement), {
       label: "Connections",
-      empty: "No such connection is open.",
+      empty: "No matching connections.",
       order: { sort: "opened_at", order: "desc" },
       columns: [
         {
@@ -34,7 +34,7 @@ export class Connections {
         {
           title: "Channels",
           sort: "channels",
-          falling: true,
+          descending: true,
           className: "wide-cell minor",
           fill: (cell, { channels, channel_count }) => {
             const more = channel_count - channels.length;
@@ -42,16 +42,16 @@ export class Connections {
           },
         },
         {
-          title: "Waiting",
+          title: "Buffered",
           sort: "buffered",
-          falling: true,
+          descending: true,
           className: "number minor",
           fill: (cell, { buffered }) => number(cell, buffered === 0 ? "" : bytes(buffered)),
         },
         {
           title: "Opened",
           sort: "opened_at",
-          falling: true,
+          descending: true,
           className: "minor",
           fill: (cell, { opened_at }) => text(cell, ago(opened_at)),
         },
@@ -61,8 +61,8 @@ export class Connections {
           fill: (cell, { id }) =>
             buttons(cell, [
               {
-                title: "End",
-                label: `End connection ${id}`,
+                title: "Close",
+                label: `Close connection ${id}`,
                 action: async () => {
                   await disconnect(id);
                   this.refresh();
@@ -84,7 +84,7 @@ export class Connections {
         const answer = await call("GET api/connections", { query });
         if (!answer.ok) return null;
         const { matching, total: all, connections } = answer.value;
-        put(total, matching === all ? amount(all) : `${amount(matching)} of ${amount(all)}`);
+        setText(total, matching === all ? amount(all) : `${amount(matching)} of ${amount(all)}`);
         return { matching, rows: connections };
       },
     });
@@ -92,7 +92,7 @@ export class Connections {
     this.#protocol.addEventListener("change", () => this.#table.restart());
   }
 
-  /** The protocols to choose from are those that are there. */
+  /** Sets the protocols to choose from. */
   protocols(names: readonly string[]): void {
     const shown = [...this.#protocol.options].slice(1).map(({ value }) => value);
     if (names.join() === shown.join()) return;

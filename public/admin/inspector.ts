@@ -1,7 +1,7 @@
 import { MessageStream } from "../shared/message-stream.ts";
-import { element, field, say } from "../shared/page.ts";
+import { element, field, setStatus } from "../shared/page.ts";
 
-/** Reads along in one channel, over server-sent events: they come back by themselves after a cut. */
+/** Shows the live messages of one channel, from server-sent events; EventSource reconnects automatically. */
 export class Inspector {
   readonly #stream = new MessageStream("inspect");
   readonly #state = element("inspect-state", HTMLElement);
@@ -16,10 +16,10 @@ export class Inspector {
     this.#stream.pause(false);
     const source = new EventSource(`api/channels/${encodeURIComponent(channel)}/messages`);
     this.#source = source;
-    say(this.#state, "opening", "waiting");
-    source.onopen = () => say(this.#state, "live", "good");
-    source.onerror = () => say(this.#state, "not connected, trying again", "bad");
-    source.onmessage = ({ data }) => this.#take(channel, data);
+    setStatus(this.#state, "connecting", "waiting");
+    source.onopen = () => setStatus(this.#state, "connected", "good");
+    source.onerror = () => setStatus(this.#state, "disconnected, reconnecting", "bad");
+    source.onmessage = ({ data }) => this.#receive(channel, data);
   }
 
   close(): void {
@@ -28,7 +28,7 @@ export class Inspector {
     this.#channel = "";
   }
 
-  #take(channel: string, data: unknown): void {
+  #receive(channel: string, data: unknown): void {
     const batch: unknown = JSON.parse(String(data));
     const messages = field(batch, "messages");
     const skipped = Number(field(batch, "skipped"));
@@ -48,13 +48,13 @@ export class Inspector {
       payload:
         typeof json === "string"
           ? { text: json }
-          : { bytes: decoded(typeof base64 === "string" ? base64 : "") },
+          : { bytes: decodeBase64(typeof base64 === "string" ? base64 : "") },
       size: Number(field(message, "size")),
-      cut: field(message, "cut") === true,
+      truncated: field(message, "cut") === true,
     });
   }
 }
 
-function decoded(base64: string): Uint8Array {
+function decodeBase64(base64: string): Uint8Array {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }

@@ -1,27 +1,27 @@
 import { ago, amount, bytes, compact, duration } from "../shared/format.ts";
-import { box, element, line, put } from "../shared/page.ts";
+import { container, element, setText, textElement } from "../shared/page.ts";
 import { call, type Snapshot, type Stats } from "./api.ts";
 import { Chart, type Line } from "./chart.ts";
 
-/** Snapshots kept: ten minutes of one every other second, as the server keeps them. */
-const KEPT = 300;
+/** Snapshots kept: 10 min at one per 2 s, as on the server. */
+const MAX_SNAPSHOTS = 300;
 
-/** Lines of one chart. */
+/** Maximum lines per chart. */
 const MAX_LINES = 5;
 
 type Counters = Readonly<Record<string, number>>;
 
-/** Parts of the strip that shows the bus over the time of the charts. */
-const STRIP = 50;
+/** Intervals in the bus state strip. */
+const STRIP_INTERVALS = 50;
 
-/** The first page: counters and charts that move. */
+/** The overview page: live counters and charts. */
 export class Overview {
   readonly #tiles = new Map<
     string,
     { readonly value: HTMLElement; readonly note: HTMLElement; readonly tile: HTMLElement }
   >();
-  readonly #charts: Record<"connections" | "messages" | "bytes" | "trouble" | "delay" | "memory", Chart>;
-  readonly #strip = line("div", "", "strip");
+  readonly #charts: Record<"connections" | "messages" | "bytes" | "errors" | "delay" | "memory", Chart>;
+  readonly #strip = textElement("div", "", "strip");
   #snapshots: Snapshot[] = [];
 
   constructor() {
@@ -33,60 +33,60 @@ export class Overview {
       "From the bus",
       "Delivered",
       "Pushed",
-      "Waiting",
+      "Buffered",
       "Memory",
     ]) {
-      const value = line("dd", "–", "value");
-      const note = line("dd", "", "note");
-      const tile = box("div", "tile", line("dt", name), value, note);
+      const value = textElement("dd", "–", "value");
+      const note = textElement("dd", "", "note");
+      const tile = container("div", "tile", textElement("dt", name), value, note);
       tiles.append(tile);
-      if (name === "Bus") tile.append(box("dd", "", this.#strip));
+      if (name === "Bus") tile.append(container("dd", "", this.#strip));
       this.#tiles.set(name, { value, note, tile });
     }
     this.#strip.setAttribute("role", "img");
     const charts = element("charts", HTMLElement);
     const chart = (title: string, format: (value: number) => string): Chart => {
-      const host = box("section", "chart");
+      const host = container("section", "chart");
       charts.append(host);
       return new Chart(host, title, format);
     };
     this.#charts = {
       connections: chart("Connections", compact),
-      messages: chart("Messages a second", compact),
-      bytes: chart("Bytes a second", bytes),
-      trouble: chart("Refusals, drops and disconnects a second", compact),
-      delay: chart("Event-loop delay", (value) => `${compact(value)} ms`),
+      messages: chart("Messages per second", compact),
+      bytes: chart("Bytes per second", bytes),
+      errors: chart("Rejected, dropped and closed per second", compact),
+      delay: chart("Event loop delay", (value) => `${compact(value)} ms`),
       memory: chart("Memory", bytes),
     };
   }
 
-  /** Takes over what the server remembers; at first, and after the page slept. */
-  async begin(): Promise<void> {
+  /** Loads the snapshots that the server keeps: at first, and when the page becomes visible again. */
+  async loadHistory(): Promise<void> {
     const answer = await call("GET api/history");
     if (answer.ok) this.#snapshots = [...answer.value.snapshots];
   }
 
-  show(stats: Stats): void {
+  update(stats: Stats): void {
     this.#snapshots.push(stats);
-    if (this.#snapshots.length > KEPT) this.#snapshots = this.#snapshots.slice(-KEPT);
-    this.#drawTiles(stats);
-    this.#drawCharts();
-    this.#drawReasons();
+    if (this.#snapshots.length > MAX_SNAPSHOTS) this.#snapshots = this.#snapshots.slice(-MAX_SNAPSHOTS);
+    this.#renderTiles(stats);
+    this.#renderCharts();
+    this.#renderReasons();
   }
 
-  #drawTiles(stats: Stats): void {
+  #renderTiles(stats: Stats): void {
     const before = this.#snapshots.at(-2);
     const rate = (of: (snapshot: Snapshot) => number): number =>
       before === undefined ? 0 : perSecond(of(stats) - of(before), stats.at - before.at);
     const { bus } = stats;
     this.#tile(
       "Bus",
-      bus.live ? "live" : "away",
-      `${bus.kind === "embedded" ? "embedded bus, for " : "for "}${duration(Date.now() - bus.since)}${bus.gaps > 0 ? `, lost ${bus.gaps}×` : ""}`,
+      bus.live ? "up" : "down",
+      `${bus.kind === "embedded" ? "embedded bus, for " : "for "}${duration(Date.now() - bus.since)}${bus.gaps > 0 ? `, gaps: ${bus.gaps}` : ""}`,
       bus.live ? "good" : "bad",
     );
-    this.#drawStrip();
-    put(element("bus-detail", HTMLElement), bus.detail);
+    this.#renderStrip();
+    setText(element("bus-detail", HTMLElement), bus.detail);
     this.#tile("Connections", amount(sum(stats.connections)), protocols(stats.connections));
     this.#tile("Channels", amount(stats.channels), `${amount(sum(stats.listeners))} memberships`);
     this.#tile(
@@ -104,47 +104,47 @@ export class Overview {
       `${compact(rate((each) => each.pushed.messages))}/s`,
       `${bytes(rate((each) => each.pushed.bytes))}/s`,
     );
-    this.#tile("Waiting", bytes(stats.buffered), "for slow clients");
-    this.#tile("Memory", bytes(stats.memory), `loop ${stats.loop_delay} ms late`);
-    put(
+    this.#tile("Buffered", bytes(stats.buffered), "for slow clients");
+    this.#tile("Memory", bytes(stats.memory), `loop delay ${stats.loop_delay} ms`);
+    setText(
       element("about", HTMLElement),
       `Channel ${stats.version}, node ${stats.node}, started ${ago(stats.started)}`,
     );
   }
 
-  /** When the bus was live and when away, the oldest to the left: each part is red that saw it away or lost. */
-  #drawStrip(): void {
+  /** Bus state over time, oldest interval first. An interval with the bus down or a gap is red. */
+  #renderStrip(): void {
     const snapshots = this.#snapshots;
-    const parts = Math.min(STRIP, snapshots.length);
-    let away = 0;
-    const shown = Array.from({ length: parts }, (_part, index) => {
-      const from = Math.floor((index * snapshots.length) / parts);
-      const to = Math.floor(((index + 1) * snapshots.length) / parts);
-      const part = line("span", "");
+    const intervals = Math.min(STRIP_INTERVALS, snapshots.length);
+    let down = 0;
+    const shown = Array.from({ length: intervals }, (_interval, index) => {
+      const from = Math.floor((index * snapshots.length) / intervals);
+      const to = Math.floor(((index + 1) * snapshots.length) / intervals);
+      const interval = textElement("span", "");
       const seen = snapshots.slice(Math.max(0, from - 1), to);
       const gaps = new Set(seen.map(({ bus }) => bus.gaps)).size > 1;
       const bad = gaps || snapshots.slice(from, to).some(({ bus }) => !bus.live);
-      if (bad) away++;
-      part.className = bad ? "bad" : "good";
-      return part;
+      if (bad) down++;
+      interval.className = bad ? "bad" : "good";
+      return interval;
     });
     this.#strip.setAttribute(
       "aria-label",
-      away === 0 ? "Live over the time shown" : `Away in ${away} of ${parts} parts of the time shown`,
+      down === 0 ? "Bus up in all intervals" : `Bus down in ${down} of ${intervals} intervals`,
     );
     this.#strip.replaceChildren(...shown);
   }
 
-  #tile(name: string, value: string, note: string, mood = ""): void {
+  #tile(name: string, value: string, note: string, level = ""): void {
     const tile = this.#tiles.get(name);
     if (tile === undefined) return;
-    put(tile.value, value);
-    put(tile.note, note);
-    tile.tile.dataset.state = mood;
+    setText(tile.value, value);
+    setText(tile.note, note);
+    tile.tile.dataset.state = level;
   }
 
-  #drawCharts(): void {
-    const { connections, messages, bytes: moved, trouble, delay, memory } = this.#charts;
+  #renderCharts(): void {
+    const { connections, messages, bytes: traffic, errors, delay, memory } = this.#charts;
     const snapshots = this.#snapshots;
     const times = snapshots.map(({ at }) => at / 1000);
     const rates = (of: (snapshot: Snapshot) => number): (number | null)[] =>
@@ -154,33 +154,33 @@ export class Overview {
       });
     const last = snapshots.at(-1);
     if (last === undefined) return;
-    connections.show(
+    connections.update(
       times,
       Object.keys(last.connections).map((name) => ({
         name,
         values: snapshots.map((snapshot) => snapshot.connections[name] ?? 0),
       })),
     );
-    messages.show(times, [
+    messages.update(times, [
       { name: "from the bus", values: rates((each) => each.received.messages) },
       { name: "delivered", values: rates((each) => each.delivered.messages) },
       { name: "pushed", values: rates((each) => each.pushed.messages) },
     ]);
-    moved.show(times, [
+    traffic.update(times, [
       { name: "from the bus", values: rates((each) => each.received.bytes) },
       { name: "delivered", values: rates((each) => each.delivered.bytes) },
       { name: "pushed", values: rates((each) => each.pushed.bytes) },
     ]);
-    trouble.show(times, troubles(snapshots, rates));
-    delay.show(times, [{ name: "most", values: snapshots.map((each) => each.loop_delay) }]);
-    memory.show(times, [
+    errors.update(times, errorLines(snapshots, rates));
+    delay.update(times, [{ name: "maximum", values: snapshots.map((each) => each.loop_delay) }]);
+    memory.update(times, [
       { name: "resident", values: snapshots.map((each) => each.memory) },
-      { name: "waiting for clients", values: snapshots.map((each) => each.buffered) },
+      { name: "buffered for clients", values: snapshots.map((each) => each.buffered) },
     ]);
   }
 
-  /** What was refused, dropped and ended, by reason, over the minutes shown. */
-  #drawReasons(): void {
+  /** Rejected, dropped and closed by reason: recent (the time shown) and total. */
+  #renderReasons(): void {
     const first = this.#snapshots[0];
     const last = this.#snapshots.at(-1);
     if (first === undefined || last === undefined) return;
@@ -189,18 +189,18 @@ export class Overview {
         .filter(([, count]) => count > 0)
         .sort((a, b) => b[1] - a[1])
         .map(([reason, count]) => {
-          const lately = count - (first[kind][reason] ?? 0);
-          const name = line("th", wordsOf(reason));
+          const recent = count - (first[kind][reason] ?? 0);
+          const name = textElement("th", labelOf(reason));
           name.setAttribute("scope", "row");
-          return box(
+          return container(
             "tr",
             "",
             name,
-            line("td", amount(lately), "number"),
-            line("td", amount(count), "number"),
+            textElement("td", amount(recent), "number"),
+            textElement("td", amount(count), "number"),
           );
         });
-      const none = box("tr", "", line("td", "none", "quiet"));
+      const none = container("tr", "", textElement("td", "none", "quiet"));
       element(`reasons-${kind}`, HTMLTableSectionElement).replaceChildren(
         ...(rows.length === 0 ? [none] : rows),
       );
@@ -209,18 +209,18 @@ export class Overview {
 }
 
 function perSecond(difference: number, ms: number): number {
-  // A counter that fell is another run of the server.
+  // A smaller counter: the server was restarted.
   return ms <= 0 || difference < 0 ? 0 : (difference * 1000) / ms;
 }
 
-/** Reasons that say too little by themselves. */
-const MEANINGS: Readonly<Record<string, string>> = {
-  unheard: "unheard: nobody listens here",
-  own: "own: sent by this server, come back",
+/** Labels of reasons that need an explanation. */
+const REASON_LABELS: Readonly<Record<string, string>> = {
+  unheard: "no subscribers on this server",
+  own: "own messages echoed by Redis",
 };
 
-function wordsOf(reason: string): string {
-  return MEANINGS[reason] ?? reason.replaceAll("_", " ");
+function labelOf(reason: string): string {
+  return REASON_LABELS[reason] ?? reason.replaceAll("_", " ");
 }
 
 function sum(counts: Counters): number {
@@ -234,8 +234,8 @@ function protocols(counts: Counters): string {
     .join(", ");
 }
 
-/** The reasons that happened most over the time shown, each a line of its own, the others together. */
-function troubles(
+/** Lines of the most frequent reasons in the time shown; the other reasons form one line. */
+function errorLines(
   snapshots: readonly Snapshot[],
   rates: (of: (snapshot: Snapshot) => number) => (number | null)[],
 ): Line[] {
@@ -243,11 +243,11 @@ function troubles(
   const first = snapshots[0];
   if (last === undefined || first === undefined) return [];
   const reasons: { readonly name: string; readonly of: (snapshot: Snapshot) => number }[] = [];
-  // What nobody listens to is no trouble, and our own exports come back by design.
+  // Not errors: messages without subscribers, and echoes of our own messages.
   for (const [word, kind] of [
-    ["refused", "refused"],
+    ["rejected", "refused"],
     ["dropped", "dropped"],
-    ["ended", "closed"],
+    ["closed", "closed"],
   ] as const) {
     for (const reason of Object.keys(last[kind])) {
       if (kind === "dropped" && (reason === "unheard" || reason === "own")) continue;
@@ -255,12 +255,12 @@ function troubles(
       reasons.push({ name, of: (snapshot) => snapshot[kind][reason] ?? 0 });
     }
   }
-  const lately = reasons
+  const recent = reasons
     .map((reason) => ({ ...reason, count: reason.of(last) - reason.of(first) }))
     .filter(({ count }) => count > 0)
     .sort((a, b) => b.count - a.count);
-  const shown = lately.slice(0, MAX_LINES).map(({ name, of }) => ({ name, values: rates(of) }));
-  const others = lately.slice(MAX_LINES);
+  const shown = recent.slice(0, MAX_LINES).map(({ name, of }) => ({ name, values: rates(of) }));
+  const others = recent.slice(MAX_LINES);
   if (others.length > 0) {
     shown.push({
       name: "others",

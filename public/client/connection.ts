@@ -1,37 +1,37 @@
 import { LongPoll, Socket, type SocketMessage } from "phoenix";
 import { duration } from "../shared/format.ts";
-import { element, put, say, socketAddress } from "../shared/page.ts";
+import { element, setStatus, setText, socketAddress } from "../shared/page.ts";
 
 export type Transport = "websocket" | "longpoll";
 
-/** Told what becomes of the connection. */
-export interface Listener {
-  /** There is a new socket: what is joined must be joined on it. */
-  renewed(socket: Socket): void;
-  heard(message: SocketMessage): void;
+/** Callbacks of a connection. */
+export interface ConnectionCallbacks {
+  /** A new socket was created: channels must be joined on it. */
+  onSocket(socket: Socket): void;
+  onMessage(message: SocketMessage): void;
 }
 
 const state = element("state", HTMLParagraphElement);
 const since = element("since", HTMLElement);
-const tries = element("tries", HTMLElement);
+const connectCount = element("connect-count", HTMLElement);
 const transport = element("transport", HTMLSelectElement);
-const toggle = element("break", HTMLButtonElement);
+const toggle = element("disconnect", HTMLButtonElement);
 
-/** The visitor's connection: its transport can be chosen, and it can be broken and mended. */
+/** The connection of the page, with a choice of transport and a button to disconnect and reconnect. */
 export class Connection {
-  readonly #listener: Listener;
+  readonly #callbacks: ConnectionCallbacks;
   readonly #name: string;
   #socket: Socket | null = null;
-  #broken = false;
-  #openedAt = 0;
-  #opened = 0;
+  #disconnected = false;
+  #connectedAt = 0;
+  #openCount = 0;
 
-  constructor(name: string, listener: Listener) {
+  constructor(name: string, callbacks: ConnectionCallbacks) {
     this.#name = name;
-    this.#listener = listener;
+    this.#callbacks = callbacks;
     transport.addEventListener("change", () => this.open());
-    toggle.addEventListener("click", () => (this.#broken ? this.mend() : this.break()));
-    setInterval(() => this.#tell(), 1000);
+    toggle.addEventListener("click", () => (this.#disconnected ? this.reconnect() : this.disconnect()));
+    setInterval(() => this.#render(), 1000);
   }
 
   get transport(): Transport {
@@ -45,49 +45,49 @@ export class Connection {
     this.#socket = socket;
     socket.onOpen(() => {
       if (this.#socket !== socket) return;
-      this.#opened++;
-      this.#openedAt = Date.now();
-      this.#tell();
+      this.#openCount++;
+      this.#connectedAt = Date.now();
+      this.#render();
     });
     socket.onClose(() => {
       if (this.#socket !== socket) return;
-      this.#openedAt = 0;
-      this.#tell();
+      this.#connectedAt = 0;
+      this.#render();
     });
-    socket.onMessage((message) => this.#listener.heard(message));
-    this.#broken = false;
-    this.#openedAt = 0;
+    socket.onMessage((message) => this.#callbacks.onMessage(message));
+    this.#disconnected = false;
+    this.#connectedAt = 0;
     socket.connect();
-    this.#listener.renewed(socket);
-    this.#tell();
+    this.#callbacks.onSocket(socket);
+    this.#render();
   }
 
-  /** Takes the line down, as a network would, until it is mended. */
-  break(): void {
-    this.#broken = true;
-    this.#openedAt = 0;
+  /** Disconnects until `reconnect` is called. */
+  disconnect(): void {
+    this.#disconnected = true;
+    this.#connectedAt = 0;
     this.#socket?.disconnect();
-    this.#tell();
+    this.#render();
   }
 
-  mend(): void {
-    this.#broken = false;
+  reconnect(): void {
+    this.#disconnected = false;
     this.#socket?.connect();
-    this.#tell();
+    this.#render();
   }
 
-  #tell(): void {
-    const how = this.transport === "longpoll" ? "long polling" : "WebSocket";
-    const open = this.#openedAt > 0;
-    toggle.textContent = this.#broken ? "Mend" : "Break";
-    if (this.#broken) this.#say("Broken, until you mend it", "bad");
-    else if (open) this.#say(`Connected as ${this.#name}, by ${how}`, "good");
-    else this.#say(this.#opened === 0 ? "Connecting" : "Not connected, trying again", "waiting");
-    put(since, open ? duration(Date.now() - this.#openedAt) : "–");
-    put(tries, ["never", "once", "twice"][this.#opened] ?? `${this.#opened} times`);
+  #render(): void {
+    const transportName = this.transport === "longpoll" ? "long polling" : "WebSocket";
+    const open = this.#connectedAt > 0;
+    toggle.textContent = this.#disconnected ? "Reconnect" : "Disconnect";
+    if (this.#disconnected) this.#showState("Disconnected by you", "bad");
+    else if (open) this.#showState(`Connected as ${this.#name} (${transportName})`, "good");
+    else this.#showState(this.#openCount === 0 ? "Connecting" : "Disconnected, reconnecting", "waiting");
+    setText(since, open ? duration(Date.now() - this.#connectedAt) : "–");
+    setText(connectCount, String(this.#openCount));
   }
 
-  #say(text: string, mood: "good" | "bad" | "waiting"): void {
-    if (state.textContent !== text) say(state, text, mood);
+  #showState(text: string, level: "good" | "bad" | "waiting"): void {
+    if (state.textContent !== text) setStatus(state, text, level);
   }
 }

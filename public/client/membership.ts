@@ -1,45 +1,45 @@
 import { type Channel, Presence, type Socket } from "phoenix";
-import { field, type Mood } from "../shared/page.ts";
+import { field, type StatusLevel } from "../shared/page.ts";
 import { fetchToken } from "./token.ts";
 
-/** How long to wait before asking for a token again, in ms. */
-const TOKEN_PAUSE = 3000;
+/** Delay before a failed token request is repeated, in ms. */
+const TOKEN_RETRY_DELAY = 3000;
 
-export interface State {
+export interface Status {
   readonly text: string;
-  readonly mood: Mood;
+  readonly level: StatusLevel;
 }
 
-/** What a membership tells its page. */
-export interface Watcher {
-  /** Its state, or who is there, is another. */
-  changed(): void;
+/** Callbacks of a membership. */
+export interface MembershipCallbacks {
+  /** The status or the list of users changed. */
+  onChange(): void;
 }
 
-/** A channel that the visitor is in, or wants to be. It outlives the socket: another one is given to `enter`. */
+/** Membership of one channel. It outlives the socket: call `join` with the new one. */
 export class Membership {
   readonly name: string;
   readonly #user: string;
-  readonly #watcher: Watcher;
-  /** Pasted by the visitor; such a one is not fetched anew. */
-  readonly #given: string;
+  readonly #callbacks: MembershipCallbacks;
+  /** Token entered by the user; empty: the page requests one. */
+  readonly #ownToken: string;
   #token = "";
   #socket: Socket | null = null;
   #channel: Channel | null = null;
   #presence: Presence | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #state: State = { text: "waiting", mood: "waiting" };
+  #status: Status = { text: "waiting", level: "waiting" };
   #agent = "";
 
-  constructor(name: string, user: string, given: string, watcher: Watcher) {
+  constructor(name: string, user: string, ownToken: string, callbacks: MembershipCallbacks) {
     this.name = name;
     this.#user = user;
-    this.#given = given;
-    this.#watcher = watcher;
+    this.#ownToken = ownToken;
+    this.#callbacks = callbacks;
   }
 
-  get state(): State {
-    return this.#state;
+  get status(): Status {
+    return this.#status;
   }
 
   get joined(): boolean {
@@ -50,53 +50,53 @@ export class Membership {
     return this.#channel;
   }
 
-  /** `<conn_id>:<topic>:<join_ref>`; empty until it is joined. */
+  /** `<conn_id>:<topic>:<join_ref>`; empty while not joined. */
   get agent(): string {
     return this.#agent;
   }
 
-  /** Users, and how many memberships each has. */
+  /** Users with the number of memberships of each. */
   get users(): readonly { readonly user: string; readonly count: number }[] {
     return this.#presence?.list((user, { metas }) => ({ user, count: metas.length })) ?? [];
   }
 
-  /** Joins on a socket, with a token that it fetches first. */
-  async enter(socket: Socket): Promise<void> {
-    this.#leaveQuietly();
+  /** Requests a token, then joins on a socket. */
+  async join(socket: Socket): Promise<void> {
+    this.#detach();
     this.#socket = socket;
-    const renewed = await this.#renew();
+    const result = await this.#renewToken();
     if (this.#socket !== socket) return;
-    if (renewed === "silence") this.#retry = setTimeout(() => void this.enter(socket), TOKEN_PAUSE);
-    if (renewed !== "renewed") return;
+    if (result === "no response") this.#retry = setTimeout(() => void this.join(socket), TOKEN_RETRY_DELAY);
+    if (result !== "renewed") return;
     const channel = socket.channel(this.name, () => ({ token: this.#token }));
     this.#channel = channel;
     this.#presence = new Presence(channel);
-    this.#presence.onSync(() => this.#watcher.changed());
-    channel.onError(() => this.#is("lost, trying again", "waiting"));
-    channel.onClose(() => this.#channel === channel && this.#is("closed by the server", "bad"));
-    this.#is("joining", "waiting");
+    this.#presence.onSync(() => this.#callbacks.onChange());
+    channel.onError(() => this.#setStatus("connection lost, rejoining", "waiting"));
+    channel.onClose(() => this.#channel === channel && this.#setStatus("closed by the server", "bad"));
+    this.#setStatus("joining", "waiting");
     channel
       .join()
       .receive("ok", (answer) => {
         const agent = field(answer, "id");
         this.#agent = typeof agent === "string" ? agent : "";
-        this.#is("joined", "good");
+        this.#setStatus("joined", "good");
       })
       .receive("error", (answer) => {
-        this.#is(`refused: ${String(field(answer, "reason"))}`, "bad");
-        // phoenix.js joins again by itself, then with the new token.
-        void this.#renew();
+        this.#setStatus(`rejected: ${String(field(answer, "reason"))}`, "bad");
+        // phoenix.js rejoins automatically and reads the token again.
+        void this.#renewToken();
       })
-      .receive("timeout", () => this.#is("no answer, trying again", "bad"));
+      .receive("timeout", () => this.#setStatus("no response, rejoining", "bad"));
   }
 
-  /** Leaves for good, or until it enters again. */
+  /** Leaves the channel until `join` is called. */
   leave(): void {
-    this.#leaveQuietly();
-    this.#is("left", "waiting");
+    this.#detach();
+    this.#setStatus("left", "waiting");
   }
 
-  #leaveQuietly(): void {
+  #detach(): void {
     clearTimeout(this.#retry);
     const channel = this.#channel;
     this.#socket = null;
@@ -106,23 +106,23 @@ export class Membership {
     channel?.leave();
   }
 
-  async #renew(): Promise<"renewed" | "refused" | "silence"> {
-    if (this.#given !== "") {
-      this.#token = this.#given;
+  async #renewToken(): Promise<"renewed" | "rejected" | "no response"> {
+    if (this.#ownToken !== "") {
+      this.#token = this.#ownToken;
       return "renewed";
     }
-    if (this.#token === "") this.#is("asking for a token", "waiting");
+    if (this.#token === "") this.#setStatus("requesting a token", "waiting");
     const answer = await fetchToken(this.name, this.#user);
     if (answer.ok) {
       this.#token = answer.token;
       return "renewed";
     }
-    this.#is(`no token: ${answer.why}`, "bad");
-    return answer.refused ? "refused" : "silence";
+    this.#setStatus(`no token: ${answer.error}`, "bad");
+    return answer.rejected ? "rejected" : "no response";
   }
 
-  #is(text: string, mood: Mood): void {
-    this.#state = { text, mood };
-    this.#watcher.changed();
+  #setStatus(text: string, level: StatusLevel): void {
+    this.#status = { text, level };
+    this.#callbacks.onChange();
   }
 }

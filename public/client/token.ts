@@ -1,11 +1,11 @@
-import { field, sentenceOf } from "../shared/page.ts";
+import { errorMessageOf, field } from "../shared/page.ts";
 
-/** `refused`: the server said no; else it said nothing, and may be asked again. */
+/** `rejected`: the server rejected the request. Otherwise it did not respond, and the request can be repeated. */
 export type Token =
   | { readonly ok: true; readonly token: string }
-  | { readonly ok: false; readonly refused: boolean; readonly why: string };
+  | { readonly ok: false; readonly rejected: boolean; readonly error: string };
 
-/** Asks for a token as any client would. */
+/** Requests a token from the public endpoint. */
 export async function fetchToken(channel: string, id: string): Promise<Token> {
   try {
     const response = await fetch("token", {
@@ -13,12 +13,12 @@ export async function fetchToken(channel: string, id: string): Promise<Token> {
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ channel, id }),
     });
-    if (!response.ok) return { ok: false, refused: true, why: await sentenceOf(response) };
+    if (!response.ok) return { ok: false, rejected: true, error: await errorMessageOf(response) };
     const token = field(await response.json(), "token");
     return typeof token === "string"
       ? { ok: true, token }
-      : { ok: false, refused: true, why: "The answer held no token." };
+      : { ok: false, rejected: true, error: "The response contains no token." };
   } catch {
-    return { ok: false, refused: false, why: "No answer from the server." };
+    return { ok: false, rejected: false, error: "No response from the server." };
   }
 }

@@ -1,21 +1,20 @@
 import { button } from "./page.ts";
 
-/** How long a button says that it has copied, in ms. */
-const SAID = 1500;
+/** How long the result of copying is shown, in ms. */
+const RESULT_TIME = 1500;
 
-/** A button that copies a text, made when it is pressed, and says so. */
+/** A button that copies the result of `text` to the clipboard and shows whether it worked. */
 export function copyButton(text: () => string, label = "Copy"): HTMLButtonElement {
   const made = button(label, async () => {
-    const said = (await copy(text())) ? "Copied" : "Not copied";
-    made.textContent = said;
+    made.textContent = (await copy(text())) ? "Copied" : "Copy failed";
     setTimeout(() => {
       made.textContent = label;
-    }, SAID);
+    }, RESULT_TIME);
   });
   return made;
 }
 
-/** The clipboard is for secure pages only; a hub in a local network is often none. */
+/** Falls back to `execCommand`: browsers offer the clipboard API to secure pages only. */
 async function copy(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
@@ -23,7 +22,7 @@ async function copy(text: string): Promise<boolean> {
   } catch {
     const area = document.createElement("textarea");
     area.value = text;
-    area.className = "unseen";
+    area.className = "visually-hidden";
     document.body.append(area);
     area.select();
     const done = document.execCommand("copy");

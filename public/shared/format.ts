@@ -6,7 +6,7 @@ export function amount(value: number): string {
   return whole.format(value);
 }
 
-/** `12.3K`; small ones as they are. */
+/** `12.3K`; below 10 with one decimal. */
 export function compact(value: number): string {
   return Math.abs(value) < 10 ? String(Math.round(value * 10) / 10) : short.format(value);
 }
@@ -32,7 +32,7 @@ export function duration(ms: number): string {
   return `${Math.round(seconds / 8640) / 10} d`;
 }
 
-/** How long ago, or a dash for never. */
+/** `3 s ago`, `now`, or a dash for `null`. */
 export function ago(at: number | null, now = Date.now()): string {
   if (at === null) return "–";
   return now - at < 1500 ? "now" : `${duration(now - at)} ago`;

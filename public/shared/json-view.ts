@@ -1,12 +1,12 @@
-import { button, line } from "./page.ts";
+import { button, textElement } from "./page.ts";
 
-/** Members that are shown at once; a list of a million must not freeze the page. */
-const PART = 100;
+/** Entries rendered at once, so that a long list does not block the page. */
+const PAGE_SIZE = 100;
 
-/** Characters of one text that are shown. */
+/** Maximum characters shown of a string. */
 const MAX_TEXT = 20_000;
 
-/** A value as a tree that folds; what is folded is made when it is opened. */
+/** A value as a collapsible tree. Collapsed nodes are rendered when they are opened. */
 export function jsonView(value: unknown, openDepth = 2): HTMLElement {
   const view = document.createElement("div");
   view.className = "json";
@@ -24,15 +24,19 @@ function nodeOf(key: string | null, value: unknown, openDepth: number): HTMLElem
 
   const details = document.createElement("details");
   const summary = document.createElement("summary");
-  if (key !== null) summary.append(line("span", key, "key"), ": ");
-  summary.append(line("span", open, "punctuation"), line("span", ` ${entries.length} `, "count"), close);
+  if (key !== null) summary.append(textElement("span", key, "key"), ": ");
+  summary.append(
+    textElement("span", open, "punctuation"),
+    textElement("span", ` ${entries.length} `, "count"),
+    close,
+  );
   details.append(summary);
   const fill = (): void => {
     if (details.childElementCount > 1) return;
-    const inside = document.createElement("div");
-    inside.className = "inside";
-    append(inside, entries, 0, openDepth - 1);
-    details.append(inside);
+    const children = document.createElement("div");
+    children.className = "children";
+    append(children, entries, 0, openDepth - 1);
+    details.append(children);
   };
   details.addEventListener("toggle", () => {
     if (details.open) fill();
@@ -45,19 +49,19 @@ function nodeOf(key: string | null, value: unknown, openDepth: number): HTMLElem
 }
 
 function append(
-  inside: HTMLElement,
+  children: HTMLElement,
   entries: readonly (readonly [string, unknown])[],
   from: number,
   openDepth: number,
 ): void {
-  const to = Math.min(entries.length, from + PART);
-  for (const [key, value] of entries.slice(from, to)) inside.append(nodeOf(key, value, openDepth));
+  const to = Math.min(entries.length, from + PAGE_SIZE);
+  for (const [key, value] of entries.slice(from, to)) children.append(nodeOf(key, value, openDepth));
   if (to === entries.length) return;
   const more = button(`${entries.length - to} more`, () => {
     more.remove();
-    append(inside, entries, to, openDepth);
+    append(children, entries, to, openDepth);
   });
-  inside.append(more);
+  children.append(more);
 }
 
 function leaf(key: string | null, value: unknown): HTMLElement {
@@ -70,7 +74,7 @@ function leaf(key: string | null, value: unknown): HTMLElement {
 function leafOf(key: string | null, text: string, kind: string): HTMLElement {
   const made = document.createElement("div");
   made.className = "leaf";
-  if (key !== null) made.append(line("span", key, "key"), ": ");
-  made.append(line("span", text, kind));
+  if (key !== null) made.append(textElement("span", key, "key"), ": ");
+  made.append(textElement("span", text, kind));
   return made;
 }

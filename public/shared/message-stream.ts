@@ -2,39 +2,39 @@ import { copyButton } from "./copy.ts";
 import { amount, compact, bytes as size, timeOf } from "./format.ts";
 import { hexStart, hexView } from "./hex-view.ts";
 import { jsonView } from "./json-view.ts";
-import { box, button, element, line, oncePerFrame, put } from "./page.ts";
+import { button, container, element, oncePerFrame, setText, textElement } from "./page.ts";
 
-/** Messages that are kept; older ones go. */
-const KEPT = 5000;
+/** Messages kept; older ones are dropped. */
+const MAX_MESSAGES = 5000;
 
-/** Height of a row in px, as in the style sheet. */
-const ROW = 30;
+/** Row height in px; the same as in style.css. */
+const ROW_HEIGHT = 30;
 
-/** Rows drawn beyond what is seen, above and below. */
+/** Rows rendered above and below the visible ones. */
 const MARGIN = 6;
 
-/** Characters of a payload in its row. */
-const PREVIEW = 300;
+/** Characters of a payload shown in its row. */
+const MAX_PREVIEW = 300;
 
-/** One message, however it came here. */
-export interface Shown {
+/** One message to show. */
+export interface StreamMessage {
   /** Unix ms. */
   readonly at: number;
   readonly channel: string;
   readonly event: string;
-  /** `to` the clients, or `from` one of them. */
+  /** `to` clients or `from` a client. */
   readonly direction: "to" | "from";
-  /** Who sent it, where that is known. */
+  /** Agent id of the sender; empty if unknown. */
   readonly by: string;
-  /** The payload: text of JSON, a value of it, or bytes. */
+  /** JSON text, a parsed value, or bytes. */
   readonly payload: { readonly text: string } | { readonly value: unknown } | { readonly bytes: Uint8Array };
-  /** Bytes of the whole payload, where known. */
+  /** Bytes of the whole payload; `null` if unknown. */
   readonly size: number | null;
-  /** Whether the payload is its beginning only. */
-  readonly cut: boolean;
+  /** Whether `payload` is only the beginning. */
+  readonly truncated: boolean;
 }
 
-/** A list of messages, the newest first, that stays quick at thousands a second: only what is seen is drawn. */
+/** A list of messages, newest first. Only visible rows are rendered, for thousands of messages per second. */
 export class MessageStream {
   readonly #list: HTMLElement;
   readonly #canvas: HTMLElement;
@@ -42,15 +42,15 @@ export class MessageStream {
   readonly #count: HTMLElement;
   readonly #pause: HTMLButtonElement;
   readonly #filter: HTMLInputElement;
-  readonly #draw: () => void;
-  /** A ring: the newest is at `#next - 1`. */
-  #kept: Shown[] = [];
-  /** While it is paused or filtered: what is shown, the newest first. */
-  #view: readonly Shown[] | null = null;
+  readonly #requestRender: () => void;
+  /** Oldest first; trimmed when it reaches twice `MAX_MESSAGES`. */
+  #messages: StreamMessage[] = [];
+  /** Cached result of `#filtered()`; `null`: outdated. */
+  #filterResult: readonly StreamMessage[] | null = null;
   #received = 0;
   #skipped = 0;
   #paused = false;
-  #selected: Shown | null = null;
+  #selected: StreamMessage | null = null;
   #rows: HTMLElement[] = [];
   #rate = 0;
   #rateFrom = { received: 0, at: performance.now() };
@@ -62,85 +62,85 @@ export class MessageStream {
     this.#count = element(`${prefix}-count`, HTMLElement);
     this.#pause = element(`${prefix}-pause`, HTMLButtonElement);
     this.#filter = element(`${prefix}-filter`, HTMLInputElement);
-    this.#canvas = box("div", "canvas");
+    this.#canvas = container("div", "canvas");
     this.#canvas.setAttribute("role", "presentation");
     this.#list.append(this.#canvas);
-    this.#draw = oncePerFrame(() => this.#render());
-    this.#list.addEventListener("scroll", this.#draw, { passive: true });
-    this.#list.addEventListener("keydown", (key) => this.#steer(key));
-    this.#list.addEventListener("click", (click) => this.#clicked(click));
+    this.#requestRender = oncePerFrame(() => this.#render());
+    this.#list.addEventListener("scroll", this.#requestRender, { passive: true });
+    this.#list.addEventListener("keydown", (key) => this.#onKey(key));
+    this.#list.addEventListener("click", (click) => this.#onClick(click));
     this.#pause.addEventListener("click", () => this.pause(!this.#paused));
-    this.#filter.addEventListener("input", () => this.#look());
+    this.#filter.addEventListener("input", () => this.#applyFilter());
     element(`${prefix}-clear`, HTMLButtonElement).addEventListener("click", () => this.clear());
-    new ResizeObserver(this.#draw).observe(this.#list);
-    setInterval(() => this.#measure(), 1000);
+    new ResizeObserver(this.#requestRender).observe(this.#list);
+    setInterval(() => this.#updateRate(), 1000);
   }
 
-  add(message: Shown): void {
+  add(message: StreamMessage): void {
     this.#received++;
-    this.#kept.push(message);
-    if (this.#kept.length >= KEPT * 2) this.#kept = this.#kept.slice(-KEPT);
+    this.#messages.push(message);
+    if (this.#messages.length >= MAX_MESSAGES * 2) this.#messages = this.#messages.slice(-MAX_MESSAGES);
     if (this.#paused) return;
-    this.#view = null;
-    this.#draw();
+    this.#filterResult = null;
+    this.#requestRender();
   }
 
-  /** Counts messages that went by unseen. */
+  /** Counts messages that the server left out of the stream. */
   skip(count: number): void {
     this.#received += count;
     this.#skipped += count;
-    this.#draw();
+    this.#requestRender();
   }
 
   clear(): void {
-    this.#kept = [];
-    this.#view = null;
+    this.#messages = [];
+    this.#filterResult = null;
     this.#received = 0;
     this.#skipped = 0;
     this.#rateFrom = { received: 0, at: performance.now() };
     this.#select(null);
-    this.#look();
+    this.#applyFilter();
   }
 
   pause(paused: boolean): void {
     this.#paused = paused;
     this.#pause.textContent = paused ? "Resume" : "Pause";
     this.#pause.setAttribute("aria-pressed", String(paused));
-    this.#look();
+    this.#applyFilter();
   }
 
-  #look(): void {
-    this.#view = null;
-    this.#draw();
+  #applyFilter(): void {
+    this.#filterResult = null;
+    this.#requestRender();
   }
 
-  /** The newest first, as far as the filter lets them through. */
-  #shown(): readonly Shown[] {
-    if (this.#view !== null) return this.#view;
-    const wanted = this.#filter.value.trim().toLowerCase();
-    const kept = this.#kept.slice(-KEPT).reverse();
-    this.#view = wanted === "" ? kept : kept.filter((message) => matches(message, wanted));
-    return this.#view;
+  /** The messages that match the filter, newest first. */
+  #filtered(): readonly StreamMessage[] {
+    if (this.#filterResult !== null) return this.#filterResult;
+    const query = this.#filter.value.trim().toLowerCase();
+    const kept = this.#messages.slice(-MAX_MESSAGES).reverse();
+    this.#filterResult = query === "" ? kept : kept.filter((message) => matches(message, query));
+    return this.#filterResult;
   }
 
-  #measure(): void {
+  #updateRate(): void {
     const now = performance.now();
     const passed = now - this.#rateFrom.at;
     this.#rate = Math.max(0, ((this.#received - this.#rateFrom.received) * 1000) / passed);
     this.#rateFrom = { received: this.#received, at: now };
-    this.#draw();
+    this.#requestRender();
   }
 
   #render(): void {
-    const shown = this.#shown();
-    const left = this.#skipped === 0 ? "" : `, ${amount(this.#skipped)} left out`;
+    const shown = this.#filtered();
+    const skipped = this.#skipped === 0 ? "" : `, ${amount(this.#skipped)} skipped`;
     const state = this.#paused ? "paused" : `${compact(this.#rate)}/s`;
-    put(this.#count, this.#received === 0 ? "none yet" : `${amount(this.#received)}${left}, ${state}`);
-    this.#canvas.style.height = `${Math.max(1, shown.length) * ROW}px`;
-    const first = Math.max(0, Math.floor(this.#list.scrollTop / ROW) - MARGIN);
+    setText(this.#count, this.#received === 0 ? "none" : `${amount(this.#received)}${skipped}, ${state}`);
+    this.#canvas.style.height = `${Math.max(1, shown.length) * ROW_HEIGHT}px`;
+    const first = Math.max(0, Math.floor(this.#list.scrollTop / ROW_HEIGHT) - MARGIN);
     const last = Math.min(
       shown.length,
-      Math.ceil((this.#list.scrollTop + this.#list.clientHeight) / ROW) + MARGIN,
+      Math.ceil((this.#list.scrollTop + this.#list.clientHeight) / ROW_HEIGHT) + MARGIN,
     );
     while (this.#rows.length < last - first) this.#rows.push(this.#addRow());
     for (const [index, row] of this.#rows.entries()) {
@@ -154,13 +154,13 @@ export class MessageStream {
   }
 
   #addRow(): HTMLElement {
-    const row = box(
+    const row = container(
       "div",
       "message",
-      line("time", ""),
-      line("span", "", "way"),
-      line("span", "", "event"),
-      line("span", "", "text"),
+      textElement("time", ""),
+      textElement("span", "", "direction"),
+      textElement("span", "", "event"),
+      textElement("span", "", "text"),
     );
     row.setAttribute("role", "option");
     row.id = `${this.#list.id}-${this.#rows.length}`;
@@ -168,30 +168,30 @@ export class MessageStream {
     return row;
   }
 
-  #fill(row: HTMLElement, message: Shown, index: number): void {
-    row.style.transform = `translateY(${index * ROW}px)`;
+  #fill(row: HTMLElement, message: StreamMessage, index: number): void {
+    row.style.transform = `translateY(${index * ROW_HEIGHT}px)`;
     row.dataset.index = String(index);
     row.ariaSelected = String(message === this.#selected);
-    const [time, way, event, text] = row.children;
-    if (!(time instanceof HTMLElement) || !(way instanceof HTMLElement)) return;
+    const [time, direction, event, text] = row.children;
+    if (!(time instanceof HTMLElement) || !(direction instanceof HTMLElement)) return;
     if (!(event instanceof HTMLElement) || !(text instanceof HTMLElement)) return;
-    put(time, timeOf(message.at));
-    put(way, message.direction === "to" ? "↓" : "↑");
-    way.title = message.direction === "to" ? "to clients" : `from ${message.by || "the server, of a client"}`;
-    put(event, message.event);
-    put(text, previewOf(message));
+    setText(time, timeOf(message.at));
+    setText(direction, message.direction === "to" ? "↓" : "↑");
+    direction.title = message.direction === "to" ? "to clients" : `from ${message.by || "a client"}`;
+    setText(event, message.event);
+    setText(text, previewOf(message));
   }
 
-  #clicked(click: Event): void {
+  #onClick(click: Event): void {
     const row = click.target instanceof Element ? click.target.closest(".message") : null;
     if (!(row instanceof HTMLElement)) return;
-    this.#select(this.#shown()[Number(row.dataset.index)] ?? null);
+    this.#select(this.#filtered()[Number(row.dataset.index)] ?? null);
   }
 
-  #steer(key: KeyboardEvent): void {
-    const shown = this.#shown();
+  #onKey(key: KeyboardEvent): void {
+    const shown = this.#filtered();
     const at = this.#selected === null ? -1 : shown.indexOf(this.#selected);
-    const page = Math.max(1, Math.floor(this.#list.clientHeight / ROW) - 1);
+    const page = Math.max(1, Math.floor(this.#list.clientHeight / ROW_HEIGHT) - 1);
     const steps: Record<string, number> = {
       ArrowDown: at + 1,
       ArrowUp: Math.max(0, at - 1),
@@ -200,36 +200,41 @@ export class MessageStream {
       Home: 0,
       End: shown.length - 1,
     };
-    const wanted = steps[key.key];
-    if (wanted === undefined || shown.length === 0) return;
+    const target = steps[key.key];
+    if (target === undefined || shown.length === 0) return;
     key.preventDefault();
-    const index = Math.min(Math.max(wanted, 0), shown.length - 1);
+    const index = Math.min(Math.max(target, 0), shown.length - 1);
     this.#select(shown[index] ?? null);
-    const top = index * ROW;
+    const top = index * ROW_HEIGHT;
     if (top < this.#list.scrollTop) this.#list.scrollTop = top;
-    else if (top + ROW > this.#list.scrollTop + this.#list.clientHeight) {
-      this.#list.scrollTop = top + ROW - this.#list.clientHeight;
+    else if (top + ROW_HEIGHT > this.#list.scrollTop + this.#list.clientHeight) {
+      this.#list.scrollTop = top + ROW_HEIGHT - this.#list.clientHeight;
     }
   }
 
-  /** Shows one message whole. What is looked at stays while the stream goes on. */
-  #select(message: Shown | null): void {
+  /** Shows the details of one message; they stay while the stream goes on. */
+  #select(message: StreamMessage | null): void {
     this.#selected = message;
     this.#detail.hidden = message === null;
     this.#detail.replaceChildren(...(message === null ? [] : this.#detailOf(message)));
-    this.#draw();
+    this.#requestRender();
   }
 
-  #detailOf(message: Shown): HTMLElement[] {
-    const { channel, event, direction, by, payload, cut } = message;
-    const where = direction === "to" ? `to:${channel}:${event}` : `from:${channel}:${event}`;
+  #detailOf(message: StreamMessage): HTMLElement[] {
+    const { channel, event, direction, by, payload, truncated } = message;
+    const topic = direction === "to" ? `to:${channel}:${event}` : `from:${channel}:${event}`;
     const bytes = message.size === null ? "" : `, ${size(message.size)}`;
     const sender = by === "" ? "" : `, by ${by}`;
-    const head = box(
+    const head = container(
       "div",
       "detail-head",
-      box("p", "", line("code", where), line("span", ` ${timeOf(message.at)}${bytes}${sender}`, "quiet")),
-      box(
+      container(
+        "p",
+        "",
+        textElement("code", topic),
+        textElement("span", ` ${timeOf(message.at)}${bytes}${sender}`, "quiet"),
+      ),
+      container(
         "p",
         "actions",
         copyButton(() => textOf(message), "Copy payload"),
@@ -240,7 +245,7 @@ export class MessageStream {
       ),
     );
     const body = "bytes" in payload ? hexView(payload.bytes) : jsonOf(payload);
-    return [head, ...(cut ? [line("p", "This is the beginning only.", "quiet")] : []), body];
+    return [head, ...(truncated ? [textElement("p", "The payload is truncated.", "quiet")] : []), body];
   }
 }
 
@@ -249,36 +254,36 @@ function jsonOf(payload: { readonly text: string } | { readonly value: unknown }
   try {
     return jsonView(JSON.parse(payload.text));
   } catch {
-    return line("pre", payload.text, "raw");
+    return textElement("pre", payload.text, "raw");
   }
 }
 
-function textOf({ payload }: Shown): string {
+function textOf({ payload }: StreamMessage): string {
   if ("text" in payload) return payload.text;
   if ("value" in payload) return JSON.stringify(payload.value) ?? "";
   return [...payload.bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
 }
 
-/** Made once for each message that is seen, and kept for as long as it is. */
-const previews = new WeakMap<Shown, string>();
+/** Cache: created when a message is first visible. */
+const previews = new WeakMap<StreamMessage, string>();
 
-function previewOf(message: Shown): string {
+function previewOf(message: StreamMessage): string {
   const known = previews.get(message);
   if (known !== undefined) return known;
   const { payload } = message;
   const text =
     "bytes" in payload
       ? `${size(message.size ?? payload.bytes.length)}: ${hexStart(payload.bytes)}`
-      : textOf(message).slice(0, PREVIEW);
+      : textOf(message).slice(0, MAX_PREVIEW);
   previews.set(message, text);
   return text;
 }
 
-function matches(message: Shown, wanted: string): boolean {
+function matches(message: StreamMessage, query: string): boolean {
   return (
-    message.event.toLowerCase().includes(wanted) ||
-    message.channel.toLowerCase().includes(wanted) ||
-    message.by.toLowerCase().includes(wanted) ||
-    previewOf(message).toLowerCase().includes(wanted)
+    message.event.toLowerCase().includes(query) ||
+    message.channel.toLowerCase().includes(query) ||
+    message.by.toLowerCase().includes(query) ||
+    previewOf(message).toLowerCase().includes(query)
   );
 }

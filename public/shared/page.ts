@@ -1,23 +1,27 @@
-/** The element with an id, of the kind that the page's HTML gives it. */
-export function element<T extends HTMLElement>(id: string, kind: new () => T): T {
+/** The element with an id. Throws if it is missing or of another type. */
+export function element<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
-  if (!(found instanceof kind)) throw new Error(`the page has no ${id}`);
+  if (!(found instanceof type)) throw new Error(`the page has no #${id} of type ${type.name}`);
   return found;
 }
 
-/** An element that holds text only: whatever comes over the wire is never markup. */
-export function line(tag: string, text: string, className = ""): HTMLElement {
+/** A new element with text. Received data is never parsed as markup. */
+export function textElement(tag: string, text: string, className = ""): HTMLElement {
   const made = document.createElement(tag);
   made.textContent = text;
   if (className !== "") made.className = className;
   return made;
 }
 
-/** An element around others. */
-export function box(tag: string, className: string, ...inside: readonly (Node | string)[]): HTMLElement {
+/** A new element with children. */
+export function container(
+  tag: string,
+  className: string,
+  ...children: readonly (Node | string)[]
+): HTMLElement {
   const made = document.createElement(tag);
   if (className !== "") made.className = className;
-  made.append(...inside);
+  made.append(...children);
   return made;
 }
 
@@ -30,45 +34,45 @@ export function button(text: string, onClick: () => void, className = "plain"): 
   return made;
 }
 
-/** How a state looks: `good`, `bad`, or on its way. */
-export type Mood = "good" | "bad" | "waiting";
+/** Severity of a status text; the style sheet sets its color. */
+export type StatusLevel = "good" | "bad" | "waiting";
 
-export function say(where: HTMLElement, text: string, mood: Mood): void {
-  where.textContent = text;
-  where.dataset.state = mood;
+export function setStatus(target: HTMLElement, text: string, level: StatusLevel): void {
+  target.textContent = text;
+  target.dataset.state = level;
 }
 
-/** Sets a text only where it is another: whoever reads a live page aloud hears changes only. */
-export function put(where: HTMLElement, text: string): void {
-  if (where.textContent !== text) where.textContent = text;
+/** Sets a text only if it differs: screen readers announce every assignment in a live region. */
+export function setText(target: HTMLElement, text: string): void {
+  if (target.textContent !== text) target.textContent = text;
 }
 
-/** Where the socket is for phoenix.js, which adds `/websocket` itself: beside this page, whatever prefix it has. */
+/** Socket path for phoenix.js, relative to this page. phoenix.js appends `/websocket`. */
 export function socketAddress(): string {
   return new URL("websocket", location.href).pathname;
 }
 
-/** A field of an answer that may be anything. */
+/** A field of an unknown value; `undefined` if it is not an object. */
 export function field(value: unknown, name: string): unknown {
   return typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
 }
 
-/** The sentence of an error that the server answered with. */
-export async function sentenceOf(response: Response): Promise<string> {
+/** The error sentence of a response. */
+export async function errorMessageOf(response: Response): Promise<string> {
   const body: unknown = await response.json().catch(() => null);
-  const sentence = field(body, "error");
-  return typeof sentence === "string" ? sentence : `The server answered with ${response.status}.`;
+  const message = field(body, "error");
+  return typeof message === "string" ? message : `The server responded with status ${response.status}.`;
 }
 
-/** Calls `draw` once before the next frame, however often it is asked for. */
-export function oncePerFrame(draw: () => void): () => void {
-  let asked = false;
+/** A function that schedules one call of `render` for the next frame. */
+export function oncePerFrame(render: () => void): () => void {
+  let scheduled = false;
   return () => {
-    if (asked) return;
-    asked = true;
+    if (scheduled) return;
+    scheduled = true;
     requestAnimationFrame(() => {
-      asked = false;
-      draw();
+      scheduled = false;
+      render();
     });
   };
 }

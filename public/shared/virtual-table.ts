@@ -1,17 +1,18 @@
-import { box, line, oncePerFrame } from "./page.ts";
+import { container, oncePerFrame, textElement } from "./page.ts";
 
-/** Height of a row in px, as in the style sheet. */
-const ROW = 38;
+/** Row height in px; the same as in style.css. */
+const ROW_HEIGHT = 38;
+/** Rows rendered above and below the visible ones. */
 const MARGIN = 8;
 
-/** A column; one with a `sort` can be put in order by it. */
+/** A column. Sortable if it has a `sort` key. */
 export interface Column<T> {
   readonly title: string;
   readonly className?: string;
   readonly sort?: string;
-  /** Whether the largest come first when it is chosen. */
-  readonly falling?: boolean;
-  /** Fills a cell that may show another row's content. */
+  /** Sorts descending at first. */
+  readonly descending?: boolean;
+  /** Fills a cell, which may hold another row's content. */
   fill(cell: HTMLElement, row: T): void;
 }
 
@@ -20,23 +21,23 @@ export interface Order {
   readonly order: "asc" | "desc";
 }
 
-/** A part of a list that the server holds. */
-export interface Part<T> {
+/** Some rows of a list on the server. */
+export interface Rows<T> {
   readonly matching: number;
   readonly rows: readonly T[];
 }
 
 export interface TableOptions<T> {
-  /** For those who hear the page. */
+  /** Accessible name. */
   readonly label: string;
   readonly columns: readonly Column<T>[];
   readonly empty: string;
   readonly order: Order;
-  /** Asks for rows; `null` when there is no answer. */
-  load(offset: number, limit: number, order: Order): Promise<Part<T> | null>;
+  /** Loads rows from the server; `null` if that failed. */
+  load(offset: number, limit: number, order: Order): Promise<Rows<T> | null>;
 }
 
-/** A table of any length: the server holds and sorts it, and only what is seen is asked for and drawn. */
+/** A table of any length, sorted by the server. Only the visible rows are loaded and rendered. */
 export class VirtualTable<T> {
   readonly #options: TableOptions<T>;
   readonly #viewport: HTMLElement;
@@ -45,14 +46,14 @@ export class VirtualTable<T> {
   readonly #above: HTMLTableRowElement;
   readonly #below: HTMLTableRowElement;
   readonly #rows: HTMLTableRowElement[] = [];
-  readonly #none: HTMLElement;
-  readonly #draw: () => void;
-  readonly #heads: { readonly cell: HTMLElement; readonly sort: string }[] = [];
+  readonly #emptyNote: HTMLElement;
+  readonly #requestRender: () => void;
+  readonly #sortHeaders: { readonly cell: HTMLElement; readonly sort: string }[] = [];
   #order: Order;
-  #part: Part<T> & { readonly offset: number } = { matching: 0, rows: [], offset: 0 };
+  #loadedRows: Rows<T> & { readonly offset: number } = { matching: 0, rows: [], offset: 0 };
   #loading = false;
-  #again = false;
-  #asked = 0;
+  #refreshAgain = false;
+  #requestCount = 0;
   #loaded = false;
 
   constructor(host: HTMLElement, options: TableOptions<T>) {
@@ -61,116 +62,118 @@ export class VirtualTable<T> {
     this.#table = document.createElement("table");
     this.#table.setAttribute("aria-label", options.label);
     const head = this.#table.createTHead().insertRow();
-    for (const column of options.columns) head.append(this.#head(column));
+    for (const column of options.columns) head.append(this.#headerCell(column));
     this.#body = this.#table.createTBody();
     this.#above = spacer();
     this.#below = spacer();
     this.#body.append(this.#above, this.#below);
-    this.#none = line("p", options.empty, "quiet none");
-    this.#none.hidden = true;
-    this.#viewport = box("div", "viewport", this.#table, this.#none);
+    this.#emptyNote = textElement("p", options.empty, "quiet none");
+    this.#emptyNote.hidden = true;
+    this.#viewport = container("div", "viewport", this.#table, this.#emptyNote);
     this.#viewport.tabIndex = 0;
     this.#viewport.setAttribute("role", "region");
     this.#viewport.setAttribute("aria-label", options.label);
-    this.#draw = oncePerFrame(() => this.#render());
-    this.#viewport.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    new ResizeObserver(() => this.#scrolled()).observe(this.#viewport);
+    this.#requestRender = oncePerFrame(() => this.#render());
+    this.#viewport.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    new ResizeObserver(() => this.#onScroll()).observe(this.#viewport);
     host.replaceChildren(this.#viewport);
-    this.#mark();
+    this.#markSortedColumn();
   }
 
-  /** How many rows there are in all. */
+  /** Number of rows on the server that match. */
   get matching(): number {
-    return this.#part.matching;
+    return this.#loadedRows.matching;
   }
 
-  /** Asks anew for what is seen. */
+  /** Reloads the visible rows. */
   async refresh(): Promise<void> {
     if (this.#loading) {
-      this.#again = true;
+      this.#refreshAgain = true;
       return;
     }
     this.#loading = true;
-    const { offset, limit } = this.#wanted();
-    const asked = ++this.#asked;
-    const part = await this.#options.load(offset, limit, this.#order);
+    const { offset, limit } = this.#visibleRange();
+    const request = ++this.#requestCount;
+    const rows = await this.#options.load(offset, limit, this.#order);
     this.#loading = false;
-    if (part !== null && asked === this.#asked) {
-      this.#part = { ...part, offset };
+    if (rows !== null && request === this.#requestCount) {
+      this.#loadedRows = { ...rows, offset };
       this.#loaded = true;
-      this.#draw();
+      this.#requestRender();
     }
-    if (this.#again) {
-      this.#again = false;
+    if (this.#refreshAgain) {
+      this.#refreshAgain = false;
       await this.refresh();
     }
   }
 
-  /** Starts at the top, for another search. */
+  /** Scrolls to the top and reloads, for another search or order. */
   restart(): void {
     this.#viewport.scrollTop = 0;
     void this.refresh();
   }
 
-  #head(column: Column<T>): HTMLElement {
+  #headerCell(column: Column<T>): HTMLElement {
     const cell = document.createElement("th");
     cell.scope = "col";
     if (column.className !== undefined) cell.className = column.className;
     const { sort } = column;
     if (sort === undefined) {
-      cell.append(line("span", column.title, column.className?.startsWith("buttons") ? "unseen" : ""));
+      cell.append(
+        textElement("span", column.title, column.className?.startsWith("buttons") ? "visually-hidden" : ""),
+      );
       return cell;
     }
-    const press = document.createElement("button");
-    press.type = "button";
-    press.textContent = column.title;
-    press.addEventListener("click", () => {
-      const first = column.falling ? "desc" : "asc";
-      const turned = this.#order.order === "asc" ? "desc" : "asc";
-      this.#order = { sort, order: this.#order.sort === sort ? turned : first };
-      this.#mark();
+    const sortButton = document.createElement("button");
+    sortButton.type = "button";
+    sortButton.textContent = column.title;
+    sortButton.addEventListener("click", () => {
+      const first = column.descending ? "desc" : "asc";
+      const reversed = this.#order.order === "asc" ? "desc" : "asc";
+      this.#order = { sort, order: this.#order.sort === sort ? reversed : first };
+      this.#markSortedColumn();
       this.restart();
     });
-    cell.append(press);
-    this.#heads.push({ cell, sort });
+    cell.append(sortButton);
+    this.#sortHeaders.push({ cell, sort });
     return cell;
   }
 
-  #mark(): void {
-    for (const { cell, sort } of this.#heads) {
+  #markSortedColumn(): void {
+    for (const { cell, sort } of this.#sortHeaders) {
       if (sort !== this.#order.sort) cell.removeAttribute("aria-sort");
       else cell.setAttribute("aria-sort", this.#order.order === "asc" ? "ascending" : "descending");
     }
   }
 
-  #wanted(): { offset: number; limit: number } {
-    const first = Math.max(0, Math.floor(this.#viewport.scrollTop / ROW) - MARGIN);
-    const seen = Math.ceil(this.#viewport.clientHeight / ROW) + 2 * MARGIN;
-    return { offset: first, limit: Math.min(1000, Math.max(seen, 1)) };
+  #visibleRange(): { offset: number; limit: number } {
+    const first = Math.max(0, Math.floor(this.#viewport.scrollTop / ROW_HEIGHT) - MARGIN);
+    const count = Math.ceil(this.#viewport.clientHeight / ROW_HEIGHT) + 2 * MARGIN;
+    return { offset: first, limit: Math.min(1000, Math.max(count, 1)) };
   }
 
-  #scrolled(): void {
-    this.#draw();
-    const { offset, limit } = this.#wanted();
-    const { rows, offset: have, matching } = this.#part;
-    const enough = offset >= have && Math.min(offset + limit, matching) <= have + rows.length;
+  #onScroll(): void {
+    this.#requestRender();
+    const { offset, limit } = this.#visibleRange();
+    const { rows, offset: loaded, matching } = this.#loadedRows;
+    const enough = offset >= loaded && Math.min(offset + limit, matching) <= loaded + rows.length;
     if (!enough) void this.refresh();
   }
 
   #render(): void {
-    const { rows, offset, matching } = this.#part;
+    const { rows, offset, matching } = this.#loadedRows;
     this.#table.ariaRowCount = String(matching + 1);
-    this.#none.hidden = matching > 0 || !this.#loaded;
-    this.#above.style.height = `${offset * ROW}px`;
-    this.#below.style.height = `${Math.max(0, matching - offset - rows.length) * ROW}px`;
+    this.#emptyNote.hidden = matching > 0 || !this.#loaded;
+    this.#above.style.height = `${offset * ROW_HEIGHT}px`;
+    this.#below.style.height = `${Math.max(0, matching - offset - rows.length) * ROW_HEIGHT}px`;
     while (this.#rows.length < rows.length) this.#rows.push(this.#addRow());
-    for (const [index, drawn] of this.#rows.entries()) {
+    for (const [index, element] of this.#rows.entries()) {
       const row = rows[index];
-      drawn.hidden = row === undefined;
+      element.hidden = row === undefined;
       if (row === undefined) continue;
-      drawn.ariaRowIndex = String(offset + index + 2);
+      element.ariaRowIndex = String(offset + index + 2);
       for (const [at, column] of this.#options.columns.entries()) {
-        const cell = drawn.cells[at];
+        const cell = element.cells[at];
         if (cell !== undefined) column.fill(cell, row);
       }
     }

@@ -18,25 +18,25 @@ describe("signing in", () => {
     const { page } = opened;
     await opened.watched(async () => {
       await page.goto(`${stage.world.channel.url}/admin.html`);
-      await page.waitForSelector("#door:not([hidden])");
+      await page.waitForSelector("#sign-in-section:not([hidden])");
       expect(opened.console.all).toEqual([]);
       await page.fill("#secret", "wrong");
       await page.press("#secret", "Enter");
-      await page.waitForSelector('#refusal[data-state="bad"]');
-      expect(await page.textContent("#refusal")).toBe("Wrong admin secret.");
+      await page.waitForSelector('#sign-in-error[data-state="bad"]');
+      expect(await page.textContent("#sign-in-error")).toBe("Wrong admin secret.");
       await signIn(page);
       await page.reload();
-      await page.waitForSelector("#inside:not([hidden])");
+      await page.waitForSelector("#content:not([hidden])");
       await page.click("#sign-out");
-      await page.waitForSelector("#door:not([hidden])");
+      await page.waitForSelector("#sign-in-section:not([hidden])");
       expect(await page.context().cookies()).toEqual([]);
       await page.reload();
-      await page.waitForSelector("#door:not([hidden])");
+      await page.waitForSelector("#sign-in-section:not([hidden])");
     });
     await opened.close();
   });
 
-  test("a session that has expired shows the door, while the page is open and when it is opened", async () => {
+  test("an expired session shows the sign-in section, on an open page and after a reload", async () => {
     const opened = await stage.admin("#/connections");
     const { page } = opened;
     const past = Date.now() - 13 * 60 * 60 * 1000;
@@ -48,23 +48,23 @@ describe("signing in", () => {
     await opened.watched(async () => {
       const url = stage.world.channel.url;
       await page.context().addCookies([{ name: "channel_session", value: expired, url }]);
-      await page.waitForSelector("#door:not([hidden])");
-      expect(await page.textContent("#state")).toBe("The session is over");
-      expect(await page.locator("#inside").isHidden()).toBe(true);
+      await page.waitForSelector("#sign-in-section:not([hidden])");
+      expect(await page.textContent("#state")).toBe("Session expired");
+      expect(await page.locator("#content").isHidden()).toBe(true);
       await page.reload();
-      await page.waitForSelector("#door:not([hidden])");
+      await page.waitForSelector("#sign-in-section:not([hidden])");
       await signIn(page);
     });
     await opened.close();
   });
 
-  test("ten wrong secrets shut the door for a while, even to the right one", async () => {
+  test("after ten wrong secrets the right one is rejected too, for a while", async () => {
     const apart = await startStage();
     const opened = await openPage(apart.browser);
     const { page } = opened;
     await opened.watched(async () => {
       await page.goto(`${apart.world.channel.url}/admin.html`);
-      await page.waitForSelector("#door:not([hidden])");
+      await page.waitForSelector("#sign-in-section:not([hidden])");
       for (let i = 0; i < 10; i++) {
         await page.fill("#secret", `guess ${i}`);
         const answered = page.waitForResponse((response) => response.url().endsWith("/sign_in"));
@@ -73,22 +73,22 @@ describe("signing in", () => {
       }
       await page.fill("#secret", ADMIN_SECRET);
       await page.press("#secret", "Enter");
-      await page.waitForSelector("#refusal:has-text('Too many wrong secrets')");
-      expect(await page.locator("#inside").isHidden()).toBe(true);
+      await page.waitForSelector("#sign-in-error:has-text('Too many wrong secrets')");
+      expect(await page.locator("#content").isHidden()).toBe(true);
     });
     await opened.close();
     await apart.stop();
   }, 30_000);
 });
 
-test("the overview counts and draws what moves", async () => {
+test("the overview shows live counters and charts", async () => {
   const client = await stage.world.connect();
   await client.join("room:1", { token: stage.world.token("room:1") });
   const opened = await stage.admin();
   const { page } = opened;
   await opened.watched(async () => {
     const tile = (name: string) => page.locator(".tile", { has: page.locator(`dt:text-is("${name}")`) });
-    expect(await tile("Bus").locator(".value").textContent()).toBe("live");
+    expect(await tile("Bus").locator(".value").textContent()).toBe("up");
     expect(await tile("Connections").locator(".value").textContent()).toBe("1");
     for (let i = 0; i < 200; i++) await stage.world.backend.publish("to:room:1:tick", "1");
     await page.waitForFunction(() =>
@@ -105,7 +105,7 @@ test("the overview counts and draws what moves", async () => {
   stage.world.cutClients();
 });
 
-test("channels are found, ordered and opened; a channel's page shows members and messages both ways", async () => {
+test("channels can be searched and opened; a channel's page shows members and messages in both directions", async () => {
   const { world } = stage;
   const client = await world.connect();
   await client.join("weather:wind:now", { token: world.token("weather:wind:now") });
@@ -120,7 +120,7 @@ test("channels are found, ordered and opened; a channel's page shows members and
     await page.waitForSelector("#page-channel:not([hidden])");
     expect(await page.textContent("#channel-name")).toBe("weather:wind:now");
     await page.waitForSelector("#members td:has-text('alice')");
-    // The connection's id and the join ref are what is left of the agent id without the channel, colons and all.
+    // Connection id and join ref are parsed from the agent id, whose channel name contains colons.
     const cells = await page.locator("#members tbody tr:not(.spacer):not([hidden]) td").allTextContents();
     expect(cells[0]).toBe("alice");
     expect(cells[1]).toMatch(/^[0-9A-Za-z]{8}$/);
@@ -135,17 +135,17 @@ test("channels are found, ordered and opened; a channel's page shows members and
     expect(await page.textContent("#inspect-detail")).toContain("from:weather:wind:now:ask");
     expect(await page.textContent("#inspect-detail")).toContain(`by ${cells[1]}:weather:wind:now:1`);
 
-    await page.fill("#publish-here-event", "greeting");
-    await page.click("#publish-here button");
+    await page.fill("#channel-publish-event", "greeting");
+    await page.click("#channel-publish button");
     expect((await client.event("greeting")).payload).toEqual({ hello: "from the administrator" });
-    await page.waitForSelector("#publish-here-reply:has-text('1 listen')");
+    await page.waitForSelector("#channel-publish-reply:has-text('Subscribers on this server: 1')");
   });
   await opened.close();
   world.cutClients();
 });
 
-describe("what is risky asks once", () => {
-  test("kicking, from the channel's page", async () => {
+describe("destructive actions ask for confirmation", () => {
+  test("kick, on the channel's page", async () => {
     const { world } = stage;
     const client = await world.connect();
     await client.join("room:2", { token: world.token("room:2", { id: "mallory" }) });
@@ -160,7 +160,7 @@ describe("what is risky asks once", () => {
       await page.click("dialog button:has-text('Cancel')");
       expect((await client.fence()).filter(({ event }) => event === "phx_close")).toEqual([]);
       await page.getByLabel("Kick mallory").click();
-      await page.click("dialog button.risky");
+      await page.click("dialog button.danger");
       await client.event("phx_close");
       await page.waitForSelector("#notice:has-text('1 membership of room:2 ended')");
       await page.waitForSelector("#members .none");
@@ -169,7 +169,7 @@ describe("what is risky asks once", () => {
     world.cutClients();
   });
 
-  test("ending a connection, from the list", async () => {
+  test("close a connection, in the list", async () => {
     const { world } = stage;
     const client = await world.connect();
     await client.join("room:3", { token: world.token("room:3", { id: "mallory" }) });
@@ -181,13 +181,13 @@ describe("what is risky asks once", () => {
         () => document.querySelectorAll("#connections tbody tr:not(.spacer):not([hidden])").length === 1,
       );
       await page.click("#connections tbody button");
-      await page.click("dialog button.risky");
+      await page.click("dialog button.danger");
       expect(await client.socket.closed).toMatchObject({ code: 1001 });
     });
     await opened.close();
   }, 20_000);
 
-  test("banning, and lifting the ban", async () => {
+  test("ban, and lift the ban", async () => {
     const { world } = stage;
     const join = async () => {
       const client = await world.connect();
@@ -199,11 +199,11 @@ describe("what is risky asks once", () => {
       await page.fill("#disconnect-user", "mallory");
       await page.fill("#disconnect-ban", "10m");
       await page.press("#disconnect-ban", "Enter");
-      await page.click("dialog button.risky");
+      await page.click("dialog button.danger");
       await page.waitForSelector("#bans code:has-text('mallory')");
       expect((await join()).status).toBe("error");
-      await page.getByLabel("Lift the ban of mallory").click();
-      await page.waitForSelector("#bans:has-text('Nobody is banned')");
+      await page.getByLabel("Lift the ban on mallory").click();
+      await page.waitForSelector("#bans:has-text('No active bans')");
       expect((await join()).status).toBe("ok");
     });
     await opened.close();
@@ -211,15 +211,15 @@ describe("what is risky asks once", () => {
   });
 });
 
-test("a token is minted that opens its channel", async () => {
+test("a created token can join its channels only", async () => {
   const { world } = stage;
   const opened = await stage.admin("#/tools");
   const { page } = opened;
   await opened.watched(async () => {
-    await page.fill("#mint-channels", "room:5 room:6");
-    await page.fill("#mint-user", "grace");
-    await page.press("#mint-user", "Enter");
-    const token = (await page.textContent("#mint-reply code")) ?? "";
+    await page.fill("#token-channels", "room:5 room:6");
+    await page.fill("#token-user", "grace");
+    await page.press("#token-user", "Enter");
+    const token = (await page.textContent("#token-reply code")) ?? "";
     const client = await world.connect();
     expect((await client.join("room:6", { token })).status).toBe("ok");
     expect((await client.join("room:7", { token })).status).toBe("error");

@@ -8,16 +8,16 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(() => stage?.stop());
 
-test("it wants a signed-in administrator", async () => {
+test("requires a signed-in administrator", async () => {
   const opened = await openPage(stage.browser);
   await opened.page.goto(`${stage.world.channel.url}/api-explorer`);
-  await opened.page.waitForSelector("#door:not([hidden])");
+  await opened.page.waitForSelector("#sign-in-section:not([hidden])");
   expect(await opened.page.locator(".opblock").count()).toBe(0);
   expect(opened.console.all).toEqual([]);
   await opened.close();
 });
 
-test("it lists every operation, calls one in the visitor's name, and loads nothing from elsewhere", async () => {
+test("lists every operation, calls one with the session, and loads nothing from other hosts", async () => {
   const opened = await stage.admin();
   const { page } = opened;
   const client = await stage.world.connect();
@@ -31,13 +31,13 @@ test("it lists every operation, calls one in the visitor's name, and loads nothi
     await publish.locator("button.execute").click();
     expect((await client.event("update")).payload).toEqual({ hello: "from the API" });
     await publish.locator(".live-responses-table .response", { hasText: "200" }).first().waitFor();
-    // A request for anything but the server fails, and the policy forbids it: either would be printed.
+    // A request to another host fails and violates the policy: both would be logged.
     expect(opened.console.all).toEqual([]);
   });
   await opened.close();
 }, 30_000);
 
-test("it signs Channelstream's calls", async () => {
+test("signs Channelstream's calls", async () => {
   const opened = await stage.admin();
   const { page } = opened;
   await opened.watched(async () => {

@@ -25,10 +25,10 @@ const PAGES: Record<string, () => Promise<OpenPage>> = {
     await opened.page.locator(".message", { hasText: "update" }).click();
     return opened;
   },
-  "the door": async () => {
+  "the sign-in section": async () => {
     const opened = await openPage(stage.browser);
     await opened.page.goto(`${stage.world.channel.url}/admin.html`);
-    await opened.page.waitForSelector("#door:not([hidden])");
+    await opened.page.waitForSelector("#sign-in-section:not([hidden])");
     return opened;
   },
   "the overview": () => stage.admin(),
@@ -36,7 +36,7 @@ const PAGES: Record<string, () => Promise<OpenPage>> = {
   "a channel": () => stage.admin("#/channels/room%3A1"),
   connections: () => stage.admin("#/connections"),
   actions: () => stage.admin("#/tools"),
-  "a question": async () => {
+  "a confirmation": async () => {
     const opened = await stage.admin("#/channels/room%3A1");
     await opened.page.getByLabel("Kick alice").click();
     await opened.page.waitForSelector("dialog[open]");
@@ -50,9 +50,9 @@ interface Violation {
   readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[];
 }
 
-/** What axe finds wrong, as sentences. */
+/** Accessibility violations, one text each. */
 async function violations(page: Page): Promise<string[]> {
-  // Past the pages' own policy, which lets in no script but theirs.
+  // evaluate() is not subject to the pages' policy, which blocks other scripts.
   await page.evaluate(AXE);
   const found = await page.evaluate<readonly Violation[]>(
     "axe.run(document, {resultTypes: ['violations']}).then(({violations}) => violations)",
@@ -64,11 +64,11 @@ async function violations(page: Page): Promise<string[]> {
 }
 
 describe.each(Object.keys(PAGES))("%s", (name) => {
-  test("is legible in both schemes, fits a phone, and axe finds nothing wrong", async () => {
+  test("has no accessibility violations in both color schemes, and fits a phone", async () => {
     const opened = await (PAGES[name] ?? stage.admin)();
     const { page } = opened;
     await opened.watched(async () => {
-      const papers = new Set<string>();
+      const backgrounds = new Set<string>();
       for (const [width, height] of [
         [1360, 900],
         [360, 740],
@@ -76,22 +76,22 @@ describe.each(Object.keys(PAGES))("%s", (name) => {
         await page.setViewportSize({ width, height });
         for (const colorScheme of ["light", "dark"] as const) {
           await page.emulateMedia({ colorScheme });
-          papers.add(await page.evaluate(() => getComputedStyle(document.body).backgroundColor));
+          backgrounds.add(await page.evaluate(() => getComputedStyle(document.body).backgroundColor));
           expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
           expect(await violations(page)).toEqual([]);
         }
       }
-      expect(papers.size).toBe(2);
+      expect(backgrounds.size).toBe(2);
     });
     await opened.close();
   }, 60_000);
 });
 
-describe("by keyboard alone", () => {
-  test("one joins, pushes, looks at a message and holds the stream", async () => {
+describe("with the keyboard only", () => {
+  test("join, push, and show a message", async () => {
     const opened = await stage.client("?name=alice");
     const { page } = opened;
-    const heard = await stage.world.backend.listenToPushes("keys");
+    const pushes = await stage.world.backend.listenToPushes("keys");
     await opened.watched(async () => {
       await tabTo(page, "#join-name");
       await page.keyboard.type("keys");
@@ -105,19 +105,19 @@ describe("by keyboard alone", () => {
       expect(await page.textContent("#stream-detail .json")).toContain("38");
       await page.keyboard.press("End");
       expect(await page.textContent("#stream-detail .json")).toContain("i: 0");
-      // It was scrolled into view.
+      // Scrolled into view.
       await page.locator('.message[aria-selected="true"]', { hasText: '{"i":0}' }).waitFor();
       await tabTo(page, "#event");
       await page.keyboard.press("Control+A");
       await page.keyboard.type("typed");
       await tabTo(page, "#send");
       await page.keyboard.press("Enter");
-      expect((await heard.next()).name).toBe("from:keys:typed");
+      expect((await pushes.next()).name).toBe("from:keys:typed");
     });
     await opened.close();
   });
 
-  test("one signs in, finds a channel, kicks somebody, and signs out", async () => {
+  test("sign in, find a channel, kick a member, and sign out", async () => {
     const { world } = stage;
     const client = await world.connect();
     await client.join("keys:2", { token: world.token("keys:2") });
@@ -142,13 +142,13 @@ describe("by keyboard alone", () => {
       await client.event("phx_close");
       await tabTo(page, "#sign-out");
       await page.keyboard.press("Enter");
-      await page.waitForSelector("#door:not([hidden])");
+      await page.waitForSelector("#sign-in-section:not([hidden])");
     });
     await opened.close();
   });
 });
 
-/** Presses Tab until the element has the focus, which has to be seen. */
+/** Presses Tab until the element has focus, and checks that the focus is visible. */
 async function tabTo(page: Page, selector: string): Promise<void> {
   for (let i = 0; i < 80; i++) {
     await page.keyboard.press("Tab");

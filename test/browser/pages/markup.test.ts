@@ -3,8 +3,7 @@ import type { OpenPage } from "../chromium.ts";
 import { NASTY, type Stage, startStage } from "./stage.ts";
 
 /*
- * Whatever names a channel, a user, an event or stands in a payload is text to every page: it is seen as it was
- * written, no element comes of it, and nothing of it runs.
+ * Channel names, user ids, event names and payloads are shown as text: they create no elements and run no scripts.
  */
 
 let stage: Stage;
@@ -13,16 +12,16 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(() => stage?.stop());
 
-/** Of 255 bytes at the most, and without a colon, so that an event can have it. */
+/** Valid as channel and event name: at most 255 bytes, no colon. */
 const NAME = "<img src=x onerror=\"document.title='taken'\">";
 
-async function unharmed(opened: OpenPage, title: string): Promise<void> {
+async function expectNoMarkup(opened: OpenPage, title: string): Promise<void> {
   expect(await opened.page.locator("main img, main script, dialog img").count()).toBe(0);
   expect(await opened.page.title()).toBe(title);
   expect(opened.console.all.filter((line) => !line.includes("Failed to load resource"))).toEqual([]);
 }
 
-test("on the client's page", async () => {
+test("on the test client", async () => {
   const opened = await stage.client(`?name=${encodeURIComponent(NASTY)}`);
   const { page } = opened;
   await opened.watched(async () => {
@@ -41,12 +40,12 @@ test("on the client's page", async () => {
     for (const language of ["curl", "Python", "JavaScript"]) {
       await page.click(`#languages button:has-text('${language}')`);
     }
-    await unharmed(opened, "Channel: test client");
+    await expectNoMarkup(opened, "Channel: test client");
   });
   await opened.close();
 });
 
-test("on the administrator's page", async () => {
+test("on the administration page", async () => {
   const { world } = stage;
   const client = await world.connect();
   await client.join(NAME, { token: world.token(NAME, { id: NASTY }) });
@@ -65,15 +64,15 @@ test("on the administrator's page", async () => {
     await page.click("dialog button:has-text('Cancel')");
     await page.locator("#members .buttons button").nth(1).click();
     expect(await page.textContent("dialog h2")).toContain(NASTY);
-    await page.click("dialog button.risky");
-    await page.waitForSelector(`#notice:has-text("refused")`);
+    await page.click("dialog button.danger");
+    await page.waitForSelector(`#notice:has-text("rejected")`);
     await page.goto(`${world.channel.url}/admin.html#/tools`);
     await page.waitForSelector("#bans code");
     expect(await page.textContent("#bans code")).toBe(NASTY);
     await page.goto(`${world.channel.url}/admin.html#/connections`);
     await page.goto(`${world.channel.url}/admin.html#/channels/%3Cimg%20src=x%20onerror=alert(1)%3E`);
     await page.waitForSelector("#channel-facts dt");
-    await unharmed(opened, "Channel: administration");
+    await expectNoMarkup(opened, "Channel: administration");
   });
   await opened.close();
   world.cutClients();

@@ -3,8 +3,8 @@ import type { Page } from "playwright-core";
 import { followMany } from "../../integration/followers.ts";
 import { type Stage, startStage } from "./stage.ts";
 
-/** A page that stands still for so long, in ms, is one that freezes. Generous: tests run beside others. */
-const FREEZE = 1000;
+/** Maximum time the page may be blocked, in ms. Generous: other tests run at the same time. */
+const MAX_BLOCKED = 1000;
 
 let stage: Stage;
 beforeAll(async () => {
@@ -12,28 +12,28 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(() => stage?.stop());
 
-/** Watches how long the page's longest stand-still is, from now on. */
-async function watchFrames(page: Page): Promise<() => Promise<number>> {
+/** Measures the longest time that the page's event loop is blocked, in ms. */
+async function measureBlocked(page: Page): Promise<() => Promise<number>> {
   await page.evaluate(() => {
     const state = { worst: 0, last: performance.now() };
     Object.assign(window, { frames: state });
-    const beat = (): void => {
+    const tick = (): void => {
       const now = performance.now();
       state.worst = Math.max(state.worst, now - state.last);
       state.last = now;
-      setTimeout(beat, 0);
+      setTimeout(tick, 0);
     };
-    beat();
+    tick();
   });
   return () => page.evaluate<number>("window.frames.worst");
 }
 
-/** Publishes at a rate, in bursts of 20 ms, until it is told to stop. Gives how many it published. */
+/** Publishes in bursts every 20 ms. Returns a function that stops and returns the number of messages published. */
 function publish(topic: string, perSecond: number): () => number {
   let count = 0;
-  const began = performance.now();
+  const startedAt = performance.now();
   const timer = setInterval(() => {
-    const due = ((performance.now() - began) / 1000) * perSecond;
+    const due = ((performance.now() - startedAt) / 1000) * perSecond;
     for (; count < due; count++)
       void stage.world.backend.publish(topic, `{"n":${count},"text":"some words"}`);
   }, 20);
@@ -43,13 +43,13 @@ function publish(topic: string, perSecond: number): () => number {
   };
 }
 
-test("ten thousand channels scroll, sort and search without freezing", async () => {
+test("10,000 channels scroll, sort and search without blocking the page", async () => {
   const sockets = await followMany(stage.world, "row-", 10_000);
   const opened = await stage.admin("#/channels");
   const { page } = opened;
   await opened.watched(async () => {
     await page.waitForFunction(() => document.getElementById("channels-total")?.textContent === "10,003");
-    const worst = await watchFrames(page);
+    const worst = await measureBlocked(page);
     const viewport = page.locator("#channels .viewport");
     for (const part of [0.1, 0.5, 0.9, 1]) {
       await viewport.evaluate((each, to) => {
@@ -69,20 +69,20 @@ test("ten thousand channels scroll, sort and search without freezing", async () 
     await page.waitForFunction(
       () => document.getElementById("channels-total")?.textContent === "10 of 10,003",
     );
-    expect(await worst()).toBeLessThan(FREEZE);
+    expect(await worst()).toBeLessThan(MAX_BLOCKED);
   });
   await opened.close();
   for (const socket of sockets) socket.close();
 }, 60_000);
 
-test("five thousand messages a second neither freeze the client's page nor get lost", async () => {
+test("5,000 messages per second are all counted without blocking the test client", async () => {
   const opened = await stage.client();
   const { page } = opened;
   await opened.watched(async () => {
     await page.fill("#join-name", "busy");
     await page.press("#join-name", "Enter");
     await page.locator(".joined .state", { hasText: "joined" }).nth(1).waitFor();
-    const worst = await watchFrames(page);
+    const worst = await measureBlocked(page);
     const stop = publish("to:busy:tick", 5000);
     await page.waitForTimeout(3000);
     await page.click("#stream-pause");
@@ -97,18 +97,18 @@ test("five thousand messages a second neither freeze the client's page nor get l
         Number(document.getElementById("stream-count")?.textContent?.split(",").slice(0, 2).join("")) >= all,
       published,
     );
-    expect(await worst()).toBeLessThan(FREEZE);
+    expect(await worst()).toBeLessThan(MAX_BLOCKED);
     expect(await page.locator("#stream-list .message").count()).toBeLessThan(60);
   });
   await opened.close();
 }, 60_000);
 
-test("five thousand messages a second are sampled on the administrator's page, and the rest counted", async () => {
+test("5,000 messages per second are sampled on the administration page, and skipped ones counted", async () => {
   const opened = await stage.admin("#/channels/flooded");
   const { page } = opened;
   await opened.watched(async () => {
     await page.waitForSelector('#inspect-state[data-state="good"]');
-    const worst = await watchFrames(page);
+    const worst = await measureBlocked(page);
     const stop = publish("to:flooded:tick", 5000);
     await page.waitForTimeout(3000);
     const published = stop();
@@ -116,8 +116,8 @@ test("five thousand messages a second are sampled on the administrator's page, a
       const text = document.getElementById("inspect-count")?.textContent ?? "";
       return Number(text.split(" ")[0]?.replaceAll(",", "").replace(/\D+$/, "").slice(0, 5)) >= all;
     }, published);
-    expect(await page.textContent("#inspect-count")).toContain("left out");
-    expect(await worst()).toBeLessThan(FREEZE);
+    expect(await page.textContent("#inspect-count")).toContain("skipped");
+    expect(await worst()).toBeLessThan(MAX_BLOCKED);
   });
   await opened.close();
 }, 60_000);

@@ -1,6 +1,6 @@
 /**
- * Takes a picture of every page, light and dark, on a desk and on a phone: `bun test/browser/pages/screenshots.ts FOLDER`.
- * A second argument takes only those whose name contains it.
+ * Screenshots of every page, light and dark, desktop and phone: `bun test/browser/pages/screenshots.ts FOLDER [NAME]`.
+ * NAME: only pages whose name contains it.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -12,9 +12,9 @@ import { type Stage, startStage } from "./stage.ts";
 const [folder = "screenshots", only = ""] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
 
-const SIZES = { desk: { width: 1360, height: 900 }, phone: { width: 390, height: 844 } } as const;
+const SIZES = { desktop: { width: 1360, height: 900 }, phone: { width: 390, height: 844 } } as const;
 
-const stage = await startStage('[channelstream]\nsecret = "a secret of the pictures"\n');
+const stage = await startStage('[channelstream]\nsecret = "a secret of the screenshots"\n');
 const stopTraffic = await startTraffic(stage);
 
 const shots: Record<string, (stage: Stage) => Promise<OpenPage>> = {
@@ -49,7 +49,7 @@ const shots: Record<string, (stage: Stage) => Promise<OpenPage>> = {
     await page.locator(".message", { hasText: "raster" }).first().click();
     return opened;
   },
-  "client-refused": async () => {
+  "client-rejected": async () => {
     const opened = await stage.client("?name=alice");
     const { page } = opened;
     await page.fill("#join-name", "admin");
@@ -57,16 +57,16 @@ const shots: Record<string, (stage: Stage) => Promise<OpenPage>> = {
     await page.waitForSelector('.joined .state[data-state="bad"]');
     await page.fill("#join-name", "weather:wind");
     await page.press("#join-name", "Enter");
-    await page.click("#break");
+    await page.click("#disconnect");
     return opened;
   },
-  "admin-door": async () => {
+  "admin-sign-in": async () => {
     const opened = await openPage(stage.browser);
     await opened.page.goto(`${stage.world.channel.url}/admin.html`);
-    await opened.page.waitForSelector("#door:not([hidden])");
+    await opened.page.waitForSelector("#sign-in-section:not([hidden])");
     await opened.page.fill("#secret", "a guess");
     await opened.page.press("#secret", "Enter");
-    await opened.page.waitForSelector('#refusal[data-state="bad"]');
+    await opened.page.waitForSelector('#sign-in-error[data-state="bad"]');
     return opened;
   },
   "admin-overview": () => stage.admin(),
@@ -96,13 +96,13 @@ const shots: Record<string, (stage: Stage) => Promise<OpenPage>> = {
     await page.fill("#disconnect-user", "mallory");
     await page.fill("#disconnect-ban", "1h");
     await page.press("#disconnect-ban", "Enter");
-    await page.click("dialog .risky");
+    await page.click("dialog .danger");
     await page.waitForSelector("#bans button");
-    await page.click("#mint button[type=submit]");
-    await page.waitForSelector("#mint-reply code");
+    await page.click("#token button[type=submit]");
+    await page.waitForSelector("#token-reply code");
     return opened;
   },
-  "admin-asks": async () => {
+  "admin-confirm": async () => {
     const opened = await stage.admin("#/connections");
     await opened.page.locator("#connections tbody .buttons button").first().click();
     await opened.page.waitForSelector("dialog[open]");
@@ -133,7 +133,7 @@ for (const [name, open] of Object.entries(shots)) {
       await opened.page.emulateMedia({ colorScheme });
       await settled(opened.page, 300);
       const path = join(folder, `${name}-${size}-${colorScheme}.png`);
-      // A phone's picture is the whole page; a desk's is what one sees.
+      // Phone: the whole page. Desktop: the viewport.
       await opened.page.screenshot({ path, fullPage: size === "phone" });
     }
   }
@@ -144,12 +144,12 @@ for (const [name, open] of Object.entries(shots)) {
 stopTraffic();
 await stage.stop();
 
-/** Waits for what moves by itself: a picture has no event to wait for. */
+/** Waits for animations and live charts, which have no event to wait for. */
 function settled(page: Page, ms: number): Promise<void> {
   return page.waitForTimeout(ms);
 }
 
-/** A hub as it is on a working day: many channels, people, refusals, and messages of both kinds. */
+/** Realistic traffic: many channels, users, rejections, and text and binary messages. */
 async function startTraffic({ world }: Stage): Promise<() => void> {
   await followMany(world, "streaming-", 10_000);
   const names = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy"];
@@ -189,7 +189,7 @@ async function startTraffic({ world }: Stage): Promise<() => void> {
       void world.backend.publish("to:room:1:phx_join", "{}");
     }, 200),
   ];
-  // The charts have a past.
+  // Fill the charts.
   await Bun.sleep(only === "" || only.startsWith("admin-o") ? 60_000 : 4000);
   return () => {
     for (const timer of timers) clearInterval(timer);

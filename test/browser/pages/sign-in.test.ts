@@ -1,4 +1,4 @@
-/** The link of the start-up message, in a browser. */
+/** The one-time sign-in link of the startup log, in a browser. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import type { Browser } from "playwright-core";
 import { type ChannelProcess, startChannel } from "../../integration/channel-process.ts";
@@ -26,23 +26,23 @@ async function linkOf({ log }: ChannelProcess): Promise<string> {
   return String((await log.until(({ message }) => message.startsWith("no admin_secret is set"))).link);
 }
 
-test("whoever opens the link is in; the code stays in no history, and is good once", async () => {
+test("the link signs in once, and its code is removed from the address", async () => {
   await withServer("", async (channel) => {
     const link = await linkOf(channel);
     const opened = await openPage(browser);
     await opened.page.goto(link);
-    await opened.watched(() => opened.page.waitForSelector("#inside:not([hidden])"));
+    await opened.watched(() => opened.page.waitForSelector("#content:not([hidden])"));
     expect(opened.page.url()).toBe(`${channel.url}/admin.html`);
     await opened.close();
     const again = await openPage(browser);
     await again.page.goto(link);
-    await again.page.waitForSelector("#refusal:has-text('already used')");
+    await again.page.waitForSelector("#sign-in-error:has-text('already used')");
     expect(again.page.url()).toBe(`${channel.url}/admin/sign_in`);
     await again.close();
   });
 }, 30_000);
 
-test("led there by another page, the visitor presses the button", async () => {
+test("after a link on another site, the user must press the button", async () => {
   await withServer("", async (channel) => {
     const opened = await openPage(browser);
     const { page } = opened;
@@ -55,10 +55,10 @@ test("led there by another page, the visitor presses the button", async () => {
       await page.goto(`http://localhost:${other.port}/`);
       await page.click("a");
       await page.waitForSelector("#sign-in button");
-      // Nothing was tried yet.
+      // No sign-in attempt was made yet.
       expect(channel.lines.filter(({ message }) => message === "audit")).toEqual([]);
       await page.click("#sign-in button");
-      await page.waitForSelector("#inside:not([hidden])");
+      await page.waitForSelector("#content:not([hidden])");
     } finally {
       await other.stop(true);
       await opened.close();
@@ -66,24 +66,24 @@ test("led there by another page, the visitor presses the button", async () => {
   });
 }, 30_000);
 
-test("a page of another site that shows it as pictures and frames locks nobody out", async () => {
+test("another site that embeds the link as images and frames does not lock the administrator out", async () => {
   await withServer(`admin_secret = "${ADMIN_SECRET}"\n`, async (channel) => {
     const link = `${channel.url}/admin/sign_in?code=x`;
     const markup = `<img src="${link}"><iframe src="${link}"></iframe>`.repeat(15);
-    const evil = Bun.serve({
+    const attacker = Bun.serve({
       port: 0,
       fetch: () => new Response(markup, { headers: { "content-type": "text/html" } }),
     });
     const opened = await openPage(browser);
     try {
-      await opened.page.goto(`http://localhost:${evil.port}/`, { waitUntil: "networkidle" });
+      await opened.page.goto(`http://localhost:${attacker.port}/`, { waitUntil: "networkidle" });
       await opened.page.goto(`${channel.url}/admin.html`);
-      await opened.page.waitForSelector("#door:not([hidden])");
+      await opened.page.waitForSelector("#sign-in-section:not([hidden])");
       await opened.page.fill("#secret", ADMIN_SECRET);
       await opened.page.press("#secret", "Enter");
-      await opened.page.waitForSelector("#inside:not([hidden])");
+      await opened.page.waitForSelector("#content:not([hidden])");
     } finally {
-      await evil.stop(true);
+      await attacker.stop(true);
       await opened.close();
     }
   });

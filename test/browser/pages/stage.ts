@@ -2,16 +2,16 @@ import type { Browser, Page } from "playwright-core";
 import { ADMIN_SECRET, startWorld, type World } from "../../integration/world.ts";
 import { launchChromium, type OpenPage, openPage } from "../chromium.ts";
 
-/** Markup that would run, were it taken for some. */
+/** Markup that changes the title if a page inserts it as HTML. */
 export const NASTY = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>";
 
 /** A server, a backend and a browser. */
 export interface Stage {
   readonly world: World;
   readonly browser: Browser;
-  /** The test client's page, joined to `system`. */
+  /** The test client, joined to `system`. */
   client(query?: string): Promise<OpenPage>;
-  /** The admin page at a hash such as `#/channels`, signed in. */
+  /** The administration page, signed in, at a fragment such as `#/channels`. */
   admin(hash?: string): Promise<OpenPage>;
   stop(): Promise<void>;
 }
@@ -41,9 +41,9 @@ export async function startStage(toml = ""): Promise<Stage> {
 }
 
 export async function signIn(page: Page): Promise<void> {
-  await page.waitForSelector("#door:not([hidden])");
+  await page.waitForSelector("#sign-in-section:not([hidden])");
   await page.fill("#secret", ADMIN_SECRET);
   await page.press("#secret", "Enter");
-  await page.waitForSelector("#inside:not([hidden])");
+  await page.waitForSelector("#content:not([hidden])");
   await page.waitForSelector('#state[data-state="good"]');
 }
