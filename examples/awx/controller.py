@@ -1,7 +1,7 @@
-"""Plays the jobs of an AWX controller: what AWX would tell its pages goes to Redis, and Channel brings it to them.
+"""Simulates the jobs of an AWX controller: publishes their notifications to Redis, for Channel to deliver.
 
-    python3 controller.py                  jobs 41 and 42, again and again
-    python3 controller.py --pause 0.05 7   job 7, in a hurry
+    python3 controller.py                  repeats jobs 41 and 42
+    python3 controller.py --pause 0.05 7   repeats job 7 with short pauses
 """
 
 import argparse
@@ -34,7 +34,7 @@ def status(job, name):
 
 
 def run(job):
-    """The notifications of one run of a job, in their order: pairs of a group's dashed name and a payload."""
+    """Yields the notifications of one run of a job: pairs of group name and payload."""
     yield status(job, "pending")
     yield status(job, "waiting")
     yield status(job, "running")
@@ -58,18 +58,18 @@ def run(job):
     yield status(job, "successful")
 
 
-def again_and_again(job):
+def repeat(job):
     while True:
         yield from run(job)
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Plays the jobs of an AWX controller.")
-    parser.add_argument("jobs", nargs="*", type=int, default=[41, 42], help="ids of the jobs (41 42)")
-    parser.add_argument("--pause", type=float, default=0.5, help="seconds between two notifications (0.5)")
+    parser = argparse.ArgumentParser(description="Simulates the jobs of an AWX controller.")
+    parser.add_argument("jobs", nargs="*", type=int, default=[41, 42], help="job ids (default: 41 42)")
+    parser.add_argument("--pause", type=float, default=0.5, help="seconds between notifications (default: 0.5)")
     options = parser.parse_args()
-    running = [again_and_again(job) for job in options.jobs]
-    print(f"playing the jobs {options.jobs}; Ctrl-C ends them", flush=True)
+    running = [repeat(job) for job in options.jobs]
+    print(f"publishing jobs {options.jobs}, stop with Ctrl-C", flush=True)
     while True:
         for job in running:
             emit_channel_notification(*next(job))

@@ -1,24 +1,24 @@
-// Follows one job at a time, as AWX' pages do: each page names what it wants to hear, and the next page names it anew.
+// Follows one job at a time, as AWX's pages do: each page sends the full list of its groups.
 
 const GROUPS = ["jobs", "job_events"];
-/** Before the next try to connect, in ms. */
-const PAUSE = 1000;
-/** Lines of output that are kept on the page. */
+/** Minimum delay before reconnecting, in ms. */
+const RECONNECT_DELAY = 1000;
+/** Lines of output kept on the page. */
 const MAX_LINES = 500;
 
 const element = (id) => document.getElementById(id);
-/** The jobs that were heard of, by id, with their places in the list. */
+/** Known jobs by id, with their list entries. */
 const jobs = new Map();
 let socket = null;
 
-/** The job of the present page (`#/jobs/41`), or null on the first page. */
+/** The job of the current page (`#/jobs/41`), or null on the start page. */
 function currentJob() {
   const id = /^#\/jobs\/(\d+)$/.exec(location.hash)?.[1];
   return id === undefined ? null : Number(id);
 }
 
-/** Names everything that the present page wants to hear: what was followed before and is not named is left. */
-function follow() {
+/** Sends the groups of the current page. The server removes the page from all other groups. */
+function sendGroups() {
   if (socket?.readyState !== WebSocket.OPEN) return;
   const job = currentJob();
   const groups = { jobs: ["status_changed"] };
@@ -28,33 +28,33 @@ function follow() {
 
 async function connect() {
   try {
-    const answer = await fetch("token", {
+    const response = await fetch("token", {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ channels: GROUPS }),
     });
-    const { token, error } = await answer.json();
+    const { token, error } = await response.json();
     if (token === undefined) throw new Error(error);
     const address = new URL(`groups?token=${encodeURIComponent(token)}`, location.href);
     address.protocol = address.protocol.replace("http", "ws");
     address.hash = "";
     socket = new WebSocket(address);
     socket.addEventListener("message", ({ data }) => receive(JSON.parse(data)));
-    socket.addEventListener("close", () => again("disconnected"));
+    socket.addEventListener("close", () => reconnect("disconnected"));
   } catch (error) {
-    again(error.message);
+    reconnect(error.message);
   }
 }
 
-function again(why) {
-  element("connection").textContent = `${why}, trying again`;
-  setTimeout(connect, PAUSE * (1 + Math.random()));
+function reconnect(reason) {
+  element("connection").textContent = `${reason}, reconnecting`;
+  setTimeout(connect, RECONNECT_DELAY * (1 + Math.random()));
 }
 
 function receive(message) {
   if (message.accept) {
     element("connection").textContent = `connected as ${message.user}`;
-    follow();
+    sendGroups();
   } else if (message.groups_current) {
     element("follows").textContent = message.groups_current.join(", ") || "nothing";
   } else if (message.error) {
@@ -66,7 +66,7 @@ function receive(message) {
   }
 }
 
-/** The entry of a job in the list, made when the job is first heard of. */
+/** The list entry of a job; creates it for a new job. */
 function entryOf(job) {
   const known = jobs.get(job);
   if (known !== undefined) return known;
@@ -80,8 +80,8 @@ function entryOf(job) {
   item.append(link);
   const entry = { link, badge, item };
   jobs.set(job, entry);
-  const inOrder = [...jobs].sort(([a], [b]) => a - b).map(([, each]) => each.item);
-  element("jobs").replaceChildren(...inOrder);
+  const sorted = [...jobs].sort(([a], [b]) => a - b).map(([, each]) => each.item);
+  element("jobs").replaceChildren(...sorted);
   element("none").hidden = true;
   return entry;
 }
@@ -113,10 +113,10 @@ function print(line) {
 
 function showPage() {
   const job = currentJob();
-  element("title").textContent = job === null ? "Choose a job" : `Job ${job}`;
+  element("title").textContent = job === null ? "Select a job" : `Job ${job}`;
   clear();
   markCurrent();
-  follow();
+  sendGroups();
 }
 
 addEventListener("hashchange", showPage);

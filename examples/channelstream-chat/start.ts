@@ -1,9 +1,9 @@
-/** A chat: several channels, edits, deletions, who is there, and what they let others see of themselves. */
+/** A chat: several channels, edits, deletions, presence, and public user state. */
 import { type Fields, fieldsOf, run, textOf } from "../channelstream-client/web-application.ts";
 
 const CHANNELS = ["general", "music", "garden"];
 
-/** How each of them behaves. */
+/** Configuration of each channel. */
 const CONFIG = {
   notify_presence: true,
   broadcast_presence_with_user_lists: true,
@@ -19,31 +19,31 @@ await run({
   title: "Chat",
   port: 8081,
   actions: (server) => {
-    /** Whose connections these are: a page proves by its conn_id who it is. A real application has its sessions for this. */
+    /** User by conn_id, which identifies a page here. A real application uses its sessions. */
     const users = new Map<string, string>();
-    /** Who wrote which message: nobody edits those of others. */
+    /** Author by message uuid: only authors may edit and delete. */
     const authors = new Map<string, string>();
 
-    const userOf = (asked: Fields): string => {
-      const user = users.get(textOf(asked, "conn_id"));
-      if (user === undefined) throw new Error("connect first");
+    const userOf = (parameters: Fields): string => {
+      const user = users.get(textOf(parameters, "conn_id"));
+      if (user === undefined) throw new Error("not connected");
       return user;
     };
-    const channelOf = (asked: Fields): string => {
-      const channel = textOf(asked, "channel");
-      if (!CHANNELS.includes(channel)) throw new Error("there is no such channel");
+    const channelOf = (parameters: Fields): string => {
+      const channel = textOf(parameters, "channel");
+      if (!CHANNELS.includes(channel)) throw new Error("unknown channel");
       return channel;
     };
-    const ownOf = (asked: Fields): { readonly uuid: string; readonly channel: string } => {
-      const uuid = textOf(asked, "uuid");
-      if (authors.get(uuid) !== userOf(asked)) throw new Error("that message is not yours");
-      return { uuid, channel: channelOf(asked) };
+    const ownOf = (parameters: Fields): { readonly uuid: string; readonly channel: string } => {
+      const uuid = textOf(parameters, "uuid");
+      if (authors.get(uuid) !== userOf(parameters)) throw new Error("only the author can change a message");
+      return { uuid, channel: channelOf(parameters) };
     };
 
     return {
-      /** A connection of this user in the first channel, with what was said there, and who is there. */
-      async connect(asked) {
-        const username = textOf(asked, "user");
+      /** Creates a connection that joins the first channel; returns its history and users. */
+      async connect(parameters) {
+        const username = textOf(parameters, "user");
         const answer = await server.call("POST", "/connect", {
           username,
           channels: [CHANNELS[0]],
@@ -61,48 +61,51 @@ await run({
         };
       },
 
-      async join(asked) {
-        userOf(asked);
+      async join(parameters) {
+        userOf(parameters);
         const { channels_info } = await server.call("POST", "/subscribe", {
-          conn_id: asked.conn_id,
-          channels: [channelOf(asked)],
-          channel_configs: { [channelOf(asked)]: CONFIG },
+          conn_id: parameters.conn_id,
+          channels: [channelOf(parameters)],
+          channel_configs: { [channelOf(parameters)]: CONFIG },
           info: { return_public_state: true },
         });
         return { info: channels_info };
       },
 
-      async leave(asked) {
-        userOf(asked);
-        await server.call("POST", "/unsubscribe", { conn_id: asked.conn_id, channels: [channelOf(asked)] });
+      async leave(parameters) {
+        userOf(parameters);
+        await server.call("POST", "/unsubscribe", {
+          conn_id: parameters.conn_id,
+          channels: [channelOf(parameters)],
+        });
       },
 
-      async say(asked) {
-        const user = userOf(asked);
-        const message = { text: textOf(asked, "text") };
+      async send(parameters) {
+        const user = userOf(parameters);
+        const message = { text: textOf(parameters, "text") };
         const { list } = await server.call("POST", "/message", [
-          { user, channel: channelOf(asked), message },
+          { user, channel: channelOf(parameters), message },
         ]);
         const uuid = Array.isArray(list) ? fieldsOf(list[0]).uuid : undefined;
         if (typeof uuid === "string") authors.set(uuid, user);
       },
 
-      async edit(asked) {
+      async edit(parameters) {
         await server.call("PATCH", "/message", [
-          { ...ownOf(asked), message: { text: textOf(asked, "text") } },
+          { ...ownOf(parameters), message: { text: textOf(parameters, "text") } },
         ]);
       },
 
-      async remove(asked) {
-        await server.call("DELETE", "/message", [ownOf(asked)]);
+      async remove(parameters) {
+        await server.call("DELETE", "/message", [ownOf(parameters)]);
       },
 
-      /** What others see of this user. */
-      async state(asked) {
-        const { color, away } = asked;
+      /** Sets the public state of the user. */
+      async state(parameters) {
+        const { color, away } = parameters;
         if (typeof color !== "string" || typeof away !== "boolean")
-          throw new Error("a colour, and whether away");
-        await server.call("POST", "/user_state", { user: userOf(asked), user_state: { color, away } });
+          throw new Error("color must be a string and away a boolean");
+        await server.call("POST", "/user_state", { user: userOf(parameters), user_state: { color, away } });
       },
     };
   },

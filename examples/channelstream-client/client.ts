@@ -1,4 +1,4 @@
-/** A message as the server sends it. Fields that a type does not have are left out. */
+/** A message as the server sends it. Fields depend on the type. */
 export interface Message {
   readonly uuid: string;
   readonly type: string;
@@ -8,52 +8,52 @@ export interface Message {
   readonly timestamp?: string;
   readonly edited?: string | null;
   readonly catchup?: boolean;
-  /** Of `presence`: who is there, where the channel is configured so. */
+  /** Type `presence`: all users, if the channel is configured to send them. */
   readonly users?: readonly { readonly user: string; readonly state: Readonly<Record<string, unknown>> }[];
-  /** Of `presence`: the public state of who joined. */
+  /** Type `presence`: the public state of the user that joined. */
   readonly state?: Readonly<Record<string, unknown>> | null;
 }
 
-/** What the client is doing. `offline` waits to try again. */
+/** State of the client. `offline`: waiting to reconnect. */
 export type Status = "connecting" | "websocket" | "polling" | "offline" | "stopped";
 
 export interface ClientOptions {
-  /** Address of the server: `http://127.0.0.1:2025`. */
+  /** URL of the server: `http://127.0.0.1:2025`. */
   readonly server: string;
-  /** Asks the web application for a conn_id, which it gets by its signed `/connect`. Rejects where it cannot. */
+  /** Requests a conn_id from the web application, which gets it from a signed call to `/connect`. May reject. */
   readonly connect: () => Promise<string>;
   readonly message: (message: Message) => void;
   readonly status?: (status: Status) => void;
 }
 
-/** The server sends something every 5 s at least; a socket that is silent for so long is lost, in ms. */
-const SILENCE = 12_000;
+/** A socket without messages for this time is closed, in ms. The server sends a heartbeat every 5 s. */
+const RECEIVE_TIMEOUT = 12_000;
 
-/** A socket that does not open in this time never will, in ms. */
-const OPENING = 5_000;
+/** Time for a socket to open, in ms. */
+const OPEN_TIMEOUT = 5_000;
 
-/** Sockets that failed to open, one after the other, before polling takes over. */
+/** Consecutive sockets that failed to open before the client switches to polling. */
 const MAX_FAILURES = 2;
 
-/** How long polls serve before a socket is tried again, in ms. */
-const POLLING = 60_000;
+/** Time before a polling client tries a socket again, in ms. */
+const POLLING_TIME = 60_000;
 
-/** Pauses before trying again, in ms, each with up to as much again. */
-const PAUSES = [250, 1_000, 2_000, 5_000];
+/** Reconnect delays in ms; a random part of up to 100 % is added. */
+const RECONNECT_DELAYS = [250, 1_000, 2_000, 5_000];
 
-/** Messages that are remembered, so that what is caught up with is told once. */
-const REMEMBERED = 500;
+/** Message ids kept, to drop duplicates after a reconnect. */
+const MAX_SEEN = 500;
 
-/** How a way to listen ended. */
-type End = "unknown" | "failed" | "lost" | "tired";
+/** Why a transport ended. `unknown`: the server does not know the conn_id; `retry`: time to try a socket again. */
+type End = "unknown" | "failed" | "lost" | "retry";
 
 /**
- * Listens to a Channelstream server: over a WebSocket, or by long polling where none opens. Comes back by itself, with the
- * same connection as long as the server knows it.
+ * Receives messages from a Channelstream server over a WebSocket, or by long polling if no socket opens. Reconnects
+ * automatically, with the same conn_id as long as the server knows it.
  */
 export class ChannelstreamClient {
   readonly #options: ClientOptions;
-  readonly #told = new Set<string>();
+  readonly #seen = new Set<string>();
   readonly #stop = new AbortController();
   #connId: string | null = null;
   #failures = 0;
@@ -64,31 +64,31 @@ export class ChannelstreamClient {
     void this.#run();
   }
 
-  /** The present connection; `null` while there is none. */
+  /** The current connection; `null` if there is nmessage. */
   get connId(): string | null {
     return this.#connId;
   }
 
-  /** Leaves for good; the server is told. */
+  /** Disconnects, and notifies the server. */
   stop(): void {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
     if (this.#connId !== null) {
       navigator.sendBeacon(`${this.#options.server}/disconnect`, JSON.stringify({ conn_id: this.#connId }));
     }
-    this.#say("stopped");
+    this.#setStatus("stopped");
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      this.#say("connecting");
+      this.#setStatus("connecting");
       const end = await this.#listen();
       if (signal.aborted) return;
       if (end === "unknown") this.#connId = null;
-      if (end === "tired") continue;
-      this.#say("offline");
-      await pause(PAUSES[Math.min(this.#tries, PAUSES.length - 1)] ?? 0, signal);
+      if (end === "retry") continue;
+      this.#setStatus("offline");
+      await delay(RECONNECT_DELAYS[Math.min(this.#tries, RECONNECT_DELAYS.length - 1)] ?? 0, signal);
       this.#tries++;
     }
   }
@@ -101,7 +101,7 @@ export class ChannelstreamClient {
     }
     if (this.#failures >= MAX_FAILURES) {
       const end = await this.#poll(this.#connId);
-      if (end === "tired") this.#failures = 0;
+      if (end === "retry") this.#failures = 0;
       return end;
     }
     const end = await this.#openSocket(this.#connId);
@@ -113,26 +113,26 @@ export class ChannelstreamClient {
     return new Promise((resolve) => {
       let opened = false;
       const socket = new WebSocket(`${this.#options.server.replace(/^http/, "ws")}/ws?conn_id=${connId}`);
-      const give = () => socket.close();
-      let watch = setTimeout(give, OPENING);
-      this.#stop.signal.addEventListener("abort", give, { once: true });
-      const heard = () => {
-        clearTimeout(watch);
-        watch = setTimeout(give, SILENCE);
+      const close = () => socket.close();
+      let timeout = setTimeout(close, OPEN_TIMEOUT);
+      this.#stop.signal.addEventListener("abort", close, { once: true });
+      const resetTimeout = () => {
+        clearTimeout(timeout);
+        timeout = setTimeout(close, RECEIVE_TIMEOUT);
       };
       socket.onopen = () => {
         opened = true;
-        heard();
-        this.#say("websocket");
+        resetTimeout();
+        this.#setStatus("websocket");
       };
       socket.onmessage = ({ data }) => {
-        heard();
+        resetTimeout();
         this.#tries = 0;
-        this.#take(String(data));
+        this.#receive(String(data));
       };
       socket.onclose = ({ code, reason }) => {
-        clearTimeout(watch);
-        this.#stop.signal.removeEventListener("abort", give);
+        clearTimeout(timeout);
+        this.#stop.signal.removeEventListener("abort", close);
         const unknown = code === 1008 || reason === "disconnected";
         resolve(unknown ? "unknown" : opened ? "lost" : "failed");
       };
@@ -141,40 +141,40 @@ export class ChannelstreamClient {
 
   async #poll(connId: string): Promise<End> {
     const { signal } = this.#stop;
-    const until = performance.now() + POLLING;
-    this.#say("polling");
+    const until = performance.now() + POLLING_TIME;
+    this.#setStatus("polling");
     while (performance.now() < until) {
       try {
         const response = await fetch(`${this.#options.server}/listen?conn_id=${connId}`, { signal });
         if (response.status === 401) return "unknown";
         if (!response.ok) return "lost";
         this.#tries = 0;
-        this.#take(await response.text());
+        this.#receive(await response.text());
       } catch {
         return "lost";
       }
     }
-    return "tired";
+    return "retry";
   }
 
-  #take(text: string): void {
+  #receive(text: string): void {
     const list: unknown = JSON.parse(text);
     if (!Array.isArray(list)) return;
-    for (const one of list) {
-      if (!isMessage(one)) continue;
-      // What was sent just before a connection was lost may come again when it is caught up with.
-      const key = `${one.type} ${one.uuid} ${one.edited ?? ""}`;
-      if (one.catchup === true && this.#told.has(key)) continue;
-      this.#told.add(key);
-      for (const old of this.#told) {
-        if (this.#told.size <= REMEMBERED) break;
-        this.#told.delete(old);
+    for (const message of list) {
+      if (!isMessage(message)) continue;
+      // Messages sent just before a connection was lost may be sent again after the reconnect.
+      const key = `${message.type} ${message.uuid} ${message.edited ?? ""}`;
+      if (message.catchup === true && this.#seen.has(key)) continue;
+      this.#seen.add(key);
+      for (const old of this.#seen) {
+        if (this.#seen.size <= MAX_SEEN) break;
+        this.#seen.delete(old);
       }
-      this.#options.message(one);
+      this.#options.message(message);
     }
   }
 
-  #say(status: Status): void {
+  #setStatus(status: Status): void {
     this.#options.status?.(status);
   }
 }
@@ -190,7 +190,7 @@ export function isMessage(value: unknown): value is Message {
   );
 }
 
-function pause(ms: number, signal: AbortSignal): Promise<void> {
+function delay(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms * (1 + Math.random()));
     signal.addEventListener(

@@ -1,16 +1,16 @@
-/** What both pages need of the document and of their web application. */
+/** DOM and request functions of both example pages. */
 import { ChannelstreamClient, type Message, type Status } from "./client.ts";
 
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** The element with this id, of this kind; the page is wrong where there is none. */
-export function element<T extends HTMLElement>(id: string, kind: new () => T): T {
+/** The element with an id. Throws if it is missing or of another type. */
+export function element<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
-  if (!(found instanceof kind)) throw new Error(`the page has no ${id}`);
+  if (!(found instanceof type)) throw new Error(`the page has no #${id} of type ${type.name}`);
   return found;
 }
 
-/** A new element with text in it. */
+/** A new element with text. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   text: string,
@@ -22,16 +22,16 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** Asks the web application to do something. */
-export async function ask(action: string, fields: Fields): Promise<Fields> {
-  const response = await fetch(`/app/${action}`, { method: "POST", body: JSON.stringify(fields) });
-  const answer: unknown = await response.json();
-  const read: Fields = typeof answer === "object" && answer !== null ? { ...answer } : {};
-  if (!response.ok) throw new Error(String(read.error));
-  return read;
+/** Calls an action of the web application. Throws its error. */
+export async function callApplication(action: string, parameters: Fields): Promise<Fields> {
+  const response = await fetch(`/app/${action}`, { method: "POST", body: JSON.stringify(parameters) });
+  const body: unknown = await response.json();
+  const result: Fields = typeof body === "object" && body !== null ? { ...body } : {};
+  if (!response.ok) throw new Error(String(result.error));
+  return result;
 }
 
-/** The user of this window: `?name=`, or a random one that stays in the address. */
+/** The user of this page: `?name=`, or a random name that is added to the URL. */
 export function userName(): string {
   const address = new URL(location.href);
   const name = address.searchParams.get("name") ?? `guest-${Math.floor(Math.random() * 10_000)}`;
@@ -40,7 +40,7 @@ export function userName(): string {
   return name;
 }
 
-/** Listens as this user until the page goes; the element `status` says how. */
+/** Receives messages until the page is closed. The element `status` shows the state of the client. */
 export function listen(
   connect: () => Promise<string>,
   message: (message: Message) => void,

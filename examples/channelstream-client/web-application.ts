@@ -1,6 +1,6 @@
 /**
- * What the two demonstrations share: a Channel server of their own, and a web application beside it that knows its secret
- * and speaks for its users by signed calls.
+ * Shared by both demos: starts a Channel server and a web application, which knows the server's secret and makes
+ * signed calls for its users.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -11,33 +11,33 @@ const ROOT = join(import.meta.dir, "../..");
 
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** The server, as the web application sees it. */
+/** Access of the web application to the server. */
 export interface Backend {
-  /** Where browsers find it. */
+  /** URL for browsers. */
   readonly url: string;
-  /** A signed call; throws where it is refused. */
+  /** Makes a signed call; throws if it is rejected. */
   call(method: "POST" | "PATCH" | "DELETE", path: string, body: unknown): Promise<Fields>;
 }
 
-/** What a page asks the application for: a path below `/app/`, and the fields it sent. Throws what the page is told. */
-export type Actions = Readonly<Record<string, (asked: Fields) => Promise<unknown>>>;
+/** Actions by name, the path below `/app/`. An error that an action throws is sent to the page. */
+export type Actions = Readonly<Record<string, (parameters: Fields) => Promise<unknown>>>;
 
 export interface Demo {
-  /** Folder that holds `index.html` and `page.ts`. */
+  /** Folder with `index.html` and `page.ts`. */
   readonly folder: string;
   readonly title: string;
   readonly port: number;
   readonly actions: (backend: Backend) => Actions;
 }
 
-/** Starts both, prints the address, and runs until it is stopped. */
+/** Starts both, prints the URL, and runs until a signal stops it. */
 export async function run({ folder, title, port, actions }: Demo): Promise<void> {
   const { values } = parseArgs({ options: { port: { type: "string", default: String(port) } } });
   const backend = await startChannel();
-  const known = actions(backend);
+  const handlers = actions(backend);
   const built = await Bun.build({ entrypoints: [join(folder, "page.ts")], target: "browser" });
   const [script] = built.outputs;
-  if (script === undefined) throw new Error("the page's script could not be built");
+  if (script === undefined) throw new Error("page.ts could not be built");
   const page = await Bun.file(join(folder, "index.html")).text();
 
   const web = Bun.serve({
@@ -51,15 +51,15 @@ export async function run({ folder, title, port, actions }: Demo): Promise<void>
       "/page.js": new Response(script, { headers: { "content-type": "text/javascript; charset=utf-8" } }),
       "/app/:action": {
         POST: async (request) => {
-          const action = Object.hasOwn(known, request.params.action)
-            ? known[request.params.action]
+          const action = Object.hasOwn(handlers, request.params.action)
+            ? handlers[request.params.action]
             : undefined;
-          if (action === undefined) return Response.json({ error: "no such action" }, { status: 404 });
+          if (action === undefined) return Response.json({ error: "unknown action" }, { status: 404 });
           try {
             return Response.json((await action(fieldsOf(await request.json()))) ?? {});
           } catch (error) {
-            const sentence = error instanceof Error ? error.message : "it did not work";
-            return Response.json({ error: sentence }, { status: 400 });
+            const message = error instanceof Error ? error.message : String(error);
+            return Response.json({ error: message }, { status: 400 });
           }
         },
       },
@@ -68,7 +68,7 @@ export async function run({ folder, title, port, actions }: Demo): Promise<void>
   console.log(`${title}: open http://127.0.0.1:${web.port}/ in two windows`);
 }
 
-/** A server of this demonstration's own, with a secret that only the web application has. */
+/** Starts a server with a new secret for the web application. */
 async function startChannel(): Promise<Backend> {
   const secret = crypto.randomUUID();
   const binary = process.env.CHANNEL_BIN ?? join(ROOT, "dist/channel");
@@ -77,22 +77,22 @@ async function startChannel(): Promise<Backend> {
   const args = ["--port", "0", "--bus", "embedded", "--redis-url", `redis://127.0.0.1:${bus.port}`];
   bus.stop(true);
   const child = Bun.spawn([...command, "serve", ...args, "--log-format", "json"], {
-    // No settings but these: none of the folder that this was started in, none of the shell's.
+    // Ignore configuration files of the current folder and environment variables of the shell.
     cwd: import.meta.dir,
     env: { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "/", CHANNELSTREAM_SECRET: secret },
     stdin: "ignore",
     stdout: "ignore",
     stderr: "pipe",
   });
-  const end = () => {
+  const stop = () => {
     child.kill();
     process.exit(0);
   };
-  process.on("SIGTERM", end);
-  process.on("SIGINT", end);
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
   process.on("exit", () => child.kill());
 
-  const url = await listening(child.stderr);
+  const url = await readUrl(child.stderr);
   return {
     url,
     async call(method, path, body) {
@@ -104,15 +104,15 @@ async function startChannel(): Promise<Backend> {
         },
         body: JSON.stringify(body),
       });
-      const answer: unknown = await response.json();
-      if (!response.ok) throw new Error(`${path}: ${JSON.stringify(answer)}`);
-      return Array.isArray(answer) ? { list: answer } : fieldsOf(answer);
+      const result: unknown = await response.json();
+      if (!response.ok) throw new Error(`${path}: ${JSON.stringify(result)}`);
+      return Array.isArray(result) ? { list: result } : fieldsOf(result);
     },
   };
 }
 
-/** The address in the line of the log that says where it listens; what comes after is read and dropped. */
-async function listening(log: ReadableStream<Uint8Array>): Promise<string> {
+/** Reads the URL from the log line "listening". Later log lines are read and discarded. */
+async function readUrl(log: ReadableStream<Uint8Array>): Promise<string> {
   const reader = log.getReader();
   const decoder = new TextDecoder();
   let text = "";
@@ -129,12 +129,12 @@ async function listening(log: ReadableStream<Uint8Array>): Promise<string> {
   }
 }
 
-/** An object, whatever it holds; anything else is an empty one. */
+/** The value if it is an object, otherwise an empty object. */
 export function fieldsOf(value: unknown): Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : {};
 }
 
-/** A field that must be text with something in it. */
+/** A required string field, trimmed. Throws if it is missing or blank. */
 export function textOf(fields: Fields, name: string): string {
   const value = fields[name];
   if (typeof value !== "string" || value.trim() === "") throw new Error(`${name} is missing`);

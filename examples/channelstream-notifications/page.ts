@@ -1,5 +1,5 @@
 import { isMessage, type Message } from "../channelstream-client/client.ts";
-import { ask, element, listen, make, userName } from "../channelstream-client/page.ts";
+import { callApplication, element, listen, make, userName } from "../channelstream-client/page.ts";
 
 const user = userName();
 const form = element("form", HTMLFormElement);
@@ -11,20 +11,20 @@ function show({ uuid, type, user: from, message, channel }: Message): void {
   if (type !== "message" || shown.has(uuid)) return;
   shown.add(uuid);
   const item = make("li", String(message?.text ?? ""), String(message?.level ?? "info"));
-  item.append(make("small", ` from ${from ?? "a backend"}${channel === null ? ", for you alone" : ""}`));
+  item.append(make("small", ` from ${from ?? "a backend"}${channel === null ? ", private" : ""}`));
   list.prepend(item);
 }
 
 element("user", HTMLElement).textContent = user;
 listen(async () => {
-  const { conn_id, history } = await ask("connect", { user });
+  const { conn_id, history } = await callApplication("connect", { user });
   if (Array.isArray(history)) for (const one of history) if (isMessage(one)) show(one);
   return String(conn_id);
 }, show);
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  ask("notify", { user, ...Object.fromEntries(new FormData(form)) }).then(
+  callApplication("notify", { user, ...Object.fromEntries(new FormData(form)) }).then(
     () => {
       error.textContent = "";
       form.reset();

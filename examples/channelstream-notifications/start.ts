@@ -1,7 +1,7 @@
-/** Notifications: a web application that sends them by signed calls, and as many windows as you like that show them. */
+/** Notifications: a web application that sends them by signed calls, and pages that show them. */
 import { fieldsOf, run, textOf } from "../channelstream-client/web-application.ts";
 
-/** Everybody listens here. */
+/** The channel of all users. */
 const CHANNEL = "notifications";
 
 const LEVELS = ["info", "success", "warning", "danger"];
@@ -11,10 +11,10 @@ await run({
   title: "Notifications",
   port: 8080,
   actions: (server) => ({
-    /** A connection of this user, and what was sent to everybody before. */
-    async connect(asked) {
+    /** Creates a connection of the user; returns the history of the channel. */
+    async connect(parameters) {
       const answer = await server.call("POST", "/connect", {
-        username: textOf(asked, "user"),
+        username: textOf(parameters, "user"),
         channels: [CHANNEL],
         channel_configs: { [CHANNEL]: { store_history: true, history_size: 20 } },
       });
@@ -22,14 +22,14 @@ await run({
       return { conn_id: answer.conn_id, history: channel.history };
     },
 
-    /** To one user where `to` names one, else to everybody. */
-    async notify(asked) {
-      const level = textOf(asked, "level");
-      if (!LEVELS.includes(level)) throw new Error("there is no such level");
-      const to = typeof asked.to === "string" ? asked.to.trim() : "";
-      const message = { level, text: textOf(asked, "text") };
-      const whereto = to === "" ? { channel: CHANNEL } : { pm_users: [to] };
-      await server.call("POST", "/message", [{ user: textOf(asked, "user"), message, ...whereto }]);
+    /** Sends to the user `to`, or to all users if `to` is empty. */
+    async notify(parameters) {
+      const level = textOf(parameters, "level");
+      if (!LEVELS.includes(level)) throw new Error(`level must be one of ${LEVELS.join(", ")}`);
+      const to = typeof parameters.to === "string" ? parameters.to.trim() : "";
+      const message = { level, text: textOf(parameters, "text") };
+      const recipient = to === "" ? { channel: CHANNEL } : { pm_users: [to] };
+      await server.call("POST", "/message", [{ user: textOf(parameters, "user"), message, ...recipient }]);
     },
   }),
 });

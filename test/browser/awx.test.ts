@@ -6,7 +6,7 @@ import { type Program, startProgram } from "../integration/tangram/program.ts";
 import { startWorld, type World } from "../integration/world.ts";
 import { launchChromium, type OpenPage, openPage } from "./chromium.ts";
 
-/* The example of examples/awx: its Python program plays two jobs, its page follows one of them, then the other. */
+/* examples/awx: the Python program simulates two jobs, and the page follows one of them, then the other. */
 
 const EXAMPLE = join(import.meta.dir, "../../examples/awx");
 
@@ -21,7 +21,7 @@ beforeAll(async () => {
     [findPython("redis"), join(EXAMPLE, "controller.py"), "--pause", "0.02", "41", "42"],
     { env: { REDIS_URL: world.redis?.url ?? "" } },
   );
-  await controller.lines.until((line) => line.startsWith("playing"), "the jobs to begin", 20_000);
+  await controller.lines.until((line) => line.startsWith("publishing"), "the start of the jobs", 20_000);
   browser = await launchChromium();
   open = await openPage(browser);
   await open.page.goto(`${world.channel.url}/`);
@@ -34,32 +34,32 @@ afterAll(async () => {
   await world?.stop();
 });
 
-interface Told {
+interface GroupsReply {
   readonly groups_left: readonly string[];
   readonly groups_joined: readonly string[];
   readonly groups_current: readonly string[];
 }
 
-/** The page's next message, and what it was told. */
-async function changed(): Promise<{ sent: unknown; told: Told }> {
-  const sent = await open.frames.until(({ direction }) => direction === "sent", "a message of the page");
-  const told = await open.frames.until(({ data }) => data.includes('"groups_current"'), "the answer");
-  return { sent: JSON.parse(sent.data), told: JSON.parse(told.data) };
+/** The page's next message, and the server's reply. */
+async function nextExchange(): Promise<{ sent: unknown; reply: GroupsReply }> {
+  const sent = await open.frames.until(({ direction }) => direction === "sent", "a message from the page");
+  const reply = await open.frames.until(({ data }) => data.includes('"groups_current"'), "the reply");
+  return { sent: JSON.parse(sent.data), reply: JSON.parse(reply.data) };
 }
 
-/** Waits until the page shows output of a job, and gives the lines. */
+/** Waits until the page shows output of a job; returns the lines. */
 async function output(job: number): Promise<string[]> {
   const shown = open.page.locator("#output", { hasText: `(job ${job})` });
   await shown.waitFor();
   return ((await shown.textContent()) ?? "").split("\n").filter((line) => line !== "");
 }
 
-test("the page follows all jobs' status, then one job, then another, and no other's events reach it", () =>
+test("the page follows the status of all jobs and the events of the selected job only", () =>
   open.watched(async () => {
     const { page } = open;
-    expect(await changed()).toEqual({
+    expect(await nextExchange()).toEqual({
       sent: { groups: { jobs: ["status_changed"] } },
-      told: {
+      reply: {
         groups_current: ["jobs-status_changed"],
         groups_left: [],
         groups_joined: ["jobs-status_changed"],
@@ -68,9 +68,9 @@ test("the page follows all jobs' status, then one job, then another, and no othe
     await page.getByText("connected as").waitFor();
 
     await page.getByRole("link", { name: "Job 41" }).click();
-    expect(await changed()).toEqual({
+    expect(await nextExchange()).toEqual({
       sent: { groups: { jobs: ["status_changed"], job_events: [41] } },
-      told: {
+      reply: {
         groups_current: ["jobs-status_changed", "job_events-41"],
         groups_left: [],
         groups_joined: ["job_events-41"],
@@ -80,7 +80,7 @@ test("the page follows all jobs' status, then one job, then another, and no othe
     for (const line of await output(41)) expect(line).toEndWith("(job 41)");
 
     await page.getByRole("link", { name: "Job 42" }).click();
-    expect((await changed()).told).toEqual({
+    expect((await nextExchange()).reply).toEqual({
       groups_current: ["jobs-status_changed", "job_events-42"],
       groups_left: ["job_events-41"],
       groups_joined: ["job_events-42"],
@@ -92,7 +92,7 @@ test("the page follows all jobs' status, then one job, then another, and no othe
     expect(events.filter(({ data }) => JSON.parse(data).job !== 42)).toEqual([]);
 
     await page.goBack();
-    expect((await changed()).told).toMatchObject({
+    expect((await nextExchange()).reply).toMatchObject({
       groups_left: ["job_events-42"],
       groups_joined: ["job_events-41"],
     });

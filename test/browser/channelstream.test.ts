@@ -4,7 +4,7 @@ import type { Browser, Page } from "playwright-core";
 import { channelBinary } from "../integration/channel-process.ts";
 import { launchChromium, type OpenPage, openPage } from "./chromium.ts";
 
-/** A demonstration, started by its one command. */
+/** A demo, started by its command. */
 interface Demo {
   readonly url: string;
   stop(): Promise<void>;
@@ -21,7 +21,7 @@ async function startDemo(name: string): Promise<Demo> {
   const reader = child.stdout.getReader();
   const { value } = await reader.read();
   const url = /http:\/\/127\.0\.0\.1:\d+\//.exec(new TextDecoder().decode(value))?.[0];
-  if (url === undefined) throw new Error("the demonstration printed no address");
+  if (url === undefined) throw new Error("the demo printed no URL");
   return {
     url,
     async stop() {
@@ -47,7 +47,7 @@ afterAll(async () => {
   await chat.stop();
 });
 
-/** A window of one user; `prepare` is run in it before the page's own script. */
+/** Opens the page as a user; `prepare` runs in it before the page's script. */
 async function windowOf(demo: Demo, name: string, prepare?: () => void): Promise<OpenPage> {
   const opened = await openPage(browser);
   open.push(opened);
@@ -56,7 +56,7 @@ async function windowOf(demo: Demo, name: string, prepare?: () => void): Promise
   return opened;
 }
 
-/** A network that lets no WebSocket through. */
+/** Simulates a network that blocks WebSockets. */
 function noSockets(): void {
   class Refused {
     onclose: ((event: { code: number; reason: string }) => void) | null = null;
@@ -73,12 +73,12 @@ function status(page: Page, text: string): Promise<void> {
 }
 
 async function notify(page: Page, text: string, to = ""): Promise<void> {
-  await page.getByLabel("What happened").fill(text);
-  await page.getByLabel("To whom").fill(to);
+  await page.getByLabel("Message").fill(text);
+  await page.getByLabel("Recipient").fill(to);
   await page.getByRole("button", { name: "Send" }).click();
 }
 
-test("a notification reaches every window, and one for a user reaches that user alone", async () => {
+test("a notification reaches all pages, and a private one only its user", async () => {
   const ann = await windowOf(notifications, "ann");
   const bob = await windowOf(notifications, "bob");
   await ann.watched(async () => {
@@ -88,7 +88,7 @@ test("a notification reaches every window, and one for a user reaches that user 
     await ann.page.locator("li", { hasText: "the build is green" }).waitFor();
     await bob.page.locator("li", { hasText: "the build is green" }).waitFor();
     await notify(ann.page, "only for bob", "bob");
-    await bob.page.locator("li", { hasText: "only for bob from ann, for you alone" }).waitFor();
+    await bob.page.locator("li", { hasText: "only for bob from ann, private" }).waitFor();
     await notify(ann.page, "<b>and now</b> for all");
     await ann.page.locator("li", { hasText: "<b>and now</b> for all" }).waitFor();
     expect(await ann.page.locator("li", { hasText: "only for bob" }).count()).toBe(0);
@@ -98,20 +98,20 @@ test("a notification reaches every window, and one for a user reaches that user 
   expect(await late.page.locator("li", { hasText: "only for bob" }).count()).toBe(0);
 });
 
-test("where no WebSocket opens, notifications come by long polling", async () => {
+test("notifications arrive by long polling if no WebSocket opens", async () => {
   const poll = await windowOf(notifications, "poll", noSockets);
   const ann = await windowOf(notifications, "ann");
   await poll.watched(async () => {
     await status(poll.page, "polling");
     await status(ann.page, "websocket");
-    await notify(ann.page, "over the slow road");
-    await poll.page.locator("li", { hasText: "over the slow road" }).waitFor();
+    await notify(ann.page, "over long polling");
+    await poll.page.locator("li", { hasText: "over long polling" }).waitFor();
     await notify(ann.page, "for the poller", "poll");
-    await poll.page.locator("li", { hasText: "for the poller from ann, for you alone" }).waitFor();
+    await poll.page.locator("li", { hasText: "for the poller from ann, private" }).waitFor();
   });
 });
 
-test("a window whose socket is lost comes back, and shows what it missed", async () => {
+test("a page whose socket is closed reconnects and shows missed messages", async () => {
   const ann = await windowOf(notifications, "lost", () => {
     const Socket = WebSocket;
     const sockets: WebSocket[] = [];
@@ -139,23 +139,23 @@ test("a window whose socket is lost comes back, and shows what it missed", async
 
 test("a chat: messages, edits, deletions, channels, presence and state in two windows", async () => {
   const ann = await windowOf(chat, "ann");
-  const say = async (page: Page, text: string) => {
+  const send = async (page: Page, text: string) => {
     await page.getByLabel("Message").fill(text);
-    await page.getByRole("button", { name: "Say" }).click();
+    await page.getByRole("button", { name: "Send" }).click();
   };
   await ann.watched(async () => {
     await status(ann.page, "websocket");
-    await say(ann.page, "first");
+    await send(ann.page, "first");
     await ann.page.locator("#messages li", { hasText: "first" }).waitFor();
     const bob = await windowOf(chat, "bob");
     await bob.watched(async () => {
       await status(bob.page, "websocket");
-      // The history, and who is there.
+      // History and presence.
       await bob.page.locator("#messages li", { hasText: "ann: first" }).waitFor();
       await bob.page.locator("#users li", { hasText: "ann" }).waitFor();
       await ann.page.locator("#users li", { hasText: "bob" }).waitFor();
 
-      // Nobody edits what others said.
+      // Only authors can edit.
       expect(await bob.page.getByRole("button", { name: "edit" }).count()).toBe(0);
       ann.page.once("dialog", (dialog) => void dialog.accept("second thoughts"));
       await ann.page.getByRole("button", { name: "edit" }).click();
@@ -163,25 +163,25 @@ test("a chat: messages, edits, deletions, channels, presence and state in two wi
       await ann.page.getByRole("button", { name: "delete" }).click();
       await bob.page.locator("#messages li", { hasText: "second thoughts" }).waitFor({ state: "detached" });
 
-      // Another channel, in which bob is not at first.
+      // A channel that bob joins later.
       await ann.page.getByRole("button", { name: "# music" }).click();
-      await say(ann.page, "do you hear this?");
-      await ann.page.locator("#messages li", { hasText: "do you hear this?" }).waitFor();
+      await send(ann.page, "a song");
+      await ann.page.locator("#messages li", { hasText: "a song" }).waitFor();
       await bob.page.getByRole("button", { name: "# music" }).click();
-      await bob.page.locator("#messages li", { hasText: "do you hear this?" }).waitFor();
+      await bob.page.locator("#messages li", { hasText: "a song" }).waitFor();
       await ann.page.locator("#users li", { hasText: "bob" }).waitFor();
       await bob.page.getByRole("button", { name: "leave music" }).click();
       await ann.page.locator("#users li", { hasText: "bob" }).waitFor({ state: "detached" });
 
-      // What others see of a user.
+      // Public user state.
       await ann.page.getByRole("button", { name: "# general" }).click();
       await bob.page.getByLabel("away").check();
       await ann.page.locator("#users li.away", { hasText: "bob" }).waitFor();
-      await bob.page.getByLabel("colour").fill("rebeccapurple");
-      await bob.page.getByLabel("colour").blur();
+      await bob.page.getByLabel("color").fill("rebeccapurple");
+      await bob.page.getByLabel("color").blur();
       await ann.page.locator('#users li[style*="rebeccapurple"]').waitFor();
 
-      // Gone when the window is closed.
+      // Presence ends when the page is closed.
       await bob.page.goto("about:blank");
       await ann.page.locator("#users li", { hasText: "bob" }).waitFor({ state: "detached" });
     });

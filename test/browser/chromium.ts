@@ -4,36 +4,36 @@ import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { Inbox, short } from "../integration/inbox.ts";
 
-/** One frame of a page's WebSocket, as it was on the wire. */
+/** One WebSocket frame of a page. */
 export interface PageFrame {
   readonly direction: "sent" | "received";
-  /** Address of the socket, with its query. */
+  /** URL of the socket, with its query. */
   readonly socket: string;
-  /** Text; a binary frame as base64 with `base64:` in front. */
+  /** Text; a binary frame is base64 with the prefix `base64:`. */
   readonly data: string;
 }
 
-/** A page in a real browser, and everything that it said to servers. */
+/** A page in a real browser, with a record of its traffic. */
 export interface OpenPage {
   readonly page: Page;
-  /** Addresses of the WebSockets it opened, in order. */
+  /** URLs of the WebSockets it opened, in order. */
   readonly sockets: readonly string[];
   readonly frames: Inbox<PageFrame>;
-  /** What it printed: `console.log` and its like, and exceptions nobody caught. */
+  /** Console output and uncaught exceptions. */
   readonly console: Inbox<string>;
-  /** `METHOD address` of every request that reached loopback. */
+  /** `METHOD url` of every request to loopback. */
   readonly requests: readonly string[];
-  /** Runs a part of a test; keeps a picture of the page where that fails, and says where. */
+  /** Runs a part of a test; on failure saves a screenshot and prints its path and the console output. */
   watched<T>(part: () => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
-/** Nothing but the pages of a test speaks to a network, and a container needs no sandbox of its own. */
+/** No background network traffic; no sandbox, since tests run in containers. */
 const ARGUMENTS = [
   "--headless",
   "--no-sandbox",
   "--disable-gpu",
-  // Pages draw maps by WebGL, and no test needs a graphics card.
+  // Software rendering for pages that use WebGL.
   "--enable-unsafe-swiftshader",
   "--disable-quic",
   "--no-first-run",
@@ -44,7 +44,7 @@ const ARGUMENTS = [
 
 const LOOPBACK = new Set(["127.0.0.1", "localhost", "[::1]"]);
 
-/** The browser: `CHANNEL_TEST_CHROMIUM`, else the first one on the path. Throws a sentence where there is none. */
+/** Path of the browser: `CHANNEL_TEST_CHROMIUM`, otherwise the first one in PATH. Throws if there is none. */
 export function chromiumPath(): string {
   const names = ["chromium", "chromium-browser", "google-chrome"];
   const found = process.env.CHANNEL_TEST_CHROMIUM ?? names.map((name) => Bun.which(name)).find(Boolean);
@@ -58,7 +58,7 @@ export function launchChromium(): Promise<Browser> {
   return chromium.launch({ executablePath: chromiumPath(), args: ARGUMENTS });
 }
 
-/** A new page, with storage of its own, that reaches loopback only: a request for anything else fails. */
+/** A new page with its own storage. Requests to hosts other than loopback fail. */
 export async function openPage(browser: Browser): Promise<OpenPage> {
   const context = await browser.newContext();
   const page = await context.newPage();
@@ -99,8 +99,8 @@ export async function openPage(browser: Browser): Promise<OpenPage> {
       } catch (error) {
         const picture = join(mkdtempSync(join(tmpdir(), "channel-failed-")), "page.png");
         await page.screenshot({ path: picture }).catch(() => undefined);
-        const said = printed.all.slice(-20).join("\n  ");
-        console.error(`a picture of the page: ${picture}\nwhat it printed:\n  ${said}`);
+        const output = printed.all.slice(-20).join("\n  ");
+        console.error(`screenshot: ${picture}\nconsole:\n  ${output}`);
         throw error;
       }
     },

@@ -13,9 +13,8 @@ import { BUSES, backendOn, type Heard, startWorld, type World } from "../integra
 import { launchChromium, type OpenPage, openPage } from "./chromium.ts";
 
 /*
- * The blocks of Tangram's page about its Channel service (docs/architecture/channel.md of open-aviation/tangram),
- * run word by word: programs written from that page must find here what it promises. Only ports are others, and
- * what a block takes for granted (a token, an event loop) stands around it.
+ * Runs the code blocks of Tangram's page about its Channel service (docs/architecture/channel.md of
+ * open-aviation/tangram) unchanged, except for ports and what a block assumes (a token, an event loop).
  */
 
 const JAVASCRIPT = `
@@ -81,10 +80,10 @@ port = 2347
 jwt_secret = "a-better-secret-than-this"
 `;
 
-/** How the service was started while it was a program of its own. */
+/** The documented command of the standalone service. */
 const COMMAND = "channel --redis-url redis://localhost:6379 --jwt-secret your-secret-key";
 
-/** A site that a reader of the page would make: the client, two tokens, and the block. */
+/** A page with the client, two tokens, and the block. */
 const PAGE = `<!doctype html>
 <title>A page</title>
 <script src="/phoenix.js"></script>
@@ -107,7 +106,7 @@ const DATA = `[null,null,"system","update","data"]`;
 describe.each(BUSES)("the documented blocks, with the %s bus", (bus) => {
   let folder: string;
   let world: World;
-  let heard: Inbox<Heard>;
+  let events: Inbox<Heard>;
   let browser: Browser;
   let open: OpenPage;
   let busPort: number;
@@ -119,7 +118,7 @@ describe.each(BUSES)("the documented blocks, with the %s bus", (bus) => {
     world = await startWorld(bus, { args: ["--static-path", folder] });
     browser = await launchChromium();
     busPort = world.backend.redis.options.port ?? 0;
-    heard = await world.backend.listen("from:*");
+    events = await world.backend.listen("from:*");
     open = await openPage(browser);
     await open.page.goto(`${world.channel.url}/`);
     joined = await open.watched(() => open.console.until((line) => line.startsWith("Join"), "the join"));
@@ -134,26 +133,26 @@ describe.each(BUSES)("the documented blocks, with the %s bus", (bus) => {
   const received = (frame: string): Promise<unknown> =>
     open.frames.until((each) => each.direction === "received" && each.data === frame, frame);
 
-  /** The page once more, and joined. */
+  /** Reloads the page and waits for its join. */
   const reload = async (): Promise<void> => {
     open.console.take();
     await open.page.reload();
     await open.console.until((line) => line.startsWith("Joined successfully"));
   };
 
-  test("in a browser: joins, hears the clock, and its event reaches the backends", () =>
+  test("in a browser: joins, receives the clock, and its event reaches backends", () =>
     open.watched(async () => {
       expect(joined).toMatch(/^Joined successfully \{id: [\w-]+:system:\d+\}$/);
       const time = await open.console.until((line) => line.startsWith("Current time: "), "the clock");
       expect(time).toMatch(/^Current time: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d$/);
-      const event = await heard.until((each) => each.name === "from:system:custom_event", "the event");
+      const event = await events.until((each) => each.name === "from:system:custom_event", "the event");
       expect(event.payload.toString()).toBe(`{"message":"Hello from client"}`);
       expect(open.sockets.map((each) => each.replace(/=ey[^&]+/, "=ey"))).toEqual([
         `${world.channel.url.replace("http", "ws")}/websocket/websocket?userToken=ey&vsn=2.0.0`,
       ]);
     }));
 
-  test("with curl: a token that opens the channel", async () => {
+  test("with curl: a token that can join the channel", async () => {
     const answer: unknown = JSON.parse(
       await outputOf(["bash", "-ec", CURL.replace("localhost:2347", `localhost:${world.channel.port}`)]),
     );
@@ -164,9 +163,9 @@ describe.each(BUSES)("the documented blocks, with the %s bus", (bus) => {
     await client.socket.close();
   });
 
-  test("with Python: an update to the browser, and what the browser says", () =>
+  test("with Python: an update to the browser, and an event from it", () =>
     open.watched(async () => {
-      // As printed it awaits, which the package's asyncio client does; and that wants to stand in a coroutine.
+      // The block uses await: it needs the asyncio client and a coroutine.
       const block = PYTHON.replace("import redis\n", "import redis.asyncio as redis\n")
         .replace("redis.Redis()", `redis.Redis(port=${busPort})`)
         .replaceAll("\n", "\n    ");
@@ -185,7 +184,7 @@ describe.each(BUSES)("the documented blocks, with the %s bus", (bus) => {
       }
     }));
 
-  test("with redis-cli: both directions are seen, and a message reaches the browser", () =>
+  test("with redis-cli: both directions are received, and a message reaches the browser", () =>
     open.watched(async () => {
       const tools = toolsOn(busPort);
       const env = { PATH: `${tools}:${process.env.PATH}` };
@@ -226,7 +225,7 @@ describe("the documented ways to start it", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  /** Joins `system` with a token of a secret, and hears a backend there. */
+  /** Joins `system` with a token signed with a secret, and receives a message from a backend. */
   const serves = async (program: Program, secret: string): Promise<void> => {
     const backend = backendOn(redis.port);
     try {
@@ -244,21 +243,21 @@ describe("the documented ways to start it", () => {
     }
   };
 
-  test("the command line serves, and a token of its secret opens a channel", async () => {
+  test("the command line starts the server, and a token signed with its secret can join", async () => {
     symlinkSync(channelBinary(), join(folder, "channel"));
     const env = { PATH: `${folder}:${process.env.PATH}`, CHANNEL_PORT: "0" };
     const command = COMMAND.replace("6379", String(redis.port));
     await serves(startProgram(["bash", "-c", command], { env, cwd: folder }), "your-secret-key");
   });
 
-  test("the tangram.toml is taken as it is", async () => {
+  test("the tangram.toml is accepted unchanged", async () => {
     writeFileSync(join(folder, "tangram.toml"), TOML.replace("2347", "0"));
     const env = { CHANNEL_REDIS_URL: redis.url };
     await serves(startProgram([channelBinary()], { env, cwd: folder }), "a-better-secret-than-this");
   });
 });
 
-/** A folder with a `redis-cli` that asks another port than Redis' own, so that blocks need not say it. */
+/** A folder with a `redis-cli` that uses another default port. */
 function toolsOn(port: number): string {
   const folder = mkdtempSync(join(tmpdir(), "channel-tools-"));
   const file = join(folder, "redis-cli");
@@ -267,9 +266,9 @@ function toolsOn(port: number): string {
   return folder;
 }
 
-/** The address that a server started by hand says it listens on. */
+/** The URL from the output of a server. */
 async function addressIn(program: Program): Promise<string> {
   const address = /http:\/\/127\.0\.0\.1:\d+/;
-  const line = await program.lines.until((each) => address.test(each), "its address");
+  const line = await program.lines.until((each) => address.test(each), "its URL");
   return address.exec(line)?.[0] ?? "";
 }

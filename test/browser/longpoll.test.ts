@@ -6,13 +6,13 @@ import { startWorld, type World } from "../integration/world.ts";
 import { launchChromium, type OpenPage, openPage } from "./chromium.ts";
 
 /*
- * phoenix.js that has to poll, in a real browser, on a page of another site than the server's: whatever a browser asks
- * beforehand, refuses or keeps is part of it.
+ * Long polling with phoenix.js in a real browser, on a page of another origin: with preflight requests, CORS and session
+ * storage.
  */
 
-/** A page of another origin; `?` names the server, the token and the options of its socket. */
+/** A page of another origin; the query has the server, the token and the options of the socket. */
 const PAGE = `<!doctype html>
-<title>A page of another site</title>
+<title>A page of another origin</title>
 <script type="module">
 const query = new URLSearchParams(location.search);
 const server = query.get("server");
@@ -39,7 +39,7 @@ window.memory = () => Object.fromEntries(Object.keys(sessionStorage).map((key) =
 </script>
 `;
 
-describe("a page of another site", () => {
+describe("a page of another origin", () => {
   let world: World;
   let site: ReturnType<typeof Bun.serve>;
   let browser: Browser;
@@ -77,17 +77,17 @@ describe("a page of another site", () => {
     return open;
   };
 
-  /** Joined, hears and is heard. */
+  /** Waits for the join, and checks both directions. */
   const works = async (open: OpenPage, sign: string): Promise<void> => {
     await open.console.until((text) => text === "joined", "its join");
-    const heard = await world.backend.listen("from:far:said");
-    expect(await open.page.evaluate(`push("said", ${JSON.stringify({ sign })})`)).toBe("ok");
-    expect((await heard.next()).payload.toString()).toBe(JSON.stringify({ sign }));
+    const pushes = await world.backend.listen("from:far:pushed");
+    expect(await open.page.evaluate(`push("pushed", ${JSON.stringify({ sign })})`)).toBe("ok");
+    expect((await pushes.next()).payload.toString()).toBe(JSON.stringify({ sign }));
     await world.backend.publish("to:far:news", JSON.stringify(sign));
     await open.console.until((text) => text === `news "${sign}"`, "the news");
   };
 
-  test("polls alone, with a token of its join, of its params, and with authToken in a header that CORS must allow", async () => {
+  test("polls with the token in the join, in the params, and as authToken in a header that CORS must allow", async () => {
     const token = world.token("far");
     const ways: readonly (readonly [object, Readonly<Record<string, string>>])[] = [
       [{}, { token }],
@@ -105,7 +105,7 @@ describe("a page of another site", () => {
     }
   });
 
-  test("falls back to polling where no WebSocket gets through, and remembers it for the session", async () => {
+  test("falls back to polling if WebSockets are blocked, and remembers it for the session", async () => {
     line.refuseUpgrades(true);
     const open = await visit(line.url, { longPollFallbackMs: 1500 }, { token: world.token("far") });
     await open.watched(async () => {
@@ -117,17 +117,17 @@ describe("a page of another site", () => {
       await eventually(
         async () =>
           JSON.stringify(await open.page.evaluate("memory()")) === '{"phx:fallback:LongPoll":"true"}',
-        "its memory",
+        "the stored fallback",
       );
       await open.page.reload();
       open.console.take();
       await works(open, "remembered");
-      // Not even tried again.
+      // No second attempt.
       expect(open.sockets.length).toBe(1);
     });
   });
 
-  test("falls back where a WebSocket opens and then carries nothing: its ping is not answered", async () => {
+  test("falls back if a WebSocket opens but transfers nothing: its ping times out", async () => {
     line.refuseUpgrades(false);
     line.muteWebSockets(true);
     const open = await visit(line.url, { longPollFallbackMs: 1000 }, { token: world.token("far") });
@@ -143,18 +143,18 @@ describe("a page of another site", () => {
     line.muteWebSockets(false);
   });
 
-  test("stays on its WebSocket where that works, and keeps nothing in mind", async () => {
+  test("keeps a working WebSocket, and stores nothing", async () => {
     const open = await visit(line.url, { longPollFallbackMs: 1000 }, { token: world.token("far") });
     await open.watched(async () => {
       await works(open, "as it should be");
       await Bun.sleep(1200);
-      expect(await open.page.evaluate(`push("said", {})`)).toBe("ok");
+      expect(await open.page.evaluate(`push("pushed", {})`)).toBe("ok");
       expect(open.console.all.filter((text) => text.startsWith("open"))).toEqual(["open WebSocket"]);
       expect(await open.page.evaluate("memory()")).toEqual({});
     });
   });
 
-  test("that is not allowed here is told nothing, over either transport, and does not ask in a loop", async () => {
+  test("with a rejected origin is not connected, over either transport, and does not retry in a tight loop", async () => {
     for (const transport of ["websocket", "longpoll"]) {
       const address = world.channel.url.replace("127.0.0.1", "localhost");
       const foreign = Bun.serve({
@@ -173,9 +173,9 @@ describe("a page of another site", () => {
       await open.page.goto(`http://127.0.0.1:${foreign.port}/?${query}`);
       await Bun.sleep(1500);
       expect(open.console.all.filter((text) => /^(open|joined)/.test(text))).toEqual([]);
-      const asked =
+      const attempts =
         open.sockets.length + open.requests.filter((request) => request.includes("/longpoll")).length;
-      expect(asked).toBeWithin(1, 14);
+      expect(attempts).toBeWithin(1, 14);
       await open.close();
       await foreign.stop(true);
     }
