@@ -7,7 +7,7 @@ import { json, reject } from "../json-response.ts";
 import type { Handler, Route } from "../route.ts";
 import { accessOperations } from "./access-operations.ts";
 import { channelOperations } from "./channel-operations.ts";
-import { channelstreamOperations } from "./channelstream-operations.ts";
+import { channelstreamOperations, channelstreamPaths } from "./channelstream-operations.ts";
 import { connectionOperations } from "./connection-operations.ts";
 import type { ApiDeps } from "./deps.ts";
 import { inspectOperations } from "./inspect-operations.ts";
@@ -103,7 +103,7 @@ export function createApi(deps: ApiDeps): Api {
       return undefined;
     },
     description: () => {
-      description ??= describeApi(operations, deps.channelstream?.paths ?? {}, deps.config.basePath);
+      description ??= describeApi(operations, channelstreamPaths(deps.config), deps.config.basePath);
       return json(description);
     },
   };

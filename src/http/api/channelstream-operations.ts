@@ -1,10 +1,13 @@
 import * as z from "zod";
 import { Rejection } from "../../auth/rejection.ts";
+import { sign } from "../../auth/signature.ts";
+import type { Config } from "../../config/config.ts";
+import { CHANNELSTREAM_PATHS } from "./channelstream-paths.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
 
 /** Signs Channelstream calls for the API explorer: the secret itself never leaves the server. */
-export function channelstreamOperations({ channelstream }: ApiDeps): Operation[] {
+export function channelstreamOperations({ config }: ApiDeps): Operation[] {
   return [
     operation({
       method: "POST",
@@ -17,10 +20,16 @@ export function channelstreamOperations({ channelstream }: ApiDeps): Operation[]
       answer: z.object({ signature: z.string() }),
       errors: { 404: "Channelstream is disabled" },
       run() {
-        if (channelstream === null)
+        const { secret } = config.channelstream;
+        if (secret === null)
           return new Rejection(404, "channelstream_off", "Channelstream is disabled (channelstream.secret).");
-        return { signature: channelstream.sign() };
+        return { signature: sign("explorer", secret, Date.now()) };
       },
     }),
   ];
+}
+
+/** The OpenAPI paths of Channelstream; none where that protocol is off. */
+export function channelstreamPaths({ channelstream }: Config): Readonly<Record<string, object>> {
+  return channelstream.secret === null ? {} : CHANNELSTREAM_PATHS;
 }

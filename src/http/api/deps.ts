@@ -9,14 +9,6 @@ import type { Hub } from "../../hub/hub.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
 import type { StatsHistory } from "./stats-history.ts";
 
-/** What the Channelstream protocol adds to the OpenAPI document and the explorer. */
-export interface ChannelstreamApi {
-  /** OpenAPI 3.1 path items. Calls that must be signed have `security: [{ "signature": [] }]`. */
-  readonly paths: Readonly<Record<string, object>>;
-  /** A new value for the header `x-channelstream-secret`. */
-  sign(): string;
-}
-
 /** The parts that API operations use. */
 export interface ApiDeps {
   readonly config: Config;
@@ -30,6 +22,4 @@ export interface ApiDeps {
   readonly revocations: Revocations;
   readonly audit: Audit;
   readonly history: StatsHistory;
-  /** `null` if Channelstream is disabled. */
-  readonly channelstream: ChannelstreamApi | null;
 }

@@ -4,13 +4,13 @@ import type { Departure, Engine } from "./engine.ts";
 import type { Listener } from "./listener.ts";
 
 export interface SessionOptions {
-  /** Called when the transport is up. */
+  /** Called when the transport is open. */
   readonly opened: () => void;
-  /** Asked when the transport is gone: how it went. */
+  /** How the client disconnected; called when its transport is closed. */
   readonly departure: () => Departure;
 }
 
-/** What joins a client to the connection that it named. */
+/** Attaches a client to the connection of its conn_id. */
 export class ChannelstreamSession implements Session {
   readonly #engine: Engine;
   readonly #client: Client;
@@ -40,7 +40,7 @@ export class ChannelstreamSession implements Session {
     this.#options.opened();
   }
 
-  /** Whatever a client sends is a sign of life and nothing else. */
+  /** Frames of clients are ignored, except as a sign of life. */
   receive(): void {
     this.#engine.active(this.#listener);
   }

@@ -1,16 +1,16 @@
 import { webOrigin } from "../../auth/same-origin.ts";
 
-/** What pages of other origins may do, as one rule for requests and sockets. */
+/** The rule for pages of other origins, for requests and sockets. */
 export interface CrossOrigin {
-  /** Whether a request with these headers may be made at all; one without `Origin` is no browser's. */
+  /** Whether a request with these headers is allowed. One without `Origin` is not from a browser, and is. */
   allows(headers: Headers): boolean;
-  /** What lets the page read the answer. */
+  /** Headers that let the page read the answer. */
   headers(headers: Headers): Readonly<Record<string, string>>;
 }
 
 /**
- * `allow_cors`: pages of these hosts, whole names, with or without a port or a scheme; where the list is empty, what
- * holds for everything else. Our own pages always may.
+ * `allow_cors`: allows pages of these hosts (whole names, with or without port and scheme), and those of this server. An
+ * empty list: `otherwise`.
  */
 export function createCrossOrigin(
   hosts: readonly string[],
@@ -24,7 +24,7 @@ export function createCrossOrigin(
     const given = headers.get("origin");
     if (given === null) return false;
     const origin = webOrigin(given);
-    // An app has a scheme of its own, and what stands behind that is no host name.
+    // The origin of an app has a scheme of its own, without a host name.
     if (origin === null) return hosts.includes(given);
     return [origin.hostname, origin.host, origin.origin].some((name) => allowed.has(name));
   };
@@ -42,7 +42,7 @@ export function createCrossOrigin(
 const METHODS = "GET, POST, OPTIONS, PUT, DELETE, PATCH";
 const HEADERS = "Content-Type, X-Requested-With, Cache-Control, X-Channelstream-Secret";
 
-/** The answer to a browser that asks beforehand. */
+/** Headers of the answer to a preflight request. */
 export function preflight(asked: string | null): Readonly<Record<string, string>> {
   return {
     "access-control-allow-methods": METHODS,

@@ -125,13 +125,13 @@ export class Engine {
     return changed;
   }
 
-  /** Sets how channels behave, and opens those that are not there. */
+  /** Sets the settings of channels, and opens those that are not open. */
   configure(configs: ReadonlyMap<string, ChannelConfig>): Failure | null {
     const refused = this.#openAll([...configs.keys()], configs);
     if (refused !== null) return refused;
     for (const [name, config] of configs) {
       const channel = this.channels.get(name);
-      // A history that has to be shorter now is shortened by the next message, as there.
+      // A history that is now too long is cut by the next message, as in Channelstream.
       if (channel !== undefined) channel.config = config;
     }
     return null;

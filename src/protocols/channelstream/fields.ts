@@ -4,8 +4,8 @@ import { readTimestamp } from "./timestamp.ts";
 import { parseUuid } from "./uuid.ts";
 
 /**
- * What is wrong with a value: reasons, or for each of its parts what is wrong with that. Words and nesting are those of
- * Channelstream 0.7.1 (marshmallow 2.18), seen in its answers.
+ * The problems of a value: reasons, or the problems of its parts. Words and nesting are those of Channelstream 0.7.1
+ * (marshmallow 2.18), seen in its answers.
  */
 export type Problems = readonly string[] | { readonly [part: string]: Problems };
 
@@ -28,13 +28,13 @@ const MISSING = bad("Missing data for required field.");
 const NULL = bad("Field may not be null.");
 const NO_INPUT = { ok: false, problems: { _schema: ["Invalid input type."] } } as const;
 
-/** A text of so many characters, as Python counts them: astral ones once. */
+/** A text of `min` to `max` characters, counted as Python does: by code point. */
 export function text(min: number, max: number): Field<string> {
   const reason = `Length must be between ${min} and ${max}.`;
   return (value) => {
     if (value === null) return NULL;
     if (typeof value !== "string") return bad("Not a valid string.");
-    // Half a surrogate pair has no UTF-8: it could be sent to nobody.
+    // A lone surrogate has no UTF-8, and cannot be sent.
     if (!value.isWellFormed()) return bad("Not a valid utf-8 string.");
     if (value.length < min || (value.length > max && [...value].length > max)) return bad(reason);
     return good(value);
@@ -50,7 +50,7 @@ export const flag: Field<boolean> = (value) => {
   return FALSE.has(value) ? good(false) : bad("Not a valid boolean.");
 };
 
-/** A whole number, or what Python's `int` makes one of. */
+/** A whole number, or a value that Python's `int` converts to one. */
 export function count(min: number): Field<number> {
   return (value) => {
     if (value === null) return NULL;
@@ -80,7 +80,7 @@ export const timestamp: Field<string> = (value) => {
   return parsed === null ? bad("Not a valid datetime.") : good(parsed);
 };
 
-/** Any object, kept as it is. */
+/** Any object, unchanged. */
 export const mapping: Field<JsonObject> = (value) => {
   if (value === null) return NULL;
   return isRecord(value) ? good(value) : bad("Not a valid mapping type.");
@@ -101,7 +101,7 @@ export function listOf<T>(item: Field<T>): Field<readonly T[]> {
   };
 }
 
-/** An object whose values are all of one kind; what is wrong with one stands below its key and `value`. */
+/** An object whose values have one type. The problems of a value are below its key and `value`. */
 export function mapOf<T>(item: Field<T>): Field<ReadonlyMap<string, T>> {
   return (value) => {
     if (value === null) return NULL;
@@ -121,7 +121,7 @@ export function nullable<T>(inner: Field<T>): Field<T | null> {
   return (value) => (value === null ? good(null) : inner(value));
 }
 
-/** A further rule for what was read well so far. */
+/** Adds a rule for values that `inner` accepts. */
 export function checked<T>(inner: Field<T>, reasonAgainst: (value: T) => string | null): Field<T> {
   return (value) => {
     const read = inner(value);
@@ -131,7 +131,7 @@ export function checked<T>(inner: Field<T>, reasonAgainst: (value: T) => string 
   };
 }
 
-/** One key of an object: how it is read, and what stands for it where it is left out. */
+/** One key of an object: its field, and its result if it is left out. */
 export interface Key<T> {
   readonly field: Field<T>;
   readonly missing: () => Read<T>;
@@ -161,17 +161,17 @@ export function objectOf<T>(keys: { readonly [K in keyof T]: Key<T[K]> }): Field
         failed = true;
       }
     }
-    // Every key of the table, hence of T, has just been given its value.
+    // Every key of the table, hence of T, has its value.
     return failed ? { ok: false, problems } : good(read as T);
   };
 }
 
-/** The same inside another object, where `null` is refused in a field's words. */
+/** For a field of another object: `null` gets the reason of fields. */
 export function nested<T>(inner: Field<T>): Field<T> {
   return (value) => (value === null ? NULL : inner(value));
 }
 
-/** A whole body that is a list of objects. */
+/** A body that is a list of objects. */
 export function bodyList<T>(item: Field<T>): Field<readonly T[]> {
   return (value) => {
     if (!Array.isArray(value)) return NO_INPUT;

@@ -1,7 +1,7 @@
 import type { Publisher } from "../../hub/publisher.ts";
 import type { Client } from "../../transports/client.ts";
 
-/** Between two heartbeats of one socket, in ms (Channelstream 0.7). */
+/** Time (ms) between two heartbeats of a socket (Channelstream 0.7). */
 const INTERVAL = 5000;
 
 /** An empty list of messages. */

@@ -1,6 +1,6 @@
 import { isObject, type JsonObject } from "../../auth/json-object.ts";
 
-/** A number as its text, where a JavaScript number would change it: `12345678901234567890`. */
+/** A number as text, where a JavaScript number would change it: `12345678901234567890`. */
 interface RawNumber {
   readonly rawJSON: string;
 }
@@ -16,13 +16,13 @@ declare global {
   }
 }
 
-/** Numbers that may be more than a double holds: many digits, or an exponent. */
+/** Numbers that a double may not hold: many digits, or an exponent. */
 const LONG_NUMBER = /\d{16}|\d[eE][+-]?\d/;
 
-/** Containers in containers: what is deeper cannot be printed again, and Python's parser refuses it too. */
+/** The deepest nesting: deeper values cannot be printed again, and Python's parser refuses them too. */
 const MAX_DEPTH = 512;
 
-/** Parses JSON text so that printing it again changes no number. Throws a SyntaxError for what is none, or is too deep. */
+/** Parses JSON text so that printing it again changes no number. Throws a SyntaxError if it is not JSON, or too deep. */
 export function parseJson(text: string): unknown {
   if (isTooDeep(text)) throw new SyntaxError("too deep");
   if (!LONG_NUMBER.test(text)) return JSON.parse(text);
@@ -43,7 +43,7 @@ export function toNumber(value: NumberLike): number {
   return typeof value === "number" ? value : Number(value.rawJSON);
 }
 
-/** Whether parsed JSON is an object: a raw number is none. */
+/** Whether parsed JSON is an object; a raw number is not. */
 export function isRecord(value: unknown): value is JsonObject {
   return isObject(value) && !JSON.isRawJSON(value);
 }

@@ -1,6 +1,6 @@
 import type { Rejection } from "../../auth/rejection.ts";
 
-/** An answer of this protocol before it is HTTP: a body in JSON, unless it says otherwise. */
+/** An answer with a JSON body, unless its headers say otherwise. */
 export interface Reply {
   readonly status: number;
   readonly body: unknown;
@@ -11,7 +11,7 @@ export function ok(body: unknown): Reply {
   return { status: 200, body };
 }
 
-/** What is wrong with a body, in Channelstream's words. */
+/** The problems of a body, in Channelstream's words. */
 export function invalid(problems: unknown): Reply {
   return { status: 422, body: problems };
 }
@@ -37,7 +37,7 @@ export const HTTPS_ONLY: Reply = {
   body: { message: "\n\n\nSSL is required\n\n", code: "406 Not Acceptable", title: "Not Acceptable" },
 };
 
-/** Pyramid's own refusals, in the form that it gives to those who accept JSON. */
+/** Errors of Pyramid itself, in its JSON form. */
 function page(code: string, text: string): Reply {
   const message = `${text}\n\n\n\n\n`;
   return { status: Number(code.slice(0, 3)), body: { message, code, title: code.slice(4) } };

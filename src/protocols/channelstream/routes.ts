@@ -25,13 +25,13 @@ export interface Asked {
 
 export type Call = (asked: Asked) => Reply;
 
-/** What a route asks of its caller: a signature, only a conn_id, or a signature or the administrator. */
+/** Who may call a route: a server (by signature), a client (by conn_id), the administrator (or a server). */
 export type Access = "server" | "client" | "administrator";
 
 export interface Route {
   readonly access: Access;
   readonly methods: Readonly<Record<string, Call>>;
-  /** Whether a request without a body is one with an empty one. */
+  /** Whether the body may be missing. */
   readonly bodyOptional?: true;
 }
 
@@ -140,8 +140,8 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
     if (!read.ok) return invalid(read.problems);
     const full = engine.configure(read.value);
     if (full !== null) return failed(full);
-    const told = { ...DEFAULT_INFO, include_history: false, include_users: false };
-    return ok(channelsInfo(engine, [...read.value.keys()], told));
+    const config = { ...DEFAULT_INFO, include_history: false, include_users: false };
+    return ok(channelsInfo(engine, [...read.value.keys()], config));
   };
 
   const info: Call = ({ body }) => {
@@ -180,7 +180,7 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
       "/admin/admin.json",
       {
         access: "administrator",
-        // Whatever comes with it is not looked at.
+        // A body is ignored.
         methods: { GET: admin, POST: admin },
         bodyOptional: true,
       },
@@ -188,7 +188,7 @@ export function createCalls(engine: Engine, version: string): ReadonlyMap<string
   ]);
 }
 
-/** How a message was asked to be delivered, for the answer. */
+/** The delivery of a message, for the answer. */
 function understood({ pm_users, exclude_users, channel, no_history }: Delivery) {
   return { pm_users, exclude_users, channel, no_history };
 }

@@ -24,18 +24,18 @@ import {
 } from "./fields.ts";
 import { isNumber, isRecord, type NumberLike } from "./parse-json.ts";
 
-/** The most that a room's name and a user's name may have, in characters. */
+/** The longest names of channels and users, in characters. */
 const MAX_CHANNEL = 256;
 const MAX_USER = 512;
 
 const channelName = text(1, MAX_CHANNEL);
 const userName = text(1, MAX_USER);
 
-/** What a user's state may hold under one key. */
+/** One value of a user's state. */
 export type StateValue = string | NumberLike | boolean | null;
 export type State = ReadonlyMap<string, StateValue>;
 
-/** How a channel behaves; the names are the protocol's own. */
+/** The settings of a channel; the names are the protocol's own. */
 export interface ChannelConfig {
   readonly notify_presence: boolean;
   readonly store_history: boolean;
@@ -54,14 +54,14 @@ export const DEFAULT_CHANNEL_CONFIG: ChannelConfig = {
   store_frames: true,
 };
 
-/** What an answer is to tell of channels and users. */
+/** What an answer contains about channels and users. */
 export interface InfoConfig {
   readonly include_history: boolean;
   readonly include_users: boolean;
-  /** Only these; `null`: all. Looked at by `/info` alone. */
+  /** Only these; `null`: all. Used by `/info` alone. */
   readonly channels: readonly string[] | null;
   readonly exclude_channels: readonly string[];
-  /** Read and checked as Channelstream does, and without effect there too. */
+  /** Checked as Channelstream does; without effect, as there. */
   readonly include_connections: boolean;
   readonly return_public_state: boolean;
 }
@@ -77,7 +77,7 @@ export const DEFAULT_INFO: InfoConfig = {
 
 export interface Connect {
   readonly username: string;
-  /** `null`: one is to be made. */
+  /** `null`: a new one. */
   readonly conn_id: string | null;
   readonly channels: readonly string[];
   readonly state_public_keys: readonly string[];
@@ -97,11 +97,11 @@ export interface Subscribe {
 export interface UserState {
   readonly user: string;
   readonly user_state: State;
-  /** `null`: they stay as they are. */
+  /** `null`: unchanged. */
   readonly state_public_keys: readonly string[] | null;
 }
 
-/** Who is to get a message. */
+/** The recipients of a message. */
 export interface Delivery {
   readonly pm_users: readonly string[];
   readonly exclude_users: readonly string[];
@@ -110,7 +110,7 @@ export interface Delivery {
 }
 
 export interface MessageBody extends Delivery {
-  /** `null`: one is to be made; so with `timestamp`. */
+  /** `null`: a new one; the same for `timestamp`. */
   readonly uuid: string | null;
   readonly timestamp: string | null;
   readonly user: string;
@@ -133,7 +133,7 @@ function defaulted<T>(field: Field<T>, value: T): Key<T> {
   return optional(field, () => value);
 }
 
-/** A key that may be left out, but not be `null`. */
+/** A key that may be left out, but must not be `null`. */
 function leftOut<T>(field: Field<T>): Key<T | null> {
   return optional<T | null>(field, () => null);
 }
@@ -179,7 +179,7 @@ export const readConnect: Field<Connect> = objectOf<Connect>({
   info: defaulted(nested(info), DEFAULT_INFO),
 });
 
-/** `/subscribe` and `/unsubscribe`: the connection may be named in the query instead. */
+/** `/subscribe` and `/unsubscribe`: the conn_id may be in the query instead. */
 export function createReadSubscribe(isConnection: (id: string) => boolean) {
   const read = objectOf<Subscribe>({
     conn_id: required(checked(uuid, (id) => (isConnection(id) ? null : "Unknown connection"))),
@@ -198,7 +198,7 @@ export function createReadUserState(isUser: (name: string) => boolean): Field<Us
   const known: Field<string> = (value) => {
     const name = userName(value);
     if (typeof value !== "string" || isUser(value)) return name;
-    // Both rules are asked there, and both tell.
+    // Channelstream checks both rules, and reports both problems.
     return name.ok || !Array.isArray(name.problems) ? bad(unknown) : bad(...name.problems, unknown);
   };
   return objectOf<UserState>({
@@ -240,13 +240,13 @@ export const readDeletes: Field<readonly DeleteBody[]> = bodyList(
   objectOf<DeleteBody>({ ...delivery, uuid: required(uuid) }),
 );
 
-/** `/disconnect`. Left out and `null` are the same there. */
+/** `/disconnect`. A missing conn_id is the same as `null`. */
 export const readDisconnect: Field<{ readonly conn_id: string }> = (body) =>
   objectOf({ conn_id: required(uuid) })(
     isRecord(body) && !Object.hasOwn(body, "conn_id") ? { conn_id: null } : body,
   );
 
-/** `/channel_config`: what is wrong is told without the channel's name, as Channelstream does, for the first wrong one. */
+/** `/channel_config`. Reports the problems of the first invalid config, without its channel's name, as Channelstream does. */
 export const readChannelConfigs: Field<ReadonlyMap<string, ChannelConfig>> = (body) => {
   if (!isRecord(body)) return { ok: false, problems: { _schema: ["Invalid input type."] } };
   const configs = new Map<string, ChannelConfig>();

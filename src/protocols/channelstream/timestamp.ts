@@ -1,4 +1,4 @@
-/** Microseconds since 1970; no two alike, and never backwards while the clock is no more than a second wrong. */
+/** Microseconds since 1970: distinct, and never backwards while the clock is less than a second off. */
 export function createMicroClock(now: () => number = Date.now): () => number {
   let last = 0;
   return () => {
@@ -24,8 +24,7 @@ const FIRST = -62_135_596_800_000;
 const LAST = 253_402_300_799_000;
 
 /**
- * A timestamp of a caller's, in our form: in UTC where it named a zone, the fraction left out where it had none.
- * `null` for what is none.
+ * A caller's timestamp in our form: in UTC if it had a zone, without a fraction if it had none. `null` if it is invalid.
  */
 export function readTimestamp(text: string): string | null {
   const match = ISO.exec(text);

@@ -12,19 +12,19 @@ export interface Subscription {
   readonly entry: string;
 }
 
-/** Entries by group, each once, in the order in which they were named first; no group is empty. */
+/** Distinct entries by group, in the order of their first mention; no group is empty. */
 export type Subscriptions = Map<string, ReadonlySet<string>>;
 
-/** What a client wants to hear from now on. */
+/** The subscriptions that a client asks for, in place of its present ones. */
 export interface Wanted {
   readonly wanted: Subscriptions;
-  /** Pairs that can't be: nothing of that name could ever be heard. Cut to a length that may be shown. */
+  /** Pairs with an invalid name, cut to a length that may be shown. */
   readonly impossible: readonly Subscription[];
-  /** What the client repeats of its `csrftoken` cookie. */
+  /** The value of the `csrftoken` cookie, as the client sent it. */
   readonly xrftoken: string | null;
 }
 
-/** Why a message is refused whole: the text of `error`. */
+/** Why a whole message is refused: the text of `error`. */
 export interface Refused {
   readonly error: string;
 }
@@ -34,15 +34,15 @@ export const DENIED = "access denied to channel";
 /** An entry has 1 to 255 characters, no control character, and no colon: no event has one. */
 const ENTRY = /^[^\u0000-\u001f\u007f-\u009f:]{1,255}$/u;
 
-/** The longest part of a name that could be none, as it is shown to its sender. */
+/** Characters of an invalid name that are shown to its sender. */
 const SHOWN = 255;
 
-/** The name that people see. Two different pairs may have the same. */
+/** The name in frames. Two different pairs may have the same. */
 export function dashed(group: string, entry: string): string {
   return `${group}-${entry}`;
 }
 
-/** Reads a client's message; more than `most` different pairs are refused whole. */
+/** Decodes a client's message. One with more than `most` pairs is refused. */
 export function decode(text: string, most: number): Wanted | Refused {
   const value = parse(text);
   if (value === undefined) return { error: "not JSON" };
@@ -80,33 +80,33 @@ function parse(text: string): unknown {
   }
 }
 
-/** A message has three levels; what is added to it may have some more. */
+/** A message has three levels; unknown fields may have some more. */
 const MAX_DEPTH = 64;
 
-/** Integers of so many digits may come out as others than were written. */
+/** Integers with this many digits may be more than a number can hold. */
 const LONG_INTEGER = /\d{16}/;
 
-/** UTF-16 units up to which they are read exactly, which takes ten times as long; in a longer text they are refused. */
+/** Length (UTF-16 units) up to which long integers are read exactly, which takes ten times as long; in longer texts they are refused. */
 const EXACT = 64 * 1024;
 
-/** A reviver: an integer too long for a number stays the text that it was. */
+/** A reviver: an integer that a number cannot hold stays text. */
 function exactly(_key: string, value: unknown, { source = "" }: { source?: string } = {}): unknown {
   return typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? source : value;
 }
 
-/** An entry as text; `null` for what can be none. */
+/** An entry as text; `null` if it is invalid. */
 function entryOf(given: unknown): string | null {
   if (typeof given === "string") return ENTRY.test(given) && given.isWellFormed() ? given : null;
   return Number.isSafeInteger(given) ? String(given) : null;
 }
 
-/** What could be no entry, as it stands in an error. What is nested is not printed: it may be nested without end. */
+/** An invalid entry as an error shows it. Containers are not printed: they may be nested deeply. */
 function shown(given: unknown): string {
   if (typeof given === "object" && given !== null) return Array.isArray(given) ? "[...]" : "{...}";
   return String(given).slice(0, SHOWN);
 }
 
-/** @param user absent while its page has yet to prove itself */
+/** @param user absent until the page has sent its xrftoken */
 export function accepted(user?: string): string {
   return JSON.stringify({ accept: true, user });
 }
@@ -121,7 +121,7 @@ export function denied(group: string, entry: string): string {
   return refused(`${DENIED} ${group} for resource id ${entry}`);
 }
 
-/** What a message changed, in dashed names. */
+/** The changes by one message, in dashed names. */
 export interface Changed {
   readonly current: readonly string[];
   readonly left: readonly string[];

@@ -24,7 +24,7 @@ import {
 /** Closed with this code when the token is missing or bad: 4000 to 4999 are an application's own (RFC 6455, 7.4.2). */
 const UNAUTHORIZED = 4401;
 
-/** What the sessions of this protocol share. */
+/** Shared by the sessions of this protocol. */
 export interface GroupsContext {
   readonly context: ConnectionContext;
   readonly verify: Verify;
@@ -36,30 +36,30 @@ export interface GroupsContext {
   close(fanouts: EventFanouts): void;
 }
 
-/** How a client came by its token, and what that asks of its messages. */
+/** A client's token, and what its messages must prove because of how it was sent. */
 export interface Credentials {
   readonly token: string | null;
   /**
-   * Present when the token came by cookie from a page that is not of this host: each message must repeat the value of
-   * the `csrftoken` cookie, and none can where there is no such cookie (`null`).
+   * Present when the token came by cookie from a page of another host: each message must contain the value of the
+   * `csrftoken` cookie; without such a cookie (`null`) none is accepted.
    */
   readonly csrf?: string | null;
 }
 
-/** Entries joined, left or refused that cost as much as one frame. */
-const ENTRIES_A_FRAME = 10;
+/** Entries joined, left or refused that count as one frame. */
+const ENTRIES_PER_FRAME = 10;
 
-/** A binary frame is no JSON text. */
+/** The error for binary frames. */
 const NO_TEXT = { error: "not JSON" } as const;
 
-/** A client that follows events of groups. */
+/** A client that subscribes to events of groups. */
 export class GroupsSession implements Session {
   readonly #client: Client;
   readonly #context: GroupsContext;
   readonly #credentials: Credentials;
   #followed: Subscriptions = new Map();
   #claims: Claims | null = null;
-  /** Whether its client was told who it is. */
+  /** Whether its user was sent to the client. */
   #accepted = false;
   #expirySlot = 0;
 
@@ -83,12 +83,12 @@ export class GroupsSession implements Session {
 
   opened(): void {
     const { token } = this.#credentials;
-    if (token === null) return this.#turnAway("no token", "token_missing");
+    if (token === null) return this.#reject("no token", "token_missing");
     this.#client.after(this.#context.verify(token, this.#client), (verdict) => {
-      if (!verdict.ok) return this.#turnAway(verdict.reason, verdict.code);
+      if (!verdict.ok) return this.#reject(verdict.reason, verdict.code);
       this.#claims = verdict.claims;
       this.#expirySlot = this.#context.context.expireAt(this, verdict.claims.expiresAt);
-      // A page that has not proved itself yet must not learn whose cookie it uses.
+      // The user is not sent to a page that has not sent its xrftoken yet.
       if (this.#credentials.csrf === undefined) this.#accept(verdict.claims);
       else this.#client.send(accepted());
     });
@@ -109,10 +109,10 @@ export class GroupsSession implements Session {
       this.#deny(group, entry);
     }
     const refusals = message.impossible.length + this.#denyUncovered(this.#claims, message.wanted);
-    // A client that does not read may be gone by what it was sent just now: nobody would ever take it out again.
+    // The client may just have been cut off: its subscriptions would never be removed.
     if (!this.#client.open) return;
     const changes = this.#follow(message.wanted);
-    const cost = (refusals + changes.joined.length + changes.left.length) / ENTRIES_A_FRAME;
+    const cost = (refusals + changes.joined.length + changes.left.length) / ENTRIES_PER_FRAME;
     this.#client.chargeFrames(Math.floor(cost));
     this.#client.send(changed(changes));
   }
@@ -122,7 +122,7 @@ export class GroupsSession implements Session {
     this.#client.send(accepted(claims.user));
   }
 
-  /** Its token ran out. */
+  /** Its token expired. */
   expire(): void {
     this.#client.finish(1001, "token expired");
   }
@@ -136,7 +136,7 @@ export class GroupsSession implements Session {
     this.#follow(new Map());
   }
 
-  #turnAway(reason: string, code: JoinCode): void {
+  #reject(reason: string, code: JoinCode): void {
     countRefusal(this.#context.context.stats, reason);
     this.#logRefusal(reason, code, {});
     this.#client.send(CLOSED);
@@ -153,7 +153,7 @@ export class GroupsSession implements Session {
     });
   }
 
-  /** Refuses a message whole. `reason` is what it is counted under. */
+  /** Refuses a whole message. `reason`: the label of its counter. */
   #refuse(error: string, reason: string): void {
     countRefusal(this.#context.context.stats, reason);
     this.#client.send(refused(error));
@@ -164,7 +164,7 @@ export class GroupsSession implements Session {
     this.#client.send(denied(group, entry));
   }
 
-  /** Takes out of `wanted` what the token does not cover, and says so. Returns the number of entries. */
+  /** Removes from `wanted` what the token does not cover, and replies so. Returns the number of entries removed. */
   #denyUncovered(claims: Claims, wanted: Subscriptions): number {
     let count = 0;
     for (const [group, entries] of wanted) {
@@ -180,7 +180,7 @@ export class GroupsSession implements Session {
     return count;
   }
 
-  /** Makes `wanted` the whole set: what is not in it is left. */
+  /** Subscribes to exactly `wanted`, and unsubscribes from all else. */
   #follow(wanted: Subscriptions): Changed {
     const before = this.#followed;
     this.#followed = wanted;

@@ -3,14 +3,14 @@ import type { FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import { WebSocketClient } from "../../transports/websocket.ts";
-import type { Accepted, Protocol, UpgradeRequest } from "../protocol.ts";
+import type { Accepted, CreateProtocol, Protocol, SocketRequest, UpgradeRequest } from "../protocol.ts";
 import { EventFanouts } from "./event-fanouts.ts";
 import { type Credentials, type GroupsContext, GroupsSession } from "./groups-session.ts";
 
-/** AWX' own address, with its slash, and ours: only on these may a token come by cookie or header. */
+/** AWX's path, with its slash, and ours: a token by cookie or header is accepted on these only. */
 const PATHS: ReadonlySet<string> = new Set(["/websocket/", "/groups"]);
 
-/** Where a token in the URL asks for groups, as AWX documents it, and anything else for Phoenix. */
+/** Shared with Phoenix: a token in the URL asks for groups here, as AWX documents it. */
 const SHARED_PATH = "/websocket";
 
 export interface GroupsOptions {
@@ -21,13 +21,18 @@ export interface GroupsOptions {
   readonly maxSubscriptions: number;
 }
 
+/** On unless `groups = false`. */
+export const createGroups: CreateProtocol = (deps) =>
+  deps.config.groups ? new GroupsProtocol({ ...deps, maxSubscriptions: deps.limits.maxSubscriptions }) : null;
+
 /** Whether a path is of this protocol alone. */
-export function isGroupsPath(path: string): boolean {
+function isGroupsPath(path: string): boolean {
   return PATHS.has(path);
 }
 
-/** Everything that the group sockets of this server share. */
+/** Event groups, as AWX (Ansible Tower) has them. */
 export class GroupsProtocol implements Protocol, GroupsContext {
+  readonly name = "groups";
   readonly hub: Hub;
   readonly context: ConnectionContext;
   readonly verify: Verify;
@@ -42,14 +47,18 @@ export class GroupsProtocol implements Protocol, GroupsContext {
     this.#fanouts = options.fanouts;
   }
 
-  matches({ path, query }: UpgradeRequest): boolean {
+  opensAt(path: string): boolean {
+    return isGroupsPath(path);
+  }
+
+  matches({ path, query }: SocketRequest): boolean {
     return isGroupsPath(path) || (path === SHARED_PATH && query.has("token"));
   }
 
-  /** Whether its token is good is said on the socket itself, as AWX does. */
+  /** The token is checked on the open socket, as AWX does. */
   accept(request: UpgradeRequest): Accepted {
     const client = new WebSocketClient(this.context, request.id, request.address);
-    // A page that follows nothing at the moment stays, as long as it answers pings.
+    // A page without subscriptions stays, as long as it answers pings.
     client.idleSince = null;
     client.foreign = !request.sameOrigin;
     client.session = new GroupsSession(this, client, credentialsOf(request));

@@ -3,39 +3,39 @@ import type { Client } from "../../transports/client.ts";
 import type { Ref } from "./phoenix-codec.ts";
 import type { PhoenixFanout } from "./phoenix-encoder.ts";
 
-/** Whose membership it is. */
+/** The session of a membership. */
 export interface Owner {
   readonly client: Client;
-  /** Sends a frame behind the answers that are still to come. */
-  answer(frame: string): void;
-  /** The membership's token ran out. */
+  /** Sends a frame behind the replies that are still expected. */
+  reply(frame: string): void;
+  /** The membership's token expired. */
   expire(member: Membership): void;
-  /** The membership is to end for good. */
+  /** Ends the membership for good. */
   kick(member: Membership): void;
 }
 
-/** The id that a join is known by: `<conn_id>:<topic>:<join_ref>`. */
+/** The id of a join: `<conn_id>:<topic>:<join_ref>`. */
 export function agentId(client: Client, topic: string, joinRef: Ref): string {
   return `${client.id}:${topic}:${joinRef ?? ""}`;
 }
 
-/** One topic joined by one Phoenix client. There are many: its ids are put together when asked for. */
+/** One topic joined by one Phoenix client. To save memory, its ids are built on demand. */
 export class Membership implements Member {
   readonly owner: Owner;
   fanout: PhoenixFanout;
   readonly joinRef: Ref;
   readonly user: string;
   readonly onlineAt: number;
-  /** The slot under which the end of its token is remembered; 0 for none. */
+  /** The timer slot of its token's expiry; 0 for none. */
   expirySlot = 0;
   canPush: boolean;
-  /** The id of its token, where it has one. */
+  /** The id (`jti`) of its token, if any. */
   jti: string | undefined = undefined;
-  /** Counts the joins of its client. */
+  /** The number of its join among those of its client. */
   readonly #serial: number;
   /** The join_ref, or the ref of a join without one. */
   readonly #agentRef: Ref;
-  /** Whether its token came with the join or a renewal; else it is the socket's. */
+  /** Whether its token came with the join or a renewal; otherwise it is the socket's. */
   ownToken: boolean;
 
   constructor(
@@ -79,7 +79,7 @@ export class Membership implements Member {
     return this.fanout.encoder.format.presence;
   }
 
-  /** Whether a frame with this join_ref speaks of an earlier membership. A null one means the current. */
+  /** Whether a frame with this join_ref belongs to an earlier membership. `null` means the current one. */
   isStale(joinRef: Ref): boolean {
     return joinRef !== null && this.joinRef !== null && String(joinRef) !== String(this.joinRef);
   }
@@ -96,10 +96,10 @@ export class Membership implements Member {
     this.owner.kick(this);
   }
 
-  /** Tells the client that this membership is over: `phx_close`, for good, or `phx_error`, after which it rejoins. */
+  /** Notifies the client that this membership ended: `phx_close`, for good, or `phx_error`, after which it rejoins. */
   end(event: "phx_close" | "phx_error", payload: string): void {
     const { format, quotedTopic } = this.fanout.encoder;
     const { joinRef } = this;
-    this.owner.answer(format.codec.push(joinRef, joinRef, quotedTopic, JSON.stringify(event), payload));
+    this.owner.reply(format.codec.push(joinRef, joinRef, quotedTopic, JSON.stringify(event), payload));
   }
 }

@@ -1,9 +1,9 @@
 import type { Membership } from "./membership.ts";
 
-/** The topics that one client has joined. Most clients join one: a map for each of them would weigh more than all else. */
+/** The topics that one client has joined. Most clients join one: a map for each would take more memory than all else. */
 export class Memberships {
   #only: Membership | null = null;
-  /** All of them, from the second one on. */
+  /** All memberships, once there are two. */
   #many: Map<string, Membership> | null = null;
 
   get size(): number {
@@ -15,7 +15,7 @@ export class Memberships {
     return this.#only?.channel.name === topic ? this.#only : undefined;
   }
 
-  /** Adds a membership of a topic that is not joined. */
+  /** Adds a membership of a topic that is not joined yet. */
   add(member: Membership): void {
     if (this.#many === null && this.#only === null) {
       this.#only = member;
@@ -33,7 +33,7 @@ export class Memberships {
     this.#many?.delete(member.channel.name);
   }
 
-  /** All, in the order of their joins: a list of its own. */
+  /** A new list of all, in the order of their joins. */
   all(): Membership[] {
     if (this.#many !== null) return [...this.#many.values()];
     return this.#only === null ? [] : [this.#only];

@@ -4,13 +4,13 @@ import { lastElement, objectMembers } from "../../hub/json/members.ts";
 
 /**
  * The wire formats of Phoenix Channels, as Phoenix 1.8's serializers V1 and V2 and npm `phoenix` 1.8 define them.
- * Pure: text and bytes in, values out, and the other way round. Nothing here throws.
+ * Pure functions between text or bytes and values. They do not throw.
  */
 
-/** A client's reference, answered as it came; foreign clients send numbers. */
+/** A client's reference, sent back unchanged; some clients send numbers. */
 export type Ref = string | number | null;
 
-/** What a client sent, its payload untouched: the JSON text, or the bytes of a binary push. */
+/** A client's frame. Its payload is unchanged: JSON text, or the bytes of a binary push. */
 export interface Frame {
   readonly joinRef: Ref;
   readonly ref: Ref;
@@ -19,7 +19,7 @@ export interface Frame {
   readonly payload: string | Uint8Array;
 }
 
-/** Why a frame does not decode: goes behind "malformed frame: ". */
+/** Why a frame cannot be decoded; appended to "malformed frame: ". */
 export interface Malformed {
   readonly malformed: string;
 }
@@ -32,7 +32,7 @@ export interface Codec {
   decode(text: string): Frame | Malformed;
   /** A frame for one client. */
   push(joinRef: Ref, ref: Ref, topic: string, event: string, payload: string): string;
-  /** The one frame that serves every member, both refs null: what stands before its payload, and behind. */
+  /** The frame for all members, with both refs null: its text before and after the payload. */
   beforePayload(topic: string, event: string): string;
   readonly behindPayload: string;
 }
@@ -51,7 +51,7 @@ function isRef(value: unknown): value is Ref {
   );
 }
 
-/** Levels of a client's frame; deeper ones cost many times what their length does. */
+/** Levels of a client's frame; parsing deeper ones costs many times more than their length suggests. */
 const MAX_DEPTH = 10_000;
 
 function parse(text: string): unknown {
@@ -152,7 +152,7 @@ export function decodeBinary(bytes: Uint8Array): Frame | Malformed {
 }
 
 /**
- * Encodes a binary broadcast as a server push (kind 0) with an empty join_ref: npm `phoenix` takes it as it takes kind 2,
+ * Encodes a binary broadcast as a server push (kind 0) with an empty join_ref: npm `phoenix` handles it as kind 2,
  * and Elixir's Slipstream knows only kinds 0 and 1. Topic and event have at most 255 bytes each.
  */
 export function encodeBinary(topic: string, event: string, data: Uint8Array): Buffer {

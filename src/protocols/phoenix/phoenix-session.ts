@@ -13,7 +13,6 @@ import { countRefusal } from "../../hub/stats.ts";
 import type { Client } from "../../transports/client.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import type { Session } from "../../transports/session.ts";
-import { type Answer, Answers } from "./answers.ts";
 import { type Format, formatOf } from "./format.ts";
 import { agentId, Membership, type Owner } from "./membership.ts";
 import { Memberships } from "./memberships.ts";
@@ -28,8 +27,9 @@ import {
   V2,
 } from "./phoenix-codec.ts";
 import type { PhoenixFanout } from "./phoenix-encoder.ts";
+import { type PendingReply, ReplyQueue } from "./reply-queue.ts";
 
-/** What the sessions of this protocol share. */
+/** Shared by the sessions of this protocol. */
 export interface PhoenixContext {
   readonly hub: Hub;
   readonly context: ConnectionContext;
@@ -40,19 +40,19 @@ export interface PhoenixContext {
   fanout(channel: Channel, format: Format): PhoenixFanout;
 }
 
-/** What a client says of itself when it connects. */
+/** What a client asks for when it connects. */
 export interface Opening {
-  /** The version asked for, or `null`: the first frame decides. */
+  /** The requested version; `null`: the first frame decides. */
   readonly codec: Codec | null;
-  /** Whether binary payloads may come as binary frames. */
+  /** Whether the client accepts binary frames. */
   readonly binary: boolean;
-  /** The socket's token, for joins that bring none. */
+  /** The socket's token, for joins without one. */
   readonly token: string | null;
-  /** What an administrator's cookie allows that came with it from our own pages. */
+  /** The claims of an administrator's cookie, sent by one of this server's own pages. */
   readonly administrator: Claims | null;
 }
 
-/** A client that speaks Phoenix Channels, over whichever transport. */
+/** A client of Phoenix Channels, over any transport. */
 export class PhoenixSession implements Session, Owner {
   readonly client: Client;
   readonly #context: PhoenixContext;
@@ -62,8 +62,8 @@ export class PhoenixSession implements Session, Owner {
   readonly #memberships = new Memberships();
   #codec: Codec | null;
   #serial = 0;
-  /** `null` for the many that push nothing. */
-  #answers: Answers | null = null;
+  /** `null` for clients that push nothing, which are most. */
+  #replies: ReplyQueue | null = null;
 
   constructor(context: PhoenixContext, client: Client, opening: Opening) {
     this.#context = context;
@@ -86,14 +86,14 @@ export class PhoenixSession implements Session, Owner {
     return this.#memberships.all().map(({ channel }) => channel.name);
   }
 
-  answer(frame: string): void {
-    if (this.#answers === null) this.client.send(frame);
-    else this.#answers.send(frame);
+  reply(frame: string): void {
+    if (this.#replies === null) this.client.send(frame);
+    else this.#replies.send(frame);
   }
 
   /**
-   * Ends a membership whose token ran out. phoenix.js rejoins, with a new token if that was the membership's own; for a new
-   * token of the socket it has to connect anew.
+   * Ends a membership whose token expired. phoenix.js rejoins: with a new token if the membership had its own; for a new
+   * token of the socket it has to reconnect.
    */
   expire(member: Membership): void {
     if (!member.ownToken) return this.client.finish(1001, "token expired");
@@ -101,7 +101,7 @@ export class PhoenixSession implements Session, Owner {
     this.#drop(member);
   }
 
-  /** phoenix.js does not rejoin what was closed. */
+  /** phoenix.js does not rejoin a closed channel. */
   kick(member: Membership): void {
     if (this.#memberships.get(member.channel.name) !== member) return;
     member.end("phx_close", "{}");
@@ -129,7 +129,7 @@ export class PhoenixSession implements Session, Owner {
 
   #decode(data: string | Buffer): Frame | Malformed {
     if (typeof data === "string") return this.#decodeText(data);
-    // Some clients send their text in binary frames.
+    // Some clients send text in binary frames.
     if (this.#codec !== V1 && !isText(data)) {
       this.#codec ??= V2;
       return decodeBinary(data);
@@ -146,9 +146,9 @@ export class PhoenixSession implements Session, Owner {
     return this.#codec.decode(data);
   }
 
-  /** Replies to a frame. `topic` and `response` are JSON text. */
+  /** Replies to a frame. `topic` and `response` are JSON texts. */
   #reply(joinRef: Ref, ref: Ref, topic: string, status: Status, response: string): void {
-    this.answer(this.#replyFrame(joinRef, ref, topic, status, response));
+    this.reply(this.#replyFrame(joinRef, ref, topic, status, response));
   }
 
   #replyFrame(joinRef: Ref, ref: Ref, topic: string, status: Status, response: string): string {
@@ -158,7 +158,7 @@ export class PhoenixSession implements Session, Owner {
 
   #malformed(what: string): void {
     const reason = JSON.stringify({ reason: `malformed frame: ${what}` });
-    this.answer((this.#codec ?? V2).push(null, null, '"phoenix"', '"phx_error"', reason));
+    this.reply((this.#codec ?? V2).push(null, null, '"phoenix"', '"phx_error"', reason));
     countRefusal(this.#context.context.stats, "malformed frame");
     this.client.countMalformed();
   }
@@ -174,7 +174,7 @@ export class PhoenixSession implements Session, Owner {
     this.#context.hub.notify("phoenix", "heartbeat", `{"conn_id":"${this.client.id}"}`);
   }
 
-  /** A push with a null ref gets no answer, a join does. */
+  /** A push with a null ref gets no reply, a join does. */
   #refuse(frame: Frame, reason: string, joinRef: Ref = frame.joinRef, code: JoinCode | null = null): void {
     countRefusal(this.#context.context.stats, reason);
     if (frame.ref === null && frame.event !== "phx_join") return;
@@ -183,10 +183,10 @@ export class PhoenixSession implements Session, Owner {
 
   #refuseJoin(frame: Frame, reason: string, code: JoinCode, user?: string): void {
     const { id, address } = this.client;
-    const who = user === undefined ? {} : { user };
+    const fields = user === undefined ? {} : { user };
     this.#context.context.refusals.join(reason, code, {
       channel: frame.topic,
-      ...who,
+      ...fields,
       connection: id,
       address,
     });
@@ -199,24 +199,24 @@ export class PhoenixSession implements Session, Owner {
     const own = tokenIn(frame.payload);
     const administrator = this.#administrator;
     if (own === null && administrator !== null && frame.topic === "admin") {
-      if (administrator.session?.ended) return this.#admitInTurn(frame, unauthorized("session_over"), false);
-      return this.#admitInTurn(frame, { ok: true, claims: administrator }, false);
+      if (administrator.session?.ended) return this.#admitInOrder(frame, unauthorized("session_over"), false);
+      return this.#admitInOrder(frame, { ok: true, claims: administrator }, false);
     }
     const token = own ?? this.#token;
-    if (token === null) return this.#admitInTurn(frame, unauthorized("token_missing"), false);
+    if (token === null) return this.#admitInOrder(frame, unauthorized("token_missing"), false);
     this.client.after(this.#context.verify(token, this.client), (verdict) =>
-      this.#admitInTurn(frame, verdict, own !== null),
+      this.#admitInOrder(frame, verdict, own !== null),
     );
   }
 
-  /** No member hears a channel before the answer to its join: while that may not be sent, all that follows is held back. */
-  #admitInTurn(frame: Frame, verdict: Verdict, ownToken: boolean): void {
-    const answers = this.#answers;
-    if (answers === null || answers.empty) return this.#admit(frame, verdict, ownToken);
-    this.client.after(answers.untilEmpty(), () => this.#admit(frame, verdict, ownToken));
+  /** A member gets no message before the reply to its join: while earlier replies are missing, later frames are held back. */
+  #admitInOrder(frame: Frame, verdict: Verdict, ownToken: boolean): void {
+    const replies = this.#replies;
+    if (replies === null || replies.empty) return this.#admit(frame, verdict, ownToken);
+    this.client.after(replies.untilEmpty(), () => this.#admit(frame, verdict, ownToken));
   }
 
-  /** The channel for heartbeats: anybody may join it, nobody is in it. Backends hear only heartbeats: it needs no token. */
+  /** The channel for heartbeats: any client may join it, without a token, and has no members. Backends get heartbeats only. */
   #joinPhoenix(frame: Frame): void {
     this.#reply(
       frame.joinRef,
@@ -227,7 +227,7 @@ export class PhoenixSession implements Session, Owner {
     );
   }
 
-  /** Answers a join. Whoever joins again has left before, whatever the answer is. */
+  /** Replies to a join. A client that joins again leaves first, even if the join is rejected. */
   #admit(frame: Frame, verdict: Verdict, ownToken: boolean): void {
     const { hub } = this.#context;
     const old = this.#memberships.get(frame.topic);
@@ -257,7 +257,7 @@ export class PhoenixSession implements Session, Owner {
     const codec = this.#codec ?? V2;
     const format = formatOf(codec, this.#binary, can.presence);
     const fanout = this.#context.fanout(hub.open(frame.topic), format);
-    // V1 has no join_ref: there it is the ref of the join.
+    // V1 has no join_ref: the ref of the join takes its place.
     const joinRef = frame.joinRef ?? (codec === V1 ? frame.ref : null);
     const agentRef = frame.joinRef ?? frame.ref;
     const member = new Membership(
@@ -296,7 +296,7 @@ export class PhoenixSession implements Session, Owner {
     this.#context.hub.notify(frame.topic, "phx_leave", withoutToken(frame.payload));
   }
 
-  /** Takes a membership back wherever it is known. `rejoins`: its channel stays open for the next one. */
+  /** Removes a membership. `rejoins`: its channel stays open for the next one. */
   #drop(member: Membership, rejoins = false): void {
     this.#memberships.delete(member);
     this.#context.context.forgetExpiry(member, member.expirySlot);
@@ -312,28 +312,28 @@ export class PhoenixSession implements Session, Owner {
     if (!isEventName(frame.event) || RESERVED_EVENTS.has(frame.event))
       return this.#refuse(frame, "invalid event");
     if (!member.canPush) return this.#refuse(frame, "forbidden");
-    const receipt = new PushAck(this, member, frame.ref);
+    const ack = new PushAck(this, member, frame.ref);
     if (frame.ref !== null) {
-      this.#answers ??= new Answers(this.client);
-      this.#answers.expect(receipt);
+      this.#replies ??= new ReplyQueue(this.client);
+      this.#replies.expect(ack);
     }
-    this.#context.hub.push(member, frame.event, frame.payload, receipt);
+    this.#context.hub.push(member, frame.event, frame.payload, ack);
   }
 
-  /** Answers a push when the bus has said whether it took it. */
-  settle(receipt: PushAck, taken: boolean): void {
-    if (!taken) countRefusal(this.#context.context.stats, "backend unavailable");
-    const { member, ref } = receipt;
+  /** Replies to a push when the bus has accepted or refused it. */
+  settle(ack: PushAck, accepted: boolean): void {
+    if (!accepted) countRefusal(this.#context.context.stats, "backend unavailable");
+    const { member, ref } = ack;
     if (ref === null) return;
-    const status = taken ? "ok" : "error";
-    const response = taken ? "{}" : '{"reason":"backend unavailable"}';
+    const status = accepted ? "ok" : "error";
+    const response = accepted ? "{}" : '{"reason":"backend unavailable"}';
     const frame = this.#replyFrame(member.joinRef, ref, member.fanout.encoder.quotedTopic, status, response);
-    this.#answers?.settle(receipt, frame);
+    this.#replies?.settle(ack, frame);
   }
 
   /**
-   * A newer token for a membership, of the same user and for the same topic. It goes no further than here. One that no
-   * longer allows to be in the channel ends the membership.
+   * Replaces the token of a membership by one of the same user for the same topic. It is not sent to backends. A token that
+   * no longer allows joining ends the membership.
    */
   #renew(frame: Frame, member: Membership): void {
     const token = tokenIn(frame.payload);
@@ -361,12 +361,12 @@ export class PhoenixSession implements Session, Owner {
       if (frame.ref !== null) {
         this.#reply(member.joinRef, frame.ref, member.fanout.encoder.quotedTopic, "ok", "{}");
       }
-      if (member.seesPresence !== can.presence) this.#showPresence(member, can.presence);
+      if (member.seesPresence !== can.presence) this.#setPresence(member, can.presence);
     });
   }
 
-  /** From now on a member hears of who is there, or no longer. */
-  #showPresence(member: Membership, presence: boolean): void {
+  /** Starts or stops sending presence to a member. */
+  #setPresence(member: Membership, presence: boolean): void {
     const { channel, format } = member.fanout.encoder;
     const fanout = this.#context.fanout(channel, formatOf(format.codec, format.binary, presence));
     this.#unsubscribe(member);
@@ -381,12 +381,12 @@ export class PhoenixSession implements Session, Owner {
   }
 }
 
-/** A push that waits for the bus, and the place of its answer. */
-class PushAck implements PublishAck, Answer {
+/** A push that waits for the bus, and its pending reply. */
+class PushAck implements PublishAck, PendingReply {
   readonly member: Membership;
   readonly ref: Ref;
   frame: string | null = null;
-  next: Answer | null = null;
+  next: PendingReply | null = null;
   readonly #session: PhoenixSession;
 
   constructor(session: PhoenixSession, member: Membership, ref: Ref) {
@@ -395,8 +395,8 @@ class PushAck implements PublishAck, Answer {
     this.ref = ref;
   }
 
-  settled(taken: boolean): void {
-    this.#session.settle(this, taken);
+  settled(accepted: boolean): void {
+    this.#session.settle(this, accepted);
   }
 }
 
@@ -420,7 +420,7 @@ function tokenIn(payload: string | Uint8Array): string | null {
   return typeof value.token === "string" ? value.token : null;
 }
 
-/** A join's or leave's payload as backends may see it: a bearer token never travels through Redis. */
+/** The payload of a join or leave for backends, without its token: no token goes through Redis. */
 function withoutToken(payload: string | Uint8Array): string {
   if (typeof payload !== "string") return "{}";
   return payload.startsWith("{") ? withoutMember(payload, "token") : payload;

@@ -5,14 +5,36 @@ import { Fanout, type FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import { WebSocketClient } from "../../transports/websocket.ts";
-import { type Accepted, offered, type Protocol, type UpgradeRequest } from "../protocol.ts";
+import {
+  type Accepted,
+  type CreateProtocol,
+  offered,
+  type Protocol,
+  type ProtocolRoute,
+  type SocketRequest,
+  type UpgradeRequest,
+} from "../protocol.ts";
 import type { Format } from "./format.ts";
+import { countedPlaces, createLongPollRoute } from "./longpoll-route.ts";
 import { vsnCodec } from "./phoenix-codec.ts";
 import { PhoenixEncoder, type PhoenixFanout } from "./phoenix-encoder.ts";
+import { LongPoll } from "./phoenix-longpoll.ts";
 import { type PhoenixContext, PhoenixSession } from "./phoenix-session.ts";
 
 const SUBPROTOCOL = "phoenix";
 const BEARER = "base64url.bearer.phx.";
+
+/** phoenix.js appends these to its endpoint's path. */
+const SOCKET_SUFFIX = "/websocket";
+const LONG_POLL_SUFFIX = "/longpoll";
+
+export const createPhoenix: CreateProtocol = (deps) => {
+  const { limits, rules, places, newId } = deps;
+  const phoenix = new PhoenixProtocol({ ...deps, maxChannels: limits.maxChannels });
+  const longPoll = new LongPoll(phoenix, countedPlaces(places, deps.context.stats), newId);
+  phoenix.longPoll = { poll: longPoll, route: createLongPollRoute(longPoll, rules) };
+  return phoenix;
+};
 
 export interface PhoenixOptions {
   readonly hub: Hub;
@@ -23,12 +45,15 @@ export interface PhoenixOptions {
   readonly maxChannels: number;
 }
 
-/** Everything that the Phoenix sockets of this server share. */
+/** Phoenix Channels, over sockets and long polling. */
 export class PhoenixProtocol implements Protocol, PhoenixContext {
+  readonly name = "phoenix";
   readonly hub: Hub;
   readonly context: ConnectionContext;
   readonly verify: Verify;
   readonly maxChannels: number;
+  /** `null` without long polling. */
+  longPoll: { readonly poll: LongPoll; readonly route: ProtocolRoute } | null = null;
   readonly #fanouts: FanoutContext;
 
   constructor(options: PhoenixOptions) {
@@ -39,7 +64,11 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
     this.#fanouts = options.fanouts;
   }
 
-  matches({ headers, query }: UpgradeRequest): boolean {
+  opensAt(path: string): boolean {
+    return path.endsWith(SOCKET_SUFFIX);
+  }
+
+  matches({ headers, query }: SocketRequest): boolean {
     return offered(headers).includes(SUBPROTOCOL) || query.has("vsn") || query.has("userToken");
   }
 
@@ -56,6 +85,14 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
       administrator,
     });
     return { client, subprotocol: protocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : "" };
+  }
+
+  routes(path: string): ProtocolRoute | null {
+    return path.endsWith(LONG_POLL_SUFFIX) ? (this.longPoll?.route ?? null) : null;
+  }
+
+  tick(): void {
+    this.longPoll?.poll.tick();
   }
 
   fanout(channel: Channel, format: Format): PhoenixFanout {

@@ -83,7 +83,6 @@ export function testHttp(changes: Partial<Config> = {}) {
     revocations,
     audit: (act) => void audited.push(act),
     history,
-    channelstream: null,
     config,
     log,
     refusals: new RefusalLog(log),

@@ -1,21 +1,21 @@
 import type { Client } from "../../transports/client.ts";
 
-/** One answer in its place in the order. */
-export interface Answer {
-  /** `null` while it is not known yet. */
+/** One reply in the queue. */
+export interface PendingReply {
+  /** `null` until the reply is known. */
   frame: string | null;
-  next: Answer | null;
+  next: PendingReply | null;
 }
 
 /**
- * The answers of one client from the first one that is not known yet: those to pushes, until the bus has taken them. What
- * comes after it waits, so that answers have the order of what they answer.
+ * Keeps the replies of one client in the order of its frames: a push is answered when the bus has accepted it, and later
+ * replies wait behind it.
  */
-export class Answers {
+export class ReplyQueue {
   readonly #client: Client;
-  #first: Answer | null = null;
-  #last: Answer | null = null;
-  /** UTF-16 units of the frames that wait. */
+  #first: PendingReply | null = null;
+  #last: PendingReply | null = null;
+  /** Length of the waiting frames, in UTF-16 units. */
   #waiting = 0;
   #emptied: PromiseWithResolvers<void> | null = null;
 
@@ -27,33 +27,33 @@ export class Answers {
     return this.#first === null;
   }
 
-  /** Keeps the place of an answer that is not known yet. */
-  expect(answer: Answer): void {
-    if (this.#last === null) this.#first = answer;
-    else this.#last.next = answer;
-    this.#last = answer;
+  /** Adds a reply that is not known yet. */
+  expect(reply: PendingReply): void {
+    if (this.#last === null) this.#first = reply;
+    else this.#last.next = reply;
+    this.#last = reply;
   }
 
-  /** To be called once for each answer that was expected. Sends what no longer waits for another. */
-  settle(answer: Answer, frame: string): void {
-    if (answer !== this.#first) {
-      answer.frame = frame;
+  /** Sets the frame of an expected reply, once. Sends the replies that no longer wait for another. */
+  settle(reply: PendingReply, frame: string): void {
+    if (reply !== this.#first) {
+      reply.frame = frame;
       this.#count(frame);
       return;
     }
     this.#client.send(frame);
-    this.#first = answer.next;
+    this.#first = reply.next;
     this.#flush();
   }
 
-  /** Sends a frame behind all answers that are expected. */
+  /** Sends a frame behind all expected replies. */
   send(frame: string): void {
     if (this.#first === null) return this.#client.send(frame);
     this.expect({ frame, next: null });
     this.#count(frame);
   }
 
-  /** Resolves when no answer is expected any more. */
+  /** Resolves when no reply is expected. */
   untilEmpty(): Promise<void> {
     if (this.#first === null) return Promise.resolve();
     this.#emptied ??= Promise.withResolvers();
@@ -73,7 +73,7 @@ export class Answers {
     this.#emptied = null;
   }
 
-  /** The bus answers within seconds; a client can ask for more than it may have waiting meanwhile. */
+  /** Cuts off a client whose waiting replies exceed its buffer. */
   #count(frame: string): void {
     this.#waiting += frame.length;
     if (this.#waiting > this.#client.context.maxBuffered) this.#client.cutOff("slow");

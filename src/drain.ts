@@ -1,0 +1,43 @@
+import type { Config } from "./config/config.ts";
+import type { Connections } from "./hub/connections.ts";
+
+/** Pause (ms) between two batches of connections that are closed, and the smallest batch. */
+const BATCH_PAUSE = 100;
+const MIN_BATCH = 100;
+
+/** Time (ms) for the last clients to read what was sent to them. */
+const LAST_WAIT = 1500;
+
+/** Disconnects all clients before the server stops: in batches over `shutdown_grace`, so that they do not reconnect at once. */
+export class Drain {
+  /** Whether the server is about to stop: `/ready` fails, clients still connect. */
+  started = false;
+  /** Whether new clients are rejected. */
+  closing = false;
+  readonly #config: Pick<Config, "drainDelay" | "shutdownGrace">;
+  readonly #connections: Connections;
+
+  constructor(config: Pick<Config, "drainDelay" | "shutdownGrace">, connections: Connections) {
+    this.#config = config;
+    this.#connections = connections;
+  }
+
+  /** Resolves when all clients are gone, or `LAST_WAIT` after the last batch. @param closed called when new clients are rejected */
+  async run(closed: () => void): Promise<void> {
+    this.started = true;
+    const { drainDelay, shutdownGrace } = this.#config;
+    if (drainDelay > 0) await Bun.sleep(drainDelay);
+    this.closing = true;
+    closed();
+    const connections = [...this.#connections.all()];
+    const batches = Math.max(1, Math.floor(shutdownGrace / BATCH_PAUSE));
+    const size = Math.max(MIN_BATCH, Math.ceil(connections.length / batches));
+    for (let at = 0; at < connections.length; at += size) {
+      if (at > 0) await Bun.sleep(BATCH_PAUSE);
+      for (const connection of connections.slice(at, at + size)) connection.close(1012, "server restarting");
+    }
+    for (let waited = 0; this.#connections.size > 0 && waited < LAST_WAIT; waited += BATCH_PAUSE) {
+      await Bun.sleep(BATCH_PAUSE);
+    }
+  }
+}

@@ -1,0 +1,159 @@
+import type { Server } from "bun";
+import { type Admin, bearerOf } from "../auth/admin.ts";
+import type { Peer } from "../auth/peer.ts";
+import { Rejection } from "../auth/rejection.ts";
+import type { Config } from "../config/config.ts";
+import type { RefusalLog } from "../hub/refusal-log.ts";
+import { count, type Stats } from "../hub/stats.ts";
+import type { Protocol, ProtocolRoute } from "../protocols/protocol.ts";
+import type { WebSocketClient } from "../transports/websocket.ts";
+import { checkHost } from "./admission.ts";
+import type { ConnectLimiter } from "./connect-limiter.ts";
+import type { Http } from "./http-routes.ts";
+import { NO_PATTERN, pathFault } from "./raw-path.ts";
+import type { PathRequest, Upgrade } from "./upgrade.ts";
+
+const WEBSOCKET_ONLY = new Rejection(426, "websocket_only", "This path accepts WebSocket upgrades only.");
+const NOT_FOUND = new Rejection(404, "not_found", "No resource at this path.");
+const BAD_HOST = new Rejection(400, "bad_host", "The Host header contains no valid host name.");
+const BAD_PATH = new Rejection(400, "bad_path", NO_PATTERN);
+const INTERNAL_ERROR = new Rejection(500, "internal_error", "Internal error: see the server's log.");
+
+/** Exempt from the limits of an address: monitors ask for many clients, and these answers cost no more than a rejection. */
+const EXEMPT: ReadonlySet<string> = new Set(["/health", "/ready"]);
+
+/** Paths that health checks ask for by HTTP/1.0, which needs no `Host` header. */
+const WITHOUT_HOST: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics"]);
+
+/** A rejected client that has too many connections is to have one less. */
+const CLOSE = { connection: "close" };
+
+/** Codes of rejections that close the connection, which would otherwise hold a place. */
+const CLOSING_CODES: ReadonlySet<string> = new Set([
+  "too_many_connects",
+  "too_many_connections",
+  "too_many_connections_of_address",
+]);
+
+export interface EntryDeps {
+  readonly config: Config;
+  readonly protocols: readonly Protocol[];
+  readonly upgrade: Upgrade;
+  /** Answers what no protocol does. */
+  readonly http: Http;
+  readonly admin: Admin;
+  readonly limiter: ConnectLimiter;
+  readonly refusals: RefusalLog;
+  readonly stats: Stats;
+  readonly peerOf: (headers: Headers, address: string | null) => Peer;
+}
+
+type Bun = Server<WebSocketClient>;
+type Answer = Response | Promise<Response> | undefined;
+
+/** Where every request comes in: checks of host, limits and path, then a protocol or `http`. */
+export class Entry {
+  readonly #deps: EntryDeps;
+  readonly #baseParts: number;
+
+  constructor(deps: EntryDeps) {
+    this.#deps = deps;
+    this.#baseParts = deps.config.basePath.split("/").length - 1;
+  }
+
+  /** Answers a request that fits a pattern of `pathPatterns`; `undefined` if it became a socket. */
+  handle(request: Request & { readonly params: Readonly<Record<string, string>> }, bun: Bun): Answer {
+    const fault = pathFault(request.url, request.params, this.#baseParts);
+    if (fault !== null) return this.#reject(new Rejection(400, "bad_path", fault));
+    const { config, peerOf } = this.#deps;
+    const socket = bun.requestIP(request);
+    const peer = peerOf(request.headers, socket?.address ?? null);
+    const full = URL.parse(request.url);
+    const url = full ?? withoutHost(request, config.basePath);
+    if (url === null) return this.#reject(BAD_HOST);
+    const path = below(config.basePath, url.pathname);
+    if (path === null) return this.#reject(NOT_FOUND);
+    const asked = { request, path, query: url.searchParams, peer };
+    return this.#dispatch(asked, bun, full !== null, socket?.port ?? null);
+  }
+
+  /** Answers a request whose path fits no pattern. */
+  rejectPath(): Response {
+    return this.#reject(BAD_PATH);
+  }
+
+  /** Answers a request whose handler threw. */
+  rejectFailure(): Response {
+    return this.#reject(INTERNAL_ERROR);
+  }
+
+  #dispatch(asked: PathRequest, bun: Bun, hasHost: boolean, port: number | null): Answer {
+    const { config, protocols, upgrade, http, limiter, refusals } = this.#deps;
+    const { request, path, peer } = asked;
+    const route = this.#routeOf(path, request.method);
+    const answer = (found: ProtocolRoute) =>
+      found.handle({ ...asked, extend: (secs) => bun.timeout(request, secs) });
+    if (route?.checksItself) return answer(route);
+    const foreign = hasHost ? checkHost(request.headers, config) : null;
+    if (foreign !== null) {
+      refusals[foreign.what](foreign.value, foreign.logReason, peer.address);
+      return this.#reject(foreign);
+    }
+    const isSocketPath = protocols.some((protocol) => protocol.opensAt(path));
+    if (isSocketPath && isUpgrade(request)) {
+      const rejection = upgrade(asked, bun);
+      return rejection === null ? undefined : this.#reject(rejection);
+    }
+    const tooMany = limiter.request(peer, isLast(request) ? null : port);
+    if (tooMany !== null && !this.#isExempt(asked, route)) return this.#reject(tooMany);
+    if (isSocketPath) return this.#reject(WEBSOCKET_ONLY, { upgrade: "websocket" });
+    return route === null ? http(request, path, peer) : answer(route);
+  }
+
+  #routeOf(path: string, method: string): ProtocolRoute | null {
+    for (const protocol of this.#deps.protocols) {
+      const route = protocol.routes?.(path, method) ?? null;
+      if (route !== null) return route;
+    }
+    return null;
+  }
+
+  /** Whether a request over the limits of its address is answered. Checked only then: it costs more than most answers. */
+  #isExempt(asked: PathRequest, route: ProtocolRoute | null): boolean {
+    const { request, path, peer } = asked;
+    if (EXEMPT.has(path)) return true;
+    if (route?.isExempt?.({ ...asked, extend() {} })) return true;
+    const bearer = bearerOf(request.headers);
+    // A user's token is no guess at a secret.
+    if (bearer === null ? !request.headers.has("cookie") : bearer.startsWith("eyJ")) return false;
+    return this.#deps.admin.authenticate(request, peer).ok;
+  }
+
+  #reject({ status, code, reason }: Rejection, headers = {}): Response {
+    count(this.#deps.stats.refused, `http_${status}`);
+    const closing = CLOSING_CODES.has(code) ? CLOSE : {};
+    return Response.json({ error: reason, code }, { status, headers: { ...closing, ...headers } });
+  }
+}
+
+/** The URL of a request without a `Host` header, for the paths that need none. */
+function withoutHost(request: Request, basePath: string): URL | null {
+  if (request.headers.get("host")) return null;
+  const url = URL.parse(request.url, "http://localhost");
+  return url !== null && WITHOUT_HOST.has(below(basePath, url.pathname) ?? "") ? url : null;
+}
+
+/** Whether the connection ends with this request. */
+function isLast(request: Request): boolean {
+  return request.headers.get("connection")?.toLowerCase() === "close";
+}
+
+function isUpgrade(request: Request): boolean {
+  return request.headers.get("upgrade")?.toLowerCase() === "websocket";
+}
+
+/** The part of a path below `base_path`; `null` for a path outside of it. */
+function below(basePath: string, path: string): string | null {
+  if (path !== basePath && !path.startsWith(`${basePath}/`)) return null;
+  return path.slice(basePath.length);
+}

@@ -1,0 +1,62 @@
+import type { BunRequest, Server } from "bun";
+import type { Config, Limits } from "../config/config.ts";
+import type { Log } from "../log.ts";
+import type { WebSocketClient } from "../transports/websocket.ts";
+import { type ConnectLimiter, KEEP_ALIVE_SECS } from "./connect-limiter.ts";
+import type { Entry } from "./entry.ts";
+import { type Listeners, listen } from "./listeners.ts";
+import { pathPatterns } from "./raw-path.ts";
+
+/** Bun's own limit on bodies is larger than ours by this many bytes: its 413 is empty, ours names the limit. */
+const BODY_MARGIN = 16 * 1024 * 1024;
+
+export interface ServeOptions {
+  readonly config: Config;
+  readonly limits: Limits;
+  readonly entry: Entry;
+  readonly limiter: ConnectLimiter;
+  readonly log: Log;
+}
+
+/** Starts Bun's HTTP and WebSocket server on all addresses of `config.host`. Rejects as `listen` does. */
+export function serve({ config, limits, entry, limiter, log }: ServeOptions): Promise<Listeners> {
+  const handle = (request: BunRequest, bun: Server<WebSocketClient>) => entry.handle(request, bun);
+  const routes = Object.fromEntries(pathPatterns().map((pattern) => [pattern, handle]));
+  return listen(config.host, config.port, (where) =>
+    Bun.serve<WebSocketClient>({
+      ...where,
+      development: false,
+      idleTimeout: KEEP_ALIVE_SECS,
+      maxRequestBodySize: Math.max(limits.maxBody, limits.maxPayload) + BODY_MARGIN,
+      ...(config.tls === null ? {} : { tls: config.tls }),
+      routes,
+      fetch: () => entry.rejectPath(),
+      error(error) {
+        log.error("a request failed", { error: error.message });
+        return entry.rejectFailure();
+      },
+      websocket: {
+        // Idle connections are detected by our own pings: Bun's time-out is reset by what is sent to a socket.
+        idleTimeout: 0,
+        sendPings: false,
+        perMessageDeflate: false,
+        maxPayloadLength: limits.maxFrame,
+        backpressureLimit: limits.maxBufferedPerClient,
+        closeOnBackpressureLimit: true,
+        open(ws) {
+          ws.data.opened(ws);
+        },
+        message(ws, frame) {
+          ws.data.receive(frame);
+        },
+        pong(ws) {
+          ws.data.pong();
+        },
+        close(ws, code, reason) {
+          ws.data.closed(code, reason);
+          limiter.release(ws.data);
+        },
+      },
+    }),
+  );
+}
