@@ -5,12 +5,12 @@ import { channelName, eventName, mutated, randomBytes } from "./inputs.ts";
 import type { Target } from "./target.ts";
 import { createFuzzWorld, inconsistency } from "./world.ts";
 
-/** Sessions that there may be at once. */
+/** Maximum number of sessions at once. */
 const PLACES = 30;
 const STATUS = new Set([200, 204, 403, 410, 500]);
 const PEER = { address: "192.0.2.1", https: false, loopback: false };
 
-/** Requests of long polling: the answer is 200 with a body that phoenix.js knows, whatever comes. */
+/** Requests of long polling: every answer is 200 with a body that phoenix.js knows. */
 export async function longPoll(random: Random): Promise<Target> {
   const world = await createFuzzWorld();
   let taken = 0;
@@ -51,12 +51,12 @@ export async function longPoll(random: Random): Promise<Target> {
         ...(method === "POST" ? { body: bodyOf(random) } : {}),
       });
       const answering = polls.handle(request, url.searchParams, PEER, {});
-      // A poll waits for what may never come.
+      // A poll may wait for a message that is never sent.
       if (method === "GET") setImmediate(() => gone.abort());
       const response = await answering;
       if (response.status !== 200) return `answered ${response.status}`;
       const answer: unknown = await response.json().catch((error: unknown) => String(error));
-      // Who hung up half-way through a large answer sees no body.
+      // A client that aborts within a large answer gets no body.
       if (typeof answer === "string") return gone.signal.aborted ? null : answer;
       if (typeof answer !== "object" || answer === null || !("status" in answer))
         return "a body without status";
@@ -69,7 +69,7 @@ export async function longPoll(random: Random): Promise<Target> {
     check() {
       if (taken !== world.hub.connections.size)
         return `${taken} places for ${world.hub.connections.size} sessions`;
-      // The world's own list of clients holds no long-poll clients.
+      // The world's list of clients contains no long-poll clients.
       const wrong = inconsistency(world);
       return wrong?.includes("connections are known") === true ? null : wrong;
     },

@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => world.stop());
 
 describe.concurrent("sign of life", () => {
-  test("a client that answers pings stays, though it says nothing", async () => {
+  test("a client that answers pings stays connected without sending", async () => {
     const client = await world.connect();
     await client.join("calm", { token: world.token("calm") });
     const start = performance.now();
@@ -27,7 +27,7 @@ describe.concurrent("sign of life", () => {
     await client.fence();
   }, 15_000);
 
-  test("one that answers nothing is closed, and its presence ends, however much it is sent", async () => {
+  test("a client that does not answer pings is closed and its presence ends, even while it is sent messages", async () => {
     const watcher = await world.connect();
     await watcher.join("busy", { token: world.token("busy", { id: "watcher" }) });
     const gone = await world.connect();
@@ -48,7 +48,7 @@ describe.concurrent("sign of life", () => {
     expect(gone.socket.pings.all.length).toBeGreaterThan(0);
   }, 15_000);
 
-  test("a frame is a sign of life where pongs do not come", async () => {
+  test("a frame is a sign of life without pongs", async () => {
     const client = await world.connect();
     await client.join("talks", { token: world.token("talks") });
     client.socket.answerPings(false);
@@ -59,7 +59,7 @@ describe.concurrent("sign of life", () => {
     expect(client.socket.isClosed).toBe(false);
   }, 15_000);
 
-  test("a socket that never sent a frame is closed at once, though it answers pings", async () => {
+  test("a socket that never sent a frame is closed at once, even if it answers pings", async () => {
     const client = await world.connect();
     const start = performance.now();
     expect(await client.socket.closed).toEqual({ code: 1001, reason: "no frame received" });
@@ -67,7 +67,7 @@ describe.concurrent("sign of life", () => {
   }, 15_000);
 
   for (const { vsn, transport, way } of WAYS) {
-    test(`one that sends heartbeats stays, whether it joined nothing or left, and may join at any time, ${way}`, async () => {
+    test(`a client that sends heartbeats stays connected without channels, and may join at any time, ${way}`, async () => {
       const [fresh, left] = [
         await world.connect({ vsn, transport }),
         await world.connect({ vsn, transport }),
@@ -98,13 +98,13 @@ test("at shutdown every socket is closed with 1012 and its leave is published", 
     for (const [i, client] of clients.entries()) {
       await client.join("room", { token: own.token("room", { id: `user ${i}` }) });
     }
-    const heard = await own.backend.listen("to:room:presence_diff");
+    const inbox = await own.backend.listen("to:room:presence_diff");
     expect(await own.channel.stop()).toBe(0);
     const codes = await Promise.all(clients.map((each) => each.socket.closed));
     expect(new Set(codes.map((each) => each.code))).toEqual(new Set([1012]));
     const left = new Set<string>();
     while (left.size < 20) {
-      const diff: unknown = JSON.parse((await heard.next()).payload.toString());
+      const diff: unknown = JSON.parse((await inbox.next()).payload.toString());
       if (typeof diff !== "object" || diff === null || !("leaves" in diff)) throw new Error("no diff");
       for (const id of Object.keys(diff.leaves ?? {})) left.add(id);
     }

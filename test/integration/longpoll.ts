@@ -1,10 +1,10 @@
 import { Inbox, short } from "./inbox.ts";
 import type { Closed, RawMessage, RawSocket, Refusal } from "./websocket.ts";
 
-/** Frames in one POST, as phoenix.js has it. */
+/** Frames in one POST, as in phoenix.js. */
 const BATCH = 100;
 
-/** What a poller's close looks like to phoenix.js. */
+/** The close code that phoenix.js reports when the session is over. */
 const SESSION_GONE = 3410;
 
 interface Answer {
@@ -14,9 +14,8 @@ interface Answer {
 }
 
 /**
- * A long-poll session in the shape of a raw WebSocket, so that a test of the protocol runs over either: frames are sent
- * in POSTs one after the other, and polls follow each other until it is closed. Has no pings, and no close of its own that
- * a server would hear: it stops polling.
+ * A long-poll session with the interface of a raw WebSocket, so that a protocol test runs over both. Frames are sent in
+ * consecutive POSTs; it polls until it is closed. It has no pings, and closing it only stops polling.
  */
 export async function openLongPoll(
   address: string,
@@ -114,7 +113,7 @@ interface Outgoing {
   readonly data: Buffer<ArrayBuffer>;
 }
 
-/** What the next POST takes: a text that has lines of its own goes alone, since one line is one frame. */
+/** The frames of the next POST. A text with line breaks is sent alone, since one line is one frame. */
 function takeBatch(queue: Outgoing[]): { readonly type: string; readonly body: Buffer<ArrayBuffer> } | null {
   const lines: Buffer[] = [];
   while (lines.length < BATCH) {

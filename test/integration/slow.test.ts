@@ -3,12 +3,12 @@ import { eventually, VERSIONS } from "./phoenix-client.ts";
 import { BUSES, startWorld } from "./world.ts";
 
 const SIZE = 60_000;
-/** Enough to fill what the kernel buffers for a connection on loopback, and the client's own budget behind it. */
+/** Enough to fill the kernel's buffers of a loopback connection and the client's backlog. */
 const COUNT = 400;
 
 describe.concurrent("a client too slow to read", () => {
   for (const bus of BUSES) {
-    test(`is cut off, its presence ends, and others miss nothing, on ${bus}`, async () => {
+    test(`is cut off, its presence ends, and other clients miss no message, on ${bus}`, async () => {
       const world = await startWorld(bus, {
         toml: `presence_window = "10ms"\n[limits]\nmax_payload = "64KiB"\nmax_buffered_per_client = "256KiB"\n`,
       });
@@ -24,7 +24,7 @@ describe.concurrent("a client too slow to read", () => {
         const fill = "x".repeat(SIZE);
         for (let i = 0; i < COUNT; i++) {
           await world.backend.publish("to:busy:n", JSON.stringify({ i, fill }));
-          // Nobody is quick enough for messages without end: a busy machine must not make this one slow.
+          // No client can read an endless stream: on a busy machine this one must not become slow.
           await quick.frames.until(
             (each) => each.event === "n" && Object(each.payload).i === i,
             `message ${i}`,
@@ -42,7 +42,7 @@ describe.concurrent("a client too slow to read", () => {
           return left.length === slow.length;
         }, "the leaves of the slow ones");
 
-        // What the slow ones did get has no holes, and no close frame came behind it.
+        // What the slow clients received has no gaps, and no close frame after it.
         for (const client of slow) {
           client.socket.resume();
           expect((await client.socket.closed).code).toBe(1006);

@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => rig.stop());
 
-/** Polls on a connection of its own, which reads nothing until told to. */
+/** Polls on a connection of its own, which reads nothing until it is resumed. */
 async function pollBlindly(id: string): Promise<Socket> {
   const { port } = new URL(rig.url);
   const line = connect(Number(port), "127.0.0.1");
@@ -23,7 +23,7 @@ async function pollBlindly(id: string): Promise<Socket> {
   return line;
 }
 
-/** The numbers of the messages that polls bring until the last one is there, or one brings none. */
+/** The numbers of the messages from polls, until the last one arrived or a poll was empty. */
 async function numbersUpTo(id: string, last: number): Promise<unknown[]> {
   const numbers: unknown[] = [];
   while (!numbers.includes(last)) {
@@ -39,7 +39,7 @@ const upTo = (last: number): number[] => Array.from({ length: last + 1 }, (_, n)
 const send = (channel: string, n: number, fill = ""): Promise<unknown> =>
   rig.send({ user: "backend", channel, message: { n, fill } });
 
-test("a client that hangs up again and again while messages arrive gets each of them once", async () => {
+test("a client that often aborts its polls gets each message once", async () => {
   const id = await rig.connect("restless", ["restless"]);
   for (let n = 0; n < 40; n++) {
     const line = await pollBlindly(id);
@@ -51,23 +51,23 @@ test("a client that hangs up again and again while messages arrive gets each of 
   expect(await numbersUpTo(id, 40)).toEqual(upTo(40));
 }, 20_000);
 
-test("a client that hangs up while the server does not run, when its answer is due, gets it by the next poll", async () => {
+test("an answer that was due while the server was suspended and its client hung up is repeated by the next poll", async () => {
   const id = await rig.connect("due", ["due"]);
   for (let n = 0; n < 5; n++) {
     const line = await pollBlindly(id);
     await send("due", n);
     rig.world.channel.kill("SIGSTOP");
     line.destroy();
-    // Longer than a poll waits for more behind its first message.
+    // Longer than a poll collects messages after its first one.
     await Bun.sleep(400);
     rig.world.channel.kill("SIGCONT");
     expect(await numbersUpTo(id, n)).toEqual([n]);
   }
 }, 20_000);
 
-test("a client that hangs up in the middle of an answer gets all of it by the next poll", async () => {
+test("an answer that broke is repeated completely by the next poll", async () => {
   const id = await rig.connect("half", ["half"]);
-  // More than the buffers of the network between them hold.
+  // More than the network buffers can hold.
   const fill = "x".repeat(700_000);
   for (let n = 0; n < 30; n++) await send("half", n, fill);
   const line = await pollBlindly(id);
@@ -82,7 +82,7 @@ test("a client that hangs up in the middle of an answer gets all of it by the ne
   expect(await numbersUpTo(id, 29)).toEqual(upTo(29));
 }, 20_000);
 
-test("a large answer is whole, as JSON and as a script", async () => {
+test("a large answer is complete, as JSON and as a script", async () => {
   const fill = "\u2028\u{1f993}".repeat(50_001);
   for (const callback of ["", "&callback=page.take"]) {
     const id = await rig.connect(`whole${callback}`, ["whole"]);

@@ -17,7 +17,7 @@ async function withWorld(toml: string, run: (world: World) => Promise<void>): Pr
   }
 }
 
-/** The most memory that the server ever had, in MiB. */
+/** Peak memory of the server, in MiB. */
 function peak(world: World): number {
   const status = readFileSync(`/proc/${world.channel.pid}/status`, "utf8");
   return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) / 1024;
@@ -28,7 +28,7 @@ describe.concurrent("clients without a token", () => {
     "a join of phoenix is answered and goes nowhere, %s",
     async (transport) =>
       withWorld("", async (world) => {
-        const heard = await world.backend.listen("from:*");
+        const inbox = await world.backend.listen("from:*");
         const client = await world.connect({ transport });
         const joined = await client.join("phoenix", { payload: "p".repeat(5000) });
         expect([joined.status, Object.keys(Object(joined.response))]).toEqual(["ok", ["id"]]);
@@ -40,9 +40,9 @@ describe.concurrent("clients without a token", () => {
         ).toBe("error");
         // What was handled before it has been published before it.
         await client.fence();
-        await heard.until(({ name }) => name === "from:phoenix:heartbeat");
-        expect(heard.all.map(({ name }) => name)).toEqual(["from:phoenix:heartbeat"]);
-        expect(heard.all[0]?.payload.toString()).toMatch(/^\{"conn_id":"\w+"\}$/);
+        await inbox.until(({ name }) => name === "from:phoenix:heartbeat");
+        expect(inbox.all.map(({ name }) => name)).toEqual(["from:phoenix:heartbeat"]);
+        expect(inbox.all[0]?.payload.toString()).toMatch(/^\{"conn_id":"\w+"\}$/);
       }),
   );
 });
@@ -53,7 +53,7 @@ describe.concurrent("bytes_per_second", () => {
   const heartbeat = (ref: string, size: number): string =>
     `[null,"${ref}","phoenix","heartbeat",{"fill":"${"f".repeat(size)}"}]`;
 
-  test("a socket has its burst, and is closed with 1008 over it, unparsed", async () =>
+  test("a socket may send its burst, and is closed with 1008 beyond it, before parsing", async () =>
     withWorld(TOML, async (world) => {
       const client = await world.connect();
       client.sendText(heartbeat("a", 18_000));
@@ -62,7 +62,7 @@ describe.concurrent("bytes_per_second", () => {
       client.sendText("f".repeat(18_000));
       client.sendText(heartbeat("c", 10));
       expect(await client.socket.closed).toMatchObject({ code: 1008, reason: "too many bytes" });
-      // Neither a malformed frame nor a heartbeat was seen.
+      // Neither the malformed frame nor the heartbeat was handled.
       expect(client.frames.all.filter(({ event, ref }) => event === "phx_error" || ref === "c")).toEqual([]);
       expect(await metric(world.channel.url, 'channel_disconnects_total{reason="too_many_bytes"}')).toBe(1);
     }));
@@ -109,7 +109,7 @@ describe.concurrent("bytes_per_second", () => {
         expect(await again.socket.closed).toMatchObject({ code: 1008, reason: "too many bytes" });
         const poller = await startPoller(world.channel.url, from("192.0.2.50"));
         expect(await poller.post(heartbeat("b", 18_000))).toMatchObject({ http: 200, status: 500 });
-        // What is small still passes.
+        // Small messages still pass.
         const small = await world.connect(from("192.0.2.50"));
         small.sendText(heartbeat("a", 10));
         expect((await small.reply("a")).status).toBe("ok");
@@ -118,7 +118,7 @@ describe.concurrent("bytes_per_second", () => {
       },
     ));
 
-  test("whoever goes on sending while it is being closed is not read", async () =>
+  test("a client that sends while it is being closed is not read", async () =>
     withWorld('[limits]\nbytes_per_second = "100KiB"\n', async (world) => {
       const flood = await world.connect();
       const megabyte = "f".repeat(MIB - 100);
@@ -163,7 +163,7 @@ describe("event groups", () => {
         const groups = await enterGroups(world.channel.url, world.token("quiet"));
         const entries = (from: number) => Array.from({ length: 1000 }, (_, i) => from + i);
         expect((await groups.follow({ quiet: entries(0) })).joined).toHaveLength(1000);
-        // What stays costs nothing.
+        // Subscriptions that stay are free.
         for (let i = 0; i < 500; i++) groups.send({ groups: { quiet: entries(0) } });
         const kept = await groups.fence();
         expect(kept.filter((each) => "error" in Object(each))).toEqual([]);
@@ -178,7 +178,7 @@ describe("event groups", () => {
         expect(answers.slice(swapped.length)).toEqual(
           Array.from({ length: 100 - swapped.length }, () => ({ error: "rate limited" })),
         );
-        // It follows what it followed, and may say anew once its debt is paid.
+        // It keeps its subscriptions, and may change them once its rate has recovered.
         await world.backend.publish(`to:quiet:${1000 * swapped.length}`, "7");
         expect(await groups.next()).toBe(7);
         await eventually(
@@ -193,7 +193,7 @@ describe("event groups", () => {
     20_000,
   );
 
-  test("entries that are refused are charged too", async () =>
+  test("refused entries are charged too", async () =>
     withWorld("[limits]\nframes_per_second = 5\n", async (world) => {
       const groups = await enterGroups(world.channel.url, world.token("quiet"));
       groups.send({ groups: { loud: Array.from({ length: 1000 }, (_, i) => i) } });
@@ -205,7 +205,7 @@ describe("event groups", () => {
 });
 
 describe("bodies", () => {
-  /** The attack as it was found: every one larger than a poll may send. */
+  /** The attack as found: each body is larger than a poll session may send. */
   const SIZE = Math.floor(16.9 * MIB);
 
   test.each(["announced", "chunked"] as const)(
@@ -255,7 +255,7 @@ describe("bodies", () => {
     return http;
   }
 
-  test("a body must be complete within frame_timeout, however it drips", async () =>
+  test("a body must be complete within frame_timeout, even if it keeps arriving", async () =>
     withWorld("[limits]\nframe_timeout = 1\n", async (world) => {
       const poller = await startPoller(world.channel.url);
       expect((await poller.post('[null,"1","phoenix","heartbeat",{}]')).status).toBe(200);
@@ -281,7 +281,7 @@ describe("bodies", () => {
         { status: 500 },
         { status: 500 },
       ]);
-      // Nobody waits for the rest.
+      // The server does not wait for the rest.
       await Promise.all([asked[0]?.closed, asked[1]?.closed]);
       for (const each of asked) each.cut();
       expect(await metric(world.channel.url, "channel_inbound_bytes")).toBe(0);

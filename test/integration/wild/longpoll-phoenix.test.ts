@@ -26,9 +26,9 @@ for (const bus of BUSES) {
       return guest;
     };
 
-    test(`joins, pushes, hears, sees who is there, and leaves`, async () => {
+    test("joins, pushes, receives, sees the presence of others, and leaves", async () => {
       const topic = "whole";
-      const heard = await world.backend.listen(`from:${topic}:*`);
+      const inbox = await world.backend.listen(`from:${topic}:*`);
       const one = polls(world.channel.url).room(topic, {
         token: world.token(topic, { id: "one" }),
       });
@@ -38,7 +38,7 @@ for (const bus of BUSES) {
       expect(await Promise.all([one, two].map((each) => each.events.next()))).toEqual(["ok", "ok"]);
       await eventually(() => Object.keys(present(one)).length === 2, "both present");
       expect(await one.push("said", { a: [1, "é"] })).toBe("ok");
-      const said = await heard.until(({ name }) => name.endsWith(":said"));
+      const said = await inbox.until(({ name }) => name.endsWith(":said"));
       expect(said.payload.toString()).toBe('{"a":[1,"é"]}');
       for (let i = 0; i < 300; i++) void world.backend.publish(`to:${topic}:n`, `{"i":${i}}`);
       for (const each of [one, two]) {
@@ -49,28 +49,28 @@ for (const bus of BUSES) {
       expect(await two.events.until((event) => event === "closed")).toBe("closed");
     });
 
-    test(`sends its whole backlog of 250 pushes when it connects, in order`, async () => {
+    test("sends its backlog of 250 pushes in order when it connects", async () => {
       const topic = "backlog";
-      const heard = await world.backend.listen(`from:${topic}:n`);
+      const inbox = await world.backend.listen(`from:${topic}:n`);
       const gate = startGate("http://127.0.0.1:1");
       const guest = polls(gate.url);
       const room = guest.room(topic, { token: world.token(topic) });
-      // Pushes of a channel that is joining are kept; it joins when the server is there at last.
+      // phoenix.js keeps pushes while it joins. It joins when the server is reachable.
       const pushed = Array.from({ length: 250 }, (_, i) => room.push("n", { i }, 20_000));
       await guest.events.until((event) => event.startsWith("close"));
       gate.aim(world.channel.url);
       expect(new Set(await Promise.all(pushed))).toEqual(new Set(["ok"]));
-      for (let i = 0; i < 250; i++) expect((await heard.next()).payload.toString()).toBe(`{"i":${i}}`);
+      for (let i = 0; i < 250; i++) expect((await inbox.next()).payload.toString()).toBe(`{"i":${i}}`);
       await gate.stop();
     });
 
     test("pushes bytes", async () => {
-      const heard = await world.backend.listen("from:bytes:raw");
+      const inbox = await world.backend.listen("from:bytes:raw");
       const room = polls(world.channel.url).room("bytes", { token: world.token("bytes") });
       await room.events.next();
       const bytes = Uint8Array.from({ length: 100_000 }, (_, i) => i & 255);
       expect(await room.push("raw", bytes.buffer)).toBe("ok");
-      expect((await heard.next()).payload.equals(Buffer.from(bytes))).toBe(true);
+      expect((await inbox.next()).payload.equals(Buffer.from(bytes))).toBe(true);
     });
 
     test("joins with a token of its params, and with authToken", async () => {
@@ -109,7 +109,7 @@ for (const bus of BUSES) {
           const guest = polls(gate.url, { rejoinAfterMs: () => 20 });
           const room = guest.room(topic, { token: world.token(topic) });
           await room.events.until((event) => event === "ok");
-          // Whatever was lost on the way, phoenix.js was told, joined again, and is heard in the end.
+          // phoenix.js notices each loss and joins again.
           await eventually(async () => (await room.push("hello", {}, 1000)) === "ok", "a push that arrives");
           await world.backend.publish(`to:${topic}:n`, "1");
           await eventually(async () => {
@@ -123,7 +123,7 @@ for (const bus of BUSES) {
       }
     }
 
-    test("connections that break off again and again cost no message of which the page is not told", async () => {
+    test("connections that break often lose no message without notice to the page", async () => {
       const line = await startLine(world.channel.port);
       const guest = polls(line.url, { rejoinAfterMs: () => 20 });
       const room = guest.room("broken", { token: world.token("broken") });
@@ -145,7 +145,7 @@ for (const bus of BUSES) {
       line.stop();
     });
 
-    test("too many that come at once from one address are told before they are open, and come in as fast as they may", async () => {
+    test("sessions over the rate of an address are refused before they open, and connect as fast as the rate allows", async () => {
       const strict = await startWorld(bus, {
         toml: `trusted_proxies = ["127.0.0.1"]\n[limits]\nconnects_per_second_per_ip = 2\n`,
       });
@@ -155,7 +155,7 @@ for (const bus of BUSES) {
           polls(gate.url).room("rush", { token: strict.token("rush") }),
         );
         for (const room of rooms) await room.events.until((event) => event === "ok", "its join");
-        // 20 come in at once, 4 have to wait a little: with phoenix.js' back-off, not in a loop without one.
+        // 20 connect at once, 4 wait: with the back-off of phoenix.js, not in a loop without one.
         const begun = gate.requests.filter(({ token, method }) => method === "GET" && !token).length;
         expect(begun).toBeLessThan(24 + 4 * 15);
         expect(await metric(strict.channel.url, 'channel_refused_total{reason="http_429"}')).toBeGreaterThan(

@@ -42,9 +42,9 @@ for (const bus of BUSES) {
       return poller;
     };
 
-    test("a second poll releases the first with none, and gets what comes", async () => {
+    test("a second poll ends the first without messages, and gets the next ones", async () => {
       const poller = await joined("quiet:two");
-      // Whichever arrives later releases the other.
+      // The one that arrives later ends the other.
       const polls = [poller.poll(), poller.poll()];
       const released = await Promise.race(polls);
       expect(released).toMatchObject({ status: 204, messages: [] });
@@ -53,7 +53,7 @@ for (const bus of BUSES) {
       expect(other?.messages.map((each) => frameOf(each, "2.0.0").event)).toEqual(["only"]);
     });
 
-    test("what comes while a poll was hung up on waits for the next one", async () => {
+    test("messages sent after a poll was aborted are in the answer to the next one", async () => {
       const poller = await joined("quiet:hung");
       for (let i = 0; i < 20; i++) {
         const hang = new AbortController();
@@ -61,7 +61,7 @@ for (const bus of BUSES) {
         await Bun.sleep(10);
         hang.abort();
         expect(await lost).toBe("hung up");
-        // A server hears of it when the end of the connection arrives.
+        // The server notices when the end of the connection arrives.
         await Bun.sleep(20);
         await world.backend.publish("to:quiet:hung:n", String(i));
         const [frame, ...more] = await poller.until(isEvent("n"));
@@ -69,7 +69,7 @@ for (const bus of BUSES) {
       }
     });
 
-    test("a poll that is repeated because its answer was lost brings the same again, and once acknowledged never more", async () => {
+    test("a repeated poll whose answer was lost gets the same messages, until they are acknowledged", async () => {
       const poller = await joined("quiet:lost");
       const { token } = poller;
       const witness = await world.connect();
@@ -94,7 +94,7 @@ for (const bus of BUSES) {
       expect((await poller.until(isEvent("n"))).map(({ payload }) => payload)).toEqual([3]);
     });
 
-    test("who polls with the first token for ever gets each message once", async () => {
+    test("a client that always polls with its first token gets each message once", async () => {
       const topic = "quiet:first";
       const { token = "" } = await begin(world.channel.url);
       const got: unknown[] = [];
@@ -115,12 +115,12 @@ for (const bus of BUSES) {
       expect(got).toEqual(["phx_reply", ...Array.from({ length: 20 }, (_, i) => i)]);
     });
 
-    test("an answer cut half-way is brought whole by the next poll", async () => {
+    test("an answer that broke is repeated completely by the next poll", async () => {
       const poller = await joined("quiet:half");
       const fill = "x".repeat(60_000);
       for (let i = 0; i < 120; i++)
         await world.backend.publish("to:quiet:half:n", JSON.stringify({ i, fill }));
-      // Reads nothing, so that only what the kernel holds leaves; then the line breaks.
+      // Reads nothing, so that only the kernel's buffers are filled; then the connection breaks.
       const { port, pathname, search } = new URL(addressOf(world.channel.url, {}, poller.token));
       const line = connect(Number(port), "127.0.0.1");
       line.write(`GET ${pathname}${search} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`);
@@ -135,29 +135,29 @@ for (const bus of BUSES) {
       expect(got).toEqual(Array.from({ length: 121 }, (_, i) => i));
     });
 
-    test("a whole backlog in one POST is handled in its order", async () => {
+    test("a backlog in one POST is handled in order", async () => {
       const topic = "quiet:backlog";
       const poller = await joined(topic);
-      const heard = await world.backend.listen(`from:${topic}:*`);
+      const inbox = await world.backend.listen(`from:${topic}:*`);
       const count = 1500;
       const lines = Array.from({ length: count }, (_, i) => `["1","p${i}","${topic}","n",${i}]`);
       expect(await poller.post(...lines)).toMatchObject({ http: 200, status: 200 });
       const replies = await poller.until(isReply(`p${count - 1}`));
       expect(replies.map(({ ref }) => ref)).toEqual(lines.map((_, i) => `p${i}`));
       expect(replies.every(({ payload }) => Object(payload).status === "ok")).toBe(true);
-      const published = await Promise.all(lines.map(() => heard.next()));
+      const published = await Promise.all(lines.map(() => inbox.next()));
       expect(published.map(({ payload }) => Number(payload))).toEqual(lines.map((_, i) => i));
     });
 
-    test("a body may have 8 MiB, and each of its frames what a socket's may", async () => {
+    test("a body may have 8 MiB, and each of its frames the limit of a socket's frame", async () => {
       const topic = "quiet:body";
       const poller = await joined(topic);
-      const heard = await world.backend.listen(`from:${topic}:*`);
+      const inbox = await world.backend.listen(`from:${topic}:*`);
       const line = (i: number, size: number): string =>
         `["1","b${i}","${topic}","n",${JSON.stringify({ i, fill: "x".repeat(size) })}]`;
       const backlog = Array.from({ length: 9 }, (_, i) => line(i, 920_000));
       expect((await poller.post(...backlog)).status).toBe(200);
-      for (let i = 0; i < 9; i++) expect(JSON.parse((await heard.next()).payload.toString()).i).toBe(i);
+      for (let i = 0; i < 9; i++) expect(JSON.parse((await inbox.next()).payload.toString()).i).toBe(i);
       const more = Array.from({ length: 9 }, (_, i) => line(i, 960_000));
       expect(await poller.post(...more)).toMatchObject({ http: 200, status: 500 });
       expect((await poller.post(HEARTBEAT)).status).toBe(200);
@@ -168,7 +168,7 @@ for (const bus of BUSES) {
     test("lines are text or base64, any other content type is one frame of text", async () => {
       const topic = "quiet:kinds";
       const poller = await joined(topic);
-      const heard = await world.backend.listen(`from:${topic}:*`);
+      const inbox = await world.backend.listen(`from:${topic}:*`);
       const binary = (ref: string, data: string): string => {
         const strings = ["1", ref, topic, "bytes"];
         const head = Buffer.from([0, ...strings.map((each) => each.length)]);
@@ -177,18 +177,18 @@ for (const bus of BUSES) {
         );
       };
       await poller.post(binary("a", "00ff10"), `["1","b","${topic}","text",[1]]`, "", binary("c", "01"));
-      expect((await heard.next()).payload.toString("hex")).toBe("00ff10");
-      expect((await heard.next()).payload.toString()).toBe("[1]");
-      expect((await heard.next()).payload.toString("hex")).toBe("01");
+      expect((await inbox.next()).payload.toString("hex")).toBe("00ff10");
+      expect((await inbox.next()).payload.toString()).toBe("[1]");
+      expect((await inbox.next()).payload.toString("hex")).toBe("01");
       await poller.postBody(`["1","d","${topic}","lines",{\n"a" : 1}]`, "application/json");
-      expect((await heard.next()).payload.toString()).toBe('{\n"a" : 1}');
+      expect((await inbox.next()).payload.toString()).toBe('{\n"a" : 1}');
       await poller.postBody(`["1","e","${topic}","typed",2]\n`, "Application/X-NDJSON; charset=utf-8");
-      expect((await heard.next()).payload.toString()).toBe("2");
+      expect((await inbox.next()).payload.toString()).toBe("2");
       const replies = await poller.until(isReply("e"));
       expect(replies.map(({ ref }) => ref)).toEqual(["a", "b", "c", "d", "e"]);
     });
 
-    test("a page's own token among the params, userToken, and phoenix.js' authToken each open a join", async () => {
+    test("a token in the page's params, in userToken or in phoenix.js' authToken allows a join", async () => {
       const token = world.token("quiet:own");
       const bare = `["1","1","quiet:own","phx_join",{}]`;
       const ways = [
@@ -200,14 +200,14 @@ for (const bus of BUSES) {
       for (const way of ways) {
         const { token: session = "" } = await begin(world.channel.url, way);
         const { headers, ...rest } = { headers: {}, ...way };
-        // The header is on phoenix.js' GETs only.
+        // phoenix.js sends the header with GET only.
         const poller = pollerOf(world.channel.url, session, { ...rest, headers: {} });
         await poller.post(bare);
         const [reply] = await poller.until(isReply("1"));
         expect([way, Object(reply?.payload).status]).toEqual([way, "ok"]);
         expect(Object.keys(headers).length).toBeLessThan(2);
       }
-      // In the header the session's token wins, and the only one of the query is the page's.
+      // With the session's token in the header, the only one in the query is the page's.
       const { token: session = "" } = await begin(world.channel.url, { params: { token } });
       const address = addressOf(world.channel.url, { params: { token } });
       const headers = { "x-phoenix-longpoll-token": session };
@@ -216,7 +216,7 @@ for (const bus of BUSES) {
       expect(messages.map((each) => frameOf(each, "2.0.0").payload)).toMatchObject([{ status: "ok" }]);
     });
 
-    test("an authToken too long for the polls that would follow is refused at once, the longest other one is good", async () => {
+    test("an authToken too long for later polls is refused at once, and the longest allowed one works", async () => {
       const url = world.channel.url;
       const headersOf = (length: number) => ({ headers: { "x-phoenix-authtoken": "t".repeat(length) } });
       expect(await begin(url, headersOf(8000))).toMatchObject({ http: 200, status: 403, token: undefined });
@@ -228,7 +228,7 @@ for (const bus of BUSES) {
       expect((await poller.poll({ headers: { cookie: "c".repeat(500) } })).status).toBe(200);
     });
 
-    test("HTTP's own status is 200 whatever goes wrong", async () => {
+    test("the HTTP status is 200 for every error", async () => {
       const { url } = world.channel;
       const poller = await joined("quiet:wrong");
       const session = addressOf(url, {}, poller.token);
@@ -260,7 +260,7 @@ for (const bus of BUSES) {
       }
     });
 
-    test("CORS is on every answer, and OPTIONS echoes the headers asked for", async () => {
+    test("every answer has CORS headers, and OPTIONS echoes the requested headers", async () => {
       const origin = "http://page.example";
       const { token = "" } = await begin(world.channel.url, { headers: { origin } });
       const session = addressOf(world.channel.url, {}, token);
@@ -287,7 +287,7 @@ for (const bus of BUSES) {
       }
     });
 
-    test("a token is good as a whole, at the server that gave it, until its session ends", async () => {
+    test("a token is valid unchanged, at the server that issued it, until its session ends", async () => {
       const poller = await startPoller(world.channel.url);
       expect((await poller.post(HEARTBEAT)).status).toBe(200);
       const other = await startWorld("embedded");
@@ -317,7 +317,7 @@ for (const bus of BUSES) {
       expect((await poller.until(isReply("h"))).length).toBe(1);
     });
 
-    test("who is dismissed may send into the void until its end 2 to 5 s later, so that it does not storm back", async () => {
+    test("frames of a dismissed client are ignored until its session ends 2 to 5 s later", async () => {
       const poller = await joined("struck");
       const leaves = await world.backend.listen("to:struck:presence_diff");
       const start = performance.now();
@@ -330,7 +330,7 @@ for (const bus of BUSES) {
       expect((await poller.post(HEARTBEAT)).status).toBe(410);
     }, 15_000);
 
-    test("a session that is not polled ends at its budget and counts as slow", async () => {
+    test("a session that is not polled is cut off at its backlog limit and counts as slow", async () => {
       const { url } = world.channel;
       const slow = () => metric(url, 'channel_disconnects_total{reason="slow"}');
       const topic = "full";
@@ -346,7 +346,7 @@ for (const bus of BUSES) {
       expect((await poller.poll()).status).toBe(410);
     });
 
-    test("an answer that is not read counts as waiting, polls on other connections or not", async () => {
+    test("an answer that is not read counts as backlog, with or without polls on other connections", async () => {
       const { url } = world.channel;
       const topic = "unread";
       const leaves = await world.backend.listen(`to:${topic}:presence_diff`);
@@ -366,22 +366,22 @@ for (const bus of BUSES) {
         return line;
       });
       await Bun.sleep(300);
-      // What the network has taken no longer counts: a few megabytes.
+      // What was passed to the network does not count: a few megabytes.
       for (let i = 0; i < 24; i++) await publish();
       await leaves.until(({ payload }) => payload.includes('"leaves":{"alice"'));
       expect((await poller.poll()).status).toBe(410);
       for (const line of lines) line.destroy();
     });
 
-    // What waits for a quarter of a minute is the same on every bus.
+    // Tests that wait 15 s run on one bus only: the bus makes no difference.
     if (bus === "embedded") {
-      test("15 s without a poll end a session: its presence leaves, its place is free, its token is dead", async () => {
+      test("15 s without a poll end a session: its presence leaves, its place is free, its token is invalid", async () => {
         const from = { headers: { "x-forwarded-for": "192.0.2.15" } };
         const leaves = await world.backend.listen("to:left:presence_diff");
         const began = performance.now();
         const first = await joined("left", from);
         await joined("left", from);
-        // Two of two places are taken: a third is told before it has a token, which phoenix.js takes for an open connection.
+        // Both places are in use: a third session is refused before it gets a token, which phoenix.js counts as open.
         expect(await begin(world.channel.url, from)).toMatchObject({
           http: 200,
           status: 500,
@@ -402,7 +402,7 @@ for (const bus of BUSES) {
         await joined("left", from);
       }, 60_000);
 
-      test("a token that was never used holds nothing, and one that lies unused too long begins nothing", async () => {
+      test("an unused token takes no place, and one used too late starts no session", async () => {
         const from = { headers: { "x-forwarded-for": "192.0.2.16" } };
         const many = await Promise.all(
           Array.from({ length: 50 }, () => startPoller(world.channel.url, from)),
@@ -411,7 +411,7 @@ for (const bus of BUSES) {
         const [first, second, third, ...unused] = many;
         expect((await first?.post(HEARTBEAT))?.status).toBe(200);
         expect((await second?.post(HEARTBEAT))?.status).toBe(200);
-        // All welcomed, but the places went to the two that came first.
+        // All got a token, but the first two took the places.
         expect((await third?.post(HEARTBEAT))?.status).toBe(500);
         await Bun.sleep(15_500);
         expect((await unused[0]?.post(HEARTBEAT))?.status).toBe(410);
@@ -420,7 +420,7 @@ for (const bus of BUSES) {
     }
 
     for (const vsn of VERSIONS) {
-      test(`binary payloads come as V1 clients get them, ${vsn}`, async () => {
+      test(`binary payloads arrive as for V1 clients, ${vsn}`, async () => {
         const topic = `quiet:binary:${vsn}`;
         const poller = await startPoller(world.channel.url, { vsn });
         const payload = { token: world.token(topic) };
@@ -471,21 +471,21 @@ test.concurrent("a backlog in one POST waits behind a join whose token takes tim
       .update(signed)
       .sign({ key: privateKey, dsaEncoding: "ieee-p1363" });
     const token = `${signed}.${signature.toString("base64url")}`;
-    const heard = await world.backend.listen("from:late:n");
+    const inbox = await world.backend.listen("from:late:n");
     const poller = await startPoller(world.channel.url);
     const fill = "x".repeat(500_000);
     const lines = Array.from({ length: 12 }, (_, i) =>
       JSON.stringify(["1", `n${i}`, "late", "n", { i, fill }]),
     );
     expect((await poller.post(join("late", token), ...lines)).status).toBe(200);
-    for (let i = 0; i < 12; i++) expect(JSON.parse((await heard.next()).payload.toString()).i).toBe(i);
+    for (let i = 0; i < 12; i++) expect(JSON.parse((await inbox.next()).payload.toString()).i).toBe(i);
   } finally {
     await world.stop();
   }
 });
 
-// Not beside the others, which wait for times: it keeps this process busy.
-test("a body full of small frames is taken whole within the budget of frames, and holds up nobody", async () => {
+// Not concurrent with the tests above, which depend on time: this one keeps the process busy.
+test("a body of small frames is handled completely within the frame rate, and delays no other client", async () => {
   const world = await startWorld("embedded");
   try {
     const topic = "crowd";
@@ -493,7 +493,7 @@ test("a body full of small frames is taken whole within the budget of frames, an
     await poller.post(join(topic, world.token(topic)));
     await poller.until(isReply("1"));
     const other = await world.connect();
-    // Pushes without a ref, which are not answered.
+    // Pushes without a ref get no reply.
     const line = `["1",null,"${topic}","n",1]`;
     const count = Math.floor((8 * 1024 * 1024) / (line.length + 1));
     const posted = poller.postBody(`${line}\n`.repeat(count), "application/x-ndjson");
@@ -509,7 +509,7 @@ test("a body full of small frames is taken whole within the budget of frames, an
   }
 }, 20_000);
 
-test("a burst of 10,000 messages of 4 KB reaches a client that polls, whole and in order, several times", async () => {
+test("bursts of 10,000 messages of 4 KB reach a polling client complete and in order", async () => {
   const world = await startWorld("redis");
   try {
     const poller = await startPoller(world.channel.url);

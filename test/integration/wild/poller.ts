@@ -6,7 +6,7 @@ export interface Answer {
   readonly status: number;
   readonly token: string | undefined;
   readonly messages: readonly string[];
-  /** Of HTTP itself. */
+  /** The HTTP status. */
   readonly http: number;
   readonly headers: Headers;
 }
@@ -20,13 +20,13 @@ export interface PollOptions {
 
 /** A long-poll session, request by request. */
 export interface Poller {
-  /** The newest one, as phoenix.js keeps it. */
+  /** The newest token, as in phoenix.js. */
   readonly token: string;
   poll(options?: Pick<PollOptions, "signal" | "headers">): Promise<Answer>;
   /** Sends lines as phoenix.js does. */
   post(...lines: readonly string[]): Promise<Answer>;
   postBody(body: string | Uint8Array<ArrayBuffer>, type: string): Promise<Answer>;
-  /** Polls until a frame matches; gives all frames that came up to then and with it. */
+  /** Polls until a frame matches. Resolves with all frames, including those in the same answer. */
   until(match: (frame: Frame) => boolean): Promise<Frame[]>;
 }
 
@@ -37,7 +37,7 @@ export function addressOf(url: string, { vsn = "2.0.0", params = {} }: PollOptio
   return `${url}/longpoll?${query}`;
 }
 
-/** Asks, and reads the answer strictly. */
+/** Sends a request, and parses the answer strictly. */
 export async function ask(address: string, init: RequestInit = {}): Promise<Answer> {
   const headers = new Headers(init.headers);
   for (const [name, value] of Object.entries(hereHeaders(address))) {
@@ -59,14 +59,14 @@ export function begin(url: string, options: PollOptions = {}): Promise<Answer> {
   return ask(addressOf(url, options), { headers: { ...options.headers } });
 }
 
-/** A session that has begun; nothing of it was used yet. */
+/** A session whose token is not used yet. */
 export async function startPoller(url: string, options: PollOptions = {}): Promise<Poller> {
   const { token, status } = await begin(url, options);
   if (status !== 410 || token === undefined) throw new Error(`no session began: ${status}`);
   return pollerOf(url, token, options);
 }
 
-/** A session of a token, from wherever it comes. */
+/** The session of a token, of any origin. */
 export function pollerOf(url: string, token: string, options: PollOptions = {}): Poller {
   let newest = token;
   const address = (): string => addressOf(url, options, newest);
@@ -103,7 +103,7 @@ export function frameOf(text: string, vsn: Version): Frame {
   return parseFrame({ binary: false, data: Buffer.from(text) }, vsn);
 }
 
-/** What `/metrics` says of one series: `channel_connections{protocol="phoenix"}`; 0 where it is not there. */
+/** The value of one series in `/metrics`, e.g. `channel_connections{protocol="phoenix"}`; 0 if it is absent. */
 export async function metric(url: string, series: string): Promise<number> {
   const text = await (await fetch(`${url}/metrics`, { headers: hereHeaders(url) })).text();
   const line = text.split("\n").find((each) => each.startsWith(`${series} `));
