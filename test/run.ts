@@ -11,13 +11,20 @@ import { type Need, provide } from "./needs.ts";
 const ROOT = join(import.meta.dir, "..");
 const BIN = join(ROOT, "node_modules/.bin");
 
-/** A suite that runs longer than this hangs. */
-const SUITE_MS = 30 * 60_000;
+/** A process that runs longer than this hangs. */
+const HANGS_MS = 30 * 60_000;
+
+/** A network of its own, loopback only: no port is taken by another process that runs at the same time. */
+const IN_OWN_NETWORK = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
 
 interface Suite {
   readonly needs: readonly Need[];
   /** For each test that sets no limit of its own, in ms: what takes longer hangs, on however busy a machine. */
   readonly timeout: number;
+  /** Files that are run at a time, each in a process and a network of its own. Default: all in one process, one by one. */
+  readonly atOnce?: number;
+  /** The files that take longest, to be started first. */
+  readonly longest?: readonly string[];
 }
 
 const SUITES: Readonly<Record<string, Suite>> = {
@@ -25,6 +32,9 @@ const SUITES: Readonly<Record<string, Suite>> = {
   integration: {
     needs: ["redis", "chromium", "curl", "python", "nginx", "caddy", "podman"],
     timeout: 30_000,
+    // Many wait for a time to pass, and leave a processor free.
+    atOnce: 2,
+    longest: ["wild/longpoll", "embedded-stays", "siege/standstill", "alive", "siege/inbound", "siege/redis"],
   },
   bench: { needs: ["redis"], timeout: 60_000 },
   browser: { needs: ["redis", "chromium", "curl", "python"], timeout: 60_000 },
@@ -63,7 +73,7 @@ async function runs(
     cwd: ROOT,
     env: { ...process.env, ...env },
     stdio: ["ignore", "inherit", "inherit"],
-    timeout: SUITE_MS,
+    timeout: HANGS_MS,
   });
   return (await child.exited) === 0;
 }
@@ -78,17 +88,73 @@ async function runSuite(
   files: readonly string[],
   env: Readonly<Record<string, string>>,
 ): Promise<void> {
+  const { timeout, atOnce = 1, longest = [] } = SUITES[suite] ?? { timeout: 0 };
   const folder = mkdtempSync(join(tmpdir(), "channel-report-"));
-  const report = join(folder, "junit.xml");
-  const options = [`--timeout=${SUITES[suite]?.timeout}`, "--reporter=junit", `--reporter-outfile=${report}`];
   await timed(suite, async () => {
-    const paths = files.map((file) => `./${file}`);
-    const good = await runs([process.execPath, "test", ...options, ...paths], env);
-    const outcome = readReport(existsSync(report) ? readFileSync(report, "utf8") : "", files);
-    if (good || outcome.failed > 0) return outcome;
-    return { ...outcome, failed: 1, failures: [`${suite}: bun test failed without saying where`] };
+    if (atOnce === 1 || files.length === 1 || !hasNetworks()) {
+      return runFiles(suite, files, timeout, join(folder, "junit.xml"), (command) => runs(command, env));
+    }
+    const rank = (file: string): number => {
+      const at = longest.findIndex((name) => file.endsWith(`${name}.test.ts`));
+      return at < 0 ? longest.length : at;
+    };
+    const waiting = [...files].sort((a, b) => rank(a) - rank(b));
+    const outcomes: Outcome[] = [];
+    const worker = async (): Promise<void> => {
+      for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+        const report = join(folder, `${file.replaceAll("/", "-")}.xml`);
+        outcomes.push(await runFiles(suite, [file], timeout, report, (command) => runsApart(command, env)));
+      }
+    };
+    await Promise.all(Array.from({ length: atOnce }, worker));
+    return sumOf(outcomes);
   });
   rmSync(folder, { recursive: true });
+}
+
+/** One `bun test` over some files. */
+async function runFiles(
+  suite: string,
+  files: readonly string[],
+  timeout: number,
+  report: string,
+  run: (command: readonly string[]) => Promise<boolean>,
+): Promise<Outcome> {
+  const options = [`--timeout=${timeout}`, "--reporter=junit", `--reporter-outfile=${report}`];
+  const good = await run([process.execPath, "test", ...options, ...files.map((file) => `./${file}`)]);
+  const outcome = readReport(existsSync(report) ? readFileSync(report, "utf8") : "", files);
+  if (good || outcome.failed > 0) return outcome;
+  return { ...outcome, failed: 1, failures: [`${suite}: bun test failed without saying where`] };
+}
+
+function hasNetworks(): boolean {
+  return Bun.which("unshare") !== null && Bun.spawnSync([...IN_OWN_NETWORK, "true"]).exitCode === 0;
+}
+
+/** As `runs`, in a network of its own; what it prints is printed at its end, in one piece. */
+async function runsApart(
+  command: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<boolean> {
+  const child = Bun.spawn(["sh", "-c", 'exec "$@" 2>&1', "sh", ...IN_OWN_NETWORK, ...command], {
+    cwd: ROOT,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "inherit"],
+    timeout: HANGS_MS,
+  });
+  console.log(await new Response(child.stdout).text());
+  return (await child.exited) === 0;
+}
+
+function sumOf(outcomes: readonly Outcome[]): Outcome {
+  const sum = (key: "passed" | "failed" | "skipped") =>
+    outcomes.reduce((total, each) => total + each[key], 0);
+  return {
+    passed: sum("passed"),
+    failed: sum("failed"),
+    skipped: sum("skipped"),
+    failures: outcomes.flatMap(({ failures }) => failures),
+  };
 }
 
 function filesOf(suite: string): string[] {
