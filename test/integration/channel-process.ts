@@ -44,7 +44,8 @@ export interface ChannelProcess {
   readonly exited: Promise<number>;
 }
 
-const STARTUP_MS = 10_000;
+/** What takes longer hangs, on however busy a machine. */
+const STARTUP_MS = 60_000;
 
 const running = new Set<{ kill(signal: NodeJS.Signals): void }>();
 process.on("exit", () => {

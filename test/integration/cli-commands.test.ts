@@ -46,7 +46,7 @@ async function channel(
     stdin: input === null ? "ignore" : Buffer.from(input),
     stdout: "pipe",
     stderr: "pipe",
-    timeout: 10_000,
+    timeout: 60_000,
   });
   const [out, err, code] = await Promise.all([
     new Response(child.stdout).text(),

@@ -23,7 +23,7 @@ export interface RedisProcess {
 
 const READY = "Ready to accept connections";
 const TRIES = 5;
-const START_MS = 10_000;
+const START_MS = 60_000;
 
 type Server = Bun.Subprocess<"ignore", "pipe", "pipe">;
 
