@@ -65,7 +65,7 @@ function table(facts: readonly Fact[], variables = true): string[] {
         standard === null || (!variables && standard === "") ? "none" : `\`${JSON.stringify(standard)}\``;
       const other = tangram === undefined ? "" : ` (\`${JSON.stringify(tangram)}\` with a tangram.toml)`;
       // Shells export HOST for themselves.
-      const names = [`\`${key === "host" ? PREFIX : ""}${variable(key)}\``];
+      const names = [`\`${key === "host" || key === "prefix" ? PREFIX : ""}${variable(key)}\``];
       if (secret) names.push(`\`${variable(key)}_FILE\``);
       if (flag !== null) names.push(`\`--${name.replaceAll("_", "-")}\``);
       return [`\`${name}\``, value + other, doc, expects + (variables ? `; ${names.join(", ")}` : "")];

@@ -1,4 +1,4 @@
-import type { Speaker } from "../bus/redis/redis-client.ts";
+import type { PublishClient } from "../bus/redis/redis-client.ts";
 import { closedOnes, connectAll, joinAll, type Membership, quiet } from "./clients.ts";
 import { Deliveries, pace } from "./deliveries.ts";
 import { paddedPayload } from "./payload.ts";
@@ -19,7 +19,7 @@ export interface Load {
   /** Bytes of each. */
   readonly payload: number;
   readonly seconds: number;
-  readonly speaker: Speaker;
+  readonly speaker: PublishClient;
   /** Told now and then how far it has come. */
   progress(line: string): void;
   /** Resolves when the operator has had enough. */
@@ -171,14 +171,14 @@ async function probe(
   deliveries.reset();
 }
 
-interface ThroughSpeaker extends Sender {
+interface ThroughClient extends Sender {
   /** Messages that could not be published. */
   readonly failures: number;
   /** Resolves when of each message so far is known whether it was. */
   settled(): Promise<void>;
 }
 
-function through(speaker: Speaker, failed: () => void): ThroughSpeaker {
+function through(client: PublishClient, failed: () => void): ThroughClient {
   let failures = 0;
   let open = 0;
   let done: (() => void) | null = null;
@@ -199,7 +199,7 @@ function through(speaker: Speaker, failed: () => void): ThroughSpeaker {
       const stamped = Buffer.from(payload);
       writeStamp(stamped, stampEnd, now());
       open++;
-      speaker.publish(name, stamped).then(settle, () => {
+      client.publish(name, stamped).then(settle, () => {
         failures++;
         failed();
         settle();

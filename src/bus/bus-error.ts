@@ -1,7 +1,7 @@
-/** Why no bus can be opened and trying again is no use. The message is one sentence for an operator, without a secret. */
+/** The bus cannot be opened, and retrying cannot help. The message is one sentence for an operator, without secrets. */
 export class BusError extends Error {
   override readonly name = "BusError";
-  /** `port-taken`: something else listens where the embedded bus must. `bad-address`: `redis_url` can't be used. */
+  /** `port-taken`: the port of the embedded bus is in use. `bad-address`: `redis_url` is invalid. */
   readonly code: "port-taken" | "bad-address";
 
   constructor(code: BusError["code"], message: string) {

@@ -1,3 +1,5 @@
+import type { Family } from "./topics.ts";
+
 /** What a bus can be: a Redis server, or the one inside this process. */
 export type BusKind = "redis" | "embedded";
 
@@ -10,47 +12,49 @@ export interface BusState {
   readonly detail: string;
   /** Subscriptions lost since start. Messages published until the next subscription are missed. */
   readonly gaps: number;
-  /** The server in use, while live: `127.0.0.1:6379`. Of a cluster or Sentinels, the one that they led to. */
+  /** The server in use, while live: `127.0.0.1:6379`. Of a cluster or Sentinels, the node connected to. */
   readonly where?: string;
-  /** Unix time in ms since which the bus is as it is. */
+  /** Unix time in ms of the last change of `live`. */
   readonly since: number;
 }
 
-/** The one who hears what backends publish. No method may throw. */
+/** Families that a server can subscribe to. */
+export type SubscribedFamily = Exclude<Family, "from">;
+
+/** Receives what is published on the subscribed families. No method may throw. */
 export interface BusListener {
   /**
-   * A message on a name that starts with `to:`. Messages of one publisher on one name arrive in their order.
-   * Both buffers are the listener's until it returns; it copies what it keeps. So that a frame can be made where the
-   * payload lies, `room` bytes before it and, unless that is 0, two behind it may be written to, in the payload's own
-   * memory; the name may lie there.
+   * A message; `name` is without the configured prefix. Messages of one publisher on one name arrive in order.
+   * Both buffers are valid until this returns.
    */
-  message(name: Buffer, payload: Buffer, room: number): void;
-  /** The state turned: called once for each change of `live`, not for each try. */
+  message(name: Buffer, payload: Buffer): void;
+  /** Called once for each change of `state.live`. */
   changed(state: BusState): void;
 }
 
-/** Told once whether the bus took a message. An object of its own for each publish needs no closure. */
+/** Called once with whether the bus accepted a message. An object, so that a publish needs no closure. */
 export interface PublishAck {
-  settled(taken: boolean): void;
+  settled(accepted: boolean): void;
 }
 
 /**
- * The way to the backends. Implementations: `redis.ts` and `embedded.ts`; `test/integration/bus.test.ts` holds them to
- * one contract. To replace Redis is to write another.
+ * The connection to backends and other servers. Implementations: `redis/`, `embedded/`. Contract test:
+ * `test/integration/bus.test.ts`.
  */
 export interface Bus {
   readonly kind: BusKind;
   readonly state: BusState;
   /**
-   * Subscribes to `to:*` and starts to deliver. Resolves after the first try, whether it succeeded or not: a Redis
-   * that is away is tried again for as long as the bus runs. Rejects only where trying again is no use (a port taken).
+   * Connects, and delivers every message on the names of `families` to `listener`. Called once. Resolves after the first
+   * attempt, successful or not; an unreachable broker is retried until `stop`. Rejects with a BusError where retrying
+   * cannot help (`port-taken`).
    */
-  start(listener: BusListener): Promise<void>;
+  subscribe(families: readonly SubscribedFamily[], listener: BusListener): Promise<void>;
   /**
-   * Publishes once, now or never: nothing is queued for later and nothing repeated. The receipt is settled within 2 s,
-   * and at once with `false` while the bus is away. Publishes of one tick may travel together, always in order.
+   * Publishes at most once: nothing is queued while the bus is away, nothing is retried. `ack` is settled within 2 s,
+   * immediately with `false` while the bus is away. Order is kept.
    */
-  publish(name: string, payload: string | Uint8Array, receipt?: PublishAck): void;
-  /** Ends all connections. No message and no change is told afterwards; receipts still open are settled `false`. */
+  publish(name: string, payload: string | Uint8Array, ack?: PublishAck): void;
+  /** Closes all connections. The listener is not called afterwards; open acks are settled `false`. */
   stop(): Promise<void>;
 }

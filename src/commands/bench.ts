@@ -5,7 +5,7 @@ import { drive, type Found, percent, Unheard } from "../bench/drive.ts";
 import { LEAST_PAYLOAD_BYTES } from "../bench/payload.ts";
 import { BusError } from "../bus/bus-error.ts";
 import { parseRedisAddress } from "../bus/redis/redis-address.ts";
-import { openSpeaker } from "../bus/redis/redis-client.ts";
+import { openPublishClient } from "../bus/redis/redis-client.ts";
 import { type Config, loadConfig } from "../config/config.ts";
 import { isLoopback } from "../config/loopback.ts";
 import { quoted } from "../config/quote.ts";
@@ -61,7 +61,7 @@ export const bench: Command = async (
     const numbers = readNumbers(values);
     const url = readAddress(address);
     if (!switches.has("yes-i-own-this-server")) refuseForeign(url, config.redisUrl);
-    const opened = await openSpeaker(config, {
+    const opened = await openPublishClient(config, {
       lost: (where, reason) => stderr(`lost ${where}: ${reason}; going on when it is back`),
       back: (where) => stderr(`connected to ${where} again`),
     });
@@ -80,7 +80,7 @@ export const bench: Command = async (
         rate: numbers.rate,
         payload: numbers.payload,
         seconds: numbers.for / 1000,
-        speaker: opened.speaker,
+        speaker: opened.client,
         progress: stderr,
         enough: ended(),
       });
@@ -96,7 +96,7 @@ export const bench: Command = async (
       }
       throw error;
     } finally {
-      await opened.speaker.stop();
+      await opened.client.stop();
     }
   } catch (error) {
     stderr(error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error));

@@ -113,7 +113,7 @@ export const COMMANDS: Definitions = {
     run: publish,
     flags: {
       ...JSON_FLAG("Print JSON: topic, bytes, json, heard, redis."),
-      ...only("redis-url"),
+      ...only("redis-url", "prefix"),
       ...CONFIG,
       ...ALWAYS,
     },
@@ -138,7 +138,7 @@ export const COMMANDS: Definitions = {
       ...JSON_FLAG(
         "Print one JSON object a line: time, direction, channel, event, topic, payload or base64.",
       ),
-      ...only("redis-url"),
+      ...only("redis-url", "prefix"),
       ...CONFIG,
       ...ALWAYS,
     },
@@ -169,7 +169,7 @@ export const COMMANDS: Definitions = {
         description: "Go ahead although the server or its Redis is another machine.",
       },
       ...JSON_FLAG("Print JSON: what was asked for, and what was found."),
-      ...only("redis-url", "jwt-secret"),
+      ...only("redis-url", "prefix", "jwt-secret"),
       ...CONFIG,
       ...ALWAYS,
     },

@@ -101,7 +101,11 @@ function flagList(flags: ArgsDef): string[] {
 
 function ofKey({ key, standard, doc }: Fact): string[] {
   const value = standard === null ? "none" : JSON.stringify(standard);
-  return [".TP", `\\fB${text(key)}\\fR (${text(value)})`, `${text(doc)} Variable: ${text(variable(key))}.`];
+  return [
+    ".TP",
+    `\\fB${text(key)}\\fR (${text(value)})`,
+    `${text(doc)} Variable: ${text(key === "prefix" ? `CHANNEL_${variable(key)}` : variable(key))}.`,
+  ];
 }
 
 /** Text that roff takes as it is. */

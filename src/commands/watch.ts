@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { BusError } from "../bus/bus-error.ts";
-import { type Passing, watchBus } from "../bus/redis/redis-client.ts";
+import { type ObservedMessage, watchBus } from "../bus/redis/redis-client.ts";
 import { parseFrom, parseTo } from "../bus/topics.ts";
 import { loadConfig } from "../config/config.ts";
 import { quoted } from "../config/quote.ts";
@@ -70,7 +70,7 @@ function read(name: Buffer): Seen {
 }
 
 /** One JSON object a line; a payload that is no JSON as base64 in `base64`. */
-function asJson({ name, payload }: Passing): string {
+function asJson({ name, payload }: ObservedMessage): string {
   const head = JSON.stringify({ time: new Date().toISOString(), ...read(name) }).slice(0, -1);
   // The payload's own text, so that nothing of it is lost in reading and printing it again.
   const body = isJson(payload)
@@ -79,7 +79,7 @@ function asJson({ name, payload }: Passing): string {
   return `${head},${body}}`;
 }
 
-function asText({ name, payload }: Passing): string {
+function asText({ name, payload }: ObservedMessage): string {
   return `${new Date().toISOString()} ${escaped(read(name).topic)} ${bodyOf(payload)}`;
 }
 
@@ -89,7 +89,7 @@ function bodyOf(payload: Buffer): string {
 }
 
 /** `14:03:22.184  ←  system  update  {"a":1}`, no longer than a line; arrows as a backend sees them. */
-function forTerminal({ columns, color }: Terminal): (passing: Passing) => string {
+function forTerminal({ columns, color }: Terminal): (passing: ObservedMessage) => string {
   const paint = (code: string, text: string) => (color ? `\u001b[${code}m${text}\u001b[0m` : text);
   return ({ name, payload }) => {
     const { direction, channel, event, topic } = read(name);

@@ -20,6 +20,8 @@ export function isSet(name: string, text: string | undefined): text is string {
  * (`CHANNEL_PORT=tcp://10.0.0.1:2025`, `CHANNEL_SERVICE_HOST`); Vite's proxy reads `CHANNEL_SERVICE`.
  */
 function isForeign(name: string, text: string): boolean {
+  // Shells and build tools set PREFIX for themselves.
+  if (name === "PREFIX") return true;
   if (name === "CHANNEL_PORT") return /^(tcp|udp|sctp):\/\//.test(text);
   return /^CHANNEL_(SERVICE(_(HOST|PORT)(_\w+)?)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)$/.test(name);
 }

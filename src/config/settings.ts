@@ -2,6 +2,7 @@ import type { ApiKey, ChannelSettings, ChannelstreamSettings, Config, JwtSecret,
 import {
   address,
   basePath,
+  busPrefix,
   duration,
   host,
   hostName,
@@ -116,6 +117,12 @@ export const TOP: Table<Top> = {
     doc: "How to sign in at Sentinels that want it; the user and password of redis_url are for Redis itself.",
   },
   sentinelPassword: { kind: secret, default: null, secret: "all", doc: "The password of the Sentinels." },
+  prefix: {
+    kind: busPrefix,
+    default: "",
+    flag: "TEXT",
+    doc: "Added before each name and key in Redis, so that installations can share one: backends add it too.",
+  },
   bus: {
     kind: oneOf("auto", "redis", "embedded"),
     default: "auto",

@@ -132,6 +132,8 @@ export interface Config {
   /** What Sentinels want; the user and password of `redisUrl` are for Redis itself. */
   readonly sentinelUsername: string | null;
   readonly sentinelPassword: string | null;
+  /** Added before each name and key in Redis. */
+  readonly prefix: string;
   readonly bus: BusChoice;
   /** The newest: it signs. */
   readonly jwtSecret: string;

@@ -278,6 +278,13 @@ export const basePath: Kind<string> = {
   print: (value) => value,
 };
 
+/** A prefix for names in Redis; none of its characters is special in a pattern. */
+export const busPrefix: Kind<string> = {
+  expects: "at most 64 letters, digits and - _ . :",
+  parse: (value) => (typeof value === "string" && /^[\w.:-]{0,64}$/.test(value) ? value : undefined),
+  print: (value) => value,
+};
+
 const REDIS = /^(redis|rediss|redis\+sentinel|rediss\+sentinel|redis\+cluster|rediss\+cluster):\/\/[^\s/]+/;
 
 /** An address that the bus understands; it takes lists of hosts apart itself. */

@@ -103,7 +103,7 @@ export class Hub implements BusListener {
       const channel = this.#channels.get(name);
       if (channel !== undefined) this.#presence.changedElsewhere(channel);
     });
-    await this.#options.bus.start(this);
+    await this.#options.bus.subscribe(["to"], this);
   }
 
   /** Updates the time of `Traffic.lastAt`. To be called several times a second. */
@@ -212,7 +212,7 @@ export class Hub implements BusListener {
     return channel === undefined ? 0 : this.#deliver(channel, message);
   }
 
-  message(name: Buffer, payload: Buffer, room: number): void {
+  message(name: Buffer, payload: Buffer): void {
     const { stats } = this;
     stats.received.messages++;
     stats.received.bytes += payload.length;
@@ -224,7 +224,7 @@ export class Hub implements BusListener {
     const { channel, event } = target;
     if (channel.receivers.length === 0) return this.#drop("unheard");
     stats.delivered++;
-    this.#deliver(channel, new Message(event, payload, room, false));
+    this.#deliver(channel, new Message(event, payload, false));
   }
 
   changed({ live, detail, gaps }: BusState): void {

@@ -37,12 +37,12 @@ export async function redis(random: Random): Promise<Target> {
     {
       subscribed() {},
       permitted() {},
-      message: (name, payload, room) => world.bus.listener?.message(name, payload, room),
+      message: (name, payload) => world.bus.listener?.message(name, payload),
       failed: (reason) => {
         failure = reason;
       },
     },
-    MAX_PAYLOAD,
+    { families: ["to"], prefix: "", maxPayload: MAX_PAYLOAD },
   );
   // Windows of presence close, `admin` events are told.
   await new Promise((resolve) => setTimeout(resolve, 30));
@@ -93,7 +93,7 @@ export function brokenRedis(random: Random): Target {
           failed = true;
         },
       },
-      MAX_PAYLOAD,
+      { families: ["to"], prefix: "", maxPayload: MAX_PAYLOAD },
     );
   let intake = make();
   return {

@@ -67,9 +67,6 @@ export function resp(random: Random): Target {
   const context: RespContext = {
     subscriptions,
     password: random.chance(50) ? null : "secret",
-    port: 6379,
-    connections: () => 1,
-    startedAt: Date.now(),
   };
   let id = 0;
   return {

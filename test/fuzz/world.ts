@@ -1,5 +1,5 @@
 import type { Verdict, Verify } from "../../src/auth/verifier.ts";
-import type { Bus, BusListener, BusState, PublishAck } from "../../src/bus/bus.ts";
+import type { Bus, BusListener, BusState, PublishAck, SubscribedFamily } from "../../src/bus/bus.ts";
 import { Connections } from "../../src/hub/connections.ts";
 import { Hub } from "../../src/hub/hub.ts";
 import { InboundBudget } from "../../src/hub/inbound-budget.ts";
@@ -26,7 +26,7 @@ export class LoopBus implements Bus {
   #listener: BusListener | null = null;
   #back: { readonly name: string; readonly payload: string | Uint8Array }[] = [];
 
-  async start(listener: BusListener): Promise<void> {
+  async subscribe(_families: readonly SubscribedFamily[], listener: BusListener): Promise<void> {
     this.#listener = listener;
   }
 
@@ -42,7 +42,7 @@ export class LoopBus implements Bus {
   async stop(): Promise<void> {}
 
   bring(name: Buffer, payload: Buffer): void {
-    this.#listener?.message(name, payload, 0);
+    this.#listener?.message(name, payload);
   }
 
   /** Brings what was published; the loss of the bus takes it away. */

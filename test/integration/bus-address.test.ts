@@ -7,7 +7,7 @@ import type { Bus } from "../../src/bus/bus.ts";
 import { BusError } from "../../src/bus/bus-error.ts";
 import { type BusConfig, openBus } from "../../src/bus/open-bus.ts";
 import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
-import { Backend, Heard, recordingLog, Settled } from "./bus-rig.ts";
+import { Backend, RecordingListener, recordingLog, Settled } from "./bus-rig.ts";
 import { Inbox } from "./inbox.ts";
 import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
 
@@ -32,11 +32,11 @@ function folder(): string {
 
 interface Live {
   readonly bus: Bus;
-  readonly heard: Heard;
+  readonly received: RecordingListener;
 }
 
 async function startLive(url: string, sentinelPassword: string | null = null): Promise<Live> {
-  const heard = new Heard();
+  const received = new RecordingListener();
   const bus = createRedisBus({
     url,
     sentinel: { username: null, password: sentinelPassword },
@@ -44,16 +44,16 @@ async function startLive(url: string, sentinelPassword: string | null = null): P
     log: recordingLog().log,
   });
   ends.push(() => bus.stop());
-  await bus.start(heard);
-  await untilLive({ bus, heard });
-  return { bus, heard };
+  await bus.subscribe(["to"], received);
+  await untilLive({ bus, received });
+  return { bus, received };
 }
 
-async function untilLive({ bus, heard }: Live, timeout?: number): Promise<void> {
-  while (!bus.state.live) await heard.changes.next(timeout);
+async function untilLive({ bus, received }: Live, timeout?: number): Promise<void> {
+  while (!bus.state.live) await received.changes.next(timeout);
 }
 
-/** Monitors `main`; ended with the test. */
+/** A Sentinel that monitors `main`; stopped after the test. */
 function startSentinel(port: number, master: number, quorum = 1, password?: string): Bun.Subprocess {
   const config = join(folder(), "sentinel.conf");
   const lines = [
@@ -73,7 +73,7 @@ function startSentinel(port: number, master: number, quorum = 1, password?: stri
   return sentinel;
 }
 
-/** What a Sentinel announces from now on. */
+/** Announcements of a Sentinel from now on. */
 async function announcements(port: number, password: string): Promise<Inbox<string>> {
   const inbox = new Inbox<string>("Sentinel", (text) => text);
   const client = new Redis({ host: "127.0.0.1", port, password });
@@ -83,15 +83,15 @@ async function announcements(port: number, password: string): Promise<Inbox<stri
   return inbox;
 }
 
-/** Both directions, by a backend that connects elsewhere than the bus may have. */
-async function carries({ bus, heard }: Live, port: number): Promise<void> {
+/** Checks both directions with a backend at `port`, which may be another node than that of the bus. */
+async function carries({ bus, received }: Live, port: number): Promise<void> {
   const backend = await Backend.connect(port);
   try {
     await backend.publish("to:there:and", "down");
-    expect((await heard.on("to:there:and")).toString()).toBe("down");
-    const receipt = new Settled();
-    bus.publish("from:back:again", "up", receipt);
-    expect(await receipt.promise).toBe(true);
+    expect((await received.on("to:there:and")).toString()).toBe("down");
+    const ack = new Settled();
+    bus.publish("from:back:again", "up", ack);
+    expect(await ack.promise).toBe(true);
     expect((await backend.on("from:back:again")).toString()).toBe("up");
   } finally {
     backend.close();
@@ -107,7 +107,7 @@ describe("ways to a Redis", () => {
     await carries(live, redis.port);
   });
 
-  // A certificate is made for the test, since one in the repository would run out.
+  // Generated for the test: a certificate in the repository would expire.
   test.skipIf(Bun.which("openssl") === null)("TLS, whose certificate is checked", async () => {
     const place = folder();
     const [key, cert] = [join(place, "key.pem"), join(place, "cert.pem")];
@@ -128,7 +128,7 @@ describe("ways to a Redis", () => {
       log: recordingLog().log,
     });
     ends.push(() => bus.stop());
-    await bus.start(new Heard());
+    await bus.subscribe(["to"], new RecordingListener());
     expect(bus.state.live).toBe(false);
     expect(bus.state.detail).toMatch(/certificate|self.signed/i);
   });
@@ -151,7 +151,7 @@ describe("ways to a Redis", () => {
       else
         while ((await asker.command("sentinel", "failover", "main").catch(() => null)) === null)
           await Bun.sleep(100);
-      await live.heard.changes.until((state) => !state.live, "the loss");
+      await live.received.changes.until((state) => !state.live, "the loss");
       await untilLive(live, 25_000);
       await carries(live, replica.port);
       expect(live.bus.state.gaps).toBe(1);
@@ -179,10 +179,10 @@ describe("ways to a Redis", () => {
     expect(live.bus.state.where).toBe(`127.0.0.1:${master.port}`);
     await carries(live, master.port);
     const last = await announcements(ports[2] ?? 0, "guarded");
-    // It misses the failover, and says so when the new master is long in use.
+    // It misses the failover, and announces it late.
     sentinels[2]?.kill("SIGSTOP");
     master.kill("SIGKILL");
-    await live.heard.changes.until((state) => !state.live, "the loss");
+    await live.received.changes.until((state) => !state.live, "the loss");
     await untilLive(live, 25_000);
     await carries(live, replica.port);
     sentinels[2]?.kill("SIGCONT");
@@ -192,7 +192,7 @@ describe("ways to a Redis", () => {
     expect(live.bus.state.where).toBe(`127.0.0.1:${replica.port}`);
   }, 60_000);
 
-  test("a cluster: any node hears all, and another takes over when one is gone", async () => {
+  test("a cluster: every node receives all messages, and the bus moves to another when one is lost", async () => {
     const nodes = await Promise.all(
       [0, 1, 2].map(() => redisProcess("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")),
     );
@@ -206,13 +206,13 @@ describe("ways to a Redis", () => {
       "--cluster-yes",
     ];
     expect(await Bun.spawn(cli, { stdout: "ignore" }).exited).toBe(0);
-    // Named is one node only; the others are learnt from it.
+    // Only one node is configured; the others are learned from it.
     const live = await startLive(`redis+cluster://127.0.0.1:${first.port}`);
     await carries(live, second.port);
     await carries(live, third.port);
     const gaps = live.bus.state.gaps;
     first.kill("SIGKILL");
-    await live.heard.changes.until((state) => !state.live, "the loss");
+    await live.received.changes.until((state) => !state.live, "the loss");
     await untilLive(live);
     expect(live.bus.state.gaps).toBe(gaps + 1);
     await carries(live, second.port);
@@ -248,7 +248,7 @@ test("a cluster that changes under a running server: nodes are learned again, th
       () => false,
     );
   }
-  // Asked since, whichever of the nodes it is.
+  // Read from whichever node the bus uses.
   const asks = async (): Promise<number> => {
     let sum = 0;
     for (const { port } of first) {
@@ -260,7 +260,7 @@ test("a cluster that changes under a running server: nodes are learned again, th
   const before = await asks();
   while ((await asks()) < before + 2) await Bun.sleep(200);
   for (const node of first) node.kill("SIGKILL");
-  await live.heard.changes.until((state) => !state.live, "the loss");
+  await live.received.changes.until((state) => !state.live, "the loss");
   await untilLive(live, 15_000);
   expect(live.bus.state.where).toBe(added);
   expect(live.bus.state.detail).toContain(`connected to ${added}`);
@@ -271,7 +271,15 @@ describe("the choice of a bus", () => {
   function config(choice: Partial<BusConfig>): BusConfig {
     const limits = { maxPayload: 4 * MIB, maxBuffered: 64 * MIB };
     const address = { redisUrl: "redis://127.0.0.1:6379", redisUrlGiven: false };
-    return { ...address, sentinelUsername: null, sentinelPassword: null, bus: "auto", limits, ...choice };
+    return {
+      ...address,
+      sentinelUsername: null,
+      sentinelPassword: null,
+      prefix: "",
+      bus: "auto",
+      limits,
+      ...choice,
+    };
   }
 
   async function open(choice: Partial<BusConfig>): Promise<Bus> {
@@ -289,22 +297,22 @@ describe("the choice of a bus", () => {
     return error;
   }
 
-  test("auto: Redis where one answers, else the embedded bus on its port", async () => {
+  test("auto: Redis if one answers, else the embedded bus on its port", async () => {
     const redis = await redisProcess();
     expect((await open({ redisUrl: redis.url })).kind).toBe("redis");
     const port = freePort();
     const embedded = await open({ redisUrl: `redis://127.0.0.1:${port}` });
     expect(embedded.kind).toBe("embedded");
-    const heard = new Heard();
-    await embedded.start(heard);
-    await carries({ bus: embedded, heard }, port);
+    const received = new RecordingListener();
+    await embedded.subscribe(["to"], received);
+    await carries({ bus: embedded, received }, port);
     // A second server on the machine finds the first one's bus there.
     const second = await open({ redisUrl: `redis://127.0.0.1:${port}` });
     expect(second.kind).toBe("redis");
-    const heardToo = new Heard();
-    await second.start(heardToo);
-    await untilLive({ bus: second, heard: heardToo });
-    await carries({ bus: second, heard: heardToo }, port);
+    const receivedToo = new RecordingListener();
+    await second.subscribe(["to"], receivedToo);
+    await untilLive({ bus: second, received: receivedToo });
+    await carries({ bus: second, received: receivedToo }, port);
   });
 
   test("auto with an address that was given is Redis, there or not; so is redis", async () => {
@@ -313,26 +321,26 @@ describe("the choice of a bus", () => {
     expect((await open({ redisUrl, bus: "redis" })).kind).toBe("redis");
   });
 
-  test("embedded listens where the address says, with its password", async () => {
+  test("embedded: listens at the address of redis_url, with its password", async () => {
     const port = freePort();
     const bus = await open({
       bus: "embedded",
       redisUrlGiven: true,
       redisUrl: `redis://:secret@localhost:${port}`,
     });
-    const heard = new Heard();
-    await bus.start(heard);
+    const received = new RecordingListener();
+    await bus.subscribe(["to"], received);
     expect(bus.state.detail).toBe(`embedded bus, with the Redis protocol on 127.0.0.1:${port}`);
-    const backend = await Backend.connect(port, "from:*", "secret");
+    const backend = await Backend.connect(port, { password: "secret" });
     await backend.publish("to:with:password", "x");
-    await heard.on("to:with:password");
+    await received.on("to:with:password");
     backend.close();
   });
 
   test("embedded on a port that Redis has is an error", async () => {
     const redis = await redisProcess();
     const bus = await open({ bus: "embedded", redisUrl: redis.url, redisUrlGiven: true });
-    const error = await refusal(bus.start(new Heard()));
+    const error = await refusal(bus.subscribe(["to"], new RecordingListener()));
     expect(error.code).toBe("port-taken");
     expect(error.message).toContain(`port ${redis.port} of 127.0.0.1`);
   });
@@ -356,11 +364,11 @@ describe("the choice of a bus", () => {
   });
 });
 
-/** A process that takes a moment until it listens. */
+/** Retries until the server listens. */
 async function untilAnswers(port: number, password?: string): Promise<Backend> {
   for (;;) {
     try {
-      const backend = await Backend.connect(port, "from:*", password);
+      const backend = await Backend.connect(port, password === undefined ? {} : { password });
       ends.push(() => backend.close());
       return backend;
     } catch {

@@ -1,14 +1,14 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import type { Bus } from "../../src/bus/bus.ts";
 import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
-import { Backend, Heard, type LogEntry, recordingLog, Settled } from "./bus-rig.ts";
+import { Backend, type LogEntry, RecordingListener, recordingLog, Settled } from "./bus-rig.ts";
 import { eventually } from "./phoenix-client.ts";
 import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
 
 const MAX_PAYLOAD = 4 * 1024 * 1024;
 /**
- * What takes longer hangs, in ms. That the subscription is back within 2 s after Redis is, and a push settled
- * (bridge.md), test/bench/promises.test.ts measures.
+ * Timeout of a wait, in ms. That the subscription is back within 2 s, and a push is settled within 2 s, is measured by
+ * test/bench/promises.test.ts.
  */
 const HANGS = 15_000;
 
@@ -31,18 +31,18 @@ async function backendAt(port: number): Promise<Backend> {
 
 interface Started {
   readonly bus: Bus;
-  readonly heard: Heard;
+  readonly received: RecordingListener;
   readonly entries: LogEntry[];
   text(): string;
 }
 
 async function startBus(url: string): Promise<Started> {
   const { log, entries, text } = recordingLog();
-  const heard = new Heard();
+  const received = new RecordingListener();
   const bus = createRedisBus({ url, maxPayload: MAX_PAYLOAD, log });
   ends.push(() => bus.stop());
-  await bus.start(heard);
-  return { bus, heard, entries, text };
+  await bus.subscribe(["to"], received);
+  return { bus, received, entries, text };
 }
 
 async function startLive(url: string): Promise<Started> {
@@ -51,53 +51,53 @@ async function startLive(url: string): Promise<Started> {
   return started;
 }
 
-async function untilLive({ bus, heard }: Started, live: boolean): Promise<void> {
-  while (bus.state.live !== live) await heard.changes.next();
+async function untilLive({ bus, received }: Started, live: boolean): Promise<void> {
+  while (bus.state.live !== live) await received.changes.next();
 }
 
-/** What an operator sees; debug is for us. */
+/** Log entries above debug. */
 function told(entries: readonly LogEntry[]): string[] {
   return entries.filter(({ level }) => level !== "debug").map(({ message }) => message);
 }
 
-const LOST = "Redis lost, trying until it is back";
-const NONE = "no Redis yet, trying until it is there";
+const LOST = "Redis connection lost, retrying";
+const NONE = "Redis not reachable, retrying";
 const CONNECTED = "Redis connected";
 
 describe("Redis is away", () => {
-  test("a start without it resolves, refuses at once, says so once, and goes on when it is there", async () => {
+  test("subscribe without Redis resolves, publishes are refused, one log line, live once Redis is up", async () => {
     const redis = await redisProcess();
     await redis.down();
     const before = performance.now();
     const started = await startBus(redis.url);
-    const { bus, heard, entries } = started;
+    const { bus, received, entries } = started;
     expect(performance.now() - before).toBeLessThan(HANGS);
     expect(bus.state).toMatchObject({ live: false, gaps: 0 });
     expect(bus.state.detail).toBe(`cannot reach 127.0.0.1:${redis.port}: connection refused`);
-    const receipt = new Settled();
-    bus.publish("from:a:b", "1", receipt);
-    expect(receipt.times).toBe(1);
-    expect(await receipt.promise).toBe(false);
-    // Several tries, none of which is told.
+    const ack = new Settled();
+    bus.publish("from:a:b", "1", ack);
+    expect(ack.times).toBe(1);
+    expect(await ack.promise).toBe(false);
+    // Several attempts without a notification.
     await Bun.sleep(600);
     expect(told(entries)).toEqual([NONE]);
-    expect(heard.changes.all).toEqual([]);
+    expect(received.changes.all).toEqual([]);
     await redis.restart();
     const back = performance.now();
     await untilLive(started, true);
     expect(performance.now() - back).toBeLessThan(HANGS);
     expect(told(entries)).toEqual([NONE, CONNECTED]);
-    expect(heard.changes.all).toHaveLength(1);
+    expect(received.changes.all).toHaveLength(1);
     expect(bus.state.gaps).toBe(0);
     const backend = await backendAt(redis.port);
     await backend.publish("to:after:start", "x");
-    expect((await heard.on("to:after:start")).toString()).toBe("x");
+    expect((await received.on("to:after:start")).toString()).toBe("x");
   });
 
-  test("lost and back: told once each, one gap, subscribed again in time, nothing sent late", async () => {
+  test("lost and back: one change each, one gap, subscribed again in time, no message sent late", async () => {
     const redis = await redisProcess();
     const started = await startLive(redis.url);
-    const { bus, heard, entries } = started;
+    const { bus, received, entries } = started;
     redis.kill("SIGKILL");
     await untilLive(started, false);
     const late = new Settled();
@@ -107,29 +107,29 @@ describe("Redis is away", () => {
     await redis.restart();
     const back = performance.now();
     const backend = await backendAt(redis.port);
-    // By what Redis knows, not by what the bus says.
+    // Read from Redis, not from the bus.
     while ((await backend.publish("to:probe:event", "probe")) === 0) await Bun.sleep(5);
     expect(performance.now() - back).toBeLessThan(HANGS);
     await untilLive(started, true);
     expect(bus.state).toMatchObject({ live: true, gaps: 1 });
-    expect((await heard.on("to:probe:event")).toString()).toBe("probe");
+    expect((await received.on("to:probe:event")).toString()).toBe("probe");
     const now = new Settled();
     bus.publish("from:after:loss", "now", now);
     expect(await now.promise).toBe(true);
-    expect((await backend.heard.next()).name.toString()).toBe("from:after:loss");
-    expect(heard.changes.all.map(({ live }) => live)).toEqual([true, false, true]);
+    expect((await backend.received.next()).name.toString()).toBe("from:after:loss");
+    expect(received.changes.all.map(({ live }) => live)).toEqual([true, false, true]);
     expect(told(entries)).toEqual([CONNECTED, LOST, CONNECTED]);
   });
 
   test.each([
-    ["channel-hears", 1],
-    ["channel-speaks", 0],
+    ["channel-subscriber", 1],
+    ["channel-publisher", 0],
   ])(
-    "the connection %s killed alone heals, and is %p gaps: what counts is what was not heard",
+    "the connection %s killed alone heals, and is %p gaps: what counts is what was not received",
     async (name, gaps) => {
       const redis = await redisProcess();
       const started = await startLive(redis.url);
-      const { bus, heard } = started;
+      const { bus, received } = started;
       const backend = await backendAt(redis.port);
       const clients = String(await backend.command("client", "list"));
       const id = new RegExp(`id=(\\d+) .*name=${name} `).exec(clients)?.[1] ?? "";
@@ -137,12 +137,12 @@ describe("Redis is away", () => {
       await untilLive(started, false);
       await untilLive(started, true);
       expect(bus.state.gaps).toBe(gaps);
-      expect(heard.changes.all.map(({ live }) => live)).toEqual([true, false, true]);
+      expect(received.changes.all.map(({ live }) => live)).toEqual([true, false, true]);
       expect(await backend.publish("to:healed:a", "1")).toBe(1);
-      await heard.on("to:healed:a");
-      const receipt = new Settled();
-      bus.publish("from:healed:b", "2", receipt);
-      expect(await receipt.promise).toBe(true);
+      await received.on("to:healed:a");
+      const ack = new Settled();
+      bus.publish("from:healed:b", "2", ack);
+      expect(await ack.promise).toBe(true);
       await backend.on("from:healed:b");
     },
   );
@@ -179,14 +179,14 @@ describe("Redis is away", () => {
     expect(performance.now() - back).toBeLessThan(HANGS);
     bus.publish("from:frozen:end", "end");
     await backend.on("from:frozen:end");
-    const names = backend.heard.all.map(({ name, payload }) => `${name} ${payload}`);
-    // What Redis had been handed before it froze it may still pass on: once.
+    const names = backend.received.all.map(({ name, payload }) => `${name} ${payload}`);
+    // Redis may deliver what it received before it froze, once.
     expect(new Set(names).size).toBe(names.length);
     expect(names).not.toContain("from:frozen:later later");
     expect(told(entries)).toEqual([CONNECTED, LOST, CONNECTED]);
   }, 40_000);
 
-  test("frozen while nobody speaks is noticed too", async () => {
+  test("a frozen Redis is noticed without traffic too", async () => {
     const redis = await redisProcess();
     const started = await startLive(redis.url);
     redis.kill("SIGSTOP");
@@ -209,7 +209,7 @@ describe("Redis is away", () => {
     expect(started.bus.state.gaps).toBe(1);
   }, 15_000);
 
-  test("a peer that accepts and says nothing, or talks another protocol, is never live and harms nothing", async () => {
+  test("a peer that accepts and sends nothing, or uses another protocol, never makes the bus live", async () => {
     for (const greeting of ["", "HTTP/1.1 400 Bad Request\r\n\r\n", "\0\0\0"]) {
       const peer = Bun.listen({
         hostname: "127.0.0.1",
@@ -220,9 +220,9 @@ describe("Redis is away", () => {
       const { bus, entries } = await startBus(`redis://127.0.0.1:${peer.port}`);
       await Bun.sleep(300);
       expect(bus.state.live).toBe(false);
-      const receipt = new Settled();
-      bus.publish("from:no:body", "1", receipt);
-      expect(receipt.times).toBe(1);
+      const ack = new Settled();
+      bus.publish("from:no:body", "1", ack);
+      expect(ack.times).toBe(1);
       expect(told(entries)).not.toContain(CONNECTED);
       await bus.stop();
     }
@@ -236,14 +236,14 @@ describe("Redis is away", () => {
   });
 
   test("stopping while it is away ends at once and stays ended", async () => {
-    const { bus, heard, entries } = await startBus(`redis://127.0.0.1:${freePort()}`);
+    const { bus, received, entries } = await startBus(`redis://127.0.0.1:${freePort()}`);
     const begin = performance.now();
     await bus.stop();
     expect(performance.now() - begin).toBeLessThan(HANGS);
     const before = entries.length;
     await Bun.sleep(300);
     expect(entries.length).toBe(before);
-    expect(heard.changes.all).toEqual([]);
+    expect(received.changes.all).toEqual([]);
   });
 });
 
@@ -264,7 +264,7 @@ describe("Redis refuses", () => {
     await untilLive(started, true);
     for (const secret of [SECRET, encodeURIComponent(SECRET)]) {
       expect(started.text()).not.toContain(secret);
-      expect(JSON.stringify(started.heard.changes.all)).not.toContain(secret);
+      expect(JSON.stringify(started.received.changes.all)).not.toContain(secret);
     }
   });
 
@@ -280,7 +280,7 @@ describe("Redis refuses", () => {
     expect(told(none.entries)).toEqual([NONE]);
   });
 
-  test("who may not subscribe is never live, and says why once", async () => {
+  test("without permission to subscribe the bus is never live, and the reason is logged once", async () => {
     const redis = await redisProcess(["--user", "dumb", "on", ">x", "&from:*", "+@all"]);
     const { bus, entries } = await startBus(urlWith(redis.port, "dumb", "x"));
     await eventually(() => bus.state.detail.includes("NOPERM"), "Redis' own words");
@@ -288,7 +288,7 @@ describe("Redis refuses", () => {
     expect(told(entries)).toEqual([NONE]);
   });
 
-  test("a message that Redis refuses fails alone; those around it are taken", async () => {
+  test("a message that Redis refuses fails alone; those around it are accepted", async () => {
     const redis = await redisProcess([
       "--user",
       "half",
@@ -299,21 +299,21 @@ describe("Redis refuses", () => {
       "&from:phoenix:*",
       "+@all",
     ]);
-    const { bus, entries, heard } = await startLive(urlWith(redis.port, "half", "x"));
+    const { bus, entries, received } = await startLive(urlWith(redis.port, "half", "x"));
     const backend = await backendAt(redis.port);
-    const receipts = Array.from({ length: 9 }, () => new Settled());
-    receipts.forEach((receipt, i) => {
-      bus.publish(i % 2 === 0 ? "from:good:a" : "from:bad:a", String(i), receipt);
+    const acks = Array.from({ length: 9 }, () => new Settled());
+    acks.forEach((ack, i) => {
+      bus.publish(i % 2 === 0 ? "from:good:a" : "from:bad:a", String(i), ack);
     });
-    const taken = await Promise.all(receipts.map(({ promise }) => promise));
-    expect(taken).toEqual(receipts.map((_, i) => i % 2 === 0));
+    const taken = await Promise.all(acks.map(({ promise }) => promise));
+    expect(taken).toEqual(acks.map((_, i) => i % 2 === 0));
     expect(bus.state.live).toBe(true);
-    expect(heard.changes.all).toHaveLength(1);
+    expect(received.changes.all).toHaveLength(1);
     expect(told(entries)).toEqual([CONNECTED, "Redis refused a message"]);
-    for (let i = 0; i < 9; i += 2) expect((await backend.heard.next()).payload.toString()).toBe(String(i));
+    for (let i = 0; i < 9; i += 2) expect((await backend.received.next()).payload.toString()).toBe(String(i));
   });
 
-  test("no room for another client: tried again until there is", async () => {
+  test("too many clients at Redis: retried until one more is allowed", async () => {
     const redis = await redisProcess(["--maxclients", "2"]);
     const backend = await Backend.connect(redis.port);
     const started = await startBus(redis.url);
@@ -325,7 +325,7 @@ describe("Redis refuses", () => {
   });
 });
 
-/** A wire to a port that can fall silent: open, but nothing passes any more, as when a firewall forgets a connection. */
+/** A proxy to a port that can drop all traffic without closing, as a firewall that forgets a connection does. */
 function silentWire(port: number): {
   readonly port: number;
   silence(match: (sent: string) => boolean): void;

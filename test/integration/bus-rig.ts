@@ -8,8 +8,8 @@ export interface Message {
   readonly payload: Buffer;
 }
 
-/** A listener that keeps copies of what it hears. */
-export class Heard implements BusListener {
+/** A listener that keeps copies of messages and changes. */
+export class RecordingListener implements BusListener {
   readonly messages = new Inbox<Message>(
     "bus",
     ({ name, payload }) => `${name}: ${short(payload.toString())}`,
@@ -24,23 +24,23 @@ export class Heard implements BusListener {
     this.changes.put(state);
   }
 
-  /** Waits for a message on a name and gives its payload. */
+  /** Waits for a message on a name. Returns its payload. */
   async on(name: string): Promise<Buffer> {
     const message = await this.messages.until((each) => each.name.equals(Buffer.from(name)), name);
     return message.payload;
   }
 }
 
-/** A receipt that can be awaited. */
+/** An ack that can be awaited. */
 export class Settled implements PublishAck {
   readonly #settled = Promise.withResolvers<boolean>();
   readonly promise = this.#settled.promise;
-  /** How often it was settled: more than once is a fault. */
+  /** Number of calls; must not exceed one. */
   times = 0;
 
-  settled(taken: boolean): void {
+  settled(accepted: boolean): void {
     this.times++;
-    this.#settled.resolve(taken);
+    this.#settled.resolve(accepted);
   }
 }
 
@@ -65,24 +65,30 @@ export function recordingLog(): { readonly log: Log; readonly entries: LogEntry[
   };
 }
 
-/** A backend: a client of its own, with a real library. */
+/** A backend: a separate client, with ioredis. */
 export class Backend {
   readonly #publisher: Redis;
   readonly #subscriber: Redis;
-  readonly heard = new Inbox<Message>(
+  readonly #prefix: Buffer;
+  readonly received = new Inbox<Message>(
     "backend",
     ({ name, payload }) => `${name}: ${short(payload.toString())}`,
   );
 
-  private constructor(publisher: Redis, subscriber: Redis) {
+  private constructor(publisher: Redis, subscriber: Redis, prefix: string) {
+    this.#prefix = Buffer.from(prefix);
     this.#publisher = publisher;
     this.#subscriber = subscriber;
     subscriber.on("pmessageBuffer", (_pattern: string, name: Buffer, payload: Buffer) =>
-      this.heard.put({ name: Buffer.from(name), payload: Buffer.from(payload) }),
+      this.received.put({ name: Buffer.from(name.subarray(prefix.length)), payload: Buffer.from(payload) }),
     );
   }
 
-  static async connect(port: number, pattern = "from:*", password?: string): Promise<Backend> {
+  /** Names of this backend are without the prefix. */
+  static async connect(
+    port: number,
+    { password, prefix = "" }: { readonly password?: string; readonly prefix?: string } = {},
+  ): Promise<Backend> {
     const options = {
       host: "127.0.0.1",
       port,
@@ -98,13 +104,13 @@ export class Backend {
       for (const each of [publisher, subscriber]) each.disconnect();
       throw error;
     }
-    await subscriber.psubscribe(pattern);
-    return new Backend(publisher, subscriber);
+    await subscriber.psubscribe(`${prefix}from:*`);
+    return new Backend(publisher, subscriber, prefix);
   }
 
-  /** How many heard it. */
+  /** Returns the number of receivers. */
   publish(name: string | Buffer, payload: string | Buffer): Promise<number> {
-    return this.#publisher.publish(name, payload);
+    return this.#publisher.publish(Buffer.concat([this.#prefix, Buffer.from(name)]), payload);
   }
 
   command(...words: [string, ...string[]]): Promise<unknown> {
@@ -113,7 +119,7 @@ export class Backend {
   }
 
   async on(name: string): Promise<Buffer> {
-    const message = await this.heard.until((each) => each.name.equals(Buffer.from(name)), name);
+    const message = await this.received.until((each) => each.name.equals(Buffer.from(name)), name);
     return message.payload;
   }
 

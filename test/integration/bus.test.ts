@@ -2,58 +2,70 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Bus } from "../../src/bus/bus.ts";
 import { createEmbeddedBus } from "../../src/bus/embedded/embedded-bus.ts";
 import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
-import { Backend, Heard, recordingLog, Settled } from "./bus-rig.ts";
+import { Backend, RecordingListener, recordingLog, Settled } from "./bus-rig.ts";
 import { startRedis } from "./redis-process.ts";
 
 const MIB = 1024 * 1024;
 const LIMITS = { maxPayload: 4 * MIB, maxBuffered: 64 * MIB };
 
+/** One implementation of the bus, with what this test needs to know of it. */
 interface Rig {
   readonly bus: Bus;
-  /** Where backends connect. */
+  /** The port of the Redis protocol for backends. */
   readonly port: () => number;
   readonly end: () => Promise<void>;
-  /** How many servers subscribe there. */
+  /** How many servers subscribe. Default: 1. */
   readonly servers?: number;
+  /** Added before each name that backends use. Default: none. */
+  readonly prefix?: string;
 }
 
-/** Every way to have a bus; the last is what a second server on one machine has when the first brought the bus. */
-const RIGS: Readonly<Record<string, () => Promise<Rig>>> = {
-  redis: async () => {
-    const redis = await startRedis();
-    const bus = createRedisBus({ url: redis.url, ...LIMITS, log: recordingLog().log });
-    return { bus, port: () => redis.port, end: () => redis.stop() };
-  },
-  embedded: async () => {
-    const bus = createEmbeddedBus({ port: 0, ...LIMITS, log: recordingLog().log });
-    return { bus, port: () => bus.port, end: async () => {} };
-  },
-  "redis, where an embedded bus plays Redis": async () => {
-    const embedded = createEmbeddedBus({ port: 0, ...LIMITS, log: recordingLog().log });
-    await embedded.start(new Heard());
-    const bus = createRedisBus({
-      url: `redis://127.0.0.1:${embedded.port}`,
-      ...LIMITS,
-      log: recordingLog().log,
-    });
-    return { bus, port: () => embedded.port, end: () => embedded.stop(), servers: 2 };
-  },
+/** The contract of `Bus` holds for each of these. A new implementation is one more line. */
+const IMPLEMENTATIONS: Readonly<Record<string, () => Promise<Rig>>> = {
+  redis: () => redisRig(),
+  "redis with a prefix": () => redisRig("one.app:"),
+  embedded: () => embeddedRig(),
+  "embedded with a prefix": () => embeddedRig("one.app:"),
+  "redis, connected to an embedded bus": redisOnEmbeddedRig,
 };
 
-describe.each(Object.keys(RIGS))("a bus: %s", (kind) => {
+async function redisRig(prefix = ""): Promise<Rig> {
+  const redis = await startRedis();
+  const bus = createRedisBus({ url: redis.url, prefix, ...LIMITS, log: recordingLog().log });
+  return { bus, prefix, port: () => redis.port, end: () => redis.stop() };
+}
+
+async function embeddedRig(prefix = ""): Promise<Rig> {
+  const bus = createEmbeddedBus({ port: 0, prefix, ...LIMITS, log: recordingLog().log });
+  return { bus, prefix, port: () => bus.port, end: async () => {} };
+}
+
+/** The bus of a second server on a machine where the first has the embedded bus. */
+async function redisOnEmbeddedRig(): Promise<Rig> {
+  const embedded = createEmbeddedBus({ port: 0, ...LIMITS, log: recordingLog().log });
+  await embedded.subscribe(["to"], new RecordingListener());
+  const bus = createRedisBus({
+    url: `redis://127.0.0.1:${embedded.port}`,
+    ...LIMITS,
+    log: recordingLog().log,
+  });
+  return { bus, port: () => embedded.port, end: () => embedded.stop(), servers: 2 };
+}
+
+describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) => {
   let rig: Rig;
   let bus: Bus;
   let backend: Backend;
-  const heard = new Heard();
+  const received = new RecordingListener();
 
   beforeAll(async () => {
-    const make = RIGS[kind];
-    if (make === undefined) throw new Error(`no rig ${kind}`);
+    const make = IMPLEMENTATIONS[kind];
+    if (make === undefined) throw new Error(`no implementation ${kind}`);
     rig = await make();
     bus = rig.bus;
-    await bus.start(heard);
-    if (!bus.state.live) await heard.changes.until((state) => state.live, "a live bus");
-    backend = await Backend.connect(rig.port());
+    await bus.subscribe(["to"], received);
+    if (!bus.state.live) await received.changes.until((state) => state.live, "a live bus");
+    backend = await Backend.connect(rig.port(), { prefix: rig.prefix ?? "" });
   });
 
   afterAll(async () => {
@@ -62,14 +74,19 @@ describe.each(Object.keys(RIGS))("a bus: %s", (kind) => {
     await rig.end();
   });
 
-  test("is live once it is started, and says so once", () => {
-    expect(heard.changes.all).toHaveLength(1);
+  test("is live after subscribe, and notifies once", () => {
+    expect(received.changes.all).toHaveLength(1);
     expect(bus.state).toMatchObject({ live: true, gaps: 0 });
     expect(bus.state.detail).toContain(`127.0.0.1:${rig.port()}`);
     expect(Math.abs(bus.state.since - Date.now())).toBeLessThan(60_000);
   });
 
-  test("a backend's publish counts the server among those who heard it", async () => {
+  test("a family that is not subscribed is not delivered, and costs no subscription", async () => {
+    expect(await backend.publish("hub:any:kind", "1")).toBe(0);
+    expect(await backend.publish("from:any:kind", "1")).toBe(1);
+  });
+
+  test("a backend's publish counts the server among its receivers", async () => {
     expect(await backend.publish("to:count:me", "1")).toBe(rig.servers ?? 1);
     expect(await backend.publish("elsewhere:count:me", "1")).toBe(0);
   });
@@ -81,23 +98,23 @@ describe.each(Object.keys(RIGS))("a bus: %s", (kind) => {
     await backend.publish("to:bytes:text", '{"ü":"\u2028"}');
     await backend.publish("to:bytes:none", "");
     await backend.publish("to:bytes:large", large);
-    expect((await heard.on("to:bytes:all")).equals(bytes)).toBe(true);
-    expect((await heard.on("to:bytes:text")).toString()).toBe('{"ü":"\u2028"}');
-    expect((await heard.on("to:bytes:none")).length).toBe(0);
-    expect((await heard.on("to:bytes:large")).equals(large)).toBe(true);
+    expect((await received.on("to:bytes:all")).equals(bytes)).toBe(true);
+    expect((await received.on("to:bytes:text")).toString()).toBe('{"ü":"\u2028"}');
+    expect((await received.on("to:bytes:none")).length).toBe(0);
+    expect((await received.on("to:bytes:large")).equals(large)).toBe(true);
   });
 
-  test("only names that begin with to: are heard, whatever else they hold", async () => {
+  test("only names that begin with to: are delivered, with any other characters", async () => {
     const names = ["to:a:b:c:d", "to:*:x", "to:[a-z]?\\:x", "to:", "to:x", "to::", "to:ü \n:x", "to:*"];
-    const others = ["from:a:b", "to", "TO:a:b", " to:a:b", "other", "*", ""];
-    for (const name of others) await backend.publish(name, "unheard");
+    const others = ["from:a:b", "hub:a", "to", "TO:a:b", " to:a:b", "other", "*", ""];
+    for (const name of others) await backend.publish(name, "not delivered");
     for (const name of names) await backend.publish(name, `on ${name}`);
-    for (const name of names) expect((await heard.on(name)).toString()).toBe(`on ${name}`);
+    for (const name of names) expect((await received.on(name)).toString()).toBe(`on ${name}`);
     const raw = Buffer.from([...Buffer.from("to:"), 0xff, 0xfe, 0x00, 0x3a, 0x78]);
     await backend.publish(raw, "raw");
-    const last = await heard.messages.next();
+    const last = await received.messages.next();
     expect(last.name.equals(raw)).toBe(true);
-    expect(heard.messages.all.filter(({ payload }) => payload.toString() === "unheard")).toEqual([]);
+    expect(received.messages.all.filter(({ payload }) => payload.toString() === "not delivered")).toEqual([]);
   });
 
   test("messages of one publisher arrive in their order, large and small", async () => {
@@ -106,23 +123,23 @@ describe.each(Object.keys(RIGS))("a bus: %s", (kind) => {
     );
     await Promise.all(sent.map((payload) => backend.publish("to:order:down", payload)));
     for (let i = 0; i < sent.length; i++) {
-      const payload = (await heard.on("to:order:down")).toString();
+      const payload = (await received.on("to:order:down")).toString();
       if (payload !== sent[i]) throw new Error(`message ${i}: ${payload.slice(0, 20)}`);
     }
   });
 
-  test("what is published reaches backends byte for byte", async () => {
+  test("publishes reach backends byte for byte", async () => {
     const bytes = new Uint8Array(Array.from({ length: 512 }, (_, i) => i % 256));
     const large = "ü".repeat(2 * MIB);
-    const receipts = Array.from({ length: 6 }, () => new Settled());
-    bus.publish("from:bytes:text", '{"ü":1}', receipts[0]);
-    bus.publish("from:bytes:all", bytes, receipts[1]);
+    const acks = Array.from({ length: 6 }, () => new Settled());
+    bus.publish("from:bytes:text", '{"ü":1}', acks[0]);
+    bus.publish("from:bytes:all", bytes, acks[1]);
     bytes.fill(7);
-    bus.publish("from:bytes:none", "", receipts[2]);
-    bus.publish("from:bytes:no-bytes", new Uint8Array(0), receipts[3]);
-    bus.publish("from:*:[a-z]?\\", "glob", receipts[4]);
-    bus.publish("from:bytes:large", large, receipts[5]);
-    expect(await Promise.all(receipts.map(({ promise }) => promise))).toEqual(receipts.map(() => true));
+    bus.publish("from:bytes:none", "", acks[2]);
+    bus.publish("from:bytes:no-bytes", new Uint8Array(0), acks[3]);
+    bus.publish("from:*:[a-z]?\\", "glob", acks[4]);
+    bus.publish("from:bytes:large", large, acks[5]);
+    expect(await Promise.all(acks.map(({ promise }) => promise))).toEqual(acks.map(() => true));
     expect((await backend.on("from:bytes:text")).toString()).toBe('{"ü":1}');
     const all = await backend.on("from:bytes:all");
     expect(all.equals(Buffer.from(Array.from({ length: 512 }, (_, i) => i % 256)))).toBe(true);
@@ -133,28 +150,28 @@ describe.each(Object.keys(RIGS))("a bus: %s", (kind) => {
   });
 
   test("text that is not well-formed puts no later message out of step", async () => {
-    const receipts = [new Settled(), new Settled()];
-    bus.publish("from:odd:\ud800", "\udfff lone", receipts[0]);
-    bus.publish("from:odd:after", "after", receipts[1]);
-    expect(await Promise.all(receipts.map(({ promise }) => promise))).toEqual([true, true]);
+    const acks = [new Settled(), new Settled()];
+    bus.publish("from:odd:\ud800", "\udfff lone", acks[0]);
+    bus.publish("from:odd:after", "after", acks[1]);
+    expect(await Promise.all(acks.map(({ promise }) => promise))).toEqual([true, true]);
     expect((await backend.on("from:odd:\ufffd")).toString()).toBe("\ufffd lone");
     expect((await backend.on("from:odd:after")).toString()).toBe("after");
   });
 
-  test("publishes are in order, text and bytes mixed, and their receipts too, each settled once", async () => {
+  test("publishes are in order, text and bytes mixed, and each ack is settled once, in order", async () => {
     const count = 5000;
     const order: number[] = [];
     let times = 0;
     const done = Promise.withResolvers<void>();
     for (let i = 0; i < count; i++) {
-      const receipt = {
-        settled: (taken: boolean) => {
+      const ack = {
+        settled: (accepted: boolean) => {
           times++;
-          if (taken) order.push(i);
+          if (accepted) order.push(i);
           if (order.length === count) done.resolve();
         },
       };
-      bus.publish("from:order:up", i % 3 === 0 ? Buffer.from(String(i)) : String(i), receipt);
+      bus.publish("from:order:up", i % 3 === 0 ? Buffer.from(String(i)) : String(i), ack);
       if (i % 777 === 0) await Bun.sleep(0);
     }
     await done.promise;
@@ -163,35 +180,79 @@ describe.each(Object.keys(RIGS))("a bus: %s", (kind) => {
     for (let i = 0; i < count; i++) expect((await backend.on("from:order:up")).toString()).toBe(String(i));
   });
 
-  test("what the server itself publishes on to: comes back to it, and not inside of the publish", async () => {
+  test("its own publish on to: is delivered to it, but not within the call", async () => {
     let inside = true;
-    const receipt = { settled: () => expect(inside).toBe(false) };
-    bus.publish("to:own:event", "echo", receipt);
-    const before = heard.messages.all.length;
+    const ack = { settled: () => expect(inside).toBe(false) };
+    bus.publish("to:own:event", "echo", ack);
+    const before = received.messages.all.length;
     inside = false;
-    expect((await heard.on("to:own:event")).toString()).toBe("echo");
-    expect(heard.messages.all.length).toBe(before + 1);
+    expect((await received.on("to:own:event")).toString()).toBe("echo");
+    expect(received.messages.all.length).toBe(before + 1);
   });
 
-  test("a stopped bus settles what is open, takes nothing and says nothing", async () => {
-    const receipts = Array.from({ length: 100 }, () => new Settled());
-    for (const receipt of receipts) bus.publish("from:stop:now", "1", receipt);
-    const known = heard.messages.all.length;
-    const changes = heard.changes.all.length;
+  test("a stopped bus settles open acks, refuses publishes and delivers nothing", async () => {
+    const acks = Array.from({ length: 100 }, () => new Settled());
+    for (const ack of acks) bus.publish("from:stop:now", "1", ack);
+    const known = received.messages.all.length;
+    const changes = received.changes.all.length;
     const stopped = bus.stop();
     const late = new Settled();
     bus.publish("from:stop:late", "1", late);
     expect(late.times).toBe(1);
     expect(await late.promise).toBe(false);
     await stopped;
-    expect(receipts.map(({ times }) => times)).toEqual(receipts.map(() => 1));
-    if (kind !== "embedded") {
-      // The last words before an end are sent, though nobody waits to hear that they were taken.
+    expect(acks.map(({ times }) => times)).toEqual(acks.map(() => 1));
+    if (bus.kind !== "embedded") {
+      // Messages published before the stop are sent.
       expect((await backend.on("from:stop:now")).toString()).toBe("1");
       await backend.publish("to:stop:late", "1");
     }
-    expect(heard.messages.all.length).toBe(known);
-    expect(heard.changes.all.length).toBe(changes);
+    expect(received.messages.all.length).toBe(known);
+    expect(received.changes.all.length).toBe(changes);
     await bus.stop();
+  });
+});
+
+/** Two installations on one Redis: each its prefix, or one without. */
+describe.each([
+  ["redis", redisRig],
+  ["embedded", embeddedRig],
+] as const)("two prefixes on one Redis: %s", (_kind, makeRig) => {
+  test("neither receives what is published to the other; hub is delivered where it is subscribed", async () => {
+    const rig = await makeRig("one.");
+    const one = new RecordingListener();
+    await rig.bus.subscribe(["to", "hub"], one);
+    if (!rig.bus.state.live) await one.changes.until((state) => state.live, "a live bus");
+    const url = `redis://127.0.0.1:${rig.port()}`;
+    const others = ["two.", ""].map((prefix) => {
+      const bus = createRedisBus({ url, prefix, ...LIMITS, log: recordingLog().log });
+      return { prefix, bus, received: new RecordingListener() };
+    });
+    for (const { bus, received } of others) {
+      await bus.subscribe(["to", "hub"], received);
+      if (!bus.state.live) await received.changes.until((state) => state.live, "a live bus");
+    }
+    const buses = [{ prefix: "one.", bus: rig.bus, received: one }, ...others];
+    for (const { prefix, bus } of buses) {
+      for (const name of ["to:room:news", "hub:kind"]) {
+        const ack = new Settled();
+        bus.publish(name, `${prefix}${name}`, ack);
+        expect(await ack.promise).toBe(true);
+      }
+    }
+    for (const { prefix, received } of buses) {
+      expect((await received.on("to:room:news")).toString()).toBe(`${prefix}to:room:news`);
+      expect((await received.on("hub:kind")).toString()).toBe(`${prefix}hub:kind`);
+    }
+    const backend = await Backend.connect(rig.port());
+    for (const { prefix } of buses) await backend.publish(`${prefix}to:last:one`, prefix);
+    for (const { prefix, received } of buses) {
+      expect((await received.on("to:last:one")).toString()).toBe(prefix);
+      expect(received.messages.all).toHaveLength(3);
+    }
+    backend.close();
+    await Promise.all(others.map(({ bus }) => bus.stop()));
+    await rig.bus.stop();
+    await rig.end();
   });
 });

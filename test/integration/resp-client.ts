@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { PATIENCE, short } from "./inbox.ts";
 
-/** A socket that speaks bytes, to say what no client library would. Text is one character a byte. */
+/** A raw socket, to send what no client library would. Text is latin1: one character is one byte. */
 export class RespClient {
   readonly socket: Socket;
   #received = "";
@@ -14,7 +14,7 @@ export class RespClient {
       this.#received += chunk.toString("latin1");
       this.#stir();
     });
-    // A connection cut off may end with a reset; that it ended is what counts.
+    // A terminated connection may end with a reset.
     socket.on("error", () => {});
     socket.on("close", () => {
       this.#closed = true;
@@ -32,7 +32,7 @@ export class RespClient {
     this.socket.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes);
   }
 
-  /** Waits for so many bytes and takes them. */
+  /** Waits for a number of bytes and consumes them. */
   async read(length: number): Promise<string> {
     await this.#until(() => this.#received.length >= length, `${length} bytes`);
     const taken = this.#received.slice(0, length);
@@ -40,13 +40,13 @@ export class RespClient {
     return taken;
   }
 
-  /** Sends a request and waits for as many bytes as are expected; gives what came. */
+  /** Sends a request and waits for as many bytes as `expected` has. Returns them. */
   async ask(request: string, expected: string): Promise<string> {
     this.send(request);
     return await this.read(expected.length);
   }
 
-  /** Waits for a text and takes everything up to its end. */
+  /** Waits for a text and consumes everything up to its end. */
   async readTo(text: string): Promise<string> {
     let end = -1;
     let from = 0;
@@ -60,7 +60,7 @@ export class RespClient {
     return taken;
   }
 
-  /** Waits for the end of the connection; gives everything that came before it. */
+  /** Waits for the end of the connection. Returns everything received before it. */
   async ended(patience?: number): Promise<string> {
     await this.#until(() => this.#closed, "the end", patience);
     return this.#received;
@@ -98,7 +98,7 @@ export class RespClient {
   }
 }
 
-/** A request: an array of bulk strings. Words are one character a byte. */
+/** A request: an array of bulk strings. Words are latin1. */
 export function request(...words: readonly string[]): string {
   return `*${words.length}\r\n${words.map((word) => `$${word.length}\r\n${word}\r\n`).join("")}`;
 }

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { createEmbeddedBus, type EmbeddedBus } from "../../src/bus/embedded/embedded-bus.ts";
-import { Heard, recordingLog } from "./bus-rig.ts";
+import { RecordingListener, recordingLog } from "./bus-rig.ts";
 import { Inbox } from "./inbox.ts";
 import { findPython } from "./python.ts";
 import { startRedis } from "./redis-process.ts";
@@ -24,7 +24,7 @@ async function dial(port: number): Promise<RespClient> {
   return client;
 }
 
-/** What both must answer, byte for byte: a session each, of requests and replies in turn. */
+/** Sessions of requests and replies that Redis and the embedded bus must answer alike, byte for byte. */
 const SESSIONS: Readonly<Record<string, readonly (readonly [string, string])[]>> = {
   "a connection and its name": [
     [request("PING"), "+PONG\r\n"],
@@ -111,7 +111,7 @@ const SESSIONS: Readonly<Record<string, readonly (readonly [string, string])[]>>
 
 interface Server {
   readonly port: number;
-  /** Patterns that it subscribes to by itself. */
+  /** Number of patterns that the server itself subscribes to. */
   readonly own: number;
   end(): Promise<void>;
 }
@@ -128,7 +128,7 @@ const SERVERS: Readonly<Record<string, () => Promise<Server>>> = {
       maxBuffered: 64 * MIB,
       log: recordingLog().log,
     });
-    await bus.start(new Heard());
+    await bus.subscribe(["to"], new RecordingListener());
     return { port: bus.port, own: 1, end: () => bus.stop() };
   },
 };
@@ -147,7 +147,7 @@ describe.each(Object.keys(SERVERS))("the Redis protocol, as served by %s", (kind
     for (const [asked, expected] of SESSIONS[name] ?? []) {
       expect({ asked, reply: await client.ask(asked, expected) }).toEqual({ asked, reply: expected });
     }
-    // Nothing came beyond what was expected.
+    // No further bytes were received.
     expect(await client.ask(request("QUIT"), "+OK\r\n")).toBe("+OK\r\n");
     expect(await client.ended()).toBe("");
   });
@@ -173,9 +173,9 @@ describe.each(Object.keys(SERVERS))("the Redis protocol, as served by %s", (kind
     expect(await three.read(named.length)).toBe(named);
     const frames = ["c*", "*\xff"].map((pattern) => `>4\r\n$8\r\npmessage\r\n$2\r\n${pattern}\r\n${body}`);
     const came = await three.read(frames.join("").length);
-    // Redis does not promise an order of patterns.
+    // The order of patterns is not specified by Redis.
     for (const frame of frames) expect(came).toContain(frame);
-    // RESP3 may publish while it is subscribed.
+    // RESP3 allows publishing while subscribed.
     expect(await three.ask(request("PUBLISH", "nobody", ""), ":0\r\n")).toBe(":0\r\n");
   });
 
@@ -224,8 +224,8 @@ describe.each(Object.keys(SERVERS))("the Redis protocol, as served by %s", (kind
     await lines.until((line) => line === "1", "the subscription");
     expect(await output([...cli, "publish", "from:weather:wind:now", '{"kn":12}'])).toBe("1\n");
     await lines.until((line) => line === "pmessage");
-    const heard = [await lines.next(), await lines.next(), await lines.next()];
-    expect(heard).toEqual(["from:*", "from:weather:wind:now", '{"kn":12}']);
+    const received = [await lines.next(), await lines.next(), await lines.next()];
+    expect(received).toEqual(["from:*", "from:weather:wind:now", '{"kn":12}']);
     expect(await output(cli, "ping\necho 'a b'\nselect 3\nnonsense\n")).toBe(
       "PONG\na b\nOK\nERR unknown command 'nonsense', with args beginning with: \n\n",
     );
@@ -246,7 +246,7 @@ p.subscribe("plain")
 out["subscribed"] = [p.get_message(timeout=5)["type"] for _ in range(2)]
 out["numsub"] = [[n.decode(), c] for n, c in r.pubsub_numsub("plain")]
 out["channels"] = [c.decode() for c in r.pubsub_channels("pl*")]
-out["heard"] = [r.publish("from:system:update", json.dumps({"a": "\\u00fc"})), r.publish("plain", bytes(range(256))), r.publish("nobody", "")]
+out["received"] = [r.publish("from:system:update", json.dumps({"a": "\\u00fc"})), r.publish("plain", bytes(range(256))), r.publish("nobody", "")]
 got = []
 while len(got) < 2:
     m = p.get_message(timeout=5)
@@ -283,7 +283,7 @@ print(json.dumps(out))
       pong: "pong",
       numsub: [["plain", 1]],
       channels: ["plain"],
-      heard: [1, 1, 0],
+      received: [1, 1, 0],
       got: [
         ["pmessage", "from:system:*", "from:system:update", Buffer.from('{"a": "\\u00fc"}').toString("hex")],
         ["message", null, "plain", Buffer.from(Array.from({ length: 256 }, (_, i) => i)).toString("hex")],
@@ -294,15 +294,15 @@ print(json.dumps(out))
   });
 });
 
-describe("the embedded bus, from strangers", () => {
+describe("the embedded bus, with untrusted clients", () => {
   const MAX_PAYLOAD = 64 * 1024;
   const MAX_BUFFERED = 8 * MIB;
-  const heard = new Heard();
+  const received = new RecordingListener();
   const { log, entries } = recordingLog();
   let bus: EmbeddedBus;
   beforeAll(async () => {
     bus = createEmbeddedBus({ port: 0, maxPayload: MAX_PAYLOAD, maxBuffered: MAX_BUFFERED, log });
-    await bus.start(heard);
+    await bus.subscribe(["to"], received);
   });
   afterAll(() => bus.stop());
   beforeEach(() => {
@@ -312,7 +312,7 @@ describe("the embedded bus, from strangers", () => {
   async function stillServes(): Promise<void> {
     const client = await dial(bus.port);
     expect(await client.ask(request("PUBLISH", "to:still:here", "x"), ":1\r\n")).toBe(":1\r\n");
-    await heard.on("to:still:here");
+    await received.on("to:still:here");
   }
 
   test.each([
@@ -330,7 +330,7 @@ describe("the embedded bus, from strangers", () => {
     const client = await dial(bus.port);
     client.send(bytes);
     expect(await client.ended()).toBe("");
-    expect(heard.messages.all.some(({ name }) => name.toString() === "to:evil:x")).toBe(false);
+    expect(received.messages.all.some(({ name }) => name.toString() === "to:evil:x")).toBe(false);
     await stillServes();
   });
 
@@ -372,14 +372,14 @@ describe("the embedded bus, from strangers", () => {
     const client = await dial(bus.port);
     client.send(`${request("PUBLISH", "to:before:fault", "x")}${request("PING")}*x\r\n${request("PING")}`);
     expect(await client.ended()).toBe(":1\r\n+PONG\r\n-ERR Protocol error: invalid multibulk length\r\n");
-    await heard.on("to:before:fault");
+    await received.on("to:before:fault");
   });
 
   test("the largest payload that may be passes", async () => {
     const client = await dial(bus.port);
     const payload = "x".repeat(MAX_PAYLOAD);
     expect(await client.ask(request("PUBLISH", "to:largest:x", payload), ":1\r\n")).toBe(":1\r\n");
-    expect((await heard.on("to:largest:x")).toString()).toBe(payload);
+    expect((await received.on("to:largest:x")).toString()).toBe(payload);
   });
 
   test("connections that send half a request and wait cost others nothing", async () => {
@@ -406,7 +406,7 @@ describe("the embedded bus, from strangers", () => {
       if (reply === ":1\r\n") break;
       heardBySlow++;
     }
-    // More than its share of the budget, less than everything: what the kernel holds comes on top.
+    // More than its share of the budget, less than all messages: the kernel buffers some of them.
     expect(heardBySlow * MAX_PAYLOAD).toBeGreaterThan(8 * MIB);
     expect(count).toBeLessThan(1000);
     const frame = `*3\r\n$7\r\nmessage\r\n$5\r\nflood\r\n$${MAX_PAYLOAD}\r\n`;
@@ -455,15 +455,15 @@ describe("the embedded bus, from strangers", () => {
     await stillServes();
   });
 
-  test("a port that is taken is one sentence", async () => {
+  test("a port in use is an error of one sentence", async () => {
     const second = createEmbeddedBus({ port: bus.port, maxPayload: MIB, maxBuffered: MIB, log });
-    expect(second.start(new Heard())).rejects.toThrow(
-      `The embedded bus cannot listen on port ${bus.port} of 127.0.0.1: something else does.`,
+    expect(second.subscribe(["to"], new RecordingListener())).rejects.toThrow(
+      `The embedded bus cannot listen on port ${bus.port} of 127.0.0.1: the port is in use.`,
     );
     await stillServes();
   });
 
-  test("with a password nothing is said or heard before it", async () => {
+  test("with a password nothing can be published or received before AUTH", async () => {
     const guarded = createEmbeddedBus({
       port: 0,
       maxPayload: MIB,
@@ -471,7 +471,7 @@ describe("the embedded bus, from strangers", () => {
       password: "pässword",
       log,
     });
-    await guarded.start(new Heard());
+    await guarded.subscribe(["to"], new RecordingListener());
     try {
       const client = await dial(guarded.port);
       const secret = Buffer.from("pässword").toString("latin1");

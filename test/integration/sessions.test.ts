@@ -268,7 +268,7 @@ describe("what servers share", () => {
   }
 
   async function peer(url: string): Promise<Peer> {
-    const store = createRedisRevocations(url, recordingLog().log);
+    const store = createRedisRevocations({ url, log: recordingLog().log });
     ends.push(() => store.stop());
     const heard = new Inbox<Revocation>("revocations", ({ id }) => id);
     await store.start((revocation) => heard.put(revocation));
@@ -297,7 +297,7 @@ describe("what servers share", () => {
     one.store.add(revocation("kept"));
     await (await peer(redis.url)).heard.until(({ id }) => id === "kept");
     await redis.restart();
-    const late = createRedisRevocations(redis.url, recordingLog().log);
+    const late = createRedisRevocations({ url: redis.url, log: recordingLog().log });
     ends.push(() => late.stop());
     const heard = new Inbox<Revocation>("revocations", ({ id }) => id);
     await late.start((each) => heard.put(each));

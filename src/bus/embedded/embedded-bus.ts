@@ -1,32 +1,35 @@
 import type { Log } from "../../log.ts";
-import type { Bus, BusListener, BusState, PublishAck } from "../bus.ts";
+import type { Bus, BusListener, BusState, PublishAck, SubscribedFamily } from "../bus.ts";
 import { listenResp, type RespListener } from "./resp-server.ts";
 import { type Message, type Subscriber, Subscriptions } from "./subscriptions.ts";
 
 export interface EmbeddedBusOptions {
   /** Loopback only. Default: 127.0.0.1. */
   readonly host?: "127.0.0.1" | "::1";
-  /** Where to listen with the Redis protocol; 0 picks a port. */
+  /** The port for clients of the Redis protocol; 0 picks one. */
   readonly port: number;
-  /** Bytes of one message from outside. */
+  /** Added before each name, as in a Redis. Default: none. */
+  readonly prefix?: string;
+  /** Largest message of a client, in bytes. */
   readonly maxPayload: number;
-  /** Bytes that may wait for all subscribers that do not read. */
+  /** Bytes that may wait for all subscribers together. */
   readonly maxBuffered: number;
-  /** What clients sign in with (`AUTH`). Default: nothing, nobody has to. */
+  /** What clients authenticate with (`AUTH`). Default: no authentication. */
   readonly password?: string | null;
+  /** Whether it replaces a Redis that was not found, for the log. */
+  readonly noRedis?: boolean;
   readonly log: Log;
 }
 
-/** The embedded bus, and where it listens. */
 export interface EmbeddedBus extends Bus {
   readonly kind: "embedded";
-  /** 0 until it is started. */
+  /** The port for clients of the Redis protocol; 0 before `subscribe`. */
   readonly port: number;
 }
 
 /**
- * A bus inside this process, with the Redis protocol on a loopback port for backends (bridge.md, "Without a Redis").
- * `start` rejects with a BusError (`port-taken`) where it can't listen.
+ * A bus inside this process, with the Redis protocol on a loopback port for backends. `subscribe` rejects with a BusError
+ * (`port-taken`) if it cannot listen.
  */
 export function createEmbeddedBus(options: EmbeddedBusOptions): EmbeddedBus {
   return new InProcessBus(options);
@@ -35,11 +38,8 @@ export function createEmbeddedBus(options: EmbeddedBusOptions): EmbeddedBus {
 interface Pending {
   readonly name: string;
   readonly payload: string | Buffer;
-  readonly receipt: PublishAck | undefined;
+  readonly ack: PublishAck | undefined;
 }
-
-/** What the server itself subscribes to, as it would with a Redis. */
-const PATTERN = Buffer.from("to:*");
 
 class InProcessBus implements EmbeddedBus {
   readonly kind = "embedded";
@@ -62,15 +62,25 @@ class InProcessBus implements EmbeddedBus {
     return this.#resp?.port ?? 0;
   }
 
-  async start(listener: BusListener): Promise<void> {
-    const { host = "127.0.0.1", port, maxPayload, maxBuffered, password = null, log } = this.#options;
+  async subscribe(families: readonly SubscribedFamily[], listener: BusListener): Promise<void> {
+    const {
+      host = "127.0.0.1",
+      prefix = "",
+      port,
+      maxPayload,
+      maxBuffered,
+      password = null,
+      log,
+    } = this.#options;
     const resp = listenResp(this.#subscriptions, { host, port, maxPayload, maxBuffered, password, log });
     this.#resp = resp;
     this.#listener = listener;
-    const hub: Subscriber = {
-      hear: ({ name, payload }: Message) => this.#listener?.message(name, payload, 0),
+    const server: Subscriber = {
+      receive: ({ name, payload }: Message) => this.#listener?.message(name.subarray(prefix.length), payload),
     };
-    this.#subscriptions.add(hub, PATTERN, true);
+    for (const family of families) {
+      this.#subscriptions.add(server, Buffer.from(`${prefix}${family}:*`), true);
+    }
     const where = host === "::1" ? `[::1]:${resp.port}` : `${host}:${resp.port}`;
     this.#state = {
       live: true,
@@ -78,20 +88,22 @@ class InProcessBus implements EmbeddedBus {
       gaps: 0,
       since: Date.now(),
     };
-    log.info("embedded bus in use: for one machine and for trying things", { where });
+    const why = this.#options.noRedis === true ? "no Redis found, " : "";
+    log.info(`${why}using the embedded bus (development only)`, { where });
     listener.changed(this.#state);
   }
 
-  /** Delivered when this tick's work is done, as with a Redis: a subscriber never hears a publish inside of it. */
-  publish(name: string, payload: string | Uint8Array, receipt?: PublishAck): void {
+  /** Delivers at the end of the tick: as with a Redis, never within the call. */
+  publish(name: string, payload: string | Uint8Array, ack?: PublishAck): void {
     if (this.#resp === null) {
-      receipt?.settled(false);
+      ack?.settled(false);
       return;
     }
     if (this.#pending.length === 0) setImmediate(() => this.#deliver());
-    // Copied, since the caller has its buffer back before this is delivered.
+    // Copied, since the caller reuses its buffer before this is delivered.
     const own = typeof payload === "string" ? payload : Buffer.from(payload);
-    this.#pending.push({ name, payload: own, receipt });
+    const { prefix = "" } = this.#options;
+    this.#pending.push({ name: prefix + name, payload: own, ack });
   }
 
   async stop(): Promise<void> {
@@ -107,10 +119,10 @@ class InProcessBus implements EmbeddedBus {
   #deliver(): void {
     const pending = this.#pending;
     this.#pending = [];
-    for (const { name, payload, receipt } of pending) {
+    for (const { name, payload, ack } of pending) {
       const bytes = typeof payload === "string" ? Buffer.from(payload) : payload;
       this.#subscriptions.publish(Buffer.from(name), bytes);
-      receipt?.settled(true);
+      ack?.settled(true);
     }
     this.#resp?.flush();
   }

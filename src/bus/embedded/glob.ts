@@ -6,42 +6,42 @@ const BACKSLASH = 92;
 const CLOSE = 93;
 const CARET = 94;
 
-/** Pattern elements in one 32-bit word of the state. */
+/** Pattern elements per 32-bit word of the state. */
 const WORD = 32;
 
-/** A pattern of PSUBSCRIBE, compiled. */
+/** A compiled pattern of PSUBSCRIBE. */
 export interface Glob {
   matches(name: Uint8Array): boolean;
 }
 
 /**
- * Compiles a pattern as Redis' PSUBSCRIBE reads it, byte by byte: `*` any bytes, `?` one, `[abc]`, `[a-z]` (either way
- * round) and `[^a]` one of a class, `\` the next byte as it is, in a class too. As with Redis a class that is never closed
- * ends with the pattern, and an empty name matches the empty pattern only.
+ * Compiles a pattern with the rules of PSUBSCRIBE in Redis, by bytes: `*` any bytes, `?` one byte, `[abc]`, `[a-z]` (in
+ * either order) and `[^a]` a class, `\` an escape, in a class too. An unclosed class ends with the pattern; an empty name
+ * matches only the empty pattern.
  *
- * Matching never backtracks: it runs all partial matches at once, as the bits of a few words, so its cost is the name's
- * length times the pattern's length / 32, whatever the stars are.
+ * Matching never backtracks: all partial matches are bits of a state, so the cost is the name's length times the pattern's
+ * length / 32.
  */
 export function compileGlob(pattern: Uint8Array): Glob {
   return new BitGlob(pattern);
 }
 
-/** Whether a name matches a pattern, for a single use. */
+/** Whether a name matches a pattern, compiled for this call. */
 export function globMatches(pattern: Uint8Array, name: Uint8Array): boolean {
   return compileGlob(pattern).matches(name);
 }
 
 class BitGlob implements Glob {
-  /** How many bytes a match without its stars has. Bit `i` of a state: the first `i` elements are matched. */
+  /** Number of elements without stars. Bit `i` of a state: the first `i` elements match. */
   readonly #size: number;
   readonly #words: number;
-  /** Whether a star is the last: what has matched so far then matches for good. */
+  /** Whether the pattern ends with a star: once all elements match, the name matches. */
   readonly #open: boolean;
-  /** Bit `i`: a star stands between element `i - 1` and `i`. */
+  /** Bit `i`: a star is between elements `i - 1` and `i`. */
   readonly #stars: Uint32Array;
-  /** Which row of `#accepts` belongs to a byte. Bytes that the pattern does not tell apart share one. */
+  /** The row of `#accepts` for a byte. Bytes that the pattern treats alike share a row. */
   readonly #rows = new Uint8Array(256);
-  /** Row by row: bit `i` says that element `i` accepts the bytes of that row. */
+  /** Rows of bits: bit `i` is set if element `i` accepts the bytes of the row. */
   readonly #accepts: Uint32Array;
   readonly #state: Uint32Array;
 
@@ -134,7 +134,7 @@ function setBit(words: Uint32Array, from: number, index: number): void {
   words[word] = (words[word] ?? 0) | (1 << (index % WORD));
 }
 
-/** Reads what stands at `at` and accepts one byte; marks the bytes that it accepts. Returns where the pattern goes on. */
+/** Reads the element at `at`, which matches one byte; marks the bytes that it accepts. Returns the offset after it. */
 function readElement(pattern: Uint8Array, at: number, accepted: Uint8Array): number {
   const symbol = pattern[at];
   if (symbol === QUESTION) {

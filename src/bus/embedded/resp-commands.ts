@@ -1,34 +1,31 @@
 import { timingSafeEqual } from "node:crypto";
+import * as reply from "../resp.ts";
+import { OK, type Resp } from "../resp.ts";
 import type { RespConnection } from "./resp-connection.ts";
-import * as reply from "./resp-reply.ts";
-import { OK, type Reply } from "./resp-reply.ts";
 import { keyOf, MAX_SUBSCRIBED_NAME, SubscriptionRefusal, type Subscriptions } from "./subscriptions.ts";
 
-/** What commands work on. */
+/** What commands use. */
 export interface RespContext {
   readonly subscriptions: Subscriptions;
-  /** `null`: nobody has to sign in. */
+  /** `null`: no authentication. */
   readonly password: string | null;
-  readonly port: number;
-  readonly connections: () => number;
-  readonly startedAt: number;
 }
 
-type Run = (connection: RespConnection, args: readonly Buffer[], context: RespContext) => Reply | null;
+type Run = (connection: RespConnection, args: readonly Buffer[], context: RespContext) => Resp | null;
 
-/** As in Redis: strings with the name included, `-n` is n and more; `subscribed`: allowed while subscribed in RESP2. */
+/** `arity`, as in Redis: number of strings with the name, `-n` is n or more. `subscribed`: allowed while subscribed in RESP2. */
 interface Command {
   readonly arity: number;
   readonly run: Run;
   readonly subscribed?: boolean;
-  /** Allowed before signing in. */
+  /** Allowed before AUTH. */
   readonly open?: boolean;
 }
 
-/** The Redis whose answers these are: commands, errors and their wording. */
+/** The version of Redis whose commands and errors these are. */
 const REDIS_VERSION = "7.0.0";
 const DATABASES = 16;
-/** How many bytes of foreign text an error repeats, as in Redis. */
+/** Bytes of a request that an error repeats, as in Redis. */
 const MAX_QUOTED = 128;
 const WRONG_PASSWORD = reply.error("WRONGPASS invalid username-password pair or user is disabled.");
 
@@ -40,7 +37,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ["select", { arity: 2, run: select }],
   ["client", { arity: -2, run: client }],
   ["role", { arity: 1, run: () => reply.array([reply.bulk("master"), reply.integer(0), reply.array([])]) }],
-  ["info", { arity: -1, run: info }],
+  ["info", { arity: -1, run: () => INFO }],
   ["command", { arity: -1, run: command }],
   ["quit", { arity: -1, run: quit, subscribed: true, open: true }],
   ["reset", { arity: 1, run: reset, subscribed: true, open: true }],
@@ -52,7 +49,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ["pubsub", { arity: -2, run: pubsub }],
 ]);
 
-/** Carries out one request (its name and arguments). Replies go to the connection; nothing is thrown. */
+/** Runs one request (its name and arguments). Replies go to the connection; nothing is thrown. */
 export function runCommand(
   connection: RespConnection,
   strings: readonly Buffer[],
@@ -62,7 +59,7 @@ export function runCommand(
   const name = textOf(first);
   const lower = name.toLowerCase();
   const found = COMMANDS.get(lower);
-  let answer: Reply | null;
+  let answer: Resp | null;
   if (found === undefined) answer = unknownCommand(name, args);
   else if (!arityFits(found.arity, strings.length)) answer = wrongNumber(lower);
   else if (!connection.authenticated && found.open !== true) {
@@ -75,7 +72,7 @@ export function runCommand(
   if (answer !== null) connection.send(answer);
 }
 
-function ping(connection: RespConnection, args: readonly Buffer[]): Reply {
+function ping(connection: RespConnection, args: readonly Buffer[]): Resp {
   if (args.length > 1) return wrongNumber("ping");
   if (connection.protocol === 2 && connection.subscribed > 0) {
     return reply.array([reply.bulk("pong"), bulkOf(args[0])]);
@@ -83,7 +80,7 @@ function ping(connection: RespConnection, args: readonly Buffer[]): Reply {
   return args.length === 0 ? reply.simple("PONG") : bulkOf(args[0]);
 }
 
-function hello(connection: RespConnection, args: readonly Buffer[], context: RespContext): Reply {
+function hello(connection: RespConnection, args: readonly Buffer[], context: RespContext): Resp {
   let { protocol } = connection;
   const [version, ...options] = args;
   if (version !== undefined) {
@@ -98,7 +95,7 @@ function hello(connection: RespConnection, args: readonly Buffer[], context: Res
     const option = textOf(options[i]).toLowerCase();
     const left = options.length - i - 1;
     if (option === "auth" && left >= 2) {
-      if (!signIn(connection, textOf(options[i + 1]), options[i + 2], context)) return WRONG_PASSWORD;
+      if (!authenticate(connection, textOf(options[i + 1]), options[i + 2], context)) return WRONG_PASSWORD;
       i += 2;
     } else if (option === "setname" && left >= 1) {
       name = textOf(options[++i]);
@@ -125,7 +122,7 @@ function hello(connection: RespConnection, args: readonly Buffer[], context: Res
   ]);
 }
 
-function auth(connection: RespConnection, args: readonly Buffer[], context: RespContext): Reply {
+function auth(connection: RespConnection, args: readonly Buffer[], context: RespContext): Resp {
   if (args.length > 2) return reply.error("ERR syntax error");
   if (args.length === 1 && context.password === null) {
     return reply.error(
@@ -133,10 +130,15 @@ function auth(connection: RespConnection, args: readonly Buffer[], context: Resp
     );
   }
   const user = args.length === 2 ? textOf(args[0]) : "default";
-  return signIn(connection, user, args.at(-1), context) ? OK : WRONG_PASSWORD;
+  return authenticate(connection, user, args.at(-1), context) ? OK : WRONG_PASSWORD;
 }
 
-function signIn(connection: RespConnection, user: string, secret: Buffer | undefined, context: RespContext) {
+function authenticate(
+  connection: RespConnection,
+  user: string,
+  secret: Buffer | undefined,
+  context: RespContext,
+) {
   if (user !== "default" || secret === undefined) return false;
   if (context.password !== null) {
     const expected = Buffer.from(context.password);
@@ -146,7 +148,7 @@ function signIn(connection: RespConnection, user: string, secret: Buffer | undef
   return true;
 }
 
-function select(_connection: RespConnection, [index]: readonly Buffer[]): Reply {
+function select(_connection: RespConnection, [index]: readonly Buffer[]): Resp {
   const text = textOf(index);
   if (!/^-?\d{1,9}$/.test(text)) return reply.error("ERR value is not an integer or out of range");
   const number = Number(text);
@@ -155,7 +157,7 @@ function select(_connection: RespConnection, [index]: readonly Buffer[]): Reply 
 
 const BAD_NAME = reply.error("ERR Client names cannot contain spaces, newlines or special characters.");
 
-function client(connection: RespConnection, args: readonly Buffer[]): Reply {
+function client(connection: RespConnection, args: readonly Buffer[]): Resp {
   const [first, ...rest] = args;
   const name = textOf(first);
   const sub = name.toLowerCase();
@@ -178,51 +180,19 @@ function client(connection: RespConnection, args: readonly Buffer[]): Reply {
   }
 }
 
-function info(connection: RespConnection, args: readonly Buffer[], context: RespContext): Reply {
-  const { subscriptions, port } = context;
-  const seconds = Math.floor((Date.now() - context.startedAt) / 1000);
-  const sections: Readonly<Record<string, readonly string[]>> = {
-    Server: [
-      `redis_version:${REDIS_VERSION}`,
-      "redis_mode:standalone",
-      "server_name:channel embedded bus",
-      `process_id:${process.pid}`,
-      `tcp_port:${port}`,
-      `uptime_in_seconds:${seconds}`,
-    ],
-    Clients: [`connected_clients:${context.connections()}`],
-    Persistence: ["loading:0"],
-    Stats: [
-      `pubsub_patterns:${subscriptions.patterns}`,
-      `pubsub_channels:${subscriptions.channels(null).length}`,
-    ],
-    Replication: ["role:master", "connected_slaves:0"],
-  };
-  const wanted = new Set(args.map((arg) => textOf(arg).toLowerCase()));
-  const all = wanted.size === 0 || wanted.has("default") || wanted.has("all") || wanted.has("everything");
-  const text = Object.entries(sections)
-    .filter(([title]) => all || wanted.has(title.toLowerCase()))
-    .map(([title, lines]) => `# ${title}\r\n${lines.join("\r\n")}\r\n`)
-    .join("\r\n");
-  return connection.protocol === 3 ? `=${text.length + 4}\r\ntxt:${text}\r\n` : reply.bulk(text);
-}
+/** What clients check when they connect: version, readiness and role. Sections are not supported. */
+const INFO = reply.bulk(
+  [`redis_version:${REDIS_VERSION}`, "redis_mode:standalone", "loading:0", "role:master", ""].join("\r\n"),
+);
 
-/** For clients that ask what there is: names and arities. Documentation of them there is none. */
-function command(connection: RespConnection, args: readonly Buffer[]): Reply {
-  const [first, ...rest] = args;
-  const name = textOf(first);
+/** redis-cli asks for documentation, other clients for the number of commands: there is neither list nor documentation. */
+function command(connection: RespConnection, [sub]: readonly Buffer[]): Resp {
+  const name = textOf(sub);
   switch (name.toLowerCase()) {
     case "":
-      return reply.array([...COMMANDS.keys()].map(describe));
+      return reply.array([]);
     case "count":
       return reply.integer(COMMANDS.size);
-    case "list":
-      return reply.array([...COMMANDS.keys()].map(reply.bulk));
-    case "info": {
-      const names = rest.length === 0 ? [...COMMANDS.keys()] : rest.map((arg) => textOf(arg).toLowerCase());
-      const none = connection.protocol === 3 ? "_\r\n" : "*-1\r\n";
-      return reply.array(names.map((each) => (COMMANDS.has(each) ? describe(each) : none)));
-    }
     case "docs":
       return reply.map(connection.protocol, []);
     default:
@@ -230,18 +200,12 @@ function command(connection: RespConnection, args: readonly Buffer[]): Reply {
   }
 }
 
-function describe(name: string): Reply {
-  const none = reply.integer(0);
-  const arity = reply.integer(COMMANDS.get(name)?.arity ?? 0);
-  return reply.array([reply.bulk(name), arity, reply.array([]), none, none, none]);
-}
-
-function quit(connection: RespConnection): Reply {
+function quit(connection: RespConnection): Resp {
   connection.closing = true;
   return OK;
 }
 
-function reset(connection: RespConnection, _args: readonly Buffer[], context: RespContext): Reply {
+function reset(connection: RespConnection, _args: readonly Buffer[], context: RespContext): Resp {
   connection.unsubscribeAll();
   connection.protocol = 2;
   connection.name = "";
@@ -255,7 +219,7 @@ function publish(
   _connection: RespConnection,
   [name, payload]: readonly Buffer[],
   context: RespContext,
-): Reply {
+): Resp {
   if (name === undefined || payload === undefined) return wrongNumber("publish");
   if (name.length > MAX_SUBSCRIBED_NAME) return NAME_TOO_LONG;
   return reply.integer(context.subscriptions.publish(name, payload));
@@ -288,11 +252,11 @@ function unsubscriber(kind: string, isPattern: boolean): Run {
   };
 }
 
-function confirmation(connection: RespConnection, kind: string, name: Reply, count: number): Reply {
+function confirmation(connection: RespConnection, kind: string, name: Resp, count: number): Resp {
   return reply.push(connection.protocol, [reply.bulk(kind), name, reply.integer(count)]);
 }
 
-function pubsub(_connection: RespConnection, args: readonly Buffer[], { subscriptions }: RespContext): Reply {
+function pubsub(_connection: RespConnection, args: readonly Buffer[], { subscriptions }: RespContext): Resp {
   const [first, ...rest] = args;
   const name = textOf(first);
   switch (name.toLowerCase()) {
@@ -316,11 +280,11 @@ function arityFits(arity: number, length: number): boolean {
   return arity < 0 ? length >= -arity : length === arity;
 }
 
-function wrongNumber(name: string): Reply {
+function wrongNumber(name: string): Resp {
   return reply.error(`ERR wrong number of arguments for '${name}' command`);
 }
 
-function unknownCommand(name: string, args: readonly Buffer[]): Reply {
+function unknownCommand(name: string, args: readonly Buffer[]): Resp {
   let shown = "";
   for (const arg of args) {
     if (shown.length >= MAX_QUOTED) break;
@@ -329,11 +293,11 @@ function unknownCommand(name: string, args: readonly Buffer[]): Reply {
   return reply.error(`ERR unknown command '${quoted(name)}', with args beginning with: ${shown}`);
 }
 
-function unknownSubcommand(name: string, sub: string): Reply {
+function unknownSubcommand(name: string, sub: string): Resp {
   return reply.error(`ERR unknown subcommand '${quoted(sub)}'. Try ${name} HELP.`);
 }
 
-function unknownOrWrong(name: string, sub: string): Reply {
+function unknownOrWrong(name: string, sub: string): Resp {
   const what = `unknown subcommand or wrong number of arguments for '${quoted(sub)}'`;
   return reply.error(`ERR ${what}. Try ${name} HELP.`);
 }
@@ -346,11 +310,11 @@ function quoted(text: string): string {
   return text.slice(0, MAX_QUOTED);
 }
 
-/** One character a byte, as replies are. */
+/** As latin1 text, as replies are. */
 function textOf(bytes: Buffer | undefined): string {
   return bytes === undefined ? "" : keyOf(bytes);
 }
 
-function bulkOf(bytes: Buffer | undefined): Reply {
+function bulkOf(bytes: Buffer | undefined): Resp {
   return reply.bulk(textOf(bytes));
 }

@@ -1,6 +1,6 @@
 import type { Socket } from "bun";
+import { bulk, bulkHead, type Protocol, push as pushOf, type Resp } from "../resp.ts";
 import { RespReader } from "./resp-reader.ts";
-import { bulk, type Protocol, push as pushOf, type Reply } from "./resp-reply.ts";
 import {
   costOf,
   keyOf,
@@ -10,46 +10,46 @@ import {
   type Subscriptions,
 } from "./subscriptions.ts";
 
-/** Small pieces are joined up to so many bytes, so that they leave in one write. */
+/** Small pieces are joined into writes of up to this many bytes. */
 const JOIN = 64 * 1024;
 const END_OF_LINE = Buffer.from("\r\n");
-/** Bytes of a payload from which on all subscribers share one copy of it, whatever their patterns are. */
+/** Payloads of at least this many bytes are copied once for all subscribers, whatever their patterns are. */
 const SHARED = 4096;
-/** Characters of replies that are kept as text, to be one piece. */
+/** Replies are collected as text up to this many characters. */
 const MAX_TEXT = 16 * 1024;
-/** Bytes that the subscriptions of one connection may hold. */
+/** Memory of the subscriptions of one connection, in bytes. */
 const MAX_SUBSCRIPTION_COST = 4 * 1024 * 1024;
 
-/** How long a client may take to sign in, where there is a password, in seconds. */
-const SIGN_IN_S = 10;
+/** Timeout for AUTH, if there is a password, in seconds. */
+const AUTH_TIMEOUT_S = 10;
 
 const TOO_MANY = new SubscriptionRefusal("too many subscriptions of this client");
 
-/** What all connections together have waiting, in bytes. */
+/** Bytes that wait for all connections together. */
 export interface Budget {
   waiting: number;
   readonly most: number;
-  /** Called when more waits than may. */
+  /** Called when `waiting` exceeds `most`. */
   exceeded(): void;
 }
 
-/** One client of the embedded bus: what it has subscribed to, and what waits to be sent to it. */
+/** One client of the embedded bus: its subscriptions, and the output that waits for it. */
 export class RespConnection implements Subscriber {
   readonly id: number;
   readonly reader: RespReader;
   readonly #socket: Socket<RespConnection>;
   readonly #subscriptions: Subscriptions;
   readonly #budget: Budget;
-  /** Called whenever more waits to be sent. */
+  /** Called when output is added. */
   readonly #dirty: (connection: RespConnection) => void;
   protocol: Protocol = 2;
   name = "";
-  /** Nothing more is read from it; it ends when what waits has left. */
+  /** Input is ignored; the connection ends when the waiting output is sent. */
   closing = false;
   readonly channels = new Map<string, Buffer>();
   readonly patterns = new Map<string, Buffer>();
 
-  /** Replies that are not yet a piece of `#out`: many small ones would each be an object. */
+  /** Replies that are not yet in `#out`: many small ones would each be an object. */
   #text = "";
   #out: Buffer[] = [];
   #waiting = 0;
@@ -71,8 +71,8 @@ export class RespConnection implements Subscriber {
     this.#socket = options.socket;
     this.#subscriptions = options.subscriptions;
     this.#dirty = options.dirty;
-    // Bun ends a socket's patience after 120 s by itself, busy or not. A subscriber stays for as long as it reads.
-    this.#socket.timeout(options.authenticated ? 0 : SIGN_IN_S);
+    // By default Bun closes a socket after 120 s. A subscriber stays connected for as long as it reads.
+    this.#socket.timeout(options.authenticated ? 0 : AUTH_TIMEOUT_S);
   }
 
   get authenticated(): boolean {
@@ -81,10 +81,10 @@ export class RespConnection implements Subscriber {
 
   set authenticated(value: boolean) {
     this.reader.authenticated = value;
-    if (!this.closing) this.#socket.timeout(value ? 0 : SIGN_IN_S);
+    if (!this.closing) this.#socket.timeout(value ? 0 : AUTH_TIMEOUT_S);
   }
 
-  /** Bytes that it has not taken yet. */
+  /** Bytes that the client has not read yet. */
   get waiting(): number {
     return this.#waiting;
   }
@@ -93,13 +93,13 @@ export class RespConnection implements Subscriber {
     return this.channels.size + this.patterns.size;
   }
 
-  send(reply: Reply): void {
+  send(reply: Resp): void {
     this.#text += reply;
     this.#count(reply.length);
     if (this.#text.length > MAX_TEXT) this.#pushText();
   }
 
-  hear(message: Message, pattern: Buffer | null): void {
+  receive(message: Message, pattern: Buffer | null): void {
     if (this.closing) return;
     const key = pattern === null ? `${this.protocol}` : `${this.protocol} ${keyOf(pattern)}`;
     const whole = message.payload.length < SHARED;
@@ -114,7 +114,7 @@ export class RespConnection implements Subscriber {
     this.#queue(message.tail);
   }
 
-  /** Gives the new number of subscriptions. */
+  /** Returns the new number of subscriptions. */
   subscribe(name: Buffer, isPattern: boolean): number | SubscriptionRefusal {
     const own = isPattern ? this.patterns : this.channels;
     const cost = costOf(name, isPattern);
@@ -147,7 +147,7 @@ export class RespConnection implements Subscriber {
     this.#cost = 0;
   }
 
-  /** Writes what the socket takes; the rest waits for `drained`. */
+  /** Writes as much as the socket accepts; the rest waits for `drained`. */
   flush(): void {
     this.#pushText();
     while (!this.#blocked && this.#out.length > 0) {
@@ -167,18 +167,18 @@ export class RespConnection implements Subscriber {
     this.flush();
   }
 
-  /** Time is up: for one that is being closed, or that did not sign in. */
+  /** The timeout of a connection that is closing, or that did not authenticate. */
   timedOut(): void {
     if (this.closing || !this.authenticated) this.terminate();
   }
 
-  /** Cuts it off, with all that waits for it. */
+  /** Ends the connection and discards its output. */
   terminate(): void {
     this.forget();
     this.#socket.terminate();
   }
 
-  /** Lets go of everything that it holds: the socket is gone. */
+  /** Releases subscriptions and output: the socket is closed. */
   forget(): void {
     this.closing = true;
     this.unsubscribeAll();
@@ -223,7 +223,7 @@ export class RespConnection implements Subscriber {
   }
 }
 
-/** The frame, or, if not `whole`, what comes before the payload. */
+/** The frame, or, if not `whole`, the part before the payload. */
 function encode(
   protocol: Protocol,
   { name, payload }: Message,
@@ -231,11 +231,11 @@ function encode(
   whole: boolean,
 ): Buffer {
   const channel = bulk(keyOf(name));
-  const last = bulk("");
+  const payloadHead = bulkHead(payload.length);
   const head =
     pattern === null
-      ? pushOf(protocol, [bulk("message"), channel, last])
-      : pushOf(protocol, [bulk("pmessage"), bulk(keyOf(pattern)), channel, last]);
-  const before = Buffer.from(`${head.slice(0, -last.length)}$${payload.length}\r\n`, "latin1");
+      ? pushOf(protocol, [bulk("message"), channel, payloadHead])
+      : pushOf(protocol, [bulk("pmessage"), bulk(keyOf(pattern)), channel, payloadHead]);
+  const before = Buffer.from(head, "latin1");
   return whole ? Buffer.concat([before, payload, END_OF_LINE]) : before;
 }

@@ -1,12 +1,14 @@
-/** What a client of the Redis protocol may send. */
+import { error } from "../resp.ts";
+
+/** Limits on the requests of a client. */
 export interface ReaderLimits {
-  /** Bytes of one bulk string. */
+  /** Largest bulk string, in bytes. */
   readonly maxBulk: number;
 }
 
 /**
- * Why a connection can't go on. With a `reply` it is told so first, as Redis does; without one it gets not a byte: what
- * is no array of the protocol may come from a web page that was led here.
+ * A protocol error, after which the connection ends. `reply` is sent first, as Redis does; `null` if the client does not
+ * use the protocol: it may be a browser that a web page directs here.
  */
 export interface Fault {
   readonly reply: string | null;
@@ -19,42 +21,42 @@ const LINE_FEED = 10;
 const ZERO = 48;
 const NINE = 57;
 
-/** Digits of a length: more than any limit needs. */
+/** Most digits of a length. */
 const MAX_DIGITS = 10;
-/** Strings of one command, as Redis limits them. */
+/** Most strings of one command, as in Redis. */
 const MAX_STRINGS = 1024 * 1024;
-/** What a command may hold beyond one largest bulk: its name, a channel, many channels to subscribe to. */
+/** Bytes of a command beside its largest bulk string: its name, a channel, many channels to subscribe to. */
 const COMMAND_MARGIN = 1024 * 1024;
-/** What a string costs beside its bytes, so that many tiny ones cannot hold many times what was sent. */
+/** Memory of a string beside its bytes, so that many tiny ones cannot hold many times what was sent. */
 const STRING_COST = 128;
-/** Strings of one command, and bytes of each, before a client has signed in; as in Redis. */
+/** Most strings of one command, and bytes of each, before AUTH; as in Redis. */
 const MAX_STRINGS_UNAUTHENTICATED = 10;
 const MAX_BULK_UNAUTHENTICATED = 16 * 1024;
 
 const EMPTY = Buffer.allocUnsafeSlow(0);
 
 /**
- * Takes the requests of one connection apart: arrays of bulk strings, in whatever pieces they arrive. No work is done
- * twice for a request that arrives byte by byte, and nothing is allocated for a length before its bytes are there.
+ * Parses the requests of one connection: arrays of bulk strings, cut anywhere. A request that arrives byte by byte is not
+ * parsed repeatedly, and memory is allocated for received bytes only, not for announced lengths.
  */
 export class RespReader {
   readonly #maxBulk: number;
-  /** Whether the client has signed in, or need not: until then its requests are small. */
+  /** Whether the client has authenticated or need not; until then its requests must be small. */
   authenticated: boolean;
-  /** Holds bytes that make no whole line or bulk yet, and how many there must be before it is worth looking again. */
+  /** Bytes of an incomplete line or bulk string, and how many are needed before parsing continues. */
   #block = EMPTY;
   #waitingBytes = 0;
   #needed = 0;
-  /** Strings still to come of the current array; 0 between two. */
+  /** Missing strings of the current array; 0 between arrays. */
   #missing = 0;
-  /** Length of the bulk string to come next; -1 while its header is still to come. */
+  /** Length of the next bulk string; -1 before its header. */
   #bulk = -1;
   #strings: Buffer[] = [];
-  /** How many of these are copies, and not part of the buffer that they arrived in. */
+  /** How many of these are copies, not part of the received buffer. */
   #owned = 0;
-  /** Cost of the current request's strings, announced ones included. */
+  /** Memory of the current request's strings, announced ones included. */
   #size = 0;
-  /** Cost of those that are here. */
+  /** Memory of its received strings. */
   #held = 0;
   /** Whole requests, and the start of one, that come after the one at which `command` said to stop. */
   #rest: Buffer = EMPTY;
@@ -64,7 +66,7 @@ export class RespReader {
     this.authenticated = authenticated;
   }
 
-  /** Bytes that a request which is not complete holds in memory. */
+  /** Memory of an incomplete request, in bytes. */
   get held(): number {
     return this.#waitingBytes + this.#held + this.#rest.length;
   }
@@ -75,8 +77,8 @@ export class RespReader {
   }
 
   /**
-   * Reads on; `command` is told each request that is complete (never an empty one), and says whether to go on. The
-   * strings are its own only until it returns.
+   * Parses a chunk. `command` is called with each complete request (never an empty one) and returns whether to continue.
+   * The strings are valid until it returns.
    */
   read(chunk: Buffer, command: (strings: readonly Buffer[]) => boolean): Fault | null {
     let data = chunk;
@@ -141,7 +143,7 @@ export class RespReader {
     return null;
   }
 
-  /** Lets go of what has arrived; nothing more is read. */
+  /** Releases all memory; nothing is read afterwards. */
   clear(): void {
     free(this.#block);
     this.#block = EMPTY;
@@ -158,7 +160,7 @@ export class RespReader {
     return null;
   }
 
-  /** Grows by doubling, with what has arrived, not with what was announced. */
+  /** Grows by doubling with the received bytes, not with announced lengths. */
   #append(bytes: Buffer): void {
     const total = this.#waitingBytes + bytes.length;
     if (total > this.#block.length) {
@@ -171,7 +173,7 @@ export class RespReader {
     this.#waitingBytes = total;
   }
 
-  /** Strings of a request that is not complete must neither hold nor share the buffer that they arrived in. */
+  /** Copies the strings of an incomplete request: they must not keep the received buffer. */
   #own(): void {
     for (; this.#owned < this.#strings.length; this.#owned++) {
       const string = this.#strings[this.#owned];
@@ -180,12 +182,12 @@ export class RespReader {
   }
 }
 
-/** Gives memory back at once: the collector counts objects, and would let megabytes of them wait. */
+/** Frees memory immediately: the garbage collector counts objects, and would let megabytes wait. */
 function free({ buffer }: Buffer): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength > 0) buffer.transfer(0);
 }
 
-/** Digits and an end of line. A sign, a space, a leading plus: malformed. */
+/** Reads digits and a line end. Signs and spaces are malformed. */
 function readLength(
   data: Buffer,
   start: number,
@@ -205,5 +207,5 @@ function readLength(
 }
 
 function fault(what: string): Fault {
-  return { reply: `-ERR Protocol error: ${what}\r\n` };
+  return { reply: error(`ERR Protocol error: ${what}`) };
 }

@@ -2,6 +2,7 @@ import type { Socket, TCPSocketListener } from "bun";
 import type { Log } from "../../log.ts";
 import { openFileLimit } from "../../process/open-files.ts";
 import { BusError } from "../bus-error.ts";
+import { error as errorReply } from "../resp.ts";
 import { type RespContext, runCommand } from "./resp-commands.ts";
 import { type Budget, RespConnection } from "./resp-connection.ts";
 import type { Subscriptions } from "./subscriptions.ts";
@@ -10,50 +11,50 @@ export interface RespOptions {
   readonly host: "127.0.0.1" | "::1";
   /** 0 picks one. */
   readonly port: number;
-  /** Bytes of one string of a request. */
+  /** Largest string of a request, in bytes. */
   readonly maxPayload: number;
-  /** Bytes that may wait for all clients together; beyond them the one with the most is cut off. */
+  /** Bytes that may wait for all clients together; beyond them the slowest client is disconnected. */
   readonly maxBuffered: number;
   readonly password: string | null;
   readonly log: Log;
 }
 
-/** The Redis protocol on a loopback port, before a set of subscriptions (bridge.md, "Without a Redis"). */
+/** A server of the Redis protocol on a loopback port. */
 export interface RespListener {
   readonly port: number;
-  /** Sends what waits, as far as sockets take it: after a publish that came from this process. */
+  /** Sends waiting output, as far as sockets accept it; to be called after a publish of this process. */
   flush(): void;
-  /** Ends all connections and frees the port. */
+  /** Ends all connections and closes the port. */
   stop(): void;
 }
 
-/** Connections at a time, and their part of the files that may be open. It is for one machine and for trying things. */
+/** Most connections, and their share of the limit on open files. */
 const MAX_CONNECTIONS = 1000;
-const MAX_PART = 1 / 4;
-/** Bytes that requests which are not complete may hold, of all connections; two of the largest are always possible. */
+const MAX_SHARE = 1 / 4;
+/** Memory of the incomplete requests of all connections, in bytes; two of the largest are always possible. */
 const MAX_UNFINISHED = 16 * 1024 * 1024;
-/** How long the requests of one client are handled before others have their turn, in ms. */
+/** Time for the requests of one client before those of others, in ms. */
 const SLICE_MS = 0.25;
-/** The same for all that have more, in each turn of the event loop: sockets of clients wait no longer for it. */
+/** Time for all clients with more requests, in each turn of the event loop, in ms. */
 const TURN_MS = 1;
 /** Bytes that may wait to be sent to a client before its next request is handled. */
 const MAX_REPLIES = 1024 * 1024;
 const NOTHING = Buffer.alloc(0);
-/** How long a client that is being closed may take to read its last reply, in seconds. */
-const FAREWELL_S = 5;
+/** Timeout for a client that is closed to read its last reply, in seconds. */
+const CLOSE_TIMEOUT_S = 5;
 
 /** @throws BusError (`port-taken`) */
 export function listenResp(subscriptions: Subscriptions, options: RespOptions): RespListener {
   const { log } = options;
   const connections = new Set<RespConnection>();
-  /** Those for which more waits than at the last flush. */
+  /** Connections with new output since the last flush. */
   const dirty = new Set<RespConnection>();
   const budget: Budget = { waiting: 0, most: options.maxBuffered, exceeded: flush };
-  /** Bytes of requests that are not complete, of all connections. */
+  /** Memory of the incomplete requests of all connections, in bytes. */
   let unfinished = 0;
   const mostUnfinished = Math.min(options.maxBuffered, Math.max(MAX_UNFINISHED, 2 * options.maxPayload));
-  const mostConnections = Math.min(MAX_CONNECTIONS, openFileLimit() * MAX_PART);
-  /** Clients whose requests wait for their next slice; nothing is read from their sockets until then. */
+  const mostConnections = Math.min(MAX_CONNECTIONS, openFileLimit() * MAX_SHARE);
+  /** Clients with requests that wait for their next slice; their sockets are paused. */
   const busy = new Set<Socket<RespConnection>>();
   let scheduled = false;
   let nextId = 1;
@@ -71,9 +72,9 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
       });
       socket.data = connection;
       if (connections.size >= mostConnections) {
-        close(socket, "-ERR max number of clients reached\r\n");
+        close(socket, errorReply("ERR max number of clients reached"));
         flush();
-        // A client that does not close its side would keep a descriptor, of which there may be few.
+        // A client that does not close its side would keep a file descriptor.
         setImmediate(() => socket.terminate());
         return;
       }
@@ -105,9 +106,6 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
   const context: RespContext = {
     subscriptions,
     password: options.password,
-    port: listener.port,
-    connections: () => connections.size,
-    startedAt: Date.now(),
   };
 
   /** Handles requests until `end` (by `performance.now()`), at least one. */
@@ -121,7 +119,7 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
       return !connection.closing && connection.waiting <= MAX_REPLIES && performance.now() < end;
     });
     unfinished += reader.held;
-    if (unfinished > mostUnfinished) cutOffUnfinished();
+    if (unfinished > mostUnfinished) limitUnfinished();
     if (fault !== null) {
       log.debug("closed a connection to the embedded bus", {
         reason: fault.reply?.trim() ?? "not the Redis protocol",
@@ -151,7 +149,7 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
     const end = performance.now() + TURN_MS;
     let now = end - TURN_MS;
     for (const socket of busy) {
-      // One that has still more is put back at the end.
+      // One with more requests is added again at the end.
       busy.delete(socket);
       if (!socket.data.closing) handle(socket, NOTHING, Math.min(end, now + SLICE_MS));
       now = performance.now();
@@ -168,7 +166,7 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
     if (last !== null) connection.send(last);
     connection.closing = true;
     connection.unsubscribeAll();
-    socket.timeout(FAREWELL_S);
+    socket.timeout(CLOSE_TIMEOUT_S);
     dirty.add(connection);
   }
 
@@ -179,7 +177,7 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
     while (budget.waiting > budget.most) {
       const slowest = largest(({ waiting }) => waiting);
       if (slowest === null) return;
-      log.warn("cut off a subscriber of the embedded bus that does not read", {
+      log.warn("disconnected a slow subscriber of the embedded bus", {
         client: slowest.id,
         name: slowest.name,
         waiting: slowest.waiting,
@@ -189,12 +187,12 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
     }
   }
 
-  /** Ends connections whose requests never become complete, the largest first, until the rest is within the budget. */
-  function cutOffUnfinished(): void {
+  /** Disconnects clients with incomplete requests, the largest first, until the rest is within the limit. */
+  function limitUnfinished(): void {
     while (unfinished > mostUnfinished) {
       const largestOne = largest(({ reader }) => reader.held);
       if (largestOne === null) return;
-      log.warn("cut off a client of the embedded bus: too much waits for the ends of requests", {
+      log.warn("disconnected a client of the embedded bus, its incomplete requests use too much memory", {
         client: largestOne.id,
         name: largestOne.name,
         waiting: largestOne.reader.held,
@@ -236,12 +234,12 @@ function listen(
     if (code === "EADDRINUSE") {
       throw new BusError(
         "port-taken",
-        `The embedded bus cannot listen on ${where}: something else does. Choose another by redis_url, or use that one with bus = "redis".`,
+        `The embedded bus cannot listen on ${where}: the port is in use. Choose another with redis_url, or use the server on it with bus = "redis".`,
       );
     }
     throw new BusError(
       "port-taken",
-      `The embedded bus cannot listen on ${where}: ${code ?? "it was refused"}.`,
+      `The embedded bus cannot listen on ${where}: ${code ?? "not permitted"}.`,
     );
   }
 }

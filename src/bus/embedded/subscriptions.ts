@@ -1,19 +1,19 @@
 import { compileGlob, type Glob } from "./glob.ts";
 
-/** What is published. Both buffers are good until all subscribers have heard it. */
+/** A published message. Both buffers are valid until all subscribers have received it. */
 export interface Message {
   readonly name: Buffer;
   readonly payload: Buffer;
-  /** What subscribers made of it for the wire, for the next one to use again. */
+  /** Encoded frames, shared by subscribers with the same protocol version and pattern. */
   readonly frames: Map<string, Buffer>;
-  /** The payload and what ends it, in memory of its own, once a subscriber made it: all share it. */
+  /** A copy of the payload with its line end, made once and shared by all subscribers. */
   tail: Buffer | null;
 }
 
-/** One who subscribes at the embedded bus. */
+/** A subscriber of the embedded bus. */
 export interface Subscriber {
-  /** A message on a name that it subscribed to, or, with `pattern`, on one that its pattern matches. */
-  hear(message: Message, pattern: Buffer | null): void;
+  /** A message on a subscribed name, or, with `pattern`, on a name that matches it. */
+  receive(message: Message, pattern: Buffer | null): void;
 }
 
 interface Topic {
@@ -23,7 +23,7 @@ interface Topic {
   readonly glob: Glob | null;
 }
 
-/** Why there can't be one more subscription: a sentence for the one who asked. */
+/** Why a subscription is refused, as a sentence for the client. */
 export class SubscriptionRefusal {
   readonly sentence: string;
 
@@ -32,37 +32,37 @@ export class SubscriptionRefusal {
   }
 }
 
-/** Bytes of a channel's name or a pattern. The longest name that the hub knows has 516. */
+/** Longest name or pattern, in bytes. The longest name of the hub has 516 without the prefix. */
 export const MAX_SUBSCRIBED_NAME = 1024;
-/** Different patterns, of all subscribers: each is looked at for each message. */
+/** Different patterns of all subscribers: each is matched against each message. */
 const MAX_PATTERNS = 1000;
-/** Bytes of all of them in units of 32, each begun one counted: the time that one message takes is in proportion. */
+/** Total length of the patterns, in units of 32 bytes, rounded up: the time of a message is proportional to it. */
 const MAX_PATTERN_UNITS = 4096;
-/** Bytes that all subscriptions together may hold. */
+/** Memory of all subscriptions, in bytes. */
 const MAX_COST = 16 * 1024 * 1024;
 
-// Made once: a client may be refused a million times a second.
+// Created once: a client may be refused a million times a second.
 const NAME_TOO_LONG = new SubscriptionRefusal(`a name of more than ${MAX_SUBSCRIBED_NAME} bytes`);
 const TOO_MANY = new SubscriptionRefusal("too many subscriptions of all clients");
 const TOO_MANY_PATTERNS = new SubscriptionRefusal(`more than ${MAX_PATTERNS} patterns of all clients`);
 const TOO_LONG_PATTERNS = new SubscriptionRefusal("too many long patterns of all clients");
 
-/** About what a subscription holds in memory, in bytes. */
+/** Estimated memory of a subscription, in bytes. */
 export function costOf(name: Buffer, isPattern: boolean): number {
   return isPattern ? 1000 + 40 * name.length : 400 + 4 * name.length;
 }
 
-/** Names are bytes, which need not be UTF-8: as keys they are read as Latin-1, one character a byte. */
+/** A name as latin1 text: names are bytes and need not be UTF-8. */
 type Key = string;
 
-/** Who hears what: channels by name and by pattern, with Redis' rules. */
+/** The subscriptions by name and by pattern, with the rules of Redis. */
 export class Subscriptions {
   readonly #channels = new Map<Key, Topic>();
   readonly #patterns = new Map<Key, Topic>();
   #cost = 0;
   #patternUnits = 0;
 
-  /** The name in memory that may be kept, or `null` where it is subscribed already. */
+  /** Returns a copy of the name that may be kept, or `null` if already subscribed. */
   add(subscriber: Subscriber, name: Buffer, isPattern: boolean): Buffer | SubscriptionRefusal | null {
     const topics = isPattern ? this.#patterns : this.#channels;
     const key = keyOf(name);
@@ -81,7 +81,7 @@ export class Subscriptions {
         return TOO_LONG_PATTERNS;
       }
       if (isPattern) this.#patternUnits += unitsOf(name);
-      // Copied: what arrived is part of a larger buffer, which would live as long as the subscription.
+      // Copied: `name` is part of a larger buffer, which would live as long as the subscription.
       const glob = isPattern ? compileGlob(name) : null;
       topic = { text: Buffer.from(name), subscribers: new Set(), glob };
       topics.set(key, topic);
@@ -102,25 +102,25 @@ export class Subscriptions {
     if (isPattern) this.#patternUnits -= unitsOf(name);
   }
 
-  /** Tells all who subscribed, in Redis' order: those by name, then those by pattern, each match once. Gives their number. */
+  /** Delivers in the order of Redis: subscribers by name, then by pattern, each match once. Returns how many received it. */
   publish(name: Buffer, payload: Buffer): number {
     const message: Message = { name, payload, frames: new Map(), tail: null };
-    let heard = 0;
+    let receivers = 0;
     for (const subscriber of this.#channels.get(keyOf(name))?.subscribers ?? []) {
-      subscriber.hear(message, null);
-      heard++;
+      subscriber.receive(message, null);
+      receivers++;
     }
     for (const { text, subscribers, glob } of this.#patterns.values()) {
       if (glob?.matches(name) !== true) continue;
       for (const subscriber of subscribers) {
-        subscriber.hear(message, text);
-        heard++;
+        subscriber.receive(message, text);
+        receivers++;
       }
     }
-    return heard;
+    return receivers;
   }
 
-  /** Channels with a subscriber by name, those that match `pattern` only. */
+  /** Names with a subscriber by name; with a `pattern`, those that match it. */
   channels(pattern: Buffer | null): Buffer[] {
     const all = [...this.#channels.values()].map(({ text }) => text);
     if (pattern === null) return all;
@@ -128,12 +128,12 @@ export class Subscriptions {
     return all.filter((text) => glob.matches(text));
   }
 
-  /** Subscribers by name of one channel. */
+  /** Number of subscribers by name. */
   count(name: Buffer): number {
     return this.#channels.get(keyOf(name))?.subscribers.size ?? 0;
   }
 
-  /** Different patterns subscribed to. */
+  /** Number of different patterns. */
   get patterns(): number {
     return this.#patterns.size;
   }

@@ -6,20 +6,20 @@ export interface HostPort {
   readonly port: number;
 }
 
-/** Where a Redis is, as `redis_url` says it. */
+/** A parsed `redis_url`. */
 export interface RedisAddress {
   readonly kind: "single" | "sentinel" | "cluster";
-  /** For people: `127.0.0.1:6379`, `/run/redis.sock`, `mymaster of a:26379,b:26379`. Never a user or password. */
+  /** For logs: `127.0.0.1:6379`, `/run/redis.sock`, `mymaster of a:26379,b:26379`. Never a user or password. */
   readonly shown: string;
-  /** Hosts that were named: one Redis, all Sentinels, or some nodes of a cluster. None for a socket file. */
+  /** One Redis, all Sentinels, or some nodes of a cluster. Empty for a Unix socket. */
   readonly hosts: readonly HostPort[];
   readonly password: string | null;
-  /** What ioredis needs to get there; for a cluster without host and port, which change from try to try. */
+  /** Options of ioredis; for a cluster without host and port, which change with each attempt. */
   readonly options: Omit<RedisOptions, "replyMapping">;
 }
 
-/** How to sign in at Sentinels, which know nothing of the users of Redis. */
-export interface SentinelSignIn {
+/** Credentials for the Sentinels, which do not share users with Redis. */
+export interface SentinelCredentials {
   readonly username: string | null;
   readonly password: string | null;
 }
@@ -31,18 +31,18 @@ const SENTINEL_PORT = 26379;
 /**
  * Parses `redis://[user:password@]host[:port][/db]`, `rediss://` (TLS), `unix:/path`,
  * `redis+sentinel://[user:password@]host[:port],host[:port]/master-name` and `redis+cluster://host[:port],host[:port]`,
- * the last two also as `rediss+...`. A database number is accepted and without effect: publish and subscribe know none.
- * `?ssl_cert_reqs=none`, as Python's clients write it, takes any certificate.
- * @throws BusError (`bad-address`), with a message that does not repeat the address, which may hold a password.
+ * the last two also as `rediss+...`. A database number has no effect: publish and subscribe are the same in all databases.
+ * `?ssl_cert_reqs=none`, as in Python's clients, accepts any certificate.
+ * @throws BusError (`bad-address`). The message does not contain the address, which may hold a password.
  */
-export function parseRedisAddress(url: string, sentinel?: SentinelSignIn): RedisAddress {
+export function parseRedisAddress(url: string, sentinel?: SentinelCredentials): RedisAddress {
   const scheme = SCHEME.exec(url)?.[1]?.toLowerCase();
   if (scheme === undefined) {
     throw bad("begins with redis://, rediss://, unix:, redis+sentinel:// or redis+cluster://");
   }
   const [beforeQuery = "", query = ""] = split(url.slice(scheme.length + 1), "?");
   const rest = beforeQuery.startsWith("//") ? beforeQuery.slice(2) : beforeQuery;
-  // Behind a slash or a question mark there is no place for an @, unless one of them is part of a password.
+  // An @ after a slash or question mark: a password that is not percent-encoded.
   if (
     query.includes("@") ||
     (scheme !== "unix" && rest.lastIndexOf("@") > rest.indexOf("/") && rest.includes("/"))
@@ -115,7 +115,7 @@ function parseUnix(rest: string): RedisAddress {
 const ENCODED =
   'has a "/" in a user or password written as %2F, "?" as %3F, "@" as %40, "%" as %25 (a password in a URL is percent-encoded)';
 
-function sentinelOptions({ username, password }: SentinelSignIn = { username: null, password: null }) {
+function sentinelOptions({ username, password }: SentinelCredentials = { username: null, password: null }) {
   return {
     ...(username === null ? {} : { sentinelUsername: username }),
     ...(password === null ? {} : { sentinelPassword: password }),
@@ -142,16 +142,16 @@ function parseHost(text: string, defaultPort: number): HostPort {
 function parseQuery(query: string): boolean {
   if (query === "" || query === "ssl_cert_reqs=required") return false;
   if (query === "ssl_cert_reqs=none") return true;
-  throw bad("takes nothing behind a question mark but ssl_cert_reqs=none or ssl_cert_reqs=required");
+  throw bad("may have only ssl_cert_reqs=none or ssl_cert_reqs=required after a question mark");
 }
 
-/** At the first separator only; the second part is missing where there is none. */
+/** Splits at the first separator; without one there is no second part. */
 function split(text: string, separator: string): [string, string?] {
   const at = text.indexOf(separator);
   return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
 }
 
-/** A password with a bare percent sign is taken as it stands. */
+/** A text with a bare percent sign is returned unchanged. */
 function decode(text: string): string {
   try {
     return decodeURIComponent(text);
@@ -161,5 +161,5 @@ function decode(text: string): string {
 }
 
 function bad(rule: string): BusError {
-  return new BusError("bad-address", `redis_url can't be used: an address ${rule}.`);
+  return new BusError("bad-address", `redis_url is invalid: an address ${rule}.`);
 }

@@ -1,21 +1,21 @@
 import type { Redis } from "ioredis";
 import type { Log } from "../../log.ts";
 
-/** What a subscriber may have waiting in Redis at the least: two seconds of 20 MB/s, in bytes. */
+/** Smallest output buffer that does not cause a warning, in bytes: two seconds of 20 MB/s. */
 const LEAST_BYTES = 2 * 20_000_000;
-/** A softer limit that lasts so long, in seconds, is met within those two seconds. */
+/** A soft limit of at most this many seconds counts too. */
 const SOON_S = 2;
 
 /**
- * Warns where Redis cuts its subscribers off early (`client-output-buffer-limit pubsub`): everything published until they
- * are back is lost, and Redis tells nobody. Where it may not be read (`CONFIG GET`), nothing is said.
+ * Logs a warning if Redis disconnects slow subscribers early (`client-output-buffer-limit pubsub`): messages published
+ * until they reconnect are lost. Without permission for `CONFIG GET` there is no warning.
  */
 export async function checkBufferLimit(redis: Redis, where: string, log: Log): Promise<void> {
   let answer: unknown;
   try {
     answer = await redis.config("GET", "client-output-buffer-limit");
   } catch (error) {
-    log.debug("Redis does not tell its client-output-buffer-limit", {
+    log.debug("Redis client-output-buffer-limit not readable", {
       where,
       reason: error instanceof Error ? error.message : String(error),
     });
@@ -23,7 +23,7 @@ export async function checkBufferLimit(redis: Redis, where: string, log: Log): P
   }
   const limit = pubsubLimit(Array.isArray(answer) ? String(answer[1]) : "");
   if (limit === null || limit >= LEAST_BYTES) return;
-  log.warn("Redis cuts off subscribers that wait for a moment (client-output-buffer-limit pubsub)", {
+  log.warn("Redis disconnects slow subscribers early (client-output-buffer-limit pubsub)", {
     where,
     bytes: limit,
     atLeast: LEAST_BYTES,

@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import type { Log } from "../../log.ts";
-import type { Bus, BusListener, BusState, PublishAck } from "../bus.ts";
-import { parseRedisAddress, type RedisAddress, type SentinelSignIn } from "./redis-address.ts";
+import type { Bus, BusListener, BusState, PublishAck, SubscribedFamily } from "../bus.ts";
+import { parseRedisAddress, type RedisAddress, type SentinelCredentials } from "./redis-address.ts";
 import { checkBufferLimit } from "./redis-buffer-limit.ts";
 import { NO_CLUSTER, RedisConnection } from "./redis-connection.ts";
 import { RedisPublisher } from "./redis-publisher.ts";
@@ -14,33 +14,35 @@ import { RedisSubscriber } from "./redis-subscriber.ts";
 export interface RedisBusOptions {
   /** `redis_url`; the forms are those of `parseRedisAddress`. */
   readonly url: string;
-  /** Where the Sentinels want a password of their own. */
-  readonly sentinel?: SentinelSignIn;
-  /** In bytes. Sixteen such messages may wait for a Redis that does not read; then pushes are refused at once. */
+  /** Credentials for the Sentinels. */
+  readonly sentinel?: SentinelCredentials;
+  /** Added before each name in Redis. Default: none. */
+  readonly prefix?: string;
+  /** Bytes. Sixteen such messages may wait for a Redis that does not read; beyond them publishes are refused. */
   readonly maxPayload: number;
   readonly log: Log;
 }
 
-/** Between two looks at both connections, in ms. */
+/** Between two checks of both connections, in ms. */
 const TICK = 200;
-/** Ticks of silence after which a subscription is asked whether it lives (1 s), and those until it is given up (2.6 s). */
-const ASK_AFTER = 5;
+/** Ticks of silence after which PING is sent (1 s), and after which a subscription is given up (2.6 s). */
+const PING_AFTER = 5;
 const GIVE_UP_AFTER = 13;
-/** Ticks within which the first try has succeeded or is taken to have failed (3 s). */
-const FIRST_TRY = 15;
-/** Ticks between two entries in the log about refused messages (1 minute). */
+/** Ticks after which the first attempt counts as failed (3 s). */
+const FIRST_ATTEMPT = 15;
+/** Ticks between two log entries about refused messages (1 minute). */
 const REFUSALS_EVERY = 300;
-/** Ticks between two questions whether we may publish (5 s). */
+/** Ticks between two checks of the permission to publish (5 s). */
 const PERMISSION_EVERY = 25;
-/** What is asked of the server that we publish to, every 5 s. */
+/** The inquiry sent every 5 s to the server that messages are published to. */
 const ROLE = ["ROLE"];
 const NODES = ["CLUSTER", "SLOTS"];
 
 /**
- * The bus over a Redis server, a Sentinel or a cluster. Two connections, since one that subscribes must not wait behind
- * what we publish: it is live when the subscription is confirmed, the other one answers, the server is a master, and
- * clients' messages may be published there.
- * @throws BusError where the address is none.
+ * The bus over a Redis server, Sentinels or a cluster. Subscribing and publishing have a connection each, so that neither
+ * waits for the other. Live: the subscription is confirmed, the publishing connection answers, the server is a master, and
+ * clients' messages may be published.
+ * @throws BusError if the address is invalid.
  */
 export function createRedisBus(options: RedisBusOptions): Bus {
   return new RedisBus(options);
@@ -51,74 +53,71 @@ class RedisBus implements Bus {
   readonly #log: Log;
   readonly #address: RedisAddress;
   readonly #shown: string;
-  readonly #hearing: RedisConnection;
-  readonly #speaking: RedisConnection;
-  readonly #intake: RedisSubscriber;
-  readonly #outlet: RedisPublisher;
-  readonly #tried = Promise.withResolvers<void>();
+  readonly #prefix: string;
+  readonly #maxPayload: number;
+  readonly #subscribing: RedisConnection;
+  readonly #publishing: RedisConnection;
+  #subscriber: RedisSubscriber | null = null;
+  readonly #publisher: RedisPublisher;
+  readonly #attempted = Promise.withResolvers<void>();
   #listener: BusListener | null = null;
   #subscribed = false;
   #usable = false;
-  /** Why clients' messages may not be published; `undefined` while that is not known. */
+  /** Why clients' messages may not be published; `null` if they may, `undefined` while unknown. */
   #forbidden: string | null | undefined;
   #state: BusState;
-  #told = false;
-  /** What the log says of the cause, beside that there is no connection. */
+  /** Whether the log has the loss of the connection. */
+  #logged = false;
+  /** The notice about its cause that was logged last (`noticeOf`). */
   #notice: string | null = null;
   #warnedOfRole = false;
   #checkedLimit = false;
-  /** The one server that both connections led to. */
-  #together: string | null = null;
+  /** The server that both connections are connected to; `null` if they differ. */
+  #common: string | null = null;
   #ticker: Timer | null = null;
   #unwatch: (() => void) | null = null;
   #ticks = 0;
-  #heard = 0;
+  /** Bytes received on the subscribing connection, at the last tick. */
+  #received = 0;
+  /** Ticks without a byte. */
   #silent = 0;
   #refusedAt: number | null = null;
   #lastRefusal = "";
 
-  constructor({ url, sentinel, maxPayload, log }: RedisBusOptions) {
+  constructor({ url, sentinel, prefix = "", maxPayload, log }: RedisBusOptions) {
     const address = parseRedisAddress(url, sentinel);
     this.#log = log;
     this.#address = address;
     this.#shown = address.shown;
+    this.#prefix = prefix;
+    this.#maxPayload = maxPayload;
     this.#state = { live: false, detail: `not yet connected to ${this.#shown}`, gaps: 0, since: Date.now() };
     const roleUnknown = (reason: string): void => this.#warnOfRole(reason);
-    const hearing = {
-      opened: (redis: Redis) => this.#hear(redis),
-      lost: (why: string) => this.#deaf(why),
+    const subscribing = {
+      opened: (redis: Redis) => this.#subscriberUp(redis),
+      lost: (why: string) => this.#subscriberDown(why),
       roleUnknown,
     };
-    const speaking = {
-      opened: (redis: Redis) => this.#speak(redis),
-      lost: (why: string) => this.#mute(why),
+    const publishing = {
+      opened: (redis: Redis) => this.#publisherUp(redis),
+      lost: (why: string) => this.#publisherDown(why),
       prepare: (redis: Redis) => this.#checkLimit(redis),
       roleUnknown,
     };
-    this.#hearing = new RedisConnection(address, { name: "channel-hears", protocol: 2 }, hearing, log);
-    this.#speaking = new RedisConnection(address, { name: "channel-speaks" }, speaking, log);
-    this.#intake = new RedisSubscriber(
-      {
-        subscribed: () => {
-          this.#subscribed = true;
-        },
-        permitted: (refusal) => {
-          this.#forbidden = refusal;
-          this.#turn(refusal ?? undefined);
-        },
-        message: (name, payload, room) => this.#listener?.message(name, payload, room),
-        failed: (reason) => this.#hearing.drop(reason),
-      },
-      maxPayload,
+    this.#subscribing = new RedisConnection(
+      address,
+      { name: "channel-subscriber", protocol: 2 },
+      subscribing,
+      log,
     );
-    this.#outlet = new RedisPublisher(
+    this.#publishing = new RedisConnection(address, { name: "channel-publisher" }, publishing, log);
+    this.#publisher = new RedisPublisher(
       {
         refused: (error) => this.#refused(error),
         answered: (value) => this.#answered(value),
-        failed: (reason) => this.#speaking.drop(reason),
+        failed: (reason) => this.#publishing.drop(reason),
       },
-      16 * maxPayload,
-      address.kind === "cluster" ? NODES : ROLE,
+      { prefix, maxWaiting: 16 * maxPayload, inquiry: address.kind === "cluster" ? NODES : ROLE },
     );
   }
 
@@ -126,26 +125,42 @@ class RedisBus implements Bus {
     return this.#state;
   }
 
-  start(listener: BusListener): Promise<void> {
+  subscribe(families: readonly SubscribedFamily[], listener: BusListener): Promise<void> {
     this.#listener = listener;
+    this.#subscriber = new RedisSubscriber(
+      {
+        subscribed: () => {
+          this.#subscribed = true;
+        },
+        permitted: (refusal) => {
+          this.#forbidden = refusal;
+          this.#update(refusal ?? undefined);
+        },
+        message: (name, payload) => this.#listener?.message(name, payload),
+        failed: (reason) => this.#subscribing.drop(reason),
+      },
+      { families, prefix: this.#prefix, maxPayload: this.#maxPayload },
+    );
     this.#ticker = setInterval(() => this.#tick(), TICK);
-    this.#hearing.start();
-    this.#speaking.start();
+    this.#subscribing.start();
+    this.#publishing.start();
     if (this.#address.kind === "sentinel") {
       this.#unwatch = watchSentinels(this.#address, (master) => {
-        for (const link of [this.#hearing, this.#speaking]) {
+        for (const connection of [this.#subscribing, this.#publishing]) {
           // One that is not connected asks the Sentinels anyway.
-          if (link.open && !master.has(link.remote ?? "")) link.drop("another master was chosen");
+          if (connection.open && !master.has(connection.remote ?? "")) {
+            connection.drop("another master was chosen");
+          }
         }
       });
     }
-    return this.#tried.promise;
+    return this.#attempted.promise;
   }
 
-  publish(name: string, payload: string | Uint8Array, receipt?: PublishAck): void {
-    // Also while nothing is heard: what is published is not lost for that.
-    if (this.#usable && typeof this.#forbidden !== "string") this.#outlet.publish(name, payload, receipt);
-    else receipt?.settled(false);
+  publish(name: string, payload: string | Uint8Array, ack?: PublishAck): void {
+    // Also while the subscription is lost: backends still receive it.
+    if (this.#usable && typeof this.#forbidden !== "string") this.#publisher.publish(name, payload, ack);
+    else ack?.settled(false);
   }
 
   async stop(): Promise<void> {
@@ -153,64 +168,64 @@ class RedisBus implements Bus {
     if (this.#ticker !== null) clearInterval(this.#ticker);
     this.#ticker = null;
     this.#unwatch?.();
-    this.#outlet.flush();
-    const ended = Promise.all([this.#hearing.stop(), this.#speaking.stop()]);
+    this.#publisher.flush();
+    const ended = Promise.all([this.#subscribing.stop(), this.#publishing.stop()]);
     this.#usable = false;
-    this.#outlet.close();
-    this.#tried.resolve();
+    this.#publisher.close();
+    this.#attempted.resolve();
     await ended;
   }
 
-  #hear(redis: Redis): void {
+  #subscriberUp(redis: Redis): void {
     this.#silent = 0;
-    this.#intake.take(redis.stream);
+    this.#subscriber?.take(redis.stream);
   }
 
-  #deaf(reason: string): void {
+  #subscriberDown(reason: string): void {
     const { gaps } = this.#state;
     if (this.#subscribed) this.#state = { ...this.#state, gaps: gaps + 1 };
     this.#subscribed = false;
     this.#forbidden = undefined;
-    this.#intake.close();
-    this.#turn(reason);
+    this.#subscriber?.close();
+    this.#update(reason);
   }
 
-  #speak(redis: Redis): void {
-    this.#outlet.take(redis.stream, {
-      settled: (taken) => {
-        if (!this.#speaking.open) return;
-        if (!taken) {
-          this.#speaking.drop(this.#lastRefusal);
+  #publisherUp(redis: Redis): void {
+    this.#publisher.take(redis.stream, {
+      settled: (accepted) => {
+        if (!this.#publishing.open) return;
+        if (!accepted) {
+          this.#publishing.drop(this.#lastRefusal);
           return;
         }
         this.#usable = true;
-        this.#leaveOther();
-        this.#turn();
+        this.#followPublisher();
+        this.#update();
       },
     });
   }
 
   /**
-   * A name that leads elsewhere than before, a master that was replaced for one: the subscription must not stay behind,
-   * where nothing asks it for its role any more.
+   * Drops the subscription if the publishing connection moved to another server (the host name or the master changed).
+   * The old server may be a replica now, and only the publishing connection checks the role.
    */
-  #leaveOther(): void {
-    const { remote } = this.#speaking;
-    if (this.#address.kind === "cluster" || !this.#hearing.open) return;
-    const left =
-      this.#together !== null && this.#hearing.remote === this.#together && remote !== this.#together;
-    this.#together = this.#hearing.remote === remote ? remote : null;
-    if (left) this.#hearing.drop(`messages are published at ${remote} now`);
+  #followPublisher(): void {
+    const { remote } = this.#publishing;
+    if (this.#address.kind === "cluster" || !this.#subscribing.open) return;
+    const moved =
+      this.#common !== null && this.#subscribing.remote === this.#common && remote !== this.#common;
+    this.#common = this.#subscribing.remote === remote ? remote : null;
+    if (moved) this.#subscribing.drop(`messages are published at ${remote} now`);
   }
 
-  #mute(reason: string): void {
+  #publisherDown(reason: string): void {
     this.#usable = false;
-    this.#outlet.close();
-    this.#turn(reason);
+    this.#publisher.close();
+    this.#update(reason);
   }
 
-  /** Brings the state up to date, and tells it once where `live` changed. */
-  #turn(reason?: string): void {
+  /** Updates the state; calls the listener if `live` changed. `reason`: why the bus is not live. */
+  #update(reason?: string): void {
     const live = this.#subscribed && this.#usable && this.#forbidden === null;
     const before = this.#state;
     if (live) {
@@ -220,11 +235,11 @@ class RedisBus implements Bus {
       this.#state = { live, ...this.#place(), gaps, since: Date.now() };
       this.#log.info("Redis connected", {
         where: this.#shown,
-        ...(this.#told ? { awayMs: away, gaps } : {}),
+        ...(this.#logged ? { awayMs: away, gaps } : {}),
       });
-      this.#told = false;
+      this.#logged = false;
       this.#notice = null;
-      this.#tried.resolve();
+      this.#attempted.resolve();
       this.#listener?.changed(this.#state);
       return;
     }
@@ -237,33 +252,33 @@ class RedisBus implements Bus {
       gaps,
       since: before.live ? Date.now() : before.since,
     };
-    if (!this.#told) {
-      this.#told = true;
+    if (!this.#logged) {
+      this.#logged = true;
       this.#notice = notice;
-      const message = before.live
-        ? "Redis lost, trying until it is back"
-        : "no Redis yet, trying until it is there";
+      const message = before.live ? "Redis connection lost, retrying" : "Redis not reachable, retrying";
       this.#log.warn(message, { where: this.#shown, reason });
     } else if (notice !== null && this.#notice === null) {
-      // Waiting does not cure this: whoever reads only that the connection was closed would look elsewhere.
+      // An operator has to act, and "connection closed" alone does not say so.
       this.#notice = notice;
       this.#log.warn(notice, { where: this.#shown, reason });
     }
-    this.#tried.resolve();
+    this.#attempted.resolve();
     if (before.live) this.#listener?.changed(this.#state);
   }
 
   /** The server in use. */
   #place(): { detail: string; where: string } {
     if (this.#address.kind === "single") return { detail: `connected to ${this.#shown}`, where: this.#shown };
-    const hears = this.#placeOf(this.#hearing);
-    const speaks = this.#placeOf(this.#speaking);
-    const where = hears === speaks ? hears : `${hears} (subscribed) and ${speaks} (publishing)`;
+    const subscribing = this.#placeOf(this.#subscribing);
+    const publishing = this.#placeOf(this.#publishing);
+    const where =
+      subscribing === publishing ? publishing : `${subscribing} (subscribed) and ${publishing} (publishing)`;
     return { detail: `connected to ${where}, by ${this.#shown}`, where };
   }
 
-  #placeOf(link: RedisConnection): string {
-    return this.#address.kind === "cluster" ? link.where : (link.remote ?? link.where);
+  #placeOf(connection: RedisConnection): string {
+    const { where, remote } = connection;
+    return this.#address.kind === "cluster" ? where : (remote ?? where);
   }
 
   async #checkLimit(redis: Redis): Promise<void> {
@@ -275,45 +290,44 @@ class RedisBus implements Bus {
   #warnOfRole(reason: string): void {
     if (this.#warnedOfRole) return;
     this.#warnedOfRole = true;
-    const message = "Redis does not tell its role (ROLE): that it is a replica would not be noticed";
+    const message = "Redis does not answer ROLE, a replica would not be noticed";
     this.#log.warn(message, { where: this.#shown, reason });
   }
 
-  /** What Redis answered to the question that it is asked every 5 s. */
+  /** The reply to the inquiry. */
   #answered(value: RedisValue): void {
     if (this.#address.kind === "cluster") {
       if (value instanceof RedisError) return;
       const nodes = readSlots(value);
-      if (nodes.length === 0) this.#speaking.drop(NO_CLUSTER);
-      for (const link of [this.#speaking, this.#hearing]) link.learn(nodes);
+      if (nodes.length === 0) this.#publishing.drop(NO_CLUSTER);
+      for (const connection of [this.#publishing, this.#subscribing]) connection.learn(nodes);
       return;
     }
     if (value instanceof RedisError) {
       if (isUnasked(value.message)) this.#warnOfRole(value.message);
-      else this.#speaking.drop(value.message);
+      else this.#publishing.drop(value.message);
       return;
     }
     const why = whyNoMaster(value);
     if (why === null) return;
-    this.#speaking.drop(why);
-    this.#hearing.drop(why);
+    this.#publishing.drop(why);
+    this.#subscribing.drop(why);
   }
 
   #tick(): void {
     this.#ticks++;
-    if (this.#ticks === FIRST_TRY) this.#tried.resolve();
-    this.#outlet.tick();
-    if (!this.#hearing.open) return;
-    if (this.#ticks % PERMISSION_EVERY === 0) this.#intake.askPermission();
-    const heard = this.#hearing.heard;
-    if (heard !== this.#heard) {
-      this.#heard = heard;
+    if (this.#ticks === FIRST_ATTEMPT) this.#attempted.resolve();
+    this.#publisher.tick();
+    if (!this.#subscribing.open) return;
+    if (this.#ticks % PERMISSION_EVERY === 0) this.#subscriber?.askPermission();
+    const { received } = this.#subscribing;
+    if (received !== this.#received) {
+      this.#received = received;
       this.#silent = 0;
-    } else if (++this.#silent === ASK_AFTER) {
-      // Any byte is a sign of life, so what becomes of this one question does not matter.
-      this.#intake.ask();
+    } else if (++this.#silent === PING_AFTER) {
+      this.#subscriber?.ping();
     } else if (this.#silent >= GIVE_UP_AFTER) {
-      this.#hearing.drop("no answer");
+      this.#subscribing.drop("no answer");
     }
   }
 
@@ -321,11 +335,11 @@ class RedisBus implements Bus {
     this.#lastRefusal = error;
     if (!this.#usable) return;
     if (isUnfit(error)) {
-      this.#speaking.drop(error);
+      this.#publishing.drop(error);
       return;
     }
-    // This one message, or all? The answer says.
-    if (error.startsWith("NOPERM")) this.#intake.askPermission();
+    // Whether this concerns one message or all of them.
+    if (error.startsWith("NOPERM")) this.#subscriber?.askPermission();
     if (this.#refusedAt !== null && this.#ticks - this.#refusedAt < REFUSALS_EVERY) return;
     this.#refusedAt = this.#ticks;
     this.#log.warn("Redis refused a message", { where: this.#shown, reason: error });

@@ -4,103 +4,103 @@ import { createLog, type Log } from "../../log.ts";
 import { parseRedisAddress, type RedisAddress } from "./redis-address.ts";
 import { RedisConnection } from "./redis-connection.ts";
 
-/** One line of what goes by on the bus. */
-export interface Passing {
+/** A message seen by `watchBus`. */
+export interface ObservedMessage {
+  /** Without the configured prefix. */
   readonly name: Buffer;
   readonly payload: Buffer;
 }
 
-/** What happens to one who listens. */
+/** Receives messages and changes of the connection. */
 export interface Watcher {
-  message(passing: Passing): void;
-  /** Subscribed, at first or again; `where` is for people. */
+  message(message: ObservedMessage): void;
+  /** Subscribed, for the first time or again; `where` is for display. */
   live(where: string): void;
-  /** Not, or no longer, with the reason in a few words; once for each time. */
+  /** Not connected, with the reason in a few words; once for each loss. */
   lost(where: string, reason: string): void;
 }
 
-/** How long a first connection is tried, in ms: whoever types a command waits for its end. */
-const PATIENCE_MS = 3000;
+/** Timeout of the first connection of a command, in ms. */
+const CONNECT_TIMEOUT_MS = 3000;
 
 const SILENT: Log = createLog({ level: "error", format: "text", write: () => {} });
 
-/** How often one who listens asks whether the connection still lives, in ms: nothing else would show that. */
-const ASK_MS = 5000;
+/** Between two PINGs of a subscription, in ms. */
+const PING_EVERY_MS = 5000;
 
-/** What of the configuration leads to a Redis. */
-export type RedisAccess = Pick<Config, "redisUrl" | "sentinelUsername" | "sentinelPassword">;
+/** The configuration needed to reach a Redis. */
+export type RedisAccess = Pick<Config, "redisUrl" | "sentinelUsername" | "sentinelPassword" | "prefix">;
 
 function addressOf({ redisUrl, sentinelUsername, sentinelPassword }: RedisAccess): RedisAddress {
   return parseRedisAddress(redisUrl, { username: sentinelUsername, password: sentinelPassword });
 }
 
-/** Told what becomes of a speaker's connection, once for each change. */
-export interface SpeakerOwner {
+/** Notified once for each change of the connection. */
+export interface ClientOwner {
   lost(where: string, reason: string): void;
   back(where: string): void;
 }
 
-/** A backend that has more to say. */
-export interface Speaker {
-  /** Resolves to how many Redis says heard it (in a cluster: of one node alone). */
+/** A publishing connection of a command. */
+export interface PublishClient {
+  /** Resolves to the number of subscribers that received it (in a cluster: on one node). Adds the prefix to `name`. */
   publish(name: string, payload: string | Buffer): Promise<number>;
   stop(): Promise<void>;
 }
 
 /**
- * Connects as a backend does. When the connection is lost later it is tried again for as long as it takes; until then
- * `publish` rejects.
- * @throws BusError where the address is none.
+ * Connects as a backend does. A connection lost later is retried until `stop`; meanwhile `publish` rejects.
+ * @throws BusError if the address is invalid.
  */
-export async function openSpeaker(
+export async function openPublishClient(
   access: RedisAccess,
-  owner?: SpeakerOwner,
+  owner?: ClientOwner,
 ): Promise<
-  | { readonly ok: true; readonly where: string; readonly speaker: Speaker }
+  | { readonly ok: true; readonly where: string; readonly client: PublishClient }
   | { readonly ok: false; readonly where: string; readonly reason: string }
 > {
   const first = Promise.withResolvers<string | null>();
   let redis: Redis | null = null;
   let why = "no answer";
   let known = false;
-  const link = new RedisConnection(
+  const connection = new RedisConnection(
     addressOf(access),
     { name: "channel-publish" },
     {
       opened(opened) {
         redis = opened;
         first.resolve(null);
-        if (known) owner?.back(link.where);
+        if (known) owner?.back(connection.where);
         known = true;
       },
       lost(reason) {
         why = reason;
         first.resolve(reason);
-        if (redis !== null) owner?.lost(link.where, reason);
+        if (redis !== null) owner?.lost(connection.where, reason);
         redis = null;
       },
     },
     SILENT,
   );
-  link.start();
-  const timer = setTimeout(() => first.resolve(why), PATIENCE_MS);
+  connection.start();
+  const timer = setTimeout(() => first.resolve(why), CONNECT_TIMEOUT_MS);
   const failure = await first.promise;
   clearTimeout(timer);
   if (failure !== null) {
-    await link.stop();
-    return { ok: false, where: link.where, reason: failure };
+    await connection.stop();
+    return { ok: false, where: connection.where, reason: failure };
   }
   const publish = async (name: string, payload: string | Buffer): Promise<number> => {
-    if (redis === null) throw new Error(`not connected to ${link.where}: ${why}`);
-    return await redis.publish(name, payload);
+    if (redis === null) throw new Error(`not connected to ${connection.where}: ${why}`);
+    return await redis.publish(access.prefix + name, payload);
   };
-  return { ok: true, where: link.where, speaker: { publish, stop: () => link.stop() } };
+  return { ok: true, where: connection.where, client: { publish, stop: () => connection.stop() } };
 }
 
 /**
- * Publishes once, as a backend does. Resolves to how many Redis says heard it (in a cluster: of one node alone), or to
- * the reason why it could not.
- * @throws BusError where the address is none.
+ * Publishes once, as a backend does. Resolves to the number of subscribers that received it (in a cluster: on one node),
+ * or to the reason of the failure.
+ * @throws BusError if the address is invalid.
  */
 export async function publishOnce(
   access: RedisAccess,
@@ -110,69 +110,70 @@ export async function publishOnce(
   | { readonly ok: true; readonly heard: number; readonly where: string }
   | { readonly ok: false; readonly where: string; readonly reason: string }
 > {
-  const opened = await openSpeaker(access);
+  const opened = await openPublishClient(access);
   if (!opened.ok) return opened;
-  const { where, speaker } = opened;
+  const { where, client } = opened;
   try {
-    return { ok: true, where, heard: await speaker.publish(name, payload) };
+    return { ok: true, where, heard: await client.publish(name, payload) };
   } catch (error) {
     return { ok: false, where, reason: error instanceof Error ? error.message : String(error) };
   } finally {
-    await speaker.stop();
+    await client.stop();
   }
 }
 
 /**
- * Listens to patterns (globs of Redis) until `stop`; comes back by itself when the connection is lost.
- * @throws BusError where the address is none.
+ * Subscribes to patterns (globs of Redis, without the prefix) until `stop`. Reconnects after a loss.
+ * @throws BusError if the address is invalid.
  */
 export function watchBus(
   access: RedisAccess,
   patterns: readonly string[],
   watcher: Watcher,
 ): { stop(): Promise<void> } {
+  const { prefix } = access;
   let live: boolean | null = null;
   let current: Redis | null = null;
   const lost = (reason: string): void => {
     current = null;
     if (live === false) return;
     live = false;
-    watcher.lost(link.where, reason);
+    watcher.lost(connection.where, reason);
   };
-  const link = new RedisConnection(
+  const connection = new RedisConnection(
     addressOf(access),
-    // A replica hears what its master does.
+    // A replica receives the messages of its master.
     { name: "channel-watch", anyRole: true },
     {
       opened(redis) {
         redis.removeAllListeners("pmessageBuffer");
         redis.on("pmessageBuffer", (_pattern: Buffer | string, name: Buffer, payload: Buffer) =>
-          watcher.message({ name, payload }),
+          watcher.message({ name: name.subarray(prefix.length), payload }),
         );
         current = redis;
-        redis.psubscribe(...patterns).then(
+        redis.psubscribe(...patterns.map((pattern) => prefix + pattern)).then(
           () => {
             live = true;
-            watcher.live(link.where);
+            watcher.live(connection.where);
           },
-          (error: unknown) => link.drop(error instanceof Error ? error.message : String(error)),
+          (error: unknown) => connection.drop(error instanceof Error ? error.message : String(error)),
         );
       },
       lost,
     },
     SILENT,
   );
-  link.start();
-  const asking = setInterval(() => {
-    const asked = current;
-    asked?.ping().catch(() => {
-      if (asked === current) link.drop("no answer");
+  connection.start();
+  const pinging = setInterval(() => {
+    const pinged = current;
+    pinged?.ping().catch(() => {
+      if (pinged === current) connection.drop("no answer");
     });
-  }, ASK_MS);
+  }, PING_EVERY_MS);
   return {
     stop: () => {
-      clearInterval(asking);
-      return link.stop();
+      clearInterval(pinging);
+      return connection.stop();
     },
   };
 }

@@ -1,47 +1,47 @@
 import { Redis } from "ioredis";
 import type { Log } from "../../log.ts";
 import { type HostPort, type RedisAddress, showHost } from "./redis-address.ts";
-import { errorIn, SPEAKS_TLS, whyClosed } from "./redis-errors.ts";
+import { errorIn, TLS_THERE, whyClosed } from "./redis-errors.ts";
 import { isUnasked, whyNoMaster } from "./redis-role.ts";
 import { readSlots } from "./redis-slots.ts";
 
-/** Told what becomes of a connection. */
+/** Notified of changes of a connection. */
 export interface RedisConnectionOwner {
-  /** Connected, signed in, and at a master (in a cluster: at any node). Called again after each loss. */
+  /** Connected, authenticated, and to a master (in a cluster: to any node). Called again after each reconnect. */
   opened(redis: Redis): void;
-  /** Before `opened`: for questions that ioredis reads the answers to. It must not reject. */
+  /** Called before `opened`, for commands through ioredis. Must not reject. */
   prepare?(redis: Redis): Promise<void>;
-  /** Redis does not tell its role, with its reason: it is taken for a master. */
+  /** `ROLE` is not available, with the error; the server is treated as a master. */
   roleUnknown?(reason: string): void;
-  /** Not connected, with the reason in a few words; called for each failed try too. */
+  /** Not connected, with the reason in a few words; also called for each failed attempt. */
   lost(reason: string): void;
 }
 
-export interface LinkOptions {
-  /** What `CLIENT LIST` shows of the connection. */
+export interface ConnectionOptions {
+  /** The name shown by `CLIENT LIST`. */
   readonly name: string;
-  /** RESP2 knows what a subscriber may not do: the answer says whether it might otherwise. Default: 3, if Redis has it. */
+  /** Default: 3 if Redis supports it. The subscriber uses 2 (`RedisSubscriber`). */
   readonly protocol?: 2 | 3;
-  /** Whether any server will do, a replica too: for those who listen only. */
+  /** Whether a replica is accepted, for a connection that only subscribes. */
   readonly anyRole?: boolean;
 }
 
-/** Between two tries, in ms. Together with connecting it stays under the 2 s within which a subscription must be back. */
+/** Longest pause between attempts, in ms. With connecting it is under 2 s, the limit for a subscription to be back. */
 const MAX_PAUSE = 1500;
 const FIRST_PAUSE = 50;
-/** For an answer to whatever opens a connection, in ms. */
-const ANSWER_MS = 2000;
-/** From ending a connection to tearing it down, in ms: what was written last may still leave. */
-const FAREWELL_MS = 200;
+/** Timeout of connecting and of each command of the handshake, in ms. */
+const REPLY_TIMEOUT_MS = 2000;
+/** Time for the last writes of a connection that is closed, in ms. */
+const CLOSE_TIMEOUT_MS = 200;
 
-/** How long to wait before try number `attempt` (from 1), in ms: doubling, jittered so that servers don't knock in step. */
+/** Pause before attempt number `attempt` (from 1), in ms: doubling, with jitter so that servers do not retry in step. */
 export function pauseBefore(attempt: number): number {
   return Math.min(MAX_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
 }
 
 /**
- * One connection to a Redis, tried for ever. ioredis opens it (TLS, sign-in, Sentinel) and tries again; what runs over
- * it is the owner's. In a cluster any node will do, since every node hears every message: they are tried in turn.
+ * One connection to a Redis, retried until `stop`. ioredis connects (TLS, authentication, Sentinel) and reconnects; the
+ * owner uses the connection. In a cluster every node receives every message, so nodes are tried in turn.
  */
 export class RedisConnection {
   readonly #address: RedisAddress;
@@ -49,33 +49,33 @@ export class RedisConnection {
   readonly #log: Log;
   readonly #redis: Redis;
   readonly #anyRole: boolean;
-  /** Of a cluster: nodes to try in turn, named by the operator or learned. */
+  /** Nodes of a cluster to try in turn, configured or learned. */
   #nodes: HostPort[];
-  /** Nodes that were learned last, as `showHost` prints them. */
+  /** The nodes listed last by the cluster, as `showHost` prints them. */
   #learned: ReadonlySet<string> = new Set();
   #node = 0;
-  /** What Redis said before the connection was ready: an error that it ends with. */
-  #said: string | null = null;
+  /** The error that Redis sent before the connection was ready. */
+  #earlyError: string | null = null;
   #open = false;
   #reason: string | null = null;
-  /** Whether `#reason` says no more than that the connection ended. */
+  /** Whether `#reason` says only that the connection ended. */
   #unexplained = true;
-  /** When it was last asked why, in ms of `performance.now`, and what came of it. */
+  /** Last call of `whyClosed`, in ms of `performance.now`, and its result. */
   #explainedAt = Number.NEGATIVE_INFINITY;
   #explanation: Promise<string | null> = Promise.resolve(null);
-  /** Connections in a row that were given up soon after they had opened. */
+  /** Consecutive connections that were dropped soon after they opened. */
   #drops = 0;
   #openedAt = 0;
   #stopped = false;
   #again: Timer | null = null;
 
-  constructor(address: RedisAddress, options: LinkOptions, owner: RedisConnectionOwner, log: Log) {
+  constructor(address: RedisAddress, options: ConnectionOptions, owner: RedisConnectionOwner, log: Log) {
     this.#address = address;
     this.#anyRole = options.anyRole ?? false;
     this.#owner = owner;
     this.#log = log;
     this.#nodes = address.kind === "cluster" ? [...address.hosts] : [];
-    // Two links to one cluster should not both hang on its first node.
+    // Connections start at different nodes.
     this.#node = this.#nodes.length === 0 ? 0 : Math.floor(Math.random() * this.#nodes.length);
     this.#redis = new Redis({
       ...address.options,
@@ -83,64 +83,64 @@ export class RedisConnection {
       lazyConnect: true,
       connectionName: options.name,
       ...(options.protocol === undefined ? {} : { protocol: options.protocol }),
-      // Only for people who look at CLIENT LIST, and an ACL would have to allow it.
+      // CLIENT SETINFO is informational, and an ACL would have to allow it.
       disableClientInfo: true,
-      // Nothing waits for a connection and nothing is said twice (bridge.md, "When Redis goes away").
+      // Nothing is queued while disconnected, and nothing is sent twice.
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       autoResubscribe: false,
       maxRetriesPerRequest: 0,
-      commandTimeout: ANSWER_MS,
-      connectTimeout: ANSWER_MS,
-      disconnectTimeout: FAREWELL_MS,
-      // It asks for INFO, which publish and subscribe do not need and ACLs often forbid; Sentinel checks the role by it.
+      commandTimeout: REPLY_TIMEOUT_MS,
+      connectTimeout: REPLY_TIMEOUT_MS,
+      disconnectTimeout: CLOSE_TIMEOUT_MS,
+      // It sends INFO, which ACLs often forbid; with Sentinel, ioredis needs it to check the role.
       enableReadyCheck: address.kind === "sentinel",
       retryStrategy: (attempt) => {
-        this.#turn();
-        // ioredis begins to count anew with each connection, of use or not.
+        this.#nextNode();
+        // ioredis restarts its count with each connection, usable or not.
         return pauseBefore(Math.max(attempt, this.#drops));
       },
       sentinelRetryStrategy: pauseBefore,
-      sentinelCommandTimeout: ANSWER_MS,
+      sentinelCommandTimeout: REPLY_TIMEOUT_MS,
     });
     this.#redis.on("connecting", () => {
       this.#reason = null;
-      this.#said = null;
+      this.#earlyError = null;
       this.#unexplained = true;
     });
-    this.#redis.on("connect", () => this.#listenForWords());
+    this.#redis.on("connect", () => this.#watchEarlyErrors());
     this.#redis.on("ready", () => void this.#ready());
     this.#redis.on("error", (error: unknown) => {
-      // The first error of a try is its cause: a refusal is followed by the end of the connection.
+      // The first error of an attempt is its cause: after a refusal the connection ends.
       const first = this.#reason === null;
       this.#reason ??= this.#describe(error);
-      if (first) this.#unexplained = this.#said === null && this.#isUnexplained(error);
+      if (first) this.#unexplained = this.#earlyError === null && this.#isUnexplained(error);
       if (!this.#open && !this.#unexplained) this.#lost(this.#reason);
     });
     this.#redis.on("close", () => this.#closed());
     this.#redis.on("end", () => this.#ended());
   }
 
-  /** Whether `opened` was the last that its owner was told. */
+  /** Whether the owner was last notified by `opened`. */
   get open(): boolean {
     return this.#open;
   }
 
-  /** Where it is or was last tried, for people. */
+  /** The address of the current or last attempt, for logs. */
   get where(): string {
     const node = this.#nodes[this.#node];
     return node === undefined ? this.#address.shown : showHost(node);
   }
 
-  /** The server that it is connected to, by number: `127.0.0.1:6379`; `null` by a socket file, or while not connected. */
+  /** The IP address and port connected to: `127.0.0.1:6379`; `null` for a Unix socket, or while not connected. */
   get remote(): string | null {
     const { remoteAddress: host, remotePort: port } = this.#redis.stream ?? {};
     if (host === undefined || port === undefined) return null;
     return showHost({ host: host.replace(/^::ffff:(?=\d+\.)/i, ""), port });
   }
 
-  /** Bytes heard on this connection: when they grow, somebody is there. */
-  get heard(): number {
+  /** Bytes received on this connection. */
+  get received(): number {
     return this.#redis.stream?.bytesRead ?? 0;
   }
 
@@ -148,7 +148,7 @@ export class RedisConnection {
     this.#redis.connect().catch(() => {});
   }
 
-  /** Gives a connection up that is open but of no use; its owner is told at once, and another is tried. */
+  /** Ends an open but unusable connection; calls `lost` immediately, then reconnects. */
   drop(reason: string): void {
     if (this.#stopped) return;
     this.#drops = performance.now() - this.#openedAt > STEADY_MS ? 1 : this.#drops + 1;
@@ -158,7 +158,7 @@ export class RedisConnection {
     this.#redis.disconnect(true);
   }
 
-  /** Sends what is written, then closes. The owner hears nothing more. */
+  /** Flushes and closes. The owner is not called afterwards. */
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -169,14 +169,14 @@ export class RedisConnection {
     if (stream === undefined || stream === null || stream.destroyed) closed.resolve();
     else {
       stream.once("close", () => closed.resolve());
-      // A stream that was never connected may not say that it closed.
-      setTimeout(() => closed.resolve(), FAREWELL_MS * 2).unref();
+      // A stream that was never connected may emit no `close`.
+      setTimeout(() => closed.resolve(), CLOSE_TIMEOUT_MS * 2).unref();
     }
     this.#redis.disconnect();
     await closed.promise;
   }
 
-  /** Nodes of the cluster as one of them lists them now. A node that was listed and is no more is left. */
+  /** Sets the nodes that the cluster lists. A connection to a node that is no longer listed is dropped. */
   learn(nodes: readonly HostPort[]): void {
     if (nodes.length === 0) return;
     const current = this.#nodes[this.#node];
@@ -189,7 +189,7 @@ export class RedisConnection {
     this.#nodes = gone ? all.filter((node) => !isSame(node, current)) : all;
     if (current !== undefined) {
       const at = this.#nodes.findIndex((node) => isSame(node, current));
-      // One that is gone, or that was never listed, stays where it is until the next try.
+      // A current node that is not listed keeps its position until the next attempt.
       if (at >= 0) this.#node = at;
       else this.#node = Math.min(this.#node, this.#nodes.length - 1);
     }
@@ -200,18 +200,18 @@ export class RedisConnection {
   }
 
   /**
-   * Redis says some things before it is asked, and closes: `max number of clients reached`, `DENIED` of the protected mode.
-   * ioredis takes them for answers to commands whose errors it ignores.
+   * Redis sends some errors before any command, and closes: `max number of clients reached`, `DENIED` in protected mode.
+   * ioredis takes them for replies to commands whose errors it ignores.
    */
-  #listenForWords(): void {
+  #watchEarlyErrors(): void {
     const { stream } = this.#redis;
     const listen = (chunk: Buffer): void => {
       if (this.#open || stream !== this.#redis.stream) stream.off("data", listen);
-      // A server with TLS answers what is none with an alert.
-      else if (chunk[0] === TLS_ALERT) this.#said = SPEAKS_TLS;
-      else this.#said = errorIn(chunk.toString("utf8")) ?? this.#said;
-      // ioredis would take it for a refusal of its password, and print that: it gets an answer without meaning instead.
-      if (this.#said !== null && UNASKED.test(this.#said)) {
+      // A TLS server replies to plain text with an alert.
+      else if (chunk[0] === TLS_ALERT) this.#earlyError = TLS_THERE;
+      else this.#earlyError = errorIn(chunk.toString("utf8")) ?? this.#earlyError;
+      // ioredis would print it as a refused password: it gets an empty reply instead.
+      if (this.#earlyError !== null && UNPROMPTED.test(this.#earlyError)) {
         chunk.fill(" ").write("+");
         chunk.write("\r\n", chunk.length - 2);
       }
@@ -220,12 +220,18 @@ export class RedisConnection {
   }
 
   #closed(): void {
-    const reason = this.#reason ?? this.#said ?? CLOSED;
+    const reason = this.#reason ?? this.#earlyError ?? CLOSED;
     const hosts =
       this.#nodes[this.#node] ?? (this.#address.kind === "single" ? this.#address.hosts[0] : undefined);
     const { path, tls } = this.#address.options;
     const place = path === undefined || path === null ? hosts : { path };
-    if (this.#open || this.#stopped || !this.#unexplained || this.#said !== null || place === undefined) {
+    if (
+      this.#open ||
+      this.#stopped ||
+      !this.#unexplained ||
+      this.#earlyError !== null ||
+      place === undefined
+    ) {
       this.#lost(reason);
       return;
     }
@@ -238,7 +244,7 @@ export class RedisConnection {
     });
   }
 
-  /** Whether an error says no more than that a connection which was accepted came to nothing. */
+  /** Whether an error says only that an accepted connection was closed. */
   #isUnexplained(error: unknown): boolean {
     if (!(error instanceof Error)) return false;
     const code = "code" in error ? String(error.code) : "";
@@ -247,7 +253,7 @@ export class RedisConnection {
     return code === "ECONNRESET" || code === "EPIPE";
   }
 
-  /** Asks what has to be asked before the owner may read the answers itself. */
+  /** Sends the commands that are needed before the owner takes over the stream. */
   async #ready(): Promise<void> {
     const { stream } = this.#redis;
     const isCurrent = (): boolean =>
@@ -263,7 +269,7 @@ export class RedisConnection {
     }
     this.#open = true;
     this.#openedAt = performance.now();
-    this.#said = null;
+    this.#earlyError = null;
     this.#owner.opened(this.#redis);
   }
 
@@ -285,28 +291,28 @@ export class RedisConnection {
     this.#owner.lost(reason);
   }
 
-  /** ioredis gives up where it could not even begin (Sentinels that fell silent, an address that is none). We don't. */
+  /** ioredis gives up in some cases (no Sentinel answers, an invalid address); this retries. */
   #ended(): void {
     if (this.#stopped) return;
-    this.#lost(this.#reason ?? this.#said ?? CLOSED);
+    this.#lost(this.#reason ?? this.#earlyError ?? CLOSED);
     if (this.#again !== null) clearTimeout(this.#again);
     this.#again = setTimeout(() => this.start(), pauseBefore(10));
   }
 
-  /** On to the next node. The connector reads host and port from these options at each try. */
-  #turn(): void {
+  /** Selects the next node. The connector reads host and port from these options at each attempt. */
+  #nextNode(): void {
     if (this.#nodes.length < 2) return;
     this.#node = (this.#node + 1) % this.#nodes.length;
     Object.assign(this.#redis.options, this.#nodes[this.#node]);
   }
 
-  /** Nodes that the operator did not name are tried too when those that were named are gone. */
+  /** Reads the nodes of the cluster, so that nodes that are not configured are tried too. */
   async #learnNodes(): Promise<string | null> {
     let slots: unknown;
     try {
       slots = await this.#redis.cluster("SLOTS");
     } catch {
-      // Not permitted, or no cluster: then those that were named are all.
+      // Not permitted: only the configured nodes are known.
       return null;
     }
     const nodes = readSlots(slots);
@@ -317,8 +323,8 @@ export class RedisConnection {
   #describe(error: unknown): string {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
     const words = typeof code === "string" ? REASONS.get(code) : undefined;
-    // What Redis said explains why it closed.
-    if (words !== undefined) return this.#said ?? words;
+    // An error from Redis explains why it closed.
+    if (words !== undefined) return this.#earlyError ?? words;
     return this.#withoutSecrets(error instanceof Error ? error.message : String(error));
   }
 
@@ -338,19 +344,19 @@ function isSame(one: HostPort, other: HostPort): boolean {
   return one.host === other.host && one.port === other.port;
 }
 
-/** Why a node that lists no slots is no bus. */
-export const NO_CLUSTER = "the node belongs to no cluster: it lists no slots";
+/** The reason for which a node without slots is not used. */
+export const NO_CLUSTER = "the node is not part of a cluster: it lists no slots";
 
 const CLOSED = "the connection was closed";
 /** The first byte of a TLS alert. */
 const TLS_ALERT = 0x15;
-/** What Redis says unasked, before it closes. */
-const UNASKED = /^(DENIED|ERR max number of clients)/;
-/** Characters of what Redis says that are shown: the protected mode explains itself at length. */
+/** Errors that Redis sends before any command, before it closes. */
+const UNPROMPTED = /^(DENIED|ERR max number of clients)/;
+/** Longest reason, in characters: the protected mode sends a long text. */
 const MAX_SHOWN = 200;
-/** Between two questions why connections are closed, in ms. */
+/** Between two calls of `whyClosed`, in ms. */
 const EXPLAIN_EVERY_MS = 5000;
-/** A connection that has lived so long was of use, in ms. */
+/** A connection that stayed open for this long was usable, in ms. */
 const STEADY_MS = 10_000;
 
 const REASONS: ReadonlyMap<string, string> = new Map([

@@ -1,7 +1,7 @@
-/** What a Redis answers to a question of ours, without its types: maps are lists of keys and values in turn. */
+/** A reply of Redis without its types: maps are lists of alternating keys and values. */
 export type RedisValue = string | number | null | RedisError | readonly RedisValue[];
 
-/** An error that Redis answered: its own words, which begin with a code. */
+/** An error reply. Its message begins with a code, such as `NOPERM`. */
 export class RedisError {
   readonly message: string;
 
@@ -11,12 +11,14 @@ export class RedisError {
 }
 
 const LINE_END = "\r\n";
-/** How deep lists may stand in lists: three suffices for all that we ask. */
+/** The reason for which a connection ends that does not use the Redis protocol. */
+export const NOT_REDIS = "not a reply of Redis";
+/** Deepest nesting of lists; the replies read here need three. */
 const MAX_DEPTH = 8;
 
 /**
- * Reads the value at `at` (RESP2 or RESP3): the value and where it ends, `null` while it is not whole, or `"malformed"`.
- * For answers to rare questions, not for messages.
+ * Reads the value at `at` (RESP2 or RESP3): the value and the offset after it, `null` while incomplete, or
+ * `"malformed"`. For replies to rare commands, not for messages.
  */
 export function readReply(
   data: Buffer,

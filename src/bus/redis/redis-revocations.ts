@@ -1,51 +1,63 @@
 import { Cluster, Redis } from "ioredis";
 import type { Revocation, RevocationKind, RevocationStore } from "../../auth/revocations.ts";
 import type { Log } from "../../log.ts";
-import { parseRedisAddress, type SentinelSignIn } from "./redis-address.ts";
+import { printHub } from "../topics.ts";
+import { parseRedisAddress, type SentinelCredentials } from "./redis-address.ts";
 import { pauseBefore } from "./redis-connection.ts";
 
-/** A sorted set: `<kind>:<id>`, scored with when it may be forgotten (Unix ms). */
-const KEY = "hub:revoked";
+/**
+ * Without the prefix: the key of a sorted set of `<kind>:<id>`, scored with the Unix time in ms at which an entry expires,
+ * and the name on which each new entry is published as `<until> <kind>:<id>`.
+ */
+const REVOKED = printHub("revoked");
 
-/** On which each is told as it is made: `<until> <kind>:<id>`. */
-const TOPIC = "hub:revoked";
+/** Timeout of a command, and of the first read of the list at start, in ms. */
+const REPLY_TIMEOUT_MS = 2000;
 
-/** For an answer, in ms; and how long the start waits for the first list. */
-const ANSWER_MS = 2000;
-
-/** Between two looks at the whole list, in ms: a message may be lost with a connection. */
-const LOOK_EVERY = 30_000;
+/** Between two reads of the whole list, in ms: a message may be lost with a connection. */
+const READ_EVERY_MS = 30_000;
 
 /** Entries of one command. */
 const BATCH = 500;
 
+export interface RedisRevocationsOptions {
+  readonly url: string;
+  readonly sentinel?: SentinelCredentials;
+  /** Added before each name and key in Redis. Default: none. */
+  readonly prefix?: string;
+  readonly log: Log;
+}
+
 /**
- * Revocations that all servers of a Redis share. What is made while Redis is away is told when it is back, and so is what
- * Redis lost: every server puts back what it knows.
- *
- * @throws BusError where the address is none
+ * Revocations shared by all servers of a Redis. Each server writes the entries that the list in Redis lacks: those made
+ * while Redis was away, and those that Redis lost.
+ * @throws BusError if the address is invalid.
  */
-export function createRedisRevocations(url: string, log: Log, sentinel?: SentinelSignIn): RevocationStore {
-  return new RedisRevocations(url, log, sentinel);
+export function createRedisRevocations(options: RedisRevocationsOptions): RevocationStore {
+  return new RedisRevocations(options);
 }
 
 class RedisRevocations implements RevocationStore {
   complete = false;
   readonly #log: Log;
+  readonly #name: string;
   readonly #shown: string;
   readonly #commands: Redis | Cluster;
   readonly #subscriber: Redis | Cluster;
-  readonly #tried = Promise.withResolvers<void>();
-  /** All that is known here, by `<kind>:<id>`. */
+  readonly #attempted = Promise.withResolvers<void>();
+  /** Expiry times (Unix ms) of the entries known to this server, by `<kind>:<id>`. */
   readonly #known = new Map<string, number>();
-  #heard: (revocation: Revocation) => void = () => {};
+  #received: (revocation: Revocation) => void = () => {};
   #timer: Timer | null = null;
-  #looking = false;
-  #toldFailure = false;
+  #reading = false;
+  /** Whether a read was requested during the current one: an entry may be published between it and the subscription. */
+  #readAgain = false;
+  #loggedFailure = false;
   #stopped = false;
 
-  constructor(url: string, log: Log, sentinel?: SentinelSignIn) {
+  constructor({ url, sentinel, prefix = "", log }: RedisRevocationsOptions) {
     const address = parseRedisAddress(url, sentinel);
+    this.#name = prefix + REVOKED;
     this.#log = log;
     this.#shown = address.shown;
     const client = (name: string): Redis | Cluster => {
@@ -56,10 +68,10 @@ class RedisRevocations implements RevocationStore {
         enableOfflineQueue: false,
         autoResubscribe: false,
         maxRetriesPerRequest: 0,
-        commandTimeout: ANSWER_MS,
-        connectTimeout: ANSWER_MS,
+        commandTimeout: REPLY_TIMEOUT_MS,
+        connectTimeout: REPLY_TIMEOUT_MS,
         enableReadyCheck: address.kind === "sentinel",
-        // A master that became a replica goes on answering for a while.
+        // A master that became a replica keeps its connections for a while.
         reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
       };
       if (address.kind === "cluster") {
@@ -75,34 +87,34 @@ class RedisRevocations implements RevocationStore {
         ...common,
         retryStrategy: pauseBefore,
         sentinelRetryStrategy: pauseBefore,
-        sentinelCommandTimeout: ANSWER_MS,
+        sentinelCommandTimeout: REPLY_TIMEOUT_MS,
       });
     };
     this.#commands = client("channel-revocations");
     this.#subscriber = client("channel-revoked");
     this.#subscriber.on("ready", () => void this.#subscribe());
-    this.#commands.on("ready", () => void this.#look());
-    this.#subscriber.on("message", (_topic: string, text: string) => this.#told(text));
-    // What is wrong with Redis the bus says.
+    this.#commands.on("ready", () => void this.#read());
+    this.#subscriber.on("message", (_topic: string, text: string) => this.#parse(text));
+    // The bus logs connection errors.
     for (const each of [this.#commands, this.#subscriber]) {
       each.on("error", () => {});
-      each.on("end", () => this.#again(each));
+      each.on("end", () => this.#reconnect(each));
     }
   }
 
-  start(heard: (revocation: Revocation) => void): Promise<void> {
-    this.#heard = heard;
+  start(received: (revocation: Revocation) => void): Promise<void> {
+    this.#received = received;
     this.#timer = setInterval(() => {
-      void this.#look();
-      this.#ask();
-    }, LOOK_EVERY);
-    const late = setTimeout(() => this.#tried.resolve(), ANSWER_MS);
+      void this.#read();
+      this.#ping();
+    }, READ_EVERY_MS);
+    const timeout = setTimeout(() => this.#attempted.resolve(), REPLY_TIMEOUT_MS);
     for (const each of [this.#commands, this.#subscriber]) {
       each.connect().catch(() => {
-        if (each === this.#commands) this.#tried.resolve();
+        if (each === this.#commands) this.#attempted.resolve();
       });
     }
-    return this.#tried.promise.finally(() => clearTimeout(late));
+    return this.#attempted.promise.finally(() => clearTimeout(timeout));
   }
 
   add({ kind, id, until }: Revocation): void {
@@ -110,27 +122,27 @@ class RedisRevocations implements RevocationStore {
     this.#known.set(member, until);
     const failed = (error: unknown): void => this.#failed(error);
     if (this.#commands.status !== "ready") return;
-    this.#commands.zadd(KEY, until, member).catch(failed);
-    this.#commands.publish(TOPIC, `${until} ${member}`).catch(failed);
+    this.#commands.zadd(this.#name, until, member).catch(failed);
+    this.#commands.publish(this.#name, `${until} ${member}`).catch(failed);
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
     if (this.#timer !== null) clearInterval(this.#timer);
-    this.#tried.resolve();
+    this.#attempted.resolve();
     for (const each of [this.#commands, this.#subscriber]) each.disconnect();
   }
 
-  /** ioredis gives up where it could not even begin; we don't. */
-  #again(client: Redis | Cluster): void {
+  /** ioredis gives up in some cases; this retries. */
+  #reconnect(client: Redis | Cluster): void {
     if (this.#stopped) return;
     setTimeout(() => {
       if (!this.#stopped) client.connect().catch(() => {});
     }, pauseBefore(10)).unref();
   }
 
-  /** A subscription that is silent may hang on a connection that is dead. */
-  #ask(): void {
+  /** Detects a dead connection of the subscription. */
+  #ping(): void {
     if (this.#subscriber.status !== "ready") return;
     this.#subscriber.ping().catch(() => {
       if (!this.#stopped) this.#subscriber.disconnect(true);
@@ -139,80 +151,88 @@ class RedisRevocations implements RevocationStore {
 
   async #subscribe(): Promise<void> {
     try {
-      await this.#subscriber.subscribe(TOPIC);
-      // What was told before the subscription stands in the list.
-      await this.#look();
+      await this.#subscriber.subscribe(this.#name);
+      // Entries published before the subscription are in the list.
+      await this.#read();
     } catch (error) {
       this.#failed(error);
     }
   }
 
-  /** Reads the whole list, and puts back what it lacks. */
-  async #look(): Promise<void> {
-    if (this.#looking || this.#stopped || this.#commands.status !== "ready") return;
-    this.#looking = true;
+  /** Reads the whole list, and writes the entries that it lacks. */
+  async #read(): Promise<void> {
+    if (this.#stopped || this.#commands.status !== "ready") return;
+    if (this.#reading) {
+      this.#readAgain = true;
+      return;
+    }
+    this.#reading = true;
     try {
       const now = Date.now();
       const listed = new Set<string>();
-      const found = await this.#commands.zrangebyscore(KEY, `(${now}`, "+inf", "WITHSCORES");
+      const found = await this.#commands.zrangebyscore(this.#name, `(${now}`, "+inf", "WITHSCORES");
       for (let at = 0; at + 1 < found.length; at += 2) {
         const [member = "", score = ""] = found.slice(at, at + 2);
         listed.add(member);
-        this.#take(member, Number(score));
+        this.#add(member, Number(score));
       }
-      await this.#putBack(listed, now);
-      await this.#commands.zremrangebyscore(KEY, "-inf", now);
+      await this.#writeMissing(listed, now);
+      await this.#commands.zremrangebyscore(this.#name, "-inf", now);
       this.complete = true;
-      this.#toldFailure = false;
+      this.#loggedFailure = false;
     } catch (error) {
       this.#failed(error);
       if (isTimeout(error) && !this.#stopped) this.#commands.disconnect(true);
     } finally {
-      this.#looking = false;
-      this.#tried.resolve();
+      this.#reading = false;
+      this.#attempted.resolve();
+      if (this.#readAgain) {
+        this.#readAgain = false;
+        void this.#read();
+      }
     }
   }
 
-  async #putBack(listed: ReadonlySet<string>, now: number): Promise<void> {
+  async #writeMissing(listed: ReadonlySet<string>, now: number): Promise<void> {
     let batch: (string | number)[] = [];
     const flush = async (): Promise<void> => {
-      if (batch.length > 0) await this.#commands.zadd(KEY, ...batch);
+      if (batch.length > 0) await this.#commands.zadd(this.#name, ...batch);
       batch = [];
     };
     for (const [member, until] of this.#known) {
       if (until <= now) this.#known.delete(member);
       else if (!listed.has(member)) {
         batch.push(until, member);
-        await this.#commands.publish(TOPIC, `${until} ${member}`);
+        await this.#commands.publish(this.#name, `${until} ${member}`);
         if (batch.length >= 2 * BATCH) await flush();
       }
     }
     await flush();
   }
 
-  #told(text: string): void {
+  #parse(text: string): void {
     const space = text.indexOf(" ");
-    this.#take(text.slice(space + 1), Number(text.slice(0, space)));
+    this.#add(text.slice(space + 1), Number(text.slice(0, space)));
   }
 
-  #take(member: string, until: number): void {
+  #add(member: string, until: number): void {
     const colon = member.indexOf(":");
     const kind = KINDS.find((known) => known === member.slice(0, colon));
     const id = member.slice(colon + 1);
     if (kind === undefined || id === "" || !Number.isFinite(until)) return;
     this.#known.set(member, until);
-    this.#heard({ kind, id, until });
+    this.#received({ kind, id, until });
   }
 
   #failed(error: unknown): void {
-    if (this.#stopped || this.#toldFailure || this.#commands.status !== "ready") return;
-    this.#toldFailure = true;
+    if (this.#stopped || this.#loggedFailure || this.#commands.status !== "ready") return;
+    this.#loggedFailure = true;
     const reason = error instanceof Error ? error.message : "unknown";
-    this.#log.warn("sign-outs and revoked tokens hold on this server only", { where: this.#shown, reason });
+    this.#log.warn("revocations not shared with other servers", { where: this.#shown, reason });
   }
 }
 
-/** How ioredis says that `commandTimeout` is over. */
+/** Whether an error of ioredis means that `commandTimeout` elapsed. */
 function isTimeout(error: unknown): boolean {
   return error instanceof Error && error.message === "Command timed out";
 }

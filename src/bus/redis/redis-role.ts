@@ -1,6 +1,6 @@
 /**
- * Why the server that answered `ROLE` so is no bus, in a few words, or `null` where it is a master. A replica takes
- * PUBLISH and passes it to nobody but its own subscribers.
+ * Why a server cannot be the bus, from its reply to `ROLE`; `null` for a master. A replica accepts PUBLISH, but delivers
+ * only to its own subscribers.
  */
 export function whyNoMaster(role: unknown): string | null {
   const [name, ...rest]: unknown[] = Array.isArray(role) ? role : [];
@@ -15,26 +15,27 @@ export function whyNoMaster(role: unknown): string | null {
   return `its role is ${JSON.stringify(String(name))}, and only a master is a bus`;
 }
 
-/** Whether an answer to `ROLE` says that there is no answer: the ACL forbids it, or the server does not know it. */
+/** Whether an error means that `ROLE` is not available: forbidden by the ACL, or an unknown command. */
 export function isUnasked(error: string): boolean {
   return error.startsWith("NOPERM") || /unknown command/i.test(error);
 }
 
-/** What makes a server no bus, as it says so itself, whatever it was asked. */
+/** Errors that mean that the server cannot be the bus, whatever the command was. */
 const UNFIT = /^(READONLY|LOADING|MASTERDOWN|NOAUTH|WRONGPASS)\b/;
 
 export function isUnfit(error: string): boolean {
   return UNFIT.test(error);
 }
 
-/** What waiting alone does not cure: an operator has to do something. */
-const REFUSAL =
-  /^(WRONGPASS|NOAUTH|NOPERM|DENIED|READONLY|ERR AUTH|ERR invalid password|ERR max number of clients)/;
+/** Errors that an operator has to resolve. */
+const AUTHENTICATION = /^(WRONGPASS|NOAUTH|NOPERM|ERR AUTH|ERR invalid password)/;
+const REFUSAL = /^(DENIED|READONLY|ERR max number of clients)/;
 const ROLE = /\(role |^its role is /;
 
-/** What the log says of a reason beside that there is no connection, or `null` where it needs no more. */
+/** The log message for a reason that an operator has to act on; `null` for any other. */
 export function noticeOf(reason: string): string | null {
-  if (REFUSAL.test(reason)) return "Redis does not let us in, trying until it does";
-  if (ROLE.test(reason)) return "Redis is no master, trying until it is";
+  if (AUTHENTICATION.test(reason)) return "Redis authentication failed, retrying";
+  if (REFUSAL.test(reason)) return "Redis refused the connection, retrying";
+  if (ROLE.test(reason)) return "Redis is not a master, retrying";
   return null;
 }

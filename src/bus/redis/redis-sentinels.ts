@@ -4,14 +4,14 @@ import { Redis } from "ioredis";
 import { type RedisAddress, showHost } from "./redis-address.ts";
 import { pauseBefore } from "./redis-connection.ts";
 
-/** What a Sentinel says when it has made another Redis the master: `<name> <old host> <port> <new host> <port>`. */
+/** Published by a Sentinel after a failover: `<name> <old host> <port> <new host> <port>`. */
 const SWITCHED = "+switch-master";
 
 /**
- * Listens to the Sentinels for a change of master. A master that is replaced while it lives goes on answering for some
- * ten seconds, and what is published there reaches nobody. (ioredis can do this too, and prints to the console for each
- * Sentinel that is away.) `switched` is told the addresses of the new master, as `showHost` prints them: each Sentinel
- * says it, the last ones seconds after the first, when that master is long in use. Gives what ends it.
+ * Subscribes to the Sentinels for a change of master. A master that is replaced while running keeps answering for about
+ * ten seconds, and what is published there is lost. (ioredis has this too, but prints to the console for each unreachable
+ * Sentinel.) `switched` receives the addresses of the new master, as `showHost` prints them; each Sentinel reports it,
+ * within seconds of each other. Returns a function that stops it.
  */
 export function watchSentinels(
   address: RedisAddress,
@@ -30,13 +30,13 @@ export function watchSentinels(
       retryStrategy: pauseBefore,
       autoResubscribe: false,
     });
-    // One that is away is tried again; whether the master is there is told by the connections to it.
+    // An unreachable Sentinel is retried; the bus logs whether the master is reachable.
     client.on("error", () => {});
     client.on("message", (_channel: string, text: string) => {
       const [which, , , host = "", port = ""] = text.split(" ");
       if (which === name) void addressesOf(host, Number(port)).then(switched);
     });
-    // Again after each loss: what was not signed in to at first is not subscribed to by itself.
+    // On each connection: ioredis does not resubscribe if the first authentication failed.
     client.on("ready", () => void client.subscribe(SWITCHED).catch(() => client.disconnect(true)));
     client.connect().catch(() => {});
     return client;
@@ -46,7 +46,7 @@ export function watchSentinels(
   };
 }
 
-/** A Sentinel may announce a host by name. */
+/** The addresses of a host; a Sentinel may announce a host name. */
 async function addressesOf(host: string, port: number): Promise<ReadonlySet<string>> {
   const found = isIP(host) > 0 ? [] : await lookup(host, { all: true }).catch(() => []);
   return new Set(

@@ -1,6 +1,6 @@
 import type { HostPort } from "./redis-address.ts";
 
-/** The nodes of an answer to `CLUSTER SLOTS`, each once; none where it is no such answer. */
+/** The nodes in a reply to `CLUSTER SLOTS`, each once; empty for any other reply. */
 export function readSlots(slots: unknown): HostPort[] {
   const nodes = new Map<string, HostPort>();
   for (const range of Array.isArray(slots) ? slots : []) {

@@ -1,78 +1,102 @@
 import type { Socket } from "node:net";
+import type { SubscribedFamily } from "../bus.ts";
+import { bulk, type Protocol, push, request } from "../resp.ts";
+import { printFrom } from "../topics.ts";
+import { NOT_REDIS } from "./redis-reply.ts";
 
-/** Told what a subscribing connection hears. */
+/** Receives what arrives on a subscribing connection. */
 export interface SubscriberOwner {
   /** The subscription is confirmed. */
   subscribed(): void;
-  /** Whether clients' messages may be published: `null`, or Redis' own words why not. Told after `subscribed`. */
+  /** Whether clients' messages may be published: `null`, or the error of Redis. Called after `subscribed`. */
   permitted(refusal: string | null): void;
-  /** A message; what may be done with its memory stands with `BusListener.message`. */
-  message(name: Buffer, payload: Buffer, room: number): void;
-  /** The connection is of no use: refused, or answered with what is no answer. */
+  /** A message, as for `BusListener.message`. */
+  message(name: Buffer, payload: Buffer): void;
+  /** The connection is unusable: Redis refused a command, or sent what is not its protocol. */
   failed(reason: string): void;
 }
 
-/** Everything that backends say: one subscription, whatever channels there are (bridge.md, "Topic grammar"). */
-const SUBSCRIBE = "*2\r\n$10\r\nPSUBSCRIBE\r\n$4\r\nto:*\r\n";
-const PING = "*1\r\n$4\r\nPING\r\n";
-/**
- * Asks whether we may publish, and publishes nothing: in RESP2 one who subscribes may not, which is said (`ERR Can't
- * execute`) after the ACL was asked (`NOPERM`).
- */
-const MAY_PUBLISH = "*3\r\n$7\r\nPUBLISH\r\n$22\r\nfrom:phoenix:heartbeat\r\n$2\r\n{}\r\n";
+export interface SubscriberOptions {
+  readonly families: readonly SubscribedFamily[];
+  /** Added before each name in Redis. */
+  readonly prefix: string;
+  /** Bytes. Of a longer payload, this many and one more are delivered, so that the receiver sees that it is too long. */
+  readonly maxPayload: number;
+}
 
-/** How every message begins, as a push (RESP3) and as an array (RESP2); lengths and texts of name and payload follow. */
-const PUSH = Buffer.from(">4\r\n$8\r\npmessage\r\n$4\r\nto:*\r\n$");
-const ARRAY = Buffer.from("*4\r\n$8\r\npmessage\r\n$4\r\nto:*\r\n$");
+const PING = request("PING");
 
-/** Bytes by which something grows whose length is not known yet. */
+/** The start of a message of one pattern, as a push (RESP3) and as an array (RESP2); name and payload follow. */
+interface MessageHead {
+  readonly push: Buffer;
+  readonly array: Buffer;
+}
+
+/** Bytes by which a partial value of unknown length grows. */
 const STEP = 1024;
 
-/** Bytes of a channel's name that may be kept at the least: beyond them and `maxPayload` a connection is given up. */
+/** Longest name that is buffered, in bytes, unless `maxPayload` is larger. A longer one ends the connection. */
 const MAX_NAME = 1024 * 1024;
 
-/** Bytes of an answer that are looked at, or shown. */
+/** Bytes of a reply that are inspected and logged. */
 const MAX_SHOWN = 200;
 
+const GREATER = 62;
 const CR = 13;
 const ZERO = 48;
 
-/** Bytes of a chunk from which on its memory is given back at once. */
+/** Chunks of at least this many bytes are freed immediately. */
 const LARGE = 16 * 1024;
 
 /**
- * The reading end of a subscribing connection that ioredis opened. It reads what Redis sends itself, since nothing should
- * be done twice to 200 KB: a message that came in one piece is handed on where it lies, one in several is joined once, in
- * memory that is used again.
+ * Reads a subscribing connection that ioredis opened. It parses by itself, so that a payload of 200 KB is not copied
+ * twice: a message that arrived in one piece is delivered in place, one in several pieces is joined once, in reused memory.
  */
 export class RedisSubscriber {
   readonly #owner: SubscriberOwner;
   readonly #maxPayload: number;
+  readonly #prefixBytes: number;
+  readonly #heads: readonly MessageHead[];
+  readonly #subscribe: string;
+  /**
+   * Publishes nothing: RESP2 does not allow PUBLISH on a subscribed connection. Redis checks the ACL first, so the error
+   * is `NOPERM`, or `ERR Can't execute` if publishing is permitted.
+   */
+  readonly #mayPublish: string;
   #stream: Socket | null = null;
-  /** The beginning of something whose end is still to come: `#joined` bytes of it, of `#length`, or 0 if unknown. */
+  /** A partial value: `#joined` of its `#length` bytes; `#length` is 0 while unknown. */
   #joint = Buffer.allocUnsafe(64 * 1024);
   #joined = 0;
   #length = 0;
-  /** Bytes to pass over: the end of a payload that is longer than may be. */
+  /** Bytes to skip: the rest of a payload over the limit. */
   #skip = 0;
   #subscribed = false;
-  // Where the parts of the message lie that `#find` looked at last.
+  // Offsets of the message that `#find` found last.
   #nameAt = 0;
   #nameEnd = 0;
   #payloadAt = 0;
   #payloadEnd = 0;
-  /** Bytes behind it that are not to be kept. */
+  /** Bytes after it to skip. */
   #over = 0;
-  /** Where the number ends that `#number` read last, its line end included. */
+  /** Offset after the number that `#number` read last and its line end. */
   #after = 0;
 
-  /** `maxPayload`: of a longer one this many bytes and one more are handed on, which tells that it is too long. */
-  constructor(owner: SubscriberOwner, maxPayload: number) {
+  constructor(owner: SubscriberOwner, { families, prefix, maxPayload }: SubscriberOptions) {
     this.#owner = owner;
     this.#maxPayload = maxPayload;
+    this.#prefixBytes = prefix.length;
+    const patterns = families.map((family) => `${prefix}${family}:*`);
+    const head = (protocol: Protocol, pattern: string): Buffer => {
+      const empty = bulk("");
+      const whole = push(protocol, [bulk("pmessage"), bulk(pattern), empty, empty]);
+      return Buffer.from(`${whole.slice(0, -2 * empty.length)}$`);
+    };
+    this.#heads = patterns.map((pattern) => ({ push: head(3, pattern), array: head(2, pattern) }));
+    this.#subscribe = request("PSUBSCRIBE", ...patterns);
+    this.#mayPublish = request("PUBLISH", prefix + printFrom("phoenix", "heartbeat"), "{}");
   }
 
-  /** Takes a connection over, with no command of ioredis under way on it, and subscribes. */
+  /** Takes over a connection with no command of ioredis in flight, and subscribes. */
   take(stream: Socket): void {
     this.close();
     // ioredis' own reader would parse the same bytes.
@@ -82,17 +106,17 @@ export class RedisSubscriber {
       release(chunk);
     });
     this.#stream = stream;
-    stream.write(SUBSCRIBE);
+    stream.write(this.#subscribe);
   }
 
-  /** Asks for a sign of life: any byte is one. */
-  ask(): void {
+  /** Sends PING. Any byte received shows that the connection lives. */
+  ping(): void {
     this.#stream?.write(PING);
   }
 
-  /** Asks whether clients' messages may be published. Once subscribed only: else they would be. */
+  /** Asks whether clients' messages may be published. Only while subscribed: otherwise PUBLISH would take effect. */
   askPermission(): void {
-    if (this.#subscribed) this.#stream?.write(MAY_PUBLISH);
+    if (this.#subscribed) this.#stream?.write(this.#mayPublish);
   }
 
   close(): void {
@@ -103,7 +127,7 @@ export class RedisSubscriber {
     this.#skip = 0;
   }
 
-  /** Takes what arrived, cut wherever it may be. The chunk belongs to the intake. */
+  /** Parses a chunk, cut anywhere. The subscriber owns the chunk. */
   read(chunk: Buffer): void {
     const stream = this.#stream;
     let at = 0;
@@ -118,14 +142,14 @@ export class RedisSubscriber {
     }
   }
 
-  /** Takes what begins at `at`, or keeps it when its end is still to come. Returns where it ends. */
+  /** Reads the value at `at`, or keeps it while incomplete. Returns the offset after it. */
   #walk(chunk: Buffer, at: number): number {
     const length = this.#find(chunk, at, chunk.length);
     if (length < 0) {
       const end = this.#other(chunk, at, chunk.length);
       if (end > 0) return end;
     } else if (length > 0 && at + length <= chunk.length) {
-      this.#hand(chunk, at);
+      this.#deliver(chunk);
       return at + length;
     }
     this.#length = Math.max(length, 0);
@@ -133,7 +157,7 @@ export class RedisSubscriber {
     return chunk.length;
   }
 
-  /** Goes on with what began in an earlier chunk. Returns how far this chunk was used. */
+  /** Continues a value of an earlier chunk. Returns the offset up to which this chunk was consumed. */
   #join(chunk: Buffer, at: number): number {
     const wanted = this.#length > 0 ? this.#length - this.#joined : STEP;
     const end = Math.min(at + wanted, chunk.length);
@@ -143,17 +167,17 @@ export class RedisSubscriber {
       const other = this.#other(this.#joint, 0, this.#joined);
       if (other > 0) return this.#joinedUpTo(other, end);
       if (this.#joined > Math.max(this.#maxPayload, MAX_NAME))
-        this.#owner.failed("a name of a channel that is too long");
+        this.#owner.failed("a channel name is too long");
       return end;
     }
     if (this.#joined < this.#length) return end;
     const length = this.#length;
     this.#find(this.#joint, 0, this.#joined);
-    this.#hand(this.#joint, 0);
+    this.#deliver(this.#joint);
     return this.#joinedUpTo(length, end);
   }
 
-  /** What was joined is used up to `used`; the rest of it is read again from the chunk, which was taken up to `end`. */
+  /** `used` joined bytes are consumed. The rest is read again from the chunk, which was appended up to `end`. */
   #joinedUpTo(used: number, end: number): number {
     const rest = this.#joined - used;
     this.#joined = 0;
@@ -172,26 +196,25 @@ export class RedisSubscriber {
     this.#joined += to - from;
   }
 
-  #hand(data: Buffer, at: number): void {
-    const name = data.subarray(this.#nameAt, this.#nameEnd);
+  #deliver(data: Buffer): void {
+    const name = data.subarray(this.#nameAt + this.#prefixBytes, this.#nameEnd);
     const payload = data.subarray(this.#payloadAt, this.#payloadEnd);
     this.#skip = this.#over;
-    this.#owner.message(name, payload, this.#payloadAt - at);
+    this.#owner.message(name, payload);
   }
 
   /**
-   * The length of the message that begins at `at`: 0 while it can't be told yet, negative where no message begins. Of one
-   * over the limit the length of what is kept; the rest is to be passed over then.
+   * The length of the message at `at`: 0 while unknown, negative if none begins there. For a payload over the limit, the
+   * length of the part that is kept; the rest is skipped then.
    */
   #find(data: Buffer, at: number, end: number): number {
-    const start = data[at] === PUSH[0] ? PUSH : ARRAY;
-    const there = Math.min(end - at, start.length);
-    if (data.compare(start, 0, there, at, at + there) !== 0) return -1;
-    const nameSize = this.#number(data, at + start.length, end);
+    const headEnd = this.#headEnd(data, at, end);
+    if (headEnd < 0) return -1;
+    const nameSize = this.#number(data, headEnd, end);
     if (nameSize < 0) return 0;
     this.#nameAt = this.#after;
     this.#nameEnd = this.#nameAt + nameSize;
-    // Behind the name: a line end, and the sign before the payload's length.
+    // After the name: a line end, and the sign before the payload's length.
     const payloadSize = this.#number(data, this.#nameEnd + 3, end);
     if (payloadSize < 0) return 0;
     this.#payloadAt = this.#after;
@@ -202,7 +225,18 @@ export class RedisSubscriber {
     return this.#payloadEnd + (whole ? 2 : 0) - at;
   }
 
-  /** The whole number at `at`; -1 while its line end is not there. */
+  /** The offset after the message head at `at`, past `end` if it may still arrive; -1 if there is none. */
+  #headEnd(data: Buffer, at: number, end: number): number {
+    const isPush = data[at] === GREATER;
+    for (const head of this.#heads) {
+      const start = isPush ? head.push : head.array;
+      const present = Math.min(end - at, start.length);
+      if (data.compare(start, 0, present, at, at + present) === 0) return at + start.length;
+    }
+    return -1;
+  }
+
+  /** The whole number at `at`; -1 while its line end is missing. */
   #number(data: Buffer, at: number, end: number): number {
     let value = 0;
     for (let i = at; i + 1 < end; i++) {
@@ -213,13 +247,13 @@ export class RedisSubscriber {
       }
       this.#after = i + 2;
       if (data[i] === CR) return value;
-      this.#owner.failed("an answer that is not Redis'");
+      this.#owner.failed(NOT_REDIS);
       return -1;
     }
     return -1;
   }
 
-  /** Takes an answer that is no message. Returns where it ends, 0 while its end is not there. */
+  /** Reads a reply that is not a message. Returns the offset after it, 0 while incomplete. */
   #other(data: Buffer, at: number, end: number): number {
     const after = this.#valueEnd(data, at, end);
     if (after < 0) return 0;
@@ -241,7 +275,7 @@ export class RedisSubscriber {
     else this.#owner.failed(text);
   }
 
-  /** The index behind the value that begins at `at`, of any kind (RESP2 and RESP3); -1 while it is not whole. */
+  /** The offset after the value at `at`, of any type (RESP2 and RESP3); -1 while incomplete. */
   #valueEnd(data: Buffer, at: number, end: number): number {
     const lineEnd = data.indexOf("\r\n", at);
     if (lineEnd < 0 || lineEnd + 2 > end) return -1;
@@ -250,7 +284,7 @@ export class RedisSubscriber {
     if ("+-:_#,(".includes(kind)) return after;
     const size = Number(data.toString("latin1", at + 1, lineEnd));
     if (!Number.isInteger(size) || !"$=!*>~%|".includes(kind)) {
-      this.#owner.failed("an answer that is not Redis'");
+      this.#owner.failed(NOT_REDIS);
       return -1;
     }
     if ("$=!".includes(kind)) {
@@ -264,8 +298,8 @@ export class RedisSubscriber {
 }
 
 /**
- * Gives back the memory of a large chunk that is read. The collector would wait for megabytes of them, and the next one
- * would come to lie in memory that no cache holds.
+ * Frees the memory of a large chunk. The garbage collector would let megabytes of them pile up, and the next chunk would
+ * be in memory that is not in the CPU cache.
  */
 function release(chunk: Buffer): void {
   const { buffer } = chunk;

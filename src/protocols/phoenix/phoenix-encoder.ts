@@ -21,7 +21,6 @@ export class PhoenixEncoder implements Encoder<Message> {
   // The frame up to the payload, cached for the last event.
   #event: string | null = null;
   #prefix = "";
-  #isPrefixAscii = false;
   /** Frames of the last large event sent to single members (a presence state), by join_ref. */
   readonly #cached = new Map<Ref, string>();
   #cachedEvent = "";
@@ -59,10 +58,8 @@ export class PhoenixEncoder implements Encoder<Message> {
     if (message.event !== this.#event) {
       this.#event = message.event;
       this.#prefix = codec.beforePayload(this.quotedTopic, JSON.stringify(message.event));
-      this.#isPrefixAscii = Buffer.byteLength(this.#prefix) === this.#prefix.length;
     }
-    if (message.isJson) return message.framed(this.#prefix, codec.behindPayload, this.#isPrefixAscii);
-    return this.#prefix + binaryAsJson(message.bytes) + codec.behindPayload;
+    return this.#prefix + (message.json ?? binaryAsJson(message.bytes)) + codec.behindPayload;
   }
 
   #clearCache(): void {

@@ -324,7 +324,7 @@ describe("the port of the embedded bus against a page's requests", () => {
 });
 
 function embeddedWhere({ lines }: ChannelProcess): unknown {
-  return lines.find(({ message }) => message.startsWith("embedded bus in use"))?.where;
+  return lines.find(({ message }) => message.includes("using the embedded bus"))?.where;
 }
 
 async function signIn(world: World, headers: Readonly<Record<string, string>>): Promise<string> {

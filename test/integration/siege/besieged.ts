@@ -23,7 +23,7 @@ export interface SiegeOptions {
 }
 
 /** What `CLIENT LIST` calls the connections of the bus; those for what servers tell each other have names of their own. */
-const BUS_CONNECTIONS = ["channel-hears", "channel-speaks"];
+const BUS_CONNECTIONS = ["channel-subscriber", "channel-publisher"];
 
 /** The executable with a Redis that is to be ill-treated, a client in `room`, and a backend whose own line holds. */
 export interface Siege {
@@ -44,7 +44,7 @@ export interface Siege {
   untilAway(): Promise<void>;
   gaps(): Promise<number>;
   /** Kills the server's own connections to Redis, all or those of one name. */
-  killConnections(name?: "channel-hears" | "channel-speaks"): Promise<number>;
+  killConnections(name?: "channel-subscriber" | "channel-publisher"): Promise<number>;
   /** What an operator sees in the log: no debug. */
   told(): readonly LogLine[];
   /** Looks over everything that came: nothing twice, nothing out of order, answers true, nobody sent away. */

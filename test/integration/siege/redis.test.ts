@@ -44,14 +44,14 @@ describe("a Redis under a whole server", () => {
       await publish();
       expect((await push()).status).toBe("ok");
       // Both connections, or one of them.
-      const name = i % 3 === 0 ? undefined : i % 3 === 1 ? "channel-hears" : "channel-speaks";
+      const name = i % 3 === 0 ? undefined : i % 3 === 1 ? "channel-subscriber" : "channel-publisher";
       expect(await killConnections(name)).toBe(name === undefined ? 2 : 1);
       const killed = performance.now();
       // In the gap itself.
       await Promise.all([publish(), push()]);
-      await channel.log.until(({ message }) => message === "Redis lost, trying until it is back");
+      await channel.log.until(({ message }) => message === "Redis connection lost, retrying");
       // What is published by us alone is no gap: nothing went by unheard.
-      if (name !== "channel-speaks") lost++;
+      if (name !== "channel-publisher") lost++;
       await untilReady();
       expect(await gaps()).toBe(lost);
       slowest = Math.max(slowest, performance.now() - killed);
@@ -71,7 +71,7 @@ describe("a Redis under a whole server", () => {
     expect(lines.filter(({ level }) => level === "warn")).toHaveLength(kills);
     expect(lines).toHaveLength(1 + 2 * kills);
     expect(lines.at(-2)).toMatchObject({
-      message: "Redis lost, trying until it is back",
+      message: "Redis connection lost, retrying",
       reason: expect.any(String),
     });
     expect(lines.at(-1)).toMatchObject({
@@ -110,7 +110,7 @@ describe("a Redis under a whole server", () => {
     await Bun.sleep(1500);
     expect(channel.lines.filter(isWarningOfRedis)).toEqual([
       expect.objectContaining({
-        message: "no Redis yet, trying until it is there",
+        message: "Redis not reachable, retrying",
         where: `127.0.0.1:${redis.port}`,
         reason: "connection refused",
       }),
@@ -225,15 +225,15 @@ describe("a Redis under a whole server", () => {
     await killConnections();
     await untilAway();
     const where = { where: expect.any(String), reason: expect.stringContaining("WRONGPASS") };
-    await channel.log.until(({ message }) => message.startsWith("Redis does not let us in"));
+    await channel.log.until(({ message }) => message.startsWith("Redis authentication failed"));
     const { error } = Object(await (await fetch(`${channel.url}/ready`)).json());
     expect(error).toContain("WRONGPASS");
     expect((await push()).status).toBe("error");
     // Several tries later both still stand there once.
     await Bun.sleep(1000);
     expect(told().filter(isWarningOfRedis)).toEqual([
-      expect.objectContaining({ message: "Redis lost, trying until it is back" }),
-      expect.objectContaining({ message: "Redis does not let us in, trying until it does", ...where }),
+      expect.objectContaining({ message: "Redis connection lost, retrying" }),
+      expect.objectContaining({ message: "Redis authentication failed, retrying", ...where }),
     ]);
     await control.call("ACL", "SETUSER", "channel", "resetpass", `>${PASSWORD}`);
     expect(await untilReady()).toBeLessThan(HANGS);

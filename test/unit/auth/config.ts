@@ -11,6 +11,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     redisUrlGiven: false,
     sentinelUsername: null,
     sentinelPassword: null,
+    prefix: "",
     bus: "auto",
     jwtSecret: "a secret that is long enough for HS256",
     jwtSecretGenerated: false,

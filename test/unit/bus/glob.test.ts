@@ -4,7 +4,7 @@ import { globMatches } from "../../../src/bus/embedded/glob.ts";
 const matches = (pattern: string, name: string): boolean =>
   globMatches(Buffer.from(pattern, "latin1"), Buffer.from(name, "latin1"));
 
-/** What Redis itself answers to thousands of patterns is compared in test/integration/glob.test.ts. */
+/** test/integration/glob.test.ts compares thousands of patterns with Redis. */
 describe("patterns", () => {
   test.each([
     ["to:*", "to:a:b", "to"],

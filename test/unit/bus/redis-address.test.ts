@@ -86,7 +86,7 @@ describe("addresses of a Redis", () => {
     }
     if (!(caught instanceof BusError)) throw new Error("not refused");
     expect(caught.code).toBe("bad-address");
-    expect(caught.message).toMatch(/^redis_url can't be used: [^\n]+\.$/);
+    expect(caught.message).toMatch(/^redis_url is invalid: [^\n]+\.$/);
     expect(caught.message).not.toContain("hunter2");
   });
 

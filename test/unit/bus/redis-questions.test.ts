@@ -4,7 +4,7 @@ import { RedisError, readReply } from "../../../src/bus/redis/redis-reply.ts";
 import { noticeOf, whyNoMaster } from "../../../src/bus/redis/redis-role.ts";
 import { readSlots } from "../../../src/bus/redis/redis-slots.ts";
 
-describe("answers to questions", () => {
+describe("replies to commands", () => {
   const ROLE = "*3\r\n$5\r\nslave\r\n$9\r\n10.0.0.10\r\n:6379\r\n";
   const MAP = "%1\r\n+nodes\r\n*3\r\n_\r\n,1.5\r\n#t\r\n";
 
@@ -32,12 +32,12 @@ describe("answers to questions", () => {
     },
   );
 
-  test("a role says whether it is a bus", () => {
+  test("a reply to ROLE shows whether the server can be the bus", () => {
     expect(whyNoMaster(["master", 0, []])).toBeNull();
     expect(whyNoMaster(["slave", "h", 1, "connected", 5])).toContain("a replica of h:1 (role slave)");
     expect(whyNoMaster(["sentinel", ["main"]])).toContain("(role sentinel)");
     for (const none of [null, "master", [], ["other"]]) expect(whyNoMaster(none)).toContain("its role is");
-    expect(noticeOf(whyNoMaster(["slave", "h", 1]) ?? "")).toBe("Redis is no master, trying until it is");
+    expect(noticeOf(whyNoMaster(["slave", "h", 1]) ?? "")).toBe("Redis is not a master, retrying");
     expect(noticeOf("the connection was closed")).toBeNull();
   });
 

@@ -100,6 +100,7 @@ describe("values", () => {
       redisUrlGiven: false,
       sentinelUsername: null,
       sentinelPassword: null,
+      prefix: "",
       bus: "auto",
       jwtSecretGenerated: true,
       jwtKid: null,
@@ -377,4 +378,17 @@ describe("what is printed", () => {
     ];
     for (const message of messages) expect(message).not.toContain("hunter2");
   });
+});
+
+test("a prefix has letters, digits and - _ . : only, and a variable PREFIX of other programs is ignored", () => {
+  for (const prefix of ["", "one.", "a-b_c:9", "x".repeat(64)]) {
+    expect(good(toml(`prefix = "${prefix}"`)).prefix).toBe(prefix);
+  }
+  for (const bad of ["a*", "a b", "[a]", "ü", "x".repeat(65)]) {
+    expect(refusal(toml(`prefix = "${bad}"`))).toStartWith(
+      "2: channel.toml: prefix must be at most 64 letters, digits and - _ . :, not ",
+    );
+  }
+  expect(good({ env: { PREFIX: "/usr/local", CHANNEL_PREFIX: "one." } }).prefix).toBe("one.");
+  expect(good({ env: { PREFIX: "/usr/local" } }).prefix).toBe("");
 });

@@ -1,4 +1,4 @@
-import type { Bus, BusListener, BusState, PublishAck } from "../../../src/bus/bus.ts";
+import type { Bus, BusListener, BusState, PublishAck, SubscribedFamily } from "../../../src/bus/bus.ts";
 
 export interface Published {
   readonly name: string;
@@ -15,7 +15,7 @@ export class FakeBus implements Bus {
   #listener: BusListener | null = null;
   #echoed = 0;
 
-  async start(listener: BusListener): Promise<void> {
+  async subscribe(_families: readonly SubscribedFamily[], listener: BusListener): Promise<void> {
     this.#listener = listener;
   }
 
@@ -30,7 +30,7 @@ export class FakeBus implements Bus {
 
   /** A backend publishes. */
   bring(name: string | Buffer, payload: string | Buffer): void {
-    this.#listener?.message(Buffer.from(name), Buffer.from(payload), 0);
+    this.#listener?.message(Buffer.from(name), Buffer.from(payload));
   }
 
   /** Brings back what was published on `to:` since the last call, as Redis does to whoever subscribed to it. */
@@ -38,7 +38,7 @@ export class FakeBus implements Bus {
     const fresh = this.published.slice(this.#echoed);
     this.#echoed = this.published.length;
     for (const { name, payload } of fresh) {
-      if (name.startsWith("to:")) this.#listener?.message(Buffer.from(name), Buffer.from(payload), 0);
+      if (name.startsWith("to:")) this.#listener?.message(Buffer.from(name), Buffer.from(payload));
     }
   }
 

@@ -3,30 +3,21 @@ import { RedisSubscriber } from "../../../src/bus/redis/redis-subscriber.ts";
 
 const MAX_PAYLOAD = 10_000;
 
-let told: string[];
-let rooms: number[];
-let intake: RedisSubscriber;
+let calls: string[];
+let subscriber: RedisSubscriber;
 
 beforeEach(() => {
-  told = [];
-  rooms = [];
-  intake = new RedisSubscriber(
+  calls = [];
+  subscriber = new RedisSubscriber(
     {
-      subscribed: () => void told.push("subscribed"),
-      permitted: (refusal) => void told.push(`permitted: ${refusal}`),
-      message(name, payload, room) {
-        told.push(`${name.toString("latin1")} ${payload.toString("latin1")}`);
-        rooms.push(room);
-        // As whoever makes a frame in place does.
-        payload.fill(0x2a);
-        Buffer.from(payload.buffer, payload.byteOffset - room, room).fill(0x2a);
-        if (payload.length <= MAX_PAYLOAD) {
-          Buffer.from(payload.buffer, payload.byteOffset + payload.length, 2).fill(0x2a);
-        }
+      subscribed: () => void calls.push("subscribed"),
+      permitted: (refusal) => void calls.push(`permitted: ${refusal}`),
+      message(name, payload) {
+        calls.push(`${name.toString("latin1")} ${payload.toString("latin1")}`);
       },
-      failed: (reason) => void told.push(`failed: ${reason}`),
+      failed: (reason) => void calls.push(`failed: ${reason}`),
     },
-    MAX_PAYLOAD,
+    { families: ["to", "hub"], prefix: "", maxPayload: MAX_PAYLOAD },
   );
 });
 
@@ -43,7 +34,7 @@ function feed(bytes: string, cuts: readonly number[]): void {
   const all = Buffer.from(bytes, "latin1");
   let from = 0;
   for (const to of [...cuts, all.length]) {
-    intake.read(Buffer.from(all.subarray(from, to)));
+    subscriber.read(Buffer.from(all.subarray(from, to)));
     from = to;
   }
 }
@@ -80,9 +71,9 @@ describe.each([">", "*"])("messages that begin with %s", (sign) => {
 
   test("are read wherever they are cut in two", () => {
     for (let cut = 0; cut <= session.length; cut++) {
-      told = [];
+      calls = [];
       feed(session, [cut]);
-      expect(told).toEqual(expected);
+      expect(calls).toEqual(expected);
     }
   });
 
@@ -91,13 +82,13 @@ describe.each([">", "*"])("messages that begin with %s", (sign) => {
       session,
       Array.from({ length: session.length }, (_, i) => i),
     );
-    expect(told).toEqual(expected);
+    expect(calls).toEqual(expected);
   });
 
   test("are read in pieces of any sizes", () => {
     const random = seeded(7);
     for (let run = 0; run < 2_000; run++) {
-      told = [];
+      calls = [];
       const cuts = Array.from({ length: Math.floor(random() * 12) }, () =>
         Math.floor(random() * session.length),
       );
@@ -105,36 +96,55 @@ describe.each([">", "*"])("messages that begin with %s", (sign) => {
         session,
         cuts.sort((a, b) => a - b),
       );
-      expect(told).toEqual(expected);
+      expect(calls).toEqual(expected);
     }
   });
 });
 
-test("names and payloads hold any bytes, and the room before a payload is what stood there", () => {
+test("names and payloads hold any bytes", () => {
   const all = String.fromCharCode(...Array.from({ length: 256 }, (_, i) => i));
   feed(message(`to:${all}`, all), []);
-  expect(told).toEqual([`to:${all} ${all}`]);
-  expect(rooms).toEqual([message(`to:${all}`, all).length - all.length - 2]);
+  expect(calls).toEqual([`to:${all} ${all}`]);
 });
 
 test("a payload over the limit is handed on cut, one byte too long, and what follows is read", () => {
   const long = message("to:a:b", "y".repeat(50_000)) + message("to:a:b", "next");
   for (const cuts of [[], [20], [60, 9_000, 30_000], [long.length - 5], [50_060], [10_050, 10_060, 10_070]]) {
-    told = [];
+    calls = [];
     feed(long, cuts);
-    expect(told).toEqual([`to:a:b ${"y".repeat(MAX_PAYLOAD + 1)}`, "to:a:b next"]);
+    expect(calls).toEqual([`to:a:b ${"y".repeat(MAX_PAYLOAD + 1)}`, "to:a:b next"]);
   }
 });
 
-test("an error tells that the connection is of no use", () => {
+test("an error before the subscription makes the connection unusable", () => {
   feed("-NOPERM this user has no permissions\r\n", [4]);
-  expect(told).toEqual(["failed: NOPERM this user has no permissions"]);
+  expect(calls).toEqual(["failed: NOPERM this user has no permissions"]);
 });
 
 test.each(["HTTP/1.1 400 Bad Request\r\n", ">x\r\n", ">4\r\n$8\r\npmessage\r\n$4\r\nto:*\r\n$1x\r\n"])(
-  "%j is no answer of Redis'",
+  "%j is not a reply of Redis",
   (bytes) => {
     feed(bytes, []);
-    expect(told[0]).toBe("failed: an answer that is not Redis'");
+    expect(calls[0]).toBe("failed: not a reply of Redis");
   },
 );
+
+test("names of all families are delivered without the prefix", () => {
+  const names: string[] = [];
+  const prefixed = new RedisSubscriber(
+    {
+      subscribed: () => {},
+      permitted: () => {},
+      message: (name, payload) => void names.push(`${name} ${payload}`),
+      failed: (reason) => void names.push(reason),
+    },
+    { families: ["to", "hub"], prefix: "one.", maxPayload: MAX_PAYLOAD },
+  );
+  const of = (pattern: string, name: string): string =>
+    `*4\r\n${bulk("pmessage")}${bulk(pattern)}${bulk(name)}${bulk("1")}`;
+  const all = of("one.to:*", "one.to:a:b") + of("one.hub:*", "one.hub:revoked") + of("one.to:*", "one.to:");
+  for (const byte of Buffer.from(all)) prefixed.read(Buffer.of(byte));
+  prefixed.read(Buffer.from(all));
+  const expected = ["to:a:b 1", "hub:revoked 1", "to: 1"];
+  expect(names).toEqual([...expected, ...expected]);
+});
