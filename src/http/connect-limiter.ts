@@ -15,12 +15,12 @@ export const KEEP_ALIVE_SECS = 10;
 const TOO_FAST = new Rejection(
   429,
   "too_many_connects",
-  "Too many new connections from this address: try again in a moment.",
+  "Too many new connections from this address (limits.connects_per_second_per_ip): try again in a moment.",
 );
 const ADDRESS_FULL = new Rejection(
   503,
   "too_many_connections_of_address",
-  "Connection limit of this address reached.",
+  "Connection limit of this address reached (limits.max_connections_per_ip).",
 );
 
 interface Bucket {
@@ -122,7 +122,7 @@ export class ConnectLimiter {
       return new Rejection(
         503,
         "too_many_connections",
-        "Connection limit of the server reached: try again later.",
+        "Connection limit of the server reached (limits.max_connections): try again later.",
       );
     }
     if (peer.loopback) return null;

@@ -89,7 +89,7 @@ describe("places for connections", () => {
     const mine = await held(LIMITS.perAddress, "192.0.2.10");
     expect(await refusal(open("192.0.2.10"))).toEqual({
       status: 503,
-      error: "Connection limit of this address reached.",
+      error: "Connection limit of this address reached (limits.max_connections_per_ip).",
     });
     expect(await refusals("http_503")).toBe(before + 1);
     const [theirs] = await held(1, "192.0.2.11");
@@ -123,7 +123,7 @@ describe("places for connections", () => {
     const all = await held(LIMITS.connections);
     expect(await refusal(open())).toMatchObject({
       status: 503,
-      error: expect.stringContaining("as many connections"),
+      error: expect.stringContaining("Connection limit"),
     });
     expect((await refusal(open("192.0.2.20"))).status).toBe(503);
     // What is no connection goes on.
@@ -144,7 +144,8 @@ describe("places for connections", () => {
     }
     expect(await refusal(open("192.0.2.30"))).toEqual({
       status: 429,
-      error: "Too many new connections from this address: try again in a moment.",
+      error:
+        "Too many new connections from this address (limits.connects_per_second_per_ip): try again in a moment.",
     });
     expect(await refusals("http_429")).toBeGreaterThan(before);
     expect(await begin(world.channel.url, { headers: { "x-forwarded-for": "192.0.2.30" } })).toMatchObject({

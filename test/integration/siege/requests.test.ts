@@ -133,7 +133,7 @@ test("connections kept alive are places of their address: one more is refused, a
   expect([more.status, JSON.parse(more.body)]).toEqual([
     503,
     {
-      error: "Connection limit of this address reached.",
+      error: "Connection limit of this address reached (limits.max_connections_per_ip).",
       code: "too_many_connections_of_address",
     },
   ]);

@@ -104,7 +104,7 @@ function forgedToken(n: number, channel = "admin"): string {
 }
 
 describe("wrong secrets", () => {
-  test("after ten in a minute one proof in 2 s is looked at, right or wrong, until the minute is over", () => {
+  test("after ten failures in a minute one attempt every 2 s is checked for the rest of the minute", () => {
     const { admin, wait } = clocked({ adminSecretGenerated: true });
     const bearer = (secret: string) =>
       admin.requireAdmin(request({ authorization: `Bearer ${secret}` }), here);

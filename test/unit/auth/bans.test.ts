@@ -37,7 +37,7 @@ test("a ban can be lifted, once, and changed", () => {
   expect(bans.has("__proto__")).toBe(false);
 });
 
-test("there are so many and no more, unless some are over", () => {
+test("their number is limited; expired ones do not count", () => {
   let now = 0;
   const bans = new Bans(() => now);
   for (let i = 0; i < MAX_BANS; i++) expect(bans.add({ user: `u${i}`, until: i === 0 ? 5 : 10 })).toBe(true);

@@ -83,7 +83,7 @@ describe("HS256", () => {
     expect(verdict(sign({ ...HEADER, crit: [] }, good))).toBe("unauthorized");
   });
 
-  test("exp is required, a number, and looked at with five seconds of leeway", () => {
+  test("exp is required, is a number, and has five seconds of leeway", () => {
     const { exp: _, ...eternal } = good;
     expect(verdict(sign(HEADER, eternal))).toBe("unauthorized");
     for (const exp of ["1900000000", null, true, {}, [SECONDS + 60]]) {
@@ -99,13 +99,13 @@ describe("HS256", () => {
     expect(verdict(sign(HEADER, { ...good, exp: 1 }, OTHER))).toBe("unauthorized");
   });
 
-  test("nbf is looked at with five seconds of leeway", () => {
+  test("nbf has five seconds of leeway", () => {
     expect(verdict(sign(HEADER, { ...good, nbf: SECONDS + 5 }))).toBe("ok");
     expect(verdict(sign(HEADER, { ...good, nbf: SECONDS + 6 }))).toBe("unauthorized");
     expect(verdict(sign(HEADER, { ...good, nbf: "soon" }))).toBe("unauthorized");
   });
 
-  test("issuer and audience are looked at when configured", () => {
+  test("issuer and audience are checked if configured", () => {
     const rules = { issuer: "https://issuer.example", audience: "channel" };
     expect(verdict(sign(HEADER, good), rules)).toBe("unauthorized");
     expect(verdict(sign(HEADER, { ...good, iss: rules.issuer, aud: "channel" }), rules)).toBe("ok");

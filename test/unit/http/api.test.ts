@@ -43,7 +43,7 @@ describe("a page of a list", () => {
   });
 });
 
-test("who asks how late the event loop was hears of the time since they last asked", () => {
+test("each reader of the event loop delay gets the maximum since its own last read", () => {
   const delay = new LoopDelay();
   const [first, second] = [delay.reader(), delay.reader()];
   delay.note(5);
@@ -98,7 +98,7 @@ test("the pages can ask whether their visitor is signed in, and no is no error",
   expect(await (await ask("/admin/session", { headers: { cookie } })).json()).toEqual({ signed_in: true });
 });
 
-test("a member is kicked by user or by agent, and nobody else", async () => {
+test("a kick by user or by agent removes only that member", async () => {
   const { ask, hub } = testHttp();
   const channel = hub.open("room");
   const [a, b, c] = [

@@ -43,7 +43,7 @@ test("addresses of one IPv6 network share their limit", () => {
   expect(made.admit(client("2001:db8:0:1::3"))).toBeNull();
 });
 
-test("ten seconds' worth may come at once, then so many a second; loopback is exempt", () => {
+test("a burst of ten seconds is allowed, then the configured rate; loopback is exempt", () => {
   const { made, wait } = limiter({ connectsPerSecondPerIp: 5 });
   for (let count = 0; count < 50; count++) expect(made.admit(client("192.0.2.1"))).toBeNull();
   expect(made.admit(client("192.0.2.1"))?.status).toBe(429);
@@ -84,7 +84,7 @@ test("connections between two requests hold places of their address until they c
   expect(made.request(here, 3)?.status).toBe(503);
   expect(made.admit(here)?.status).toBe(503);
   expect(made.request(here, null)?.status).toBe(503);
-  // One that is there goes on, and its neighbours and this machine are not looked at.
+  // An existing connection continues; other addresses and loopback are not limited.
   expect(made.request(here, 2)).toBeNull();
   expect(made.request(client("192.0.2.2"), 3)).toBeNull();
   for (let port = 0; port < 10; port++) expect(made.request(client("127.0.0.1"), port)).toBeNull();

@@ -52,7 +52,7 @@ describe("pages", () => {
     expect(text).toContain("Copyright (c) 2014 Chris McCord");
   });
 
-  test("who has it already is told so", async () => {
+  test("a matching ETag gets 304", async () => {
     const { ask } = testHttp();
     for (const path of ["/", "/phoenix.js", "/style.css"]) {
       const tag = (await ask(path)).headers.get("etag") ?? "";
@@ -156,7 +156,7 @@ describe("addresses and methods", () => {
     }
   });
 
-  test("what fails inside is logged, and told without its words", async () => {
+  test("an internal error is logged; the response does not contain its message", async () => {
     const http = testHttp({ jwtExpirationSecs: Number.NaN });
     const { status, answer } = await http.token({ channel: "system" });
     expect(status).toBe(500);

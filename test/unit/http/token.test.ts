@@ -146,7 +146,7 @@ describe("who may have one", () => {
     expect(await status({ tokenEndpoint, tokenChannels: ["x"] }, { channel: "system" }, BEARER)).toBe(200);
   });
 
-  test("off: nobody for a channel, the administrator for admin and patterns", async () => {
+  test("off: no tokens for channels; the administrator gets them for admin and patterns", async () => {
     const tokenEndpoint = "off";
     expect(await status({ tokenEndpoint }, { channel: "system" })).toBe(403);
     expect(await status({ tokenEndpoint }, { channel: "system" }, BEARER)).toBe(403);
@@ -181,7 +181,7 @@ describe("who may have one", () => {
     expect(covers(pattern, "system")).toBe(true);
   });
 
-  test("phoenix: nobody", async () => {
+  test("phoenix: no tokens", async () => {
     expect(await status({}, { channel: "phoenix" })).toBe(403);
     expect(await status({}, { channel: "phoenix" }, BEARER)).toBe(403);
     expect(await status({}, { channels: ["a", "phoenix"] }, BEARER)).toBe(403);
@@ -206,7 +206,7 @@ describe("who may have one", () => {
     );
   });
 
-  test("ten wrong secrets shut this door as well", async () => {
+  test("ten wrong secrets block this endpoint too", async () => {
     const { token } = testHttp();
     for (let round = 0; round < 10; round++) {
       expect((await token({ channel: "admin" }, { authorization: "Bearer wrong" })).status).toBe(401);
@@ -230,7 +230,7 @@ describe("token_channels", () => {
     expect(await ask({ channels: ["system", "streaming-abc"], id: "abc" })).toBe(200);
   });
 
-  test("gives nobody anything else", async () => {
+  test("grants nothing else", async () => {
     expect(await ask({ channel: "other" })).toBe(403);
     expect(await ask({ channel: "streaming-abc", id: "abd" })).toBe(403);
     expect(await ask({ channel: "streaming-abc" })).toBe(403);
@@ -281,7 +281,7 @@ describe('token_ids = "own"', () => {
 });
 
 describe("pages of other places", () => {
-  test("of the same host may ask and read, and are told why when refused", async () => {
+  test("of the same host may call it and read responses and errors", async () => {
     const { token } = testHttp();
     for (const [value, code] of [
       [{ channel: "system" }, 200],
@@ -311,7 +311,7 @@ describe("pages of other places", () => {
     expect((await token({ channel: "admin" }, BEARER)).status).toBe(200);
   });
 
-  test("ask beforehand and are told which headers and methods they may use", async () => {
+  test("get the allowed headers and methods in a preflight", async () => {
     const { ask } = testHttp();
     const headers = { origin: "http://localhost:5173", "access-control-request-headers": "content-type" };
     const response = await ask("/token", { method: "OPTIONS", headers });

@@ -34,7 +34,7 @@ describe("the client's address", () => {
     expect(through("2001:DB8:0::1", "2001:db8::0:99").address).toBe("2001:db8::99");
   });
 
-  test("is loopback only where a trusted proxy says so or nobody stands between", () => {
+  test("is loopback only if a trusted proxy says so or there is no proxy", () => {
     expect(through("10.0.0.1", "127.0.0.1").loopback).toBe(true);
     expect(through("::1").loopback).toBe(true);
     expect(through("::ffff:127.0.0.1")).toMatchObject({ address: "127.0.0.1", loopback: true });
