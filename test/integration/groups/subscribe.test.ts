@@ -245,11 +245,13 @@ describe("the token decides", () => {
 
 describe("bad input is refused, changes nothing, and the connection stays", () => {
   const DENIED = "access denied to channel";
-  const deep = "[".repeat(200_000) + "]".repeat(200_000);
+  const deep = (levels: number): string => "[".repeat(levels) + "]".repeat(levels);
   const CASES: readonly (readonly [string, string, string])[] = [
     ["no JSON", "groups", "not JSON"],
     ["nothing", "", "not JSON"],
     ["half a message", '{"groups":{"jobs":["summary"]}', "not JSON"],
+    // More than 64 levels are refused unparsed.
+    ["a list nested without end", `{"groups":{"jobs":["summary",${deep(200_000)},7]}}`, "not JSON"],
     ["two messages", '{"groups":{}}{"groups":{}}', "not JSON"],
     ["no groups", "{}", "no groups"],
     ["groups by another name", '{"group":{"jobs":["summary"]},"Groups":{}}', "no groups"],
@@ -316,7 +318,7 @@ describe("bad input is refused, changes nothing, and the connection stays", () =
     ["an object", '{"id":1}', "{...}"],
     ["an object of JavaScript's", '{"toString":"x","__proto__":[]}', "{...}"],
     ["a list", '["summary"]', "[...]"],
-    ["a list nested without end", deep, "[...]"],
+    ["a list nested as deep as it may be", deep(62), "[...]"],
     ["null", "null", "null"],
     ["true", "true", "true"],
     ["a fraction", "1.5", "1.5"],
