@@ -136,7 +136,7 @@ describe.each(WAYS.filter((way) => way !== "a pipe of another user" || process.g
       // No line is torn, and each one was written or is counted.
       const ignored = channel
         .lines()
-        .filter((line) => JSON.parse(line).message.startsWith("ignored a message"));
+        .filter((line) => JSON.parse(line).message.startsWith("ignored message"));
       expect(ignored.length + dropped).toBeGreaterThanOrEqual(20_000);
       process.kill(channel.pid, "SIGUSR2");
       await eventually(() => channel.lines().some((line) => line.includes("SIGUSR2")), "later lines");
