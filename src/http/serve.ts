@@ -1,7 +1,7 @@
 import type { BunRequest, Server } from "bun";
 import type { Config, Limits } from "../config/config.ts";
 import type { Log } from "../log.ts";
-import type { WebSocketClient } from "../transports/websocket.ts";
+import { type WebSocketClient, webSocketHandler } from "../transports/websocket.ts";
 import { type ConnectLimiter, KEEP_ALIVE_SECS } from "./connect-limiter.ts";
 import type { Entry } from "./entry.ts";
 import { type Listeners, listen } from "./listeners.ts";
@@ -35,28 +35,10 @@ export function serve({ config, limits, entry, limiter, log }: ServeOptions): Pr
         log.error("a request failed", { error: error.message });
         return entry.rejectFailure();
       },
-      websocket: {
-        // Idle connections are detected by our own pings: Bun's time-out is reset by what is sent to a socket.
-        idleTimeout: 0,
-        sendPings: false,
-        perMessageDeflate: false,
-        maxPayloadLength: limits.maxFrame,
-        backpressureLimit: limits.maxBufferedPerClient,
-        closeOnBackpressureLimit: true,
-        open(ws) {
-          ws.data.opened(ws);
-        },
-        message(ws, frame) {
-          ws.data.receive(frame);
-        },
-        pong(ws) {
-          ws.data.pong();
-        },
-        close(ws, code, reason) {
-          ws.data.closed(code, reason);
-          limiter.release(ws.data);
-        },
-      },
+      websocket: webSocketHandler(
+        { maxFrame: limits.maxFrame, maxBuffered: limits.maxBufferedPerClient },
+        (client) => limiter.release(client),
+      ),
     }),
   );
 }

@@ -1,11 +1,13 @@
+import type { Subscriber } from "../hub/fanout.ts";
+
 /**
- * How frames reach one client. Each implementation passes test/unit/transports/contract.test.ts. No method throws, and all
- * may be called after the end.
+ * Carries frames to one client. Each implementation passes test/unit/transports/contract.test.ts. No method throws, also
+ * after the end.
  */
-export interface Transport {
-  /** Sends a frame, or queues it within `maxBuffered` bytes. A client with a larger backlog is cut off as `slow`. */
+export interface Transport extends Subscriber {
+  /** Sends a frame, or queues it. A client whose backlog exceeds `maxBuffered` is cut off as `slow`. */
   send(frame: string | Buffer): void;
-  /** Bytes (long polling: UTF-16 units) that wait for the client to read. */
+  /** The backlog: bytes (long polling: UTF-16 units) that the client has not read yet. */
   buffered(): number;
   /** Subscribes to a Bun topic. Returns false where the transport cannot: then each frame has to be sent to it. */
   subscribe(topic: string): boolean;

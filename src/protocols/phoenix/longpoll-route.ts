@@ -2,7 +2,7 @@ import type { Peer } from "../../auth/peer.ts";
 import type { Rejection } from "../../auth/rejection.ts";
 import { count, type Stats } from "../../hub/stats.ts";
 import type { Places, ProtocolRoute, RequestRules } from "../protocol.ts";
-import type { LongPoll, Places as SessionPlaces } from "./phoenix-longpoll.ts";
+import type { LongPoll, SessionPlaces } from "./phoenix-longpoll.ts";
 
 /** Seconds that Bun lets a poll wait: longer than a poll takes. */
 const POLL_TIMEOUT_SECS = 30;

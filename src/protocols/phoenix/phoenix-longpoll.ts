@@ -33,7 +33,7 @@ interface Answer {
 }
 
 /** Places for sessions within the limits of connections. Each place taken is released once. */
-export interface Places {
+export interface SessionPlaces {
   /** Whether a session may start. To be asked before a token is given out: phoenix.js counts that as an open connection. */
   mayBegin(peer: Peer): boolean;
   /** Takes a place for a session at its first use; `false` when there is none. */
@@ -44,7 +44,7 @@ export interface Places {
 /** Long polling for phoenix.js: POST for frames to the server, GET for messages to the client. */
 export class LongPoll {
   readonly #context: PhoenixContext;
-  readonly #places: Places;
+  readonly #places: SessionPlaces;
   readonly #newId: () => string;
   readonly #seal: TicketSeal;
   readonly #clients = new Map<string, LongPollClient>();
@@ -53,7 +53,7 @@ export class LongPoll {
   #tickedAt = performance.now();
   #resumedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(context: PhoenixContext, places: Places, newId: () => string) {
+  constructor(context: PhoenixContext, places: SessionPlaces, newId: () => string) {
     this.#context = context;
     this.#places = places;
     this.#newId = newId;
