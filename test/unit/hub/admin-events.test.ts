@@ -4,21 +4,21 @@ import { Channel } from "../../../src/hub/channel.ts";
 import { FakeMember } from "./fake-member.ts";
 import { turn } from "./turn.ts";
 
-interface Announced {
+interface SentEvent {
   readonly at: number;
   readonly event: string;
   readonly payload: Record<string, unknown>;
 }
 
-let announced: Announced[];
+let sentEvents: SentEvent[];
 let adminEvents: AdminEvents;
 let serial = 0;
 
 beforeEach(() => {
   jest.useFakeTimers();
-  announced = [];
+  sentEvents = [];
   adminEvents = new AdminEvents(["always"], (event, payload) =>
-    announced.push({ at: Date.now(), event, payload: JSON.parse(payload) }),
+    sentEvents.push({ at: Date.now(), event, payload: JSON.parse(payload) }),
   );
 });
 
@@ -27,7 +27,7 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-/** A first member opens a channel, which is told with it. */
+/** The first member opens its channel. */
 function join(channel: Channel): FakeMember {
   const member = new FakeMember(channel, `c${++serial}`);
   channel.members.add(member);
@@ -47,7 +47,7 @@ function channelOf(name: string): Channel {
   return new Channel(name, null);
 }
 
-/** Time goes by, in steps after which the event loop turns. */
+/** Advances time in steps, each followed by a turn of the event loop. */
 async function pass(ms: number, step = 10): Promise<void> {
   await turn();
   for (let passed = 0; passed < ms; passed += step) {
@@ -56,78 +56,78 @@ async function pass(ms: number, step = 10): Promise<void> {
   }
 }
 
-function events(event: string): Announced[] {
-  return announced.filter((each) => each.event === event);
+function events(event: string): SentEvent[] {
+  return sentEvents.filter((each) => each.event === event);
 }
 
-test("each channel that opens or closes is told, with all that there are then", async () => {
+test("channel.add and channel.remove list all channels that are open then", async () => {
   const a = join(channelOf("a"));
   await turn();
   join(channelOf("b:c"));
   await turn();
   leave(a);
   await turn();
-  const told = announced.filter(({ event }) => event === "channel.add" || event === "channel.remove");
-  expect(told.map(({ event, payload }) => ({ event, payload }))).toEqual([
+  const sent = sentEvents.filter(({ event }) => event === "channel.add" || event === "channel.remove");
+  expect(sent.map(({ event, payload }) => ({ event, payload }))).toEqual([
     { event: "channel.add", payload: { channel: "a", channels: ["always", "a"] } },
     { event: "channel.add", payload: { channel: "b:c", channels: ["always", "a", "b:c"] } },
     { event: "channel.remove", payload: { channel: "a", channels: ["always", "b:c"] } },
   ]);
 });
 
-test("no opening and no closing is dropped in a burst, and each pair keeps its order", async () => {
+test("in a burst no channel.add or channel.remove is dropped, and pairs keep their order", async () => {
   const channel = channelOf("burst");
   for (let i = 0; i < 500; i++) leave(join(channel));
   await turn();
-  const told = announced.map(({ event }) => event).filter((event) => /add|remove/.test(event));
+  const sent = sentEvents.map(({ event }) => event).filter((event) => /add|remove/.test(event));
   expect(events("channel.add")).toHaveLength(500);
   expect(events("channel.remove")).toHaveLength(500);
-  expect(told.slice(0, 4)).toEqual(["channel.add", "channel.remove", "channel.add", "channel.remove"]);
+  expect(sent.slice(0, 4)).toEqual(["channel.add", "channel.remove", "channel.add", "channel.remove"]);
 });
 
-test("a channel that always exists is neither added nor removed", async () => {
+test("a permanent channel is neither added nor removed", async () => {
   leave(join(channelOf("always")));
   await turn();
   expect(events("channel.add")).toEqual([]);
   expect(events("channel.remove")).toEqual([]);
 });
 
-test("a join is told when the turn of the event loop ends, with the agent and all of its channel", async () => {
+test("channel.join is sent at the end of the turn, with the agent and all agents of its channel", async () => {
   const member = join(channelOf('quo"te'));
   await turn();
-  expect(announced.map(({ event }) => event)).toEqual(["channel.add", "channel.join"]);
-  expect(announced[1]?.payload).toEqual({
+  expect(sentEvents.map(({ event }) => event)).toEqual(["channel.add", "channel.join"]);
+  expect(sentEvents[1]?.payload).toEqual({
     agent: member.agent,
     channel: 'quo"te',
     agents: [member.agent],
   });
 });
 
-test("a burst of joins and leaves is at most four events a second, and the last has the newest list", async () => {
+test("a burst of joins and leaves sends at most four events per second, and the last has the newest list", async () => {
   const channel = channelOf("always");
   const start = Date.now();
   const members: FakeMember[] = [];
-  const tell = () => announced.filter(({ event }) => /join|leave/.test(event));
-  // One join, then both in one turn whenever they may be told: the most that can be had.
+  const memberEvents = () => sentEvents.filter(({ event }) => /join|leave/.test(event));
+  // One join, then a leave and a join in one turn whenever the limit allows: the maximum.
   members.push(join(channel));
   for (let ms = 0; ms < 4000; ms += 10) {
     await pass(10);
-    const last = tell().at(-1)?.at ?? 0;
+    const last = memberEvents().at(-1)?.at ?? 0;
     if (Date.now() - last < 255) continue;
     for (const gone of members.splice(0, 1)) leave(gone);
     members.push(join(channel));
   }
   await pass(1500);
-  const told = tell();
-  expect(told.length).toBeGreaterThan(8);
-  for (const { at } of told) {
-    expect(told.filter((other) => other.at >= at && other.at < at + 1000).length).toBeLessThanOrEqual(4);
+  const sent = memberEvents();
+  expect(sent.length).toBeGreaterThan(8);
+  for (const { at } of sent) {
+    expect(sent.filter((other) => other.at >= at && other.at < at + 1000).length).toBeLessThanOrEqual(4);
   }
-  expect(told.at(-1)?.payload.agents).toEqual(members.map(({ agent }) => agent));
-  expect((told.at(-1)?.at ?? 0) - start).toBeLessThanOrEqual(5500);
+  expect(sent.at(-1)?.payload.agents).toEqual(members.map(({ agent }) => agent));
+  expect((sent.at(-1)?.at ?? 0) - start).toBeLessThanOrEqual(5500);
 });
 
-test("what waits for its turn is told without another event to push it", async () => {
+test("a notice that waits is sent without another event", async () => {
   const channel = channelOf("quiet");
   join(channel);
   await turn();
@@ -140,7 +140,7 @@ test("what waits for its turn is told without another event to push it", async (
   expect(events("channel.join")).toHaveLength(2);
 });
 
-test("one busy channel holds back no other", async () => {
+test("a busy channel does not delay another", async () => {
   const busy = channelOf("busy");
   for (let i = 0; i < 100; i++) join(busy);
   await turn();
@@ -150,7 +150,7 @@ test("one busy channel holds back no other", async () => {
   expect(events("channel.join").at(-1)?.payload.agent).toBe(other.agent);
 });
 
-test("nothing is told of the members of a channel after its removal", async () => {
+test("after channel.remove nothing is sent about members of the channel", async () => {
   const channel = channelOf("short");
   const member = join(channel);
   await turn();
@@ -158,11 +158,11 @@ test("nothing is told of the members of a channel after its removal", async () =
   leave(member);
   leave(second);
   await pass(3000);
-  expect(announced.at(-1)?.event).toBe("channel.remove");
+  expect(sentEvents.at(-1)?.event).toBe("channel.remove");
   expect(events("channel.remove")).toHaveLength(1);
 });
 
-test("a channel opened again under the same name is told as such", async () => {
+test("a channel that opens again is added again", async () => {
   leave(join(channelOf("again")));
   await turn();
   const member = join(channelOf("again"));
@@ -171,7 +171,7 @@ test("a channel opened again under the same name is told as such", async () => {
   expect(events("channel.join").at(-1)?.payload).toMatchObject({ agents: [member.agent] });
 });
 
-test("channels are known while they have members, and those that always exist", () => {
+test("channels are open while they have members; permanent ones always are", () => {
   const channel = channelOf("known");
   expect(adminEvents.isOpen(channel)).toBe(false);
   const member = join(channel);
@@ -181,7 +181,7 @@ test("channels are known while they have members, and those that always exist", 
   expect(adminEvents.isOpen(channelOf("always"))).toBe(true);
 });
 
-test("beyond 100 names a list of channels holds the one that opened, and says how many there are", async () => {
+test("above 100 names a list has only the channel that opened, and the total", async () => {
   const members: FakeMember[] = [];
   for (let i = 0; i < 99; i++) members.push(join(channelOf(`c${i}`)));
   await turn();
@@ -203,7 +203,7 @@ test("beyond 100 names a list of channels holds the one that opened, and says ho
   expect(names).toContain("c103");
 });
 
-test("a list of channels is cut beyond 4 KiB of JSON, to the byte", async () => {
+test("a list of channels is truncated above 4,096 bytes of JSON", async () => {
   // ["always", and three names: 4,096 bytes in all, escapes and UTF-8 included.
   const names = ['"'.repeat(600), "\u00e4".repeat(700), "x".repeat(4096 - 10 - 1203 - 1403 - 3)];
   const list = JSON.stringify(["always", ...names]);
@@ -224,28 +224,28 @@ test("a list of channels is cut beyond 4 KiB of JSON, to the byte", async () => 
   });
 });
 
-test("beyond 100 agents or 4 KiB a list of agents holds the one that joined, and says how many there are", async () => {
-  const crowd = channelOf("crowd");
-  const members = Array.from({ length: 100 }, () => join(crowd));
+test("above 100 agents or 4 KiB a list has only the agent that joined, and the total", async () => {
+  const large = channelOf("large");
+  const members = Array.from({ length: 100 }, () => join(large));
   await pass(1100);
   expect(events("channel.join").at(-1)?.payload.agents).toHaveLength(100);
-  expect(JSON.parse(adminEvents.list(crowd)).agents).toHaveLength(100);
-  const last = join(crowd);
+  expect(JSON.parse(adminEvents.list(large)).agents).toHaveLength(100);
+  const last = join(large);
   await pass(1100);
   expect(events("channel.join").at(-1)?.payload).toEqual({
     agent: last.agent,
-    channel: "crowd",
+    channel: "large",
     agents: [last.agent],
     total: 101,
   });
-  expect(JSON.parse(adminEvents.list(crowd))).toEqual({ channel: "crowd", agents: [], total: 101 });
-  join(crowd);
+  expect(JSON.parse(adminEvents.list(large))).toEqual({ channel: "large", agents: [], total: 101 });
+  join(large);
   await pass(1100);
   leave(last);
   await pass(1100);
   expect(events("channel.leave").at(-1)?.payload).toEqual({
     agent: last.agent,
-    channel: "crowd",
+    channel: "large",
     agents: [],
     total: 101,
   });
@@ -257,7 +257,7 @@ test("beyond 100 agents or 4 KiB a list of agents holds the one that joined, and
   expect(events("channel.join").at(-1)?.payload).toMatchObject({ total: 3, agents: [expect.anything()] });
 });
 
-test("the last leave of a channel is sent before its removal, though others were just sent", async () => {
+test("the last leave of a channel is sent before channel.remove, even right after other events", async () => {
   const channel = channelOf("short");
   const first = join(channel);
   await turn();
@@ -265,7 +265,7 @@ test("the last leave of a channel is sent before its removal, though others were
   leave(first);
   leave(second);
   await turn();
-  expect(announced.map(({ event }) => event)).toEqual([
+  expect(sentEvents.map(({ event }) => event)).toEqual([
     "channel.add",
     "channel.join",
     "channel.leave",
@@ -274,7 +274,7 @@ test("the last leave of a channel is sent before its removal, though others were
   expect(events("channel.leave")[0]?.payload).toEqual({ agent: second.agent, channel: "short", agents: [] });
 });
 
-test("a channel that opens and closes all the time has four joins and leaves a second, wherever it begins", async () => {
+test("a channel that opens and closes all the time has at most four joins and leaves in any second", async () => {
   for (let ms = 0; ms < 4000; ms += 10) {
     const member = join(channelOf("flip"));
     if (ms % 30 === 0) await turn();
@@ -282,20 +282,20 @@ test("a channel that opens and closes all the time has four joins and leaves a s
     await pass(10);
   }
   await pass(1500);
-  const told = announced.filter(({ event }) => /join|leave/.test(event));
-  expect(told.length).toBeGreaterThan(8);
-  for (const { at } of told) {
-    expect(told.filter((other) => other.at >= at && other.at < at + 1000).length).toBeLessThanOrEqual(4);
+  const sent = sentEvents.filter(({ event }) => /join|leave/.test(event));
+  expect(sent.length).toBeGreaterThan(8);
+  for (const { at } of sent) {
+    expect(sent.filter((other) => other.at >= at && other.at < at + 1000).length).toBeLessThanOrEqual(4);
   }
-  const flips = announced.filter(({ event }) => /add|remove/.test(event));
+  const flips = sentEvents.filter(({ event }) => /add|remove/.test(event));
   expect(flips).toHaveLength(800);
 });
 
-test("without a receiver nothing is made, and channels are still known", async () => {
+test("without a receiver no event is made, and channels are still tracked", async () => {
   let wanted = false;
   const quiet = new AdminEvents(
     [],
-    (event) => announced.push({ at: 0, event, payload: {} }),
+    (event) => sentEvents.push({ at: 0, event, payload: {} }),
     () => wanted,
   );
   const channel = channelOf("quiet");
@@ -304,16 +304,16 @@ test("without a receiver nothing is made, and channels are still known", async (
   quiet.joined(member);
   await turn();
   expect(quiet.isOpen(channel)).toBe(true);
-  expect(announced).toEqual([]);
+  expect(sentEvents).toEqual([]);
   wanted = true;
   quiet.left(member);
   quiet.closed(channel);
   await turn();
-  expect(announced.map(({ event }) => event)).toEqual(["channel.leave", "channel.remove"]);
+  expect(sentEvents.map(({ event }) => event)).toEqual(["channel.leave", "channel.remove"]);
   quiet.stop();
 });
 
-test("the list of a channel names its agents", () => {
+test("channel.list has the agents of its channel", () => {
   const channel = channelOf("listed");
   expect(JSON.parse(adminEvents.list(channel))).toEqual({ channel: "listed", agents: [] });
   const [a, b] = [join(channel), join(channel)];
@@ -323,19 +323,19 @@ test("the list of a channel names its agents", () => {
   });
 });
 
-test("stopping tells what is not yet told, and nothing afterwards", async () => {
+test("stop sends what waits, and nothing afterwards", async () => {
   const channel = channelOf("always");
   join(channel);
   await turn();
   const second = join(channel);
   adminEvents.stop();
   expect(events("channel.join").at(-1)?.payload.agent).toBe(second.agent);
-  const { length } = announced;
+  const { length } = sentEvents;
   await pass(2000, 100);
-  expect(announced).toHaveLength(length);
+  expect(sentEvents).toHaveLength(length);
 });
 
-test("as many channels as there are pages close at once, and it does not cost the square of them", async () => {
+test("opening and closing 20,000 channels at once takes linear time", async () => {
   const quiet = new AdminEvents([], () => {});
   const channels = Array.from({ length: 20_000 }, (_, i) => channelOf(`streaming-${i}`));
   const before = process.cpuUsage();

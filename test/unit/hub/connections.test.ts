@@ -37,7 +37,7 @@ test("a connection is found by its id until it is removed", () => {
   expect(connections.size).toBe(1);
 });
 
-test("who is silent for 25 s is asked once, and cut off after the idle timeout", () => {
+test("a client without a frame for 25 s is pinged once, and cut off after the idle timeout", () => {
   start();
   const silent = connect("silent");
   jest.advanceTimersByTime(24_000);
@@ -50,7 +50,7 @@ test("who is silent for 25 s is asked once, and cut off after the idle timeout",
   expect(silent.done[1]).toBe("cutOff silent");
 });
 
-test("who answers is asked again after the next 25 s, and never cut off", () => {
+test("a client that answers is pinged again after 25 s, and never cut off", () => {
   start();
   const alive = connect("alive");
   for (let s = 0; s < 300; s++) {
@@ -66,7 +66,7 @@ test("who answers is asked again after the next 25 s, and never cut off", () => 
   expect(alive.done).toEqual(["ping"]);
 });
 
-test("with a short idle timeout the question comes after half of it", () => {
+test("with a short idle timeout the ping is sent after half of it", () => {
   start(2_000);
   const silent = connect("silent");
   jest.advanceTimersByTime(900);
@@ -77,7 +77,7 @@ test("with a short idle timeout the question comes after half of it", () => {
   expect(silent.done).toContain("cutOff silent");
 });
 
-test("a client that sends nothing for the idle timeout is closed though it answers pings; one that did send is not", () => {
+test("a client that sends no first frame within the idle timeout is closed although it answers pings; one that sent one is not", () => {
   start();
   const idle = connect("idle");
   const member = connect("member");
@@ -91,7 +91,7 @@ test("a client that sends nothing for the idle timeout is closed though it answe
   expect(member.done).toEqual([]);
 });
 
-test("over the budget of all, the largest backlogs go, and only as many as it takes", () => {
+test("over the total budget the largest backlogs are cut off, and no more than needed", () => {
   start(60_000, 1000);
   const small = connect("small");
   const large = connect("large");
@@ -106,7 +106,7 @@ test("over the budget of all, the largest backlogs go, and only as many as it ta
   expect(small.done).toEqual([]);
 });
 
-test("within the budget nobody is cut off; who grows over it later is", () => {
+test("within the budget no client is cut off; one that exceeds it later is", () => {
   start(60_000, 1000);
   const slow = connect("slow");
   slow.waiting = 1000;
@@ -118,31 +118,31 @@ test("within the budget nobody is cut off; who grows over it later is", () => {
   expect(slow.done).toEqual(["cutOff slow"]);
 });
 
-test("the watch over buffers ends when nobody is slow, and begins again when it is told to", () => {
+test("the regular checks end without a backlog, and start again with noticeBacklog", () => {
   start(10_000_000, 1000);
   const one = connect("one");
-  let looks = 0;
+  let checks = 0;
   one.buffered = () => {
-    looks++;
+    checks++;
     return one.waiting;
   };
   one.waiting = 10;
   connections.noticeBacklog();
   connections.noticeBacklog();
   jest.advanceTimersByTime(1000);
-  expect(looks).toBe(10);
+  expect(checks).toBe(10);
   one.waiting = 0;
   jest.advanceTimersByTime(200);
-  looks = 0;
+  checks = 0;
   jest.advanceTimersByTime(10_000);
-  expect(looks).toBe(0);
+  expect(checks).toBe(0);
   one.waiting = 2000;
   connections.noticeBacklog();
   jest.advanceTimersByTime(150);
   expect(one.done).toEqual(["cutOff slow"]);
 });
 
-test("a connection may go while all are swept or watched", () => {
+test("a connection may be removed during a sweep or a check", () => {
   start(2_000, 10);
   const all = ["a", "b", "c", "d"].map(connect);
   for (const each of all) {
@@ -162,7 +162,7 @@ test("a connection may go while all are swept or watched", () => {
   expect(connections.size).toBe(0);
 });
 
-test("what is sent while somebody is slow is a reason to look as soon as it could be too much", async () => {
+test("what is sent while there is a backlog causes a check as soon as the budget could be exceeded", async () => {
   start(60_000, 1000);
   const a = connect("a");
   const b = connect("b");
@@ -171,7 +171,7 @@ test("what is sent while somebody is slow is a reason to look as soon as it coul
   expect(connections.watching).toBe(true);
   a.waiting = 600;
   b.waiting = 300;
-  // The first look finds 900 of 1000.
+  // The first check finds 900 of 1000.
   connections.expect(50);
   expect(connections.buffered).toBe(900);
   await turn();
@@ -180,7 +180,7 @@ test("what is sent while somebody is slow is a reason to look as soon as it coul
   expect(b.done).toEqual([]);
   connections.expect(30);
   expect(b.done).toEqual([]);
-  // 900 and 120 could be over it by now, and are: the largest goes.
+  // 900 and 120 could exceed it by now, and do: the largest is cut off.
   connections.expect(1);
   expect([a.done, b.done]).toEqual([[], ["cutOff slow"]]);
   a.waiting = 0;
@@ -188,7 +188,7 @@ test("what is sent while somebody is slow is a reason to look as soon as it coul
   expect(connections.watching).toBe(false);
 });
 
-test("a cut counts at once: what is cut off, and not gone yet, costs nobody else the connection", () => {
+test("a backlog that was cut off counts no longer, so that no other client is cut off for it", () => {
   start(60_000, 1000);
   const [large, small] = [connect("large"), connect("small")];
   large.waiting = 900;
@@ -196,20 +196,20 @@ test("a cut counts at once: what is cut off, and not gone yet, costs nobody else
   connections.noticeBacklog();
   connections.expect(1);
   expect([large.done, small.done]).toEqual([["cutOff slow"], []]);
-  // More than a whole budget is a reason to look again in the same turn: 600 wait.
+  // More than a whole budget causes another check in the same turn: the backlog is 600.
   for (let i = 0; i < 5; i++) connections.expect(500);
   jest.advanceTimersByTime(150);
   expect([large.done, small.done]).toEqual([["cutOff slow"], []]);
 });
 
-test("1,000 sends to 50,000 connections in one turn look at them once, and again for each whole budget", async () => {
+test("1,000 sends to 50,000 connections in one turn check them once, and again for each whole budget", async () => {
   start(60_000, 512 << 20);
-  let looks = 0;
+  let checks = 0;
   for (let i = 0; i < 50_000; i++) {
     const connection = connect(`${i}`);
     connection.waiting = 20_000;
     connection.buffered = () => {
-      looks++;
+      checks++;
       return connection.waiting;
     };
   }
@@ -217,17 +217,17 @@ test("1,000 sends to 50,000 connections in one turn look at them once, and again
   // 100 KB each: 100 MB, a fifth of the budget.
   for (let i = 0; i < 1000; i++) connections.expect(100_000);
   // Once to add up, once to sort them.
-  expect(looks).toBe(2 * 50_000);
+  expect(checks).toBe(2 * 50_000);
   const cut = [...connections.all()].filter(({ wasCutOff }) => wasCutOff).length;
   expect(50_000 - cut).toBe(Math.floor((512 << 20) / 20_000));
   await turn();
-  looks = 0;
-  // 5 MB each: 5 GB, nine whole budgets, and those who are cut off are not asked.
+  checks = 0;
+  // 5 MB each: 5 GB, nine whole budgets. Connections that are cut off are not checked.
   for (let i = 0; i < 1000; i++) connections.expect(5_000_000);
-  expect(looks).toBe(10 * (50_000 - cut));
+  expect(checks).toBe(10 * (50_000 - cut));
 });
 
-test("a drop is checked at once, and many in one turn once more at its end", async () => {
+test("a drop is checked at once, and further drops in the same turn once at its end", async () => {
   start();
   let checks = 0;
   const audience = { checkBacklogs: () => void checks++ };

@@ -5,12 +5,12 @@ export interface Published {
   readonly payload: string | Uint8Array;
 }
 
-/** A bus without a wire: it keeps what was published, and brings what a test says. */
+/** A bus without a broker: records what is published, and delivers what a test passes to `bring`. */
 export class FakeBus implements Bus {
   readonly kind = "redis";
   readonly published: Published[] = [];
   state: BusState = { live: true, detail: "a fake", gaps: 0, since: 0 };
-  /** Whether payloads are kept; a test that publishes ten thousand long lists looks at their names only. */
+  /** Whether payloads are recorded. */
   keepsPayloads = true;
   #listener: BusListener | null = null;
   #echoed = 0;
@@ -19,9 +19,9 @@ export class FakeBus implements Bus {
     this.#listener = listener;
   }
 
-  publish(name: string, payload: string | Uint8Array, receipt?: PublishAck): void {
+  publish(name: string, payload: string | Uint8Array, ack?: PublishAck): void {
     if (this.state.live) this.published.push({ name, payload: this.keepsPayloads ? payload : "" });
-    receipt?.settled(this.state.live);
+    ack?.settled(this.state.live);
   }
 
   async stop(): Promise<void> {
@@ -33,7 +33,7 @@ export class FakeBus implements Bus {
     this.#listener?.message(Buffer.from(name), Buffer.from(payload));
   }
 
-  /** Brings back what was published on `to:` since the last call, as Redis does to whoever subscribed to it. */
+  /** Delivers what was published on `to:` since the last call, as Redis does to subscribers. */
   echo(): void {
     const fresh = this.published.slice(this.#echoed);
     this.#echoed = this.published.length;

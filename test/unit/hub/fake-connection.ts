@@ -1,6 +1,6 @@
 import type { Connection } from "../../../src/hub/connection.ts";
 
-/** A connection that writes down what is done to it. */
+/** A connection that records the calls of its methods. */
 export class FakeConnection implements Connection {
   readonly id: string;
   readonly protocol = "fake";
@@ -47,7 +47,7 @@ export class FakeConnection implements Connection {
   }
 
   cutOff(reason: string): void {
-    // What waits is freed when the turn ends, as in a real one.
+    // The backlog is freed at the end of the turn, as in a real one.
     this.done.push(`cutOff ${reason}`);
     this.wasCutOff = true;
   }

@@ -7,7 +7,7 @@ export interface ReceivedEvent {
   readonly payload: string;
 }
 
-/** A member that keeps what it was sent, in its order, whether to it alone or to the channel. */
+/** A member that records what it is sent, to itself or to the channel, in order. */
 export class FakeMember implements Member {
   readonly connection: FakeConnection;
   readonly channel: Channel;

@@ -87,7 +87,7 @@ function leave(member: FakeMember, rejoins = false): void {
   hub.leave(member, rejoins);
 }
 
-/** Closes presence windows, and lets administration speak. */
+/** Closes presence windows and sends admin events. */
 async function settle(): Promise<void> {
   await turn();
   jest.advanceTimersByTime(WINDOW + 1);
@@ -98,7 +98,7 @@ function usersIn(text: string | undefined): string[] {
   return Object.keys(JSON.parse(text ?? "{}"));
 }
 
-test("a backend's JSON reaches every member as it was written, and the sender's bytes as bytes", async () => {
+test("a backend's JSON reaches every member unchanged, and bytes as bytes", async () => {
   const [a, b] = [join("weather:wind"), join("weather:wind")];
   const other = join("weather");
   await settle();
@@ -144,7 +144,7 @@ test.each([
   expect(hub.stats.delivered).toBe(0);
 });
 
-test("a payload of exactly the limit, and an event of exactly 255 bytes, go through", async () => {
+test("a payload of exactly the limit and an event of exactly 255 bytes are delivered", async () => {
   const member = join("room");
   await settle();
   bus.bring(`to:room:${"e".repeat(255)}`, `"${"x".repeat(1022)}"`);
@@ -165,7 +165,7 @@ test.each(["phx_join", "phx_leave", "phx_reply", "phx_close", "phx_error", "hear
   },
 );
 
-test("events that only look reserved go through", async () => {
+test("events that only resemble reserved ones are delivered", async () => {
   const member = join("room");
   await settle();
   for (const event of ["phx_joined", "PHX_JOIN", "channel.add", "presence", "datetime"]) {
@@ -215,7 +215,7 @@ test("presence works while the bus is away", async () => {
   expect(a.events).toContain("presence_diff");
 });
 
-test("a join is followed by the state, then the diff of its own", async () => {
+test("a join is followed by the state, then by its own diff", async () => {
   const member = join("room", { user: "alice" });
   await settle();
   expect(member.events).toEqual(["phx_reply", "presence_state", "presence_diff"]);
@@ -226,7 +226,7 @@ test("a join is followed by the state, then the diff of its own", async () => {
   expect(bus.on("to:room:presence_diff")).toEqual(member.payloads("presence_diff"));
 });
 
-test("a thousand joins within one window are one diff for each; beyond fifty, all wait for one state that has them all", async () => {
+test("a thousand joins within one window send one diff to each member; above fifty, members wait for one common state", async () => {
   const first = Array.from({ length: 50 }, () => join("room"));
   const rest = Array.from({ length: 950 }, () => join("room"));
   expect(first.at(-1)?.events).toEqual(["phx_reply", "presence_state"]);
@@ -240,7 +240,7 @@ test("a thousand joins within one window are one diff for each; beyond fifty, al
   expect(bus.on("to:room:presence_diff")).toHaveLength(1);
 });
 
-test("who joins within a window has its state before the next broadcast", async () => {
+test("a member that joins within a window has its state before the next broadcast", async () => {
   join("room");
   const second = join("room");
   bus.bring("to:room:news", "1");
@@ -250,14 +250,14 @@ test("who joins within a window has its state before the next broadcast", async 
   expect(second.events).toEqual(["phx_reply", "presence_state", "presence_diff", "news", "news"]);
 });
 
-test("who joins first has state and diff before the next broadcast", async () => {
+test("the first member has state and diff before the next broadcast", async () => {
   const member = join("room");
   bus.bring("to:room:news", "1");
   await settle();
   expect(member.events).toEqual(["phx_reply", "presence_state", "presence_diff", "news"]);
 });
 
-test("who waits for the state of a large channel and leaves again is sent nothing more", async () => {
+test("a member that leaves while it waits for the state gets nothing more", async () => {
   const [stays] = Array.from({ length: 50 }, () => join("room"));
   const goes = join("room");
   leave(goes);
@@ -268,11 +268,11 @@ test("who waits for the state of a large channel and leaves again is sent nothin
 });
 
 test("a member whose token may not see presence gets none of it, and is seen by others", async () => {
-  const blind = join("room", { user: "blind", seesPresence: false });
+  const unseeing = join("room", { user: "unseeing", seesPresence: false });
   const sees = join("room", { user: "sees" });
   await settle();
-  expect(blind.events).toEqual(["phx_reply"]);
-  expect(usersIn(sees.payloads("presence_state")[0]).toSorted()).toEqual(["blind", "sees"]);
+  expect(unseeing.events).toEqual(["phx_reply"]);
+  expect(usersIn(sees.payloads("presence_state")[0]).toSorted()).toEqual(["sees", "unseeing"]);
 });
 
 test("where presence is turned off there is none, for members and backends", async () => {
@@ -295,7 +295,7 @@ test("channels have windows of their own", () => {
   expect(b.events).toContain("presence_diff");
 });
 
-test("the last who leaves closes the channel, its leave told first", async () => {
+test("the last leave closes the channel, and is sent first", async () => {
   const member = join("room");
   await settle();
   bus.published.length = 0;
@@ -331,7 +331,7 @@ test("a member that leaves twice leaves once", async () => {
   expect(hub.stats.joins).toEqual({ accepted: 2, left: 1 });
 });
 
-test("a channel that somebody still listens to is not released", () => {
+test("a channel with a receiver is not released", () => {
   const channel = hub.open("watched");
   const receiver = receiverOf(channel);
   hub.release(channel);
@@ -342,7 +342,7 @@ test("a channel that somebody still listens to is not released", () => {
   expect(hub.channels.has("watched")).toBe(false);
 });
 
-test("backends are told of a channel with its first member and when its last has left, each once", async () => {
+test("backends get channel.add with the first member and channel.remove after the last, each once", async () => {
   const receiver = receiverOf(hub.open("room"));
   const members = [join("room"), join("room")];
   await settle();
@@ -367,7 +367,7 @@ test.each(["phoenix", "admin", "system"])(
   },
 );
 
-test("whoever joins admin gets a list of each channel, itself among its agents, and so do backends", () => {
+test("a member that joins admin gets a list of each channel, itself included, and so do backends", () => {
   const member = join("room");
   const administrator = join("admin");
   const lists = administrator.payloads("channel.list").map((text) => JSON.parse(text));
@@ -389,7 +389,7 @@ test("administrators see what backends see, while the bus is away too", async ()
   expect(administrator.events).toContain("channel.remove");
 });
 
-test("a name that is kept for a channel is forgotten with it, and means the next channel of that name", async () => {
+test("a cached name is forgotten with its channel, and resolves to the next channel of that name", async () => {
   const first = join("room");
   bus.bring("to:room:news", "1");
   bus.bring("to:room:news", "2");
@@ -405,7 +405,7 @@ test("a name that is kept for a channel is forgotten with it, and means the next
   expect(second.payloads("news")).toEqual(["4", "5"]);
 });
 
-test("a channel keeps 16 names, and hears every event", () => {
+test("a channel caches 16 names, and gets every event", () => {
   const member = join("room");
   for (let round = 0; round < 2; round++) {
     for (let i = 0; i < 40; i++) bus.bring(`to:room:event-${i}`, "1");
@@ -416,8 +416,8 @@ test("a channel keeps 16 names, and hears every event", () => {
   expect(hub.stats.dropped.invalid_name).toBe(2);
 });
 
-test("names of channels that nobody is in are not kept", () => {
-  for (let i = 0; i < 1000; i++) bus.bring(`to:nobody-${i}:news`, "1");
+test("names of channels without members are not cached", () => {
+  for (let i = 0; i < 1000; i++) bus.bring(`to:empty-${i}:news`, "1");
   expect(hub.stats.dropped.unheard).toBe(1000);
   expect([...hub.channels.values()].flatMap(({ names }) => names)).toEqual([]);
 });
@@ -438,7 +438,7 @@ test("admin_events = false: backends are sent nothing on admin, and members of a
   expect(administrator.events).toContain("channel.remove");
 });
 
-test("each administrator has its state before any list, however many join at once", async () => {
+test("each administrator has its state before any list, also when several join at once", async () => {
   join("admin");
   const second = join("admin");
   await settle();
@@ -458,32 +458,32 @@ test("the clock of system reaches local members only", async () => {
   expect(member.events.filter((event) => event === "datetime")).toHaveLength(3);
 });
 
-test("a push goes to the bus as it came, and the receipt says whether it was taken", () => {
-  const receipts: boolean[] = [];
-  const receipt = { settled: (taken: boolean) => void receipts.push(taken) };
+test("a push is passed to the bus unchanged, and the ack says whether the bus accepted it", () => {
+  const accepted: boolean[] = [];
+  const ack = { settled: (ok: boolean) => void accepted.push(ok) };
   const member = join("weather:wind");
-  hub.push(member, "ask", '{ "a": 1 }', receipt);
+  hub.push(member, "ask", '{ "a": 1 }', ack);
   bus.turn(false);
-  hub.push(member, "ask", "2", receipt);
-  expect(receipts).toEqual([true, false]);
+  hub.push(member, "ask", "2", ack);
+  expect(accepted).toEqual([true, false]);
   expect(bus.on("from:weather:wind:ask")).toEqual(['{ "a": 1 }']);
 });
 
-test("a broadcast says how many it reached", () => {
+test("a broadcast returns the number of listeners", () => {
   join("room");
   join("room");
   expect(hub.broadcast("room", jsonMessage("e", "1"))).toBe(2);
-  expect(hub.broadcast("nobody", jsonMessage("e", "1"))).toBe(0);
+  expect(hub.broadcast("empty", jsonMessage("e", "1"))).toBe(0);
 });
 
-test("stopping sends what still waits in a window", () => {
+test("stop sends what waits in a window", () => {
   join("room");
   const member = join("room");
   hub.stop();
   expect(member.events).toEqual(["phx_reply", "presence_state", "presence_diff"]);
 });
 
-test("stopping tells backends who left last, though the turn of the event has not come", async () => {
+test("stop sends the last leave to backends before its notice is due", async () => {
   const gone = join("system");
   await settle();
   jest.advanceTimersByTime(2000);
@@ -494,7 +494,7 @@ test("stopping tells backends who left last, though the turn of the event has no
   expect(JSON.parse(String(last?.payload)).agents).not.toContain(gone.agent);
 });
 
-test("once all are sent away, who leaves is told to backends and no longer to those who leave next", () => {
+test("while draining, leaves are sent to backends only", () => {
   const [first, second] = [join("room"), join("room")];
   jest.advanceTimersByTime(WINDOW + 1);
   const before = second.events.length;

@@ -11,20 +11,20 @@ import { FakeMember } from "./fake-member.ts";
 
 let bus: FakeBus;
 let hub: Hub;
-let read: string[];
+let observed: string[];
 
-const reader = {
+const observer = {
   sent: (event: string, payload: string | Uint8Array, size: number) =>
-    void read.push(
+    void observed.push(
       `to ${event} ${typeof payload === "string" ? payload : `${payload.length} bytes`} ${size}`,
     ),
   pushed: (agent: string, event: string, payload: string | Uint8Array) =>
-    void read.push(`from ${agent} ${event} ${payload}`),
+    void observed.push(`from ${agent} ${event} ${payload}`),
 };
 
 beforeEach(async () => {
   bus = new FakeBus();
-  read = [];
+  observed = [];
   const connections = new Connections({ idleTimeout: 60_000, maxBuffered: 1 << 20 });
   connections.stop();
   hub = new Hub({
@@ -43,8 +43,8 @@ beforeEach(async () => {
   await hub.start();
 });
 
-test("who reads along sees both directions, and is nobody's listener", () => {
-  const stop = inspect(hub, "room:1", reader);
+test("an observer gets both directions, and is no listener", () => {
+  const stop = inspect(hub, "room:1", observer);
   bus.bring("to:room:1:update", '{"a": 1}');
   bus.bring("to:room:1:raw", Buffer.from([0xff, 0]));
   bus.bring("to:room:2:update", "1");
@@ -53,7 +53,7 @@ test("who reads along sees both directions, and is nobody's listener", () => {
   hub.push(member, "ask", "[1]");
   hub.notify("room:1", "phx_join", "{}");
   hub.notify("room:2", "phx_join", "{}");
-  expect(read).toEqual([
+  expect(observed).toEqual([
     'to update {"a": 1} 8',
     "to raw 2 bytes 2",
     "from c1:room:1:1 ask [1]",
@@ -63,14 +63,14 @@ test("who reads along sees both directions, and is nobody's listener", () => {
   stop();
 });
 
-test("when the last reader is gone nothing of it is left", () => {
-  const first = inspect(hub, "room", reader);
+test("with the last observer the inspector is removed", () => {
+  const first = inspect(hub, "room", observer);
   const second = inspect(hub, "room", { sent() {}, pushed() {} });
   const channel = hub.open("room");
   expect(channel.receivers).toHaveLength(1);
   first();
   bus.bring("to:room:update", "1");
-  expect(read).toEqual([]);
+  expect(observed).toEqual([]);
   expect(channel.observer).not.toBeNull();
   second();
   expect(channel.receivers).toHaveLength(0);
@@ -78,8 +78,8 @@ test("when the last reader is gone nothing of it is left", () => {
   expect(hub.channels.has("room")).toBe(false);
 });
 
-test("a channel counts what goes through it", () => {
-  const stop = inspect(hub, "room", reader);
+test("a channel counts its traffic", () => {
+  const stop = inspect(hub, "room", observer);
   const { traffic } = hub.open("room");
   bus.bring("to:room:update", "12345");
   const member = new FakeMember(hub.open("room"), "c1");
@@ -89,7 +89,7 @@ test("a channel counts what goes through it", () => {
   stop();
 });
 
-test("a rate is that since it was last asked, over a second at least", () => {
+test("a rate covers the time since the last call, at least a second", () => {
   const traffic = new Traffic();
   const start = Date.now();
   traffic.sent = 10;
@@ -101,7 +101,7 @@ test("a rate is that since it was last asked, over a second at least", () => {
   expect(traffic.rate(start + 5000)).toBe(0);
 });
 
-test("an agent id is taken apart at its first and its last colon", () => {
+test("an agent id is split at its first and last colon", () => {
   expect(splitAgent("aB3:weather:wind:now:12")).toEqual({
     connection: "aB3",
     channel: "weather:wind:now",

@@ -1,9 +1,9 @@
-/** Gives a whole number from 0 up to `below`. */
+/** Returns an integer from 0 to `below` - 1. */
 export type Random = (below: number) => number;
 
 const pick = <T>(random: Random, from: readonly [T, ...T[]]): T => from[random(from.length)] ?? from[0];
 
-/** A JSON text of at most so many levels, written as freely as the grammar allows. */
+/** A JSON text of at most `levels` levels, with all variants that the grammar allows. */
 export function jsonDocument(random: Random, levels: number): string {
   const space = (): string =>
     random(3) === 0 ? pick(random, ["", " ", "  ", "\n", "\t", "\r\n", " ".repeat(random(80))]) : "";

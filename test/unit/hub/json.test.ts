@@ -28,7 +28,7 @@ function opened(window?: number): Scanner {
 // The smallest windows let everything that is carried from window to window be carried at every block.
 const scanners = [opened(), opened(BLOCK), opened(2 * BLOCK)];
 
-/** The first text on which somebody disagrees with the parser. */
+/** The first text for which a result differs from that of JSON.parse. */
 function disagreement(texts: Iterable<string | Uint8Array>): string | undefined {
   for (const text of texts) {
     const bytes = typeof text === "string" ? encoder.encode(text) : text;
@@ -62,12 +62,12 @@ describe("the table", () => {
     expect(disagreement(VALID)).toBeUndefined();
   });
 
-  test("every text that it does not allow is none", () => {
+  test("every text that it does not allow is refused", () => {
     expect(BROKEN.filter((text) => parses(encoder.encode(text)))).toEqual([]);
     expect(disagreement(BROKEN)).toBeUndefined();
   });
 
-  test("it holds inside of containers and of white space too", () => {
+  test("the same inside containers and white space", () => {
     const frames = [
       ["[", "]"],
       ["[1,", ",2]"],
@@ -83,7 +83,7 @@ describe("the table", () => {
     expect(disagreement(framed)).toBeUndefined();
   });
 
-  test("it holds wherever a block of 64 bytes ends", () => {
+  test("the same at each position of a block of 64 bytes", () => {
     const shifted = function* (): Generator<string> {
       for (const text of [...VALID, ...BROKEN]) {
         for (let room = 0; room < BLOCK; room++) {
@@ -96,7 +96,7 @@ describe("the table", () => {
   });
 });
 
-test("every text of up to four telling bytes is judged as the parser judges it", () => {
+test("for every text of up to four significant bytes the result is that of JSON.parse", () => {
   const alphabet = [...'[]{},:"\\1-0.e ', "tru"];
   const all = function* (length: number): Generator<string> {
     if (length === 0) yield "";
@@ -106,7 +106,7 @@ test("every text of up to four telling bytes is judged as the parser judges it",
 });
 
 describe("strings", () => {
-  test("each byte, raw and escaped, is taken or refused as the parser does, at each place of a block", () => {
+  test("each byte, raw and escaped, is accepted or refused as by JSON.parse, at each position of a block", () => {
     const cases = function* (): Generator<Uint8Array> {
       for (let byte = 0; byte < 256; byte++) {
         for (const lead of [[], [0x5c], [0x5c, 0x5c], [0x5c, 0x75, 0x30, 0x30, 0x30]]) {
@@ -119,7 +119,7 @@ describe("strings", () => {
     expect(disagreement(cases())).toBeUndefined();
   });
 
-  test("runs of backslashes of every length, from every place of a block, end where they end", () => {
+  test("runs of backslashes of every length, from each position of a block, end correctly", () => {
     const cases = function* (): Generator<string> {
       for (let room = 0; room <= BLOCK; room++) {
         for (let run = 1; run <= 5; run++) {
@@ -134,7 +134,7 @@ describe("strings", () => {
     expect(disagreement(cases())).toBeUndefined();
   });
 
-  test("what is not valid UTF-8 is no JSON", () => {
+  test("invalid UTF-8 is refused", () => {
     const sequences = [
       "ff",
       "fe",
@@ -161,7 +161,7 @@ describe("strings", () => {
     }
   });
 
-  test("valid UTF-8 of every length is JSON at each place of a block", () => {
+  test("valid UTF-8 of every length is accepted at each position of a block", () => {
     const cases = function* (): Generator<string> {
       for (let room = 0; room < BLOCK; room++) {
         for (const one of ["é", "€", "😀", "\u0080", "\uffff", "\u{10ffff}"])
@@ -172,7 +172,7 @@ describe("strings", () => {
   });
 });
 
-test("numbers made of all their parts, right and wrong, are judged as the parser judges them", () => {
+test("for numbers of all valid and invalid parts the result is that of JSON.parse", () => {
   const cases = function* (): Generator<string> {
     for (const number of numbers())
       for (const room of [0, 58, 60, 61, 62, 63]) yield `[${" ".repeat(room)}${number}]`;
@@ -180,7 +180,7 @@ test("numbers made of all their parts, right and wrong, are judged as the parser
   expect(disagreement(cases())).toBeUndefined();
 });
 
-test("a document cut off at any byte is no JSON, nor is one that lost a byte of its frame", () => {
+test("a document that is truncated at any byte, or lacks a bracket, is refused", () => {
   const random = seeded(5);
   const document = encoder.encode(
     `{"all":[${Array.from({ length: 12 }, () => jsonDocument(random, 4)).join(",")}]}`,
@@ -201,14 +201,14 @@ describe("depth", () => {
   const nested = (depth: number, open = "[", middle = "", close = "]"): string =>
     open.repeat(depth) + middle + close.repeat(depth);
 
-  test("nesting as deep as the parser takes it is JSON", () => {
+  test("nesting as deep as JSON.parse accepts is accepted", () => {
     for (const depth of [1, 63, 64, 65, 1000, 65_535, 65_536, 65_537, 100_000]) {
       expect(isJson(encoder.encode(nested(depth)))).toBe(true);
       expect(isJson(encoder.encode(nested(depth, '{"a":[', "1", "]}")))).toBe(true);
     }
   });
 
-  test("a bracket that matches none, or the wrong one, is found at any depth", () => {
+  test("a bracket that does not match is refused at any depth", () => {
     for (const depth of [1, 64, 1000, 65_535, 65_536, 100_000]) {
       const right = nested(depth);
       for (const wrong of [
@@ -225,7 +225,7 @@ describe("depth", () => {
 });
 
 describe("texts longer than a window", () => {
-  test("are judged whole, wherever the window ends in them", () => {
+  test("are checked completely, wherever the window ends", () => {
     const item = '{"a":[1,-2.5e+3,"x",null,true],"b":"\\"\\\\"}';
     const cases = function* (): Generator<string> {
       for (let shift = 0; shift < item.length; shift++) {
@@ -236,7 +236,7 @@ describe("texts longer than a window", () => {
     expect(disagreement(cases())).toBeUndefined();
   });
 
-  test("may end at, before or after the end of one", () => {
+  test("may end at, before or after the end of a window", () => {
     for (const windows of [1, 2]) {
       for (let size = windows * WINDOW - 2 * BLOCK; size < windows * WINDOW + 2 * BLOCK; size++) {
         const string = `"${"x".repeat(size - 2)}"`;
@@ -250,21 +250,21 @@ describe("texts longer than a window", () => {
     }
   });
 
-  test("of the largest payload and beyond are judged too", () => {
+  test("up to and above the largest payload are checked", () => {
     const text = `[${"[1.5,null],".repeat(800_000)}[]]`;
     expect(isJson(encoder.encode(text))).toBe(true);
     expect(isJsonText(text)).toBe(true);
     expect(isJson(encoder.encode(`${text}]`))).toBe(false);
   });
 
-  test("may hold lone surrogates where they are strings already", () => {
+  test("may contain lone surrogates if they are strings", () => {
     const long = "x".repeat(20_000);
     expect(isJsonText(`"${long}\ud800"`)).toBe(true);
     expect(isJsonText(`"${long}"\ud800`)).toBe(false);
   });
 });
 
-test("what an earlier text left behind changes nothing", () => {
+test("an earlier text does not change the result", () => {
   const remains = ['{"a":[[["b', "[1.", "[1e", "[tru", '"\\', "[[[[[", "[true,nul", "1", " "];
   for (const remain of remains) {
     for (const scanner of scanners) {
@@ -276,14 +276,14 @@ test("what an earlier text left behind changes nothing", () => {
   }
 });
 
-test("a view into a larger buffer is judged alone", () => {
+test("for a view into a larger buffer only the view counts", () => {
   const bytes = encoder.encode('xx{"a":1}yy');
   expect(isJson(bytes.subarray(2, 9))).toBe(true);
   expect(isJson(Buffer.from(bytes.buffer, 2, 7))).toBe(true);
   expect(isJson(bytes.subarray(2, 10))).toBe(false);
 });
 
-test("random documents and what chance makes of them are judged as the parser judges them", () => {
+test("for random documents and mutations of them the result is that of JSON.parse", () => {
   const rounds = 40_000;
   let whole = 0;
   const random = seeded(2026);

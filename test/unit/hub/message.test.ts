@@ -26,7 +26,7 @@ test.each(["Hello from plugin", "{", "", '"\u0000"', "\ufeff{}", "NaN", "'a'"])(
   },
 );
 
-test("a string that is no valid UTF-8 travels as bytes", () => {
+test("invalid UTF-8 is sent as bytes", () => {
   const bytes = Buffer.of(0x22, 0xc3, 0x28, 0x22);
   expect(new Message("e", bytes, false)).toMatchObject({ json: null, bytes });
 });

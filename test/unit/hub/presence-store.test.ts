@@ -75,7 +75,7 @@ describe.each([...stores])("$name", ({ create, connect }) => {
     expect(presence.hasJoins).toBe(false);
   });
 
-  test("state and diff have Phoenix' shape, times being text", () => {
+  test("state and diff have the format of Phoenix, with times as text", () => {
     const presence = load();
     presence.put({ user: "alice", ref: "abc.1", onlineAt: 1_763_719_200_123 });
     const alice = { metas: [{ phx_ref: "abc.1", online_at: "1763719200123" }] };
@@ -116,7 +116,7 @@ describe.each([...stores])("$name", ({ create, connect }) => {
     expect(take(presence)).toBe("");
   });
 
-  test("a join and its leave within one diff stand in both halves: a state may have been sent between them", () => {
+  test("a join and its leave within one diff are in both halves, since a state may have been sent in between", () => {
     const presence = load();
     const alice = meta("alice");
     presence.put(alice);

@@ -3,13 +3,13 @@ import { TimerWheel } from "../../../src/hub/timer-wheel.ts";
 
 const START = 1_763_719_200_000;
 
-function take<T>(wheel: TimerWheel<T>, now: number, most = Infinity): T[] {
+function take<T>(wheel: TimerWheel<T>, now: number, limit = Infinity): T[] {
   const due: T[] = [];
-  wheel.due(now, most, (item) => due.push(item));
+  wheel.due(now, limit, (item) => due.push(item));
   return due;
 }
 
-test("nothing is due early, and nothing late by more than a slot", () => {
+test("no item is early, and none is late by more than a slot", () => {
   const wheel = new TimerWheel<number>(START);
   const times = Array.from({ length: 2000 }, (_, i) => START + ((i * 7919) % 60_000));
   times.forEach((at, i) => {
@@ -20,7 +20,7 @@ test("nothing is due early, and nothing late by more than a slot", () => {
     for (const i of take(wheel, now)) {
       const late = now - (times[i] ?? 0);
       expect(late).toBeGreaterThanOrEqual(0);
-      // A time that is exactly now finds its slot handed over already: the next one has it.
+      // The slot of a time that is exactly now has passed: the next one has it.
       expect(late).toBeLessThanOrEqual(250 + 10);
       expect(done.has(i)).toBe(false);
       done.add(i);
@@ -29,7 +29,7 @@ test("nothing is due early, and nothing late by more than a slot", () => {
   expect(done.size).toBe(times.length);
 });
 
-test("what was due already is handed over with the next slot", () => {
+test("an item that is due already is returned with the next slot", () => {
   const wheel = new TimerWheel<string>(START);
   wheel.add("past", START - 1_000_000);
   wheel.add("now", START);
@@ -37,7 +37,7 @@ test("what was due already is handed over with the next slot", () => {
   expect(take(wheel, START + 500).toSorted()).toEqual(["never", "now", "past"]);
 });
 
-test("at most so many are handed over at once; the rest stays due, and none is lost", () => {
+test("at most `limit` items are returned at once; the rest stays due, and none is lost", () => {
   const wheel = new TimerWheel<number>(START);
   for (let i = 0; i < 1000; i++) wheel.add(i, START + (i % 3) * 250);
   const seen: number[] = [];
@@ -50,14 +50,14 @@ test("at most so many are handed over at once; the rest stays due, and none is l
   expect(new Set(seen).size).toBe(1000);
 });
 
-test("most = 0 hands over nothing", () => {
+test("a limit of 0 returns nothing", () => {
   const wheel = new TimerWheel<string>(START);
   wheel.add("a", START + 1);
   expect(take(wheel, START + 5000, 0)).toEqual([]);
   expect(take(wheel, START + 5000)).toEqual(["a"]);
 });
 
-test("a forgotten item is not handed over; others of its slot are", () => {
+test("a deleted item is not returned; others of its slot are", () => {
   const wheel = new TimerWheel<string>(START);
   const slot = wheel.add("gone", START + 1000);
   expect(wheel.add("stays", START + 1000)).toBe(slot);
@@ -69,7 +69,7 @@ test("a forgotten item is not handed over; others of its slot are", () => {
   expect(take(wheel, START + 4000)).toEqual([]);
 });
 
-test("an item moved to a later time is handed over then, once", () => {
+test("an item moved to a later time is returned then, once", () => {
   const wheel = new TimerWheel<string>(START);
   wheel.delete("a", wheel.add("a", START + 1000));
   wheel.add("a", START + 3000);
@@ -78,7 +78,7 @@ test("an item moved to a later time is handed over then, once", () => {
   expect(take(wheel, START + 9000)).toEqual([]);
 });
 
-test("a token good for ten years, and one good for ever, are not due at once", () => {
+test("an item due in ten years, and one never due, are not due at once", () => {
   const wheel = new TimerWheel<string>(START);
   wheel.add("ten years", START + 315_360_000_000);
   wheel.add("largest", Number.MAX_SAFE_INTEGER);
@@ -87,7 +87,7 @@ test("a token good for ten years, and one good for ever, are not due at once", (
   wheel.delete("for ever", slot);
 });
 
-test("after a long suspension everything that fell due is handed over, and what follows is on time", () => {
+test("after a long suspension all items that became due are returned, and later ones are on time", () => {
   const wheel = new TimerWheel<string>(START);
   const week = 7 * 86_400_000;
   wheel.add("slept through", START + 1000);
@@ -99,7 +99,7 @@ test("after a long suspension everything that fell due is handed over, and what 
   expect(take(wheel, START + week + 2500)).toEqual(["later"]);
 });
 
-test("a clock that goes back hands over nothing twice", () => {
+test("with a clock that goes back no item is returned twice", () => {
   const wheel = new TimerWheel<string>(START);
   wheel.add("a", START + 1000);
   expect(take(wheel, START + 1500)).toEqual(["a"]);
@@ -107,7 +107,7 @@ test("a clock that goes back hands over nothing twice", () => {
   expect(take(wheel, START + 1500)).toEqual([]);
 });
 
-test("items may be forgotten and added while others are handed over", () => {
+test("items may be deleted and added while others are returned", () => {
   const wheel = new TimerWheel<string>(START);
   const slot = wheel.add("a", START + 1000);
   wheel.add("b", START + 1000);
@@ -123,9 +123,9 @@ test("items may be forgotten and added while others are handed over", () => {
   expect(take(wheel, START + 3000)).toEqual(["d"]);
 });
 
-test("an item that is added while the last of its slot is handed over is not lost", () => {
+test("an item added while the last of its slot is returned is not lost", () => {
   const wheel = new TimerWheel<string>(START);
-  // Many slots in the future: then those that have gone by are looked at one by one.
+  // With many later slots, those that have passed are checked one by one.
   for (let i = 0; i < 100; i++) wheel.add(`later ${i}`, START + 1_000_000 + i * 1000);
   wheel.add("a", START + 1000);
   const due: string[] = [];

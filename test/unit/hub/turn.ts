@@ -1,6 +1,6 @@
 const immediate = setImmediate;
 
-/** Waits until the present turn of the event loop is over, fake timers or not. */
+/** Waits for the end of the current turn of the event loop, with real or fake timers. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => {
     immediate(() => resolve());
