@@ -48,7 +48,7 @@ export interface PresenceStore {
   start(changed: (channel: string) => void): void;
   /** Loads a channel. Called once for a name until `unload`. */
   load(channel: string): ChannelPresence;
-  /** Forgets a channel that has no members on this server. Its last diff was taken. */
+  /** Forgets a channel that has no members on this server. Called after its last `takeDiff`. */
   unload(channel: string): void;
   stop(): void;
 }
