@@ -19,16 +19,16 @@ const BAD_HOST = new Rejection(400, "bad_host", "The Host header contains no val
 const BAD_PATH = new Rejection(400, "bad_path", NO_PATTERN);
 const INTERNAL_ERROR = new Rejection(500, "internal_error", "Internal error: see the server's log.");
 
-/** Exempt from the limits of an address: monitors ask for many clients, and these answers cost no more than a rejection. */
+/** Paths exempt from per-address limits: monitors call them often, and a response costs no more than a rejection. */
 const EXEMPT: ReadonlySet<string> = new Set(["/health", "/ready"]);
 
-/** Paths that health checks ask for by HTTP/1.0, which needs no `Host` header. */
+/** Paths that health checks may request over HTTP/1.0, without a `Host` header. */
 const WITHOUT_HOST: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics"]);
 
-/** A rejected client that has too many connections is to have one less. */
+/** Closes the connection of a client that has too many. */
 const CLOSE = { connection: "close" };
 
-/** Codes of rejections that close the connection, which would otherwise hold a place. */
+/** Codes of rejections that close the connection, which would otherwise occupy a slot. */
 const CLOSING_CODES: ReadonlySet<string> = new Set([
   "too_many_connects",
   "too_many_connections",
@@ -39,7 +39,7 @@ export interface EntryDeps {
   readonly config: Config;
   readonly protocols: readonly Protocol[];
   readonly upgrade: Upgrade;
-  /** Answers what no protocol does. */
+  /** Handles requests that no protocol handles. */
   readonly http: Http;
   readonly admin: Admin;
   readonly limiter: ConnectLimiter;
@@ -51,7 +51,7 @@ export interface EntryDeps {
 type Bun = Server<WebSocketClient>;
 type Answer = Response | Promise<Response> | undefined;
 
-/** Where every request comes in: checks of host, limits and path, then a protocol or `http`. */
+/** Handles every request: checks host, limits and path, then calls a protocol or `http`. */
 export class Entry {
   readonly #deps: EntryDeps;
   readonly #baseParts: number;
@@ -61,7 +61,7 @@ export class Entry {
     this.#baseParts = deps.config.basePath.split("/").length - 1;
   }
 
-  /** Answers a request that fits a pattern of `pathPatterns`; `undefined` if it became a socket. */
+  /** Handles a request that matches a pattern of `pathPatterns`; `undefined` if it was upgraded. */
   handle(request: Request & { readonly params: Readonly<Record<string, string>> }, bun: Bun): Answer {
     const fault = pathFault(request.url, request.params, this.#baseParts);
     if (fault !== null) return this.#reject(new Rejection(400, "bad_path", fault));
@@ -77,12 +77,12 @@ export class Entry {
     return this.#dispatch(asked, bun, full !== null, socket?.port ?? null);
   }
 
-  /** Answers a request whose path fits no pattern. */
+  /** Responds to a request whose path matches no pattern. */
   rejectPath(): Response {
     return this.#reject(BAD_PATH);
   }
 
-  /** Answers a request whose handler threw. */
+  /** Responds to a request whose handler threw. */
   rejectFailure(): Response {
     return this.#reject(INTERNAL_ERROR);
   }
@@ -118,13 +118,13 @@ export class Entry {
     return null;
   }
 
-  /** Whether a request over the limits of its address is answered. Checked only then: it costs more than most answers. */
+  /** Whether a request over the limits of its address is served anyway. Checked only then: the check is expensive. */
   #isExempt(asked: PathRequest, route: ProtocolRoute | null): boolean {
     const { request, path, peer } = asked;
     if (EXEMPT.has(path)) return true;
     if (route?.isExempt?.({ ...asked, extend() {} })) return true;
     const bearer = bearerOf(request.headers);
-    // A user's token is no guess at a secret.
+    // A user's token does not count as an attempt at the secret.
     if (bearer === null ? !request.headers.has("cookie") : bearer.startsWith("eyJ")) return false;
     return this.#deps.admin.authenticate(request, peer).ok;
   }
@@ -143,7 +143,7 @@ function withoutHost(request: Request, basePath: string): URL | null {
   return url !== null && WITHOUT_HOST.has(below(basePath, url.pathname) ?? "") ? url : null;
 }
 
-/** Whether the connection ends with this request. */
+/** Whether the connection closes after this request. */
 function isLast(request: Request): boolean {
   return request.headers.get("connection")?.toLowerCase() === "close";
 }

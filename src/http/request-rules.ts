@@ -8,7 +8,7 @@ import { checkHost, checkOrigin, corsHeaders, preflightHeaders } from "./admissi
 import { readText } from "./body.ts";
 import type { ConnectLimiter } from "./connect-limiter.ts";
 
-/** Sent to new clients while the server stops. */
+/** Sent to new clients during shutdown. */
 export const SHUTTING_DOWN = new Rejection(503, "shutting_down", "The server is shutting down.");
 
 interface RulesDeps {
@@ -37,7 +37,7 @@ export function createRequestRules({ config, admin, inbound, refusals }: RulesDe
   };
 }
 
-/** Places in the limits of `limiter`, none while the server stops. */
+/** Slots of `limiter`; none while the server shuts down. */
 export function createPlaces(limiter: ConnectLimiter, isClosing: () => boolean): Places {
   return {
     admit: (peer) => (isClosing() ? SHUTTING_DOWN : limiter.admit(peer)),

@@ -7,7 +7,7 @@ import type { Entry } from "./entry.ts";
 import { type Listeners, listen } from "./listeners.ts";
 import { pathPatterns } from "./raw-path.ts";
 
-/** Bun's own limit on bodies is larger than ours by this many bytes: its 413 is empty, ours names the limit. */
+/** Bytes by which Bun's body limit exceeds `limits.max_body`: Bun's own 413 has no body, ours names the setting. */
 const BODY_MARGIN = 16 * 1024 * 1024;
 
 export interface ServeOptions {

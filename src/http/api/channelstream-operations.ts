@@ -29,7 +29,7 @@ export function channelstreamOperations({ config }: ApiDeps): Operation[] {
   ];
 }
 
-/** The OpenAPI paths of Channelstream; none where that protocol is off. */
+/** The OpenAPI paths of Channelstream; empty if it is disabled. */
 export function channelstreamPaths({ channelstream }: Config): Readonly<Record<string, object>> {
   return channelstream.secret === null ? {} : CHANNELSTREAM_PATHS;
 }
