@@ -113,12 +113,12 @@ async function openWithoutReading(port: number): Promise<{ end(): void }> {
   return socket;
 }
 
-/** Frames, one a line, as the test sends no line breaks. */
-const LINES: AnswerFormat = {
-  open: "",
-  close: "",
-  contentType: "text/plain",
-  join: (frames) => frames.map((frame) => `${frame}\n`).join(""),
+/** A JSON list of frames. */
+const LIST: AnswerFormat = {
+  open: "[",
+  close: "]",
+  contentType: "application/json",
+  join: (frames) => JSON.stringify(frames).slice(1, -1),
 };
 
 async function connectLongPoll(
@@ -145,7 +145,7 @@ async function connectLongPoll(
       const acknowledged = options.keep ? Number(new URL(request.url).searchParams.get("number")) : null;
       const result = await client.poll(request.signal, acknowledged);
       if (typeof result === "string") return new Response(null, { status: result === "closed" ? 410 : 204 });
-      return deliver(result, LINES, request.signal, { "x-number": String(result.number) });
+      return deliver(result, LIST, request.signal, { "x-number": String(result.number) });
     },
   });
   const url = `http://${HOST}:${server.port}/`;
@@ -173,7 +173,7 @@ async function connectLongPoll(
       const response = await fetch(`${url}?number=${number}`, { signal: stopped.signal });
       const text = await response.text();
       number = response.headers.get("x-number") ?? number;
-      received.push(...text.split(/\n,?/).filter((line) => line !== ""));
+      if (text !== "") received.push(...JSON.parse(text));
       if (response.status === 410) break;
     }
     link.ended = true;
