@@ -235,6 +235,11 @@ export const TOP: Table<Top> = {
     default: true,
     doc: "Whether backends are sent the events of the admin channel: channels that open and close, joins, leaves.",
   },
+  presenceEvents: {
+    kind: toggle,
+    default: true,
+    doc: "Whether backends are sent joins and leaves of each channel as presence_diff.",
+  },
   presenceWindow: {
     kind: duration(0, 10 * SECOND),
     default: 50 * MS,

@@ -174,6 +174,7 @@ export interface Config {
   readonly groups: boolean;
   readonly datetime: boolean;
   readonly adminEvents: boolean;
+  readonly presenceEvents: boolean;
   readonly presenceWindow: number;
   readonly shutdownGrace: number;
   readonly drainDelay: number;

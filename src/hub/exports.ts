@@ -1,24 +1,30 @@
 import type { Bus, PublishAck } from "../bus/bus.ts";
 import { printTo } from "../bus/topics.ts";
 
-/** What a server sends to backends on `to:` beside the messages of clients on `from:`. */
+/** What a server sends to backends on `to:`; `null` if it is turned off. */
 export interface Exports {
-  /** A change of a channel's members, as JSON text. */
-  presenceDiff(channel: string, diff: string): void;
-  /** An event of the `admin` channel; `null` where these are not exported. */
+  /** The changes of a channel's members, as JSON text. */
+  readonly presenceDiff: ((channel: string, diff: string) => void) | null;
+  /** An event of the `admin` channel. */
   readonly adminEvent: ((event: string, payload: string) => void) | null;
 }
 
-/** Exports nothing: backends get `from:` only. */
-export const NO_EXPORTS: Exports = { presenceDiff: () => {}, adminEvent: null };
+export interface ExportOptions {
+  readonly presenceEvents: boolean;
+  readonly adminEvents: boolean;
+}
 
 /**
- * Exports by the bus. Every server, this one too, ignores what it receives of these names (`isExport`).
- * `ack`: settled for each.
+ * Exports over the bus; `ack` is settled for each message. Every server, this one included, ignores these names on
+ * receipt (`isExport`).
  */
-export function createExports(bus: Bus, ack: PublishAck, adminEvents: boolean): Exports {
+export function createExports(bus: Bus, ack: PublishAck, options: ExportOptions): Exports {
   return {
-    presenceDiff: (channel, diff) => bus.publish(printTo(channel, "presence_diff"), diff, ack),
-    adminEvent: adminEvents ? (event, payload) => bus.publish(printTo("admin", event), payload, ack) : null,
+    presenceDiff: options.presenceEvents
+      ? (channel, diff) => bus.publish(printTo(channel, "presence_diff"), diff, ack)
+      : null,
+    adminEvent: options.adminEvents
+      ? (event, payload) => bus.publish(printTo("admin", event), payload, ack)
+      : null,
   };
 }

@@ -35,6 +35,8 @@ export interface HubOptions {
   readonly datetime: boolean;
   /** Whether backends get the events of the `admin` channel. Its members on this server always do. */
   readonly adminEvents: boolean;
+  /** Whether backends get `presence_diff`. Members of the channel always do. */
+  readonly presenceEvents: boolean;
   /** The rules of a channel; called once, when it is opened. */
   rulesFor(channel: string): ChannelRules;
 }
@@ -57,7 +59,7 @@ export class Hub implements BusListener {
     this.#options = options;
     this.#targets = new BusTargets(this.#channels, warnReserved(log));
     this.#ownAck = { settled: (accepted) => void (accepted || stats.unpublished++) };
-    const exports = createExports(bus, this.#ownAck, adminEvents);
+    const exports = createExports(bus, this.#ownAck, options);
     this.#presence = new PresenceEvents({
       window: options.presenceWindow,
       deliver: (channel, message) => this.#deliver(channel, message),

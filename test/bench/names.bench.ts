@@ -38,6 +38,7 @@ function start(): { hub: Hub; listener: BusListener } {
     maxPayload: 4096,
     datetime: false,
     adminEvents: false,
+    presenceEvents: true,
     rulesFor: () => ({ presence: false }),
   });
   void hub.start();

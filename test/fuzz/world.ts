@@ -113,6 +113,7 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     maxPayload: MAX_PAYLOAD,
     datetime: false,
     adminEvents: true,
+    presenceEvents: true,
     rulesFor: (name) => ({ presence: !name.startsWith("quiet") }),
   });
   const context = new ConnectionContext({

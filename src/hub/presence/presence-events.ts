@@ -14,7 +14,7 @@ export interface PresenceEventsOptions {
   /** Sends a diff to the members of a channel. */
   deliver(channel: Channel, message: Message): void;
   /** Sends a diff to backends. */
-  export(channel: string, diff: string): void;
+  readonly export: ((channel: string, diff: string) => void) | null;
 }
 
 /**
@@ -96,7 +96,7 @@ export class PresenceEvents {
     const diff = presence.takeDiff();
     if (diff === null) return;
     if (!this.#draining) this.#options.deliver(channel, jsonMessage("presence_diff", diff.members, true));
-    if (diff.backends !== null) this.#options.export(channel.name, diff.backends);
+    if (diff.backends !== null) this.#options.export?.(channel.name, diff.backends);
   }
 }
 

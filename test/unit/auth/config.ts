@@ -39,6 +39,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     groups: true,
     datetime: true,
     adminEvents: true,
+    presenceEvents: true,
     presenceWindow: 50,
     shutdownGrace: 5_000,
     drainDelay: 0,

@@ -126,6 +126,7 @@ describe("values", () => {
       groups: true,
       datetime: true,
       adminEvents: true,
+      presenceEvents: true,
       presenceWindow: 50,
       shutdownGrace: 5000,
       drainDelay: 0,

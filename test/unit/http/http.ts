@@ -63,6 +63,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     maxPayload: config.limits.maxPayload,
     datetime: false,
     adminEvents: true,
+    presenceEvents: true,
     rulesFor: () => ({ presence: true }),
   });
   void hub.start();

@@ -40,6 +40,7 @@ async function start(adminEvents: boolean): Promise<void> {
     maxPayload: 1024,
     datetime: false,
     adminEvents,
+    presenceEvents: true,
     rulesFor: () => ({ presence: false }),
   });
   await hub.start();

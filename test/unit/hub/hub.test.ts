@@ -36,6 +36,7 @@ async function start(changes: {
   datetime?: boolean;
   maxPayload?: number;
   adminEvents?: boolean;
+  presenceEvents?: boolean;
 }): Promise<void> {
   warnings = [];
   const log: Log = {
@@ -57,6 +58,7 @@ async function start(changes: {
     maxPayload: 1024,
     datetime: false,
     adminEvents: true,
+    presenceEvents: true,
     rulesFor: (name) => ({ presence: !name.startsWith("anonymous:") }),
     ...changes,
   });
@@ -420,6 +422,17 @@ test("names of channels without members are not cached", () => {
   for (let i = 0; i < 1000; i++) bus.bring(`to:empty-${i}:news`, "1");
   expect(hub.stats.dropped.unheard).toBe(1000);
   expect([...hub.channels.values()].flatMap(({ names }) => names)).toEqual([]);
+});
+
+test("presence_events = false: backends get no presence_diff, members do", async () => {
+  hub.stop();
+  await start({ presenceEvents: false });
+  const member = join("room");
+  await settle();
+  leave(join("room"));
+  await settle();
+  expect(bus.published.filter(({ name }) => name.endsWith(":presence_diff"))).toEqual([]);
+  expect(member.events).toContain("presence_diff");
 });
 
 test("admin_events = false: backends are sent nothing on admin, and members of admin everything", async () => {

@@ -38,6 +38,7 @@ beforeEach(async () => {
     maxPayload: 1024,
     datetime: false,
     adminEvents: true,
+    presenceEvents: true,
     rulesFor: () => ({ presence: false }),
   });
   await hub.start();

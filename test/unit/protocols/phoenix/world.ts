@@ -132,6 +132,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     maxPayload: 1 << 20,
     datetime: false,
     adminEvents: true,
+    presenceEvents: true,
     rulesFor: () => ({ presence: true }),
   });
   const framesPerSecond = options.framesPerSecond ?? 1_000_000;
