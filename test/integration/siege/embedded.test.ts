@@ -107,7 +107,8 @@ describe("the embedded bus, attacked", () => {
     const before = peak();
     const tiny = await signedIn();
     tiny.send(`*1000000\r\n${"$1\r\nx\r\n".repeat(MIB)}`);
-    expect(await tiny.ended()).toBe("-ERR Protocol error: too big a request\r\n");
+    // The reset for what is still on its way may overtake the reply.
+    expect(await tiny.ended()).toBeOneOf(["-ERR Protocol error: too big a request\r\n", ""]);
     // A hundred clients with four MiB each, of a request that never ends: some of them are cut off.
     const half = `*3\r\n$7\r\nPUBLISH\r\n$6\r\nto:a:b\r\n$${4 * MIB}\r\n${"x".repeat(3 * MIB)}`;
     for (let i = 0; i < 100; i++) (await signedIn()).send(half);

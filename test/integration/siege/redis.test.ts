@@ -202,11 +202,12 @@ describe("a Redis under a whole server", () => {
   });
 
   test("a message that Redis refuses is refused to its sender, and the reason stands in the log", async () => {
-    const { control, push, gaps, told, verify, untilReady } = await siegeWithUser();
+    const { channel, control, push, gaps, told, verify, untilReady } = await siegeWithUser();
     // What an ACL does to a running server: the connections stay, some channels are refused.
     await control.call("ACL", "SETUSER", "channel", "resetchannels", "&to:*", "&from:phoenix:*");
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
+    await channel.log.until(({ message }) => message === "Redis refused a message");
     const refusals = told().filter(({ message }) => message === "Redis refused a message");
     expect(refusals).toEqual([expect.objectContaining({ reason: expect.stringContaining("NOPERM") })]);
     await control.call("ACL", "SETUSER", "channel", "allchannels");
