@@ -52,7 +52,7 @@ describe.each(TRANSPORTS)("$name", ({ connect, topics, flushesOnClose }) => {
     const sent: string[] = [];
     for (const size of [1, 1_000, 25_000, 1]) {
       await ready();
-      const frames = [1, 2, 3].map((number) => `${number}${"€".repeat(size)}`);
+      const frames = [1, 2, 3, 4].map((number) => `${number}${"é".repeat(size)}`);
       for (const frame of frames) client.send(frame);
       sent.push(...frames);
       await until(() => received.length === sent.length);
