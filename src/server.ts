@@ -138,7 +138,7 @@ export async function startServer(
   });
   const upgrade = createUpgrade({ config, protocols: active, admin, places, refusals, newId, isClosing });
   const peerOf = createPeerOf(config, (peer) =>
-    log.warn("a proxy that trusted_proxies does not list forwarded a request", { peer }),
+    log.warn("request forwarded by a proxy that trusted_proxies does not list", { peer }),
   );
   const entry = new Entry({
     config,
@@ -174,7 +174,7 @@ export async function startServer(
   const url = urlOf(config, listeners);
   log.info("listening", { url, bus: bus.kind });
   if (limits.maxConnections < config.limits.maxConnections) {
-    log.warn("the limit on open files allows fewer connections than limits.max_connections", {
+    log.warn("limit on open files is too low for limits.max_connections", {
       max_connections: config.limits.maxConnections,
       allowed: limits.maxConnections,
       open_files: descriptors.limit,
@@ -184,7 +184,7 @@ export async function startServer(
   setImmediate(() => isJson(Buffer.from("[]")));
   if (admin.signInCode !== null) {
     const link = `${config.publicUrl ?? url}/admin/sign_in?code=${admin.signInCode}`;
-    log.info("no admin_secret is set: this link signs an administrator in, once", { link });
+    log.info("one-time admin link", { link });
   }
   return {
     url,
@@ -201,12 +201,12 @@ export async function startServer(
   };
 }
 
-/** @param room connections that the limit on open files allows */
-function limitsInForce(limits: Limits, room: number): Limits {
+/** @param openFiles connections that the limit on open files allows */
+function limitsInForce(limits: Limits, openFiles: number): Limits {
   const { maxInbound, maxFrame, maxBody, maxPayload } = limits;
   return {
     ...limits,
-    maxConnections: Math.min(limits.maxConnections, room),
+    maxConnections: Math.min(limits.maxConnections, openFiles),
     // At least two of the largest messages at once.
     maxInbound: Math.max(maxInbound, 2 * Math.max(maxFrame, maxBody, maxPayload)),
   };

@@ -109,7 +109,7 @@ test.skipIf(!hasSystemd)(
       await eventually(() => told.includes("STOPPING=1"), "STOPPING=1");
       expect(await server.exited).toBe(0);
       const log = await output;
-      expect(log).not.toContain("no admin_secret is set");
+      expect(log).not.toContain("one-time admin link");
       expect(log).not.toContain(SECRET);
       expect(log).not.toContain("WARN  no jwt_secret");
     } finally {

@@ -173,7 +173,7 @@ describe("the sign-in link", () => {
     const args = ["--bus", "embedded", "--redis-url", `redis://127.0.0.1:${freePort()}`];
     const channel = await startChannel({ args, toml: `jwt_secret = "${SECRET}"\n` });
     try {
-      const { link } = await channel.log.until(({ message }) => message.startsWith("no admin_secret is set"));
+      const { link } = await channel.log.until(({ message }) => message === "one-time admin link");
       const code = new URL(String(link)).searchParams.get("code");
       const page = await fetch(String(link));
       expect([page.status, page.headers.get("set-cookie")]).toEqual([200, null]);
