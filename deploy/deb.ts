@@ -58,7 +58,7 @@ Depends: libc6 (>= 2.29)
 Recommends: redis-server, systemd (>= 250)
 Description: real-time hub between browsers and Redis
  Browsers join channels by the Phoenix protocol, event groups or Channelstream's;
- backends speak to them with a plain Redis PUBLISH and hear them with SUBSCRIBE.
+ backends send with a plain Redis PUBLISH and receive with SUBSCRIBE.
 `,
 );
 put("DEBIAN/conffiles", "/etc/channel/channel.toml\n");
