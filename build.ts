@@ -1,19 +1,19 @@
 /**
- * Compiles the executable for the machine that runs this: `bun build.ts`, or `bun build.ts --outfile=PATH`.
- * `bun build.ts --all` makes a release of all platforms in dist/release, with checksums, a list of what is inside, its
- * licences, and a table of sizes and start-up times; `--only=linux-x64,linux-arm64` some of them. Bun fetches the runtimes of other
- * platforms from npm.
- * Ends with 1 when anything does not compile, a page's script included.
+ * Compiles the executable for this machine: `bun build.ts`, or `bun build.ts --outfile=PATH`.
+ * `bun build.ts --all` builds a release for all platforms in dist/release, with checksums, a CycloneDX bill of materials,
+ * licences, and a table of sizes and start-up times; `--only=linux-x64,linux-arm64` builds some platforms. Bun downloads the
+ * runtimes of other platforms from npm.
+ * Exits with 1 if anything does not compile, scripts of pages included.
  */
-import { chmod, mkdir, rm } from "node:fs/promises";
-import { basename } from "node:path";
+import { chmod, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { version } from "./package.json";
 import lock from "./package-lock.json";
 
 const RELEASE = `${import.meta.dir}/dist/release`;
 
-/** Our names of platforms, and Bun's. */
+/** Platforms: our names and those of Bun. */
 const PLATFORMS = {
   "linux-x64": "bun-linux-x64",
   "linux-arm64": "bun-linux-arm64",
@@ -39,28 +39,34 @@ else {
 }
 
 async function compile(to: string, target?: (typeof PLATFORMS)[keyof typeof PLATFORMS]): Promise<void> {
+  // Bun writes copies of the source maps beside the executable: build in a folder of its own, and move the executable.
+  await mkdir(dirname(resolve(to)), { recursive: true });
+  const folder = await mkdtemp(join(dirname(resolve(to)), ".build-"));
+  const built = join(folder, basename(to));
   const result = await Bun.build({
     entrypoints: [`${import.meta.dir}/src/main.ts`],
     compile: {
-      outfile: to,
+      outfile: built,
       ...(target === undefined ? {} : { target }),
-      // Neither secrets nor settings from a folder that the server happens to stand in.
+      // Read no secrets or settings from the working directory.
       autoloadDotenv: false,
       autoloadBunfig: false,
     },
-    // Twice as fast to start as from source text.
+    // Starts twice as fast as source text.
     bytecode: true,
     format: "esm",
     minify: true,
-    // So that the log can say where an unexpected error came from.
+    // One chunk for each command that is imported lazily: other commands do not load the server, nor it them.
+    splitting: true,
+    // For the locations of unexpected errors in the log.
     sourcemap: "inline",
     define: { BUILD_COMMIT: JSON.stringify(commit()) },
     throw: false,
   });
   for (const message of result.logs) console.error(message);
+  if (result.success) await rename(built, to);
+  await rm(folder, { recursive: true, force: true });
   if (!result.success) process.exit(1);
-  // The executable holds the map; the file beside it is a copy.
-  await rm(`${to.replace(/\.exe$/, "")}.map`, { force: true });
 }
 
 async function release(names: readonly string[]): Promise<void> {
@@ -91,14 +97,14 @@ async function release(names: readonly string[]): Promise<void> {
     for await (const chunk of Bun.file(file).stream()) hash.update(chunk);
     sums.push(`${hash.digest("hex")}  ${basename(file)}\n`);
   }
-  // As sha256sum --check reads it.
+  // Format of sha256sum --check.
   await Bun.write(`${RELEASE}/SHA256SUMS`, sums.join(""));
 }
 
-/** From start to the end of `--version`, the median of five, where this machine can run it. */
+/** Wall time of `--version`, median of five, if this machine can run the executable. */
 function startUp(file: string, name: string): string {
   const host = `${process.platform === "darwin" ? "macos" : process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
-  if (name !== host) return "made elsewhere than it runs: not started";
+  if (name !== host) return "other platform: not started";
   const times: number[] = [];
   for (let i = 0; i < 5; i++) {
     const start = performance.now();
@@ -109,8 +115,8 @@ function startUp(file: string, name: string): string {
 }
 
 /**
- * CycloneDX, of what the executable holds: npm's packages and the runtime, without what only makes it. (`--omit=dev` leaves
- * out what the executable and its tools both need.)
+ * CycloneDX bill of materials of the executable: npm packages and the runtime, without build tools. (`--omit=dev` would also omit
+ * packages that both the executable and its tools need.)
  */
 function billOfMaterials(): string {
   const run = Bun.spawnSync(
@@ -142,7 +148,7 @@ function billOfMaterials(): string {
   const dependencies = bill.dependencies
     .filter(({ ref }) => isHeld(ref))
     .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter(isHeld) }));
-  // npm calls it by the folder that it stands in.
+  // npm uses the name of the folder.
   const component = { ...bill.metadata.component, name: "channel" };
   const made = {
     ...bill,
@@ -153,14 +159,14 @@ function billOfMaterials(): string {
   return `${JSON.stringify(made, null, 2)}\n`;
 }
 
-/** As much of npm's CycloneDX as is touched here. */
+/** The part of npm's CycloneDX that is used here. */
 interface Bill {
   readonly metadata: { readonly component: { readonly "bom-ref": string } };
   readonly components: readonly { readonly "bom-ref": string }[];
   readonly dependencies: readonly { readonly ref: string; readonly dependsOn: readonly string[] }[];
 }
 
-/** The licence texts of what the executable holds, which have to go with it. */
+/** Licence texts of everything in the executable; they must be distributed with it. */
 async function licences(bill: string): Promise<string> {
   const { components }: { components: { name: string; version: string }[] } = await Bun.file(bill).json();
   const texts: string[] = [];
@@ -171,7 +177,7 @@ async function licences(bill: string): Promise<string> {
     ].sort();
     const text =
       file === undefined
-        ? `Its package says: ${(await Bun.file(`${folder}/package.json`).json()).license}.`
+        ? `Licence according to its package: ${(await Bun.file(`${folder}/package.json`).json()).license}.`
         : (await Bun.file(`${folder}/${file}`).text()).trim();
     texts.push(`${name} ${version}\n\n${text}\n`);
   }
@@ -182,7 +188,7 @@ function megabytes(file: string): string {
   return (Bun.file(file).size / 1e6).toFixed(0);
 }
 
-/** The commit of the sources, with a plus sign when they were changed since; a tree without history has none. */
+/** The commit of the sources, with a plus sign if there are uncommitted changes; `unknown` without git. */
 function commit(): string {
   const git = (...args: string[]) => {
     try {

@@ -1,4 +1,4 @@
-/** `bun run dev`: runs the server from source, and again after each change of a source or a page. */
+/** `bun run dev`: runs the server from source and restarts it after each change of a source or page. */
 import { watch } from "node:fs";
 
 const command = [process.execPath, "src/main.ts", "serve", ...process.argv.slice(2)];
@@ -9,7 +9,7 @@ let pending: ReturnType<typeof setTimeout> | undefined;
 let restarted = Promise.resolve();
 
 async function restart(): Promise<void> {
-  // The second signal spares the wait for clients to take their leave.
+  // The second signal skips draining clients.
   server.kill("SIGTERM");
   server.kill("SIGINT");
   await server.exited;
@@ -18,7 +18,7 @@ async function restart(): Promise<void> {
 
 for (const folder of ["src", "public"]) {
   watch(`${import.meta.dir}/${folder}`, { recursive: true }, () => {
-    // An editor touches a file several times for one change.
+    // Editors write a file several times per change.
     clearTimeout(pending);
     pending = setTimeout(() => {
       restarted = restarted.then(restart);

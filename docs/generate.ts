@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import manifest from "../package.json";
 import lock from "../package-lock.json";
-import { API_KEY_FACTS, CHANNEL_FACTS, FACTS, type Fact } from "../src/config/docs.ts";
+import { API_KEY_DOCS, CHANNEL_DOCS, SETTING_DOCS, type SettingDoc } from "../src/config/docs.ts";
 import { PREFIX } from "../src/config/environment.ts";
 import { variable } from "../src/config/settings.ts";
 
@@ -33,18 +33,19 @@ export function configurationPage(): string {
     "- In a `tangram.toml` the keys stand under `[channel]`, and some defaults are Tangram's.",
     "- What is unknown or wrong is an error of one line that names it, and exit code 2.",
   ];
-  const sections = new Map<string, Fact[]>();
-  for (const fact of FACTS) sections.set(fact.section, [...(sections.get(fact.section) ?? []), fact]);
-  for (const [section, facts] of sections)
-    lines.push("", `## ${TITLES[section] ?? section}`, "", ...table(facts));
+  const sections = new Map<string, SettingDoc[]>();
+  for (const setting of SETTING_DOCS)
+    sections.set(setting.section, [...(sections.get(setting.section) ?? []), setting]);
+  for (const [section, docs] of sections)
+    lines.push("", `## ${TITLES[section] ?? section}`, "", ...table(docs));
   lines.push(
     "",
     '## `[channels."<pattern>"]`',
     "",
-    "Settings of the channels that match, the longest pattern first.",
+    "Settings of matching channels; the longest pattern takes precedence.",
     "",
   );
-  lines.push(...table(CHANNEL_FACTS, false));
+  lines.push(...table(CHANNEL_DOCS, false));
   lines.push(
     "",
     "## `[[api_keys]]`",
@@ -52,17 +53,19 @@ export function configurationPage(): string {
     "Less than the admin secret, for backends that need less; sent as Bearer.",
     "",
   );
-  lines.push(...table(API_KEY_FACTS, false));
+  lines.push(...table(API_KEY_DOCS, false));
   return `${lines.join("\n")}\n`;
 }
 
-function table(facts: readonly Fact[], variables = true): string[] {
+function table(docs: readonly SettingDoc[], variables = true): string[] {
   return grid([
     ["key", "default", "what", ...(variables ? ["allowed; variable, flag"] : ["allowed"])],
-    ...facts.map((fact) => {
-      const { name, key, standard, tangram, doc, expects, flag, secret } = fact;
+    ...docs.map((setting) => {
+      const { name, key, defaultValue, tangram, doc, expects, flag, secret } = setting;
       const value =
-        standard === null || (!variables && standard === "") ? "none" : `\`${JSON.stringify(standard)}\``;
+        defaultValue === null || (!variables && defaultValue === "")
+          ? "none"
+          : `\`${JSON.stringify(defaultValue)}\``;
       const other = tangram === undefined ? "" : ` (\`${JSON.stringify(tangram)}\` with a tangram.toml)`;
       // Shells export HOST for themselves.
       const names = [`\`${key === "host" || key === "prefix" ? PREFIX : ""}${variable(key)}\``];

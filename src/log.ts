@@ -1,7 +1,7 @@
 import { isatty } from "node:tty";
 import { LineWriter } from "./process/standard-error.ts";
 
-/** One line for each entry; `fields` are short, never a secret, a token, or the query of a URL. */
+/** Writes one line per entry. `fields` are short and never contain a secret, a token or the query of a URL. */
 export interface Log {
   debug(message: string, fields?: Fields): void;
   info(message: string, fields?: Fields): void;
@@ -16,38 +16,38 @@ const LEVELS = ["debug", "info", "warn", "error"] as const;
 type Level = (typeof LEVELS)[number];
 
 export interface LogOptions {
-  /** The least that is written; what lies below costs the call of an empty function. */
+  /** Minimum level; entries below it are not formatted. */
   readonly level: Level;
-  /** `text` for people, in local time; `json` for programs: `{"time","level","message",...fields}`, in UTC. */
+  /** `text`: local time; `json`: `{"time","level","message",...fields}`, UTC. */
   readonly format: "text" | "json";
   /** Whether levels are coloured in `text`. */
   readonly color?: boolean;
-  /** Takes each line with its line end. Default: standard error, which never blocks; what nobody reads is dropped and counted. */
+  /** Writes a line with its line break. Default: standard error, non-blocking; unread lines are dropped and counted. */
   readonly write?: (line: string) => void;
 }
 
-/** A log whose lines nobody can forge: whatever a message or value holds, an entry stays one line and prints no escape. */
+/** Creates a log. Entries are always one line without control characters, so that values cannot forge lines. */
 export function createLog(options: LogOptions): Log {
-  const { level: least } = options;
+  const { level: minimum } = options;
   const line = options.format === "json" ? jsonLine : textLine(options.color ?? false);
   const write = options.write ?? toStandardError((dropped) => `${line("warn", DROPPED, { dropped })}\n`);
   const at = (level: Level): Log["info"] =>
-    LEVELS.indexOf(level) < LEVELS.indexOf(least)
+    LEVELS.indexOf(level) < LEVELS.indexOf(minimum)
       ? () => {}
       : (message, fields) => write(`${line(level, message, fields)}\n`);
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-/** Whether standard error is a terminal that shows colours. */
+/** Whether standard error is a terminal with colours. */
 export function standardErrorHasColor(env: Readonly<Record<string, string | undefined>>): boolean {
   return isatty(2) && !env.NO_COLOR && env.TERM !== "dumb";
 }
 
 /**
- * For what may happen a million times and should be told about once a minute: the first call tells at once, later ones
- * are counted, and the first one after `ms` tells how many there were since the last time.
+ * Limits the rate of a log line: the first call reports at once, later calls are counted, and the first call after `ms` reports
+ * the number of calls since the last report.
  */
-export function atMostOncePer(ms: number, tell: (times: number) => void): () => void {
+export function atMostOncePer(ms: number, report: (times: number) => void): () => void {
   let next = Number.NEGATIVE_INFINITY;
   let times = 0;
   return () => {
@@ -57,28 +57,28 @@ export function atMostOncePer(ms: number, tell: (times: number) => void): () => 
     next = now + ms;
     const since = times;
     times = 0;
-    tell(since);
+    report(since);
   };
 }
 
-/** No text is worth more of a line than this, in characters; the rest is left out. */
+/** Maximum length of a message or value, characters; longer text is truncated. */
 const MAX_TEXT = 500;
 
 function shortened(text: string): string {
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}...` : text;
 }
 
-/** What moves a terminal's cursor, ends a line somewhere, or turns its letters round: never printed as it is. */
+/** Control characters, line separators and direction marks: always escaped. */
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** Text from outside in one line that moves no cursor. */
+/** Escapes external text: one line without control characters. */
 export function escaped(text: string): string {
   return text.replace(UNPRINTABLE, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 function jsonLine(level: Level, message: string, fields?: Fields): string {
   const entry = { time: new Date().toISOString(), level, message, ...fields };
-  // Outside its strings JSON holds nothing that would be escaped here, and inside them this is JSON's own form.
+  // JSON has these characters only inside strings, and uses the same escapes there.
   return escaped(
     JSON.stringify(entry, (_, value: unknown) => (typeof value === "string" ? shortened(value) : value)),
   );
@@ -100,7 +100,7 @@ function textLine(color: boolean): (level: Level, message: string, fields?: Fiel
   };
 }
 
-/** A value that can be told from what follows: text in quotes, unless it is a plain word, address or path. */
+/** Formats a value; text is quoted unless it is a plain word, address or path. */
 function printed(value: Fields[string] | undefined): string {
   if (typeof value !== "string") return String(value);
   const text = shortened(value);
@@ -114,7 +114,7 @@ function localTime(now: Date): string {
   return `${day} ${time}.${two(now.getMilliseconds(), 3)}`;
 }
 
-const DROPPED = "log lines were dropped, because nothing read them";
+const DROPPED = "log lines dropped: standard error is blocked";
 
 let standardError: LineWriter | null = null;
 
@@ -124,7 +124,7 @@ function toStandardError(report: (dropped: number) => string): (line: string) =>
   return (line) => writer.write(line);
 }
 
-/** Resolves when all lines are written, or after `ms` where nothing reads them. For the end of the process. */
+/** Resolves when all lines are written, or after `ms`. Call it before the process exits. */
 export async function flushLog(ms: number): Promise<void> {
   await standardError?.flush(ms);
 }

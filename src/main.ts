@@ -24,7 +24,7 @@ function argsOf({ operands = [], flags }: Definition): ArgsDef {
   return { ...Object.fromEntries(positional), ...flags };
 }
 
-/** The help of one command, or of the whole program where none was named. */
+/** The help of a command, or of the program if `name` is `null`. */
 async function usage(name: string | null, color: boolean): Promise<string> {
   const command = name === null ? undefined : COMMANDS[name];
   const text = await (command === undefined
@@ -39,23 +39,23 @@ async function usage(name: string | null, color: boolean): Promise<string> {
 }
 
 async function main(argv: readonly string[], context: CommandContext): Promise<number> {
-  const given = readArguments(argv, COMMANDS, DEFAULT_COMMAND);
-  if (!given.ok) {
-    context.stderr(given.message);
+  const args = readArguments(argv, COMMANDS, DEFAULT_COMMAND);
+  if (!args.ok) {
+    context.stderr(args.message);
     return 2;
   }
-  const { command, named, switches } = given;
+  const { command, named, switches } = args;
   if (switches.has("help")) {
     context.print(await usage(named ? command : null, context.terminal?.color ?? false));
   } else if (switches.has("version")) context.print(`${PROGRAM} ${describeVersion()}`);
-  else return (await COMMANDS[command]?.run(given, context)) ?? 2;
+  else return (await COMMANDS[command]?.run(args, context)) ?? 2;
   return 0;
 }
 
 const { env, stdout } = process;
-const hadEnough = Promise.withResolvers<void>();
-// A reader that goes away, as "head" does, is no error.
-stdout.on("error", () => hadEnough.resolve());
+const ended = Promise.withResolvers<void>();
+// A closed pipe is not an error: "head" closes it early.
+stdout.on("error", () => ended.resolve());
 
 const code = await main(process.argv.slice(2), {
   env,
@@ -66,11 +66,11 @@ const code = await main(process.argv.slice(2), {
   readInput: async () => (isatty(0) ? null : Buffer.from(await Bun.stdin.bytes())),
   ended() {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-      process.once(signal, () => hadEnough.resolve());
-    return hadEnough.promise;
+      process.once(signal, () => ended.resolve());
+    return ended.promise;
   },
 });
-// What is written to a pipe may still be on its way.
+// Wait for pending writes to a pipe.
 if (!isatty(1) && !stdout.destroyed) await new Promise<void>((done) => stdout.write("", () => done()));
 await flushLog(500);
 process.exit(code);

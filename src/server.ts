@@ -65,7 +65,7 @@ export async function startServer(
   protocols: readonly CreateProtocol[] = PROTOCOLS,
 ): Promise<RunningServer> {
   const descriptors = new Descriptors(log);
-  const limits = limitsInForce(config.limits, descriptors.room);
+  const limits = limitsInForce(config.limits, descriptors.available);
   const stats = createStats();
   const [bus] = await Promise.all([openBus(config, log), stretchAdminSecrets(config)]);
 
@@ -97,7 +97,7 @@ export async function startServer(
 
   const drain = new Drain(config, connections);
   const isClosing = () => drain.closing;
-  const limiter = new ConnectLimiter(limits, () => descriptors.isCrowded());
+  const limiter = new ConnectLimiter(limits, () => descriptors.isExhausted());
   const places = createPlaces(limiter, isClosing);
   const rules = createRequestRules({ config, admin, inbound, refusals });
   const newId = createConnectionIds(connections, config.idLength);

@@ -2,18 +2,18 @@ import type { Driver } from "./driver.ts";
 import { Latency } from "./latency.ts";
 import { type Client, ignore } from "./websocket-client.ts";
 
-/** How many connect, or join, at the same time: a busy server, and no flood that its listen queue refuses. */
-const AT_ONCE = 200;
-/** For peers to whom a join of thousands is minutes of work. */
-const PATIENCE_MS = 150_000;
+/** Concurrent connects or joins: enough to keep the server busy without overflowing its listen queue. */
+const CONCURRENCY = 200;
+/** Timeout of all joins, ms. Some peers need minutes for thousands of joins. */
+const JOIN_TIMEOUT_MS = 150_000;
 
-export async function connectAll(dialect: Driver, url: URL, count: number, from = 0): Promise<Client[]> {
+export async function connectAll(driver: Driver, url: URL, count: number, from = 0): Promise<Client[]> {
   const clients: Client[] = [];
   let next = from;
   const one = async (): Promise<void> => {
-    while (next < from + count) clients.push(await dialect.connect(next++, url));
+    while (next < from + count) clients.push(await driver.connect(next++, url));
   };
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, count) }, one));
+  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, count) }, one));
   return clients.sort((a, b) => a.index - b.index);
 }
 
@@ -28,15 +28,15 @@ export interface Joined {
   readonly seconds: number;
 }
 
-/** Joins every client to one topic; resolves when all were answered ok, rejects at the first refusal. */
+/** Joins each client to one topic; resolves after the last "ok", rejects at the first rejection or after `JOIN_TIMEOUT_MS`. */
 export function joinAll(
-  dialect: Driver,
+  driver: Driver,
   clients: readonly Client[],
   membership: (client: Client) => Membership,
 ): Promise<Joined> {
   const frames = clients.map((client) => {
     const { topic, token } = membership(client);
-    return dialect.joinFrame(topic, token);
+    return driver.joinFrame(topic, token);
   });
   const { promise, resolve, reject } = Promise.withResolvers<Joined>();
   const latency = new Latency();
@@ -47,7 +47,7 @@ export function joinAll(
   let answered = 0;
   const timer = setTimeout(() => {
     reject(new Error(`${clients.length - answered} of ${clients.length} joins were not answered`));
-  }, PATIENCE_MS);
+  }, JOIN_TIMEOUT_MS);
   const joinNext = (): void => {
     const client = clients[next];
     const frame = frames[next];
@@ -58,9 +58,9 @@ export function joinAll(
   };
   for (const client of clients) {
     client.onMessage = (client, bytes, start, end) => {
-      if (!dialect.isReply(client, bytes, start, end)) return;
-      if (!dialect.isOk(bytes, start, end))
-        reject(new Error(`join refused: ${bytes.toString("latin1", start, end)}`));
+      if (!driver.isReply(client, bytes, start, end)) return;
+      if (!driver.isOk(bytes, start, end))
+        reject(new Error(`join rejected: ${bytes.toString("latin1", start, end)}`));
       latency.record((performance.now() - (sentAt[place.get(client) ?? 0] ?? 0)) * 1000);
       answered++;
       if (answered === clients.length) {
@@ -70,16 +70,16 @@ export function joinAll(
       } else joinNext();
     };
   }
-  for (let i = 0; i < AT_ONCE; i++) joinNext();
+  for (let i = 0; i < CONCURRENCY; i++) joinNext();
   return promise;
 }
 
 const QUIET_MS = 300;
-const QUIET_PATIENCE_MS = 120_000;
+const QUIET_TIMEOUT_MS = 120_000;
 
-/** Resolves when nothing has come in for a while: presence has been told, the joins are over. When that began, in ms. */
+/** Resolves when nothing was received for `QUIET_MS`, so presence is delivered; to when that began, in ms. */
 export async function quiet(clients: readonly Client[]): Promise<number> {
-  const giveUp = performance.now() + QUIET_PATIENCE_MS;
+  const giveUp = performance.now() + QUIET_TIMEOUT_MS;
   let since = performance.now();
   let last = -1;
   while (performance.now() < giveUp) {
@@ -91,9 +91,9 @@ export async function quiet(clients: readonly Client[]): Promise<number> {
     } else if (performance.now() - since > QUIET_MS) return since;
     await Bun.sleep(10);
   }
-  throw new Error(`still no quiet ${QUIET_PATIENCE_MS / 1000} s after the joins`);
+  throw new Error(`still receiving ${QUIET_TIMEOUT_MS / 1000} s after the joins`);
 }
 
-export function closedOnes(clients: readonly Client[]): number {
+export function countClosed(clients: readonly Client[]): number {
   return clients.filter((client) => client.closed).length;
 }

@@ -5,20 +5,20 @@ import { now, readStamp, STAMP_DIGITS } from "./stamp.ts";
 import type { Client } from "./websocket-client.ts";
 
 /**
- * Between two looks at whether anything comes, in ms. Patience is counted in looks, so that a pause of the generator's
+ * Between two looks at whether anything comes, in ms. Patience is counted in polls, so that a pause of the generator's
  * own is not taken for one of the server's.
  */
-const LOOK_MS = 100;
-/** After so many looks at nothing what is missing counts as lost: 10 s, since a server may only be starved. */
-const LOST_LOOKS = 100;
-/** The same while flooding, where one that loses messages would otherwise stand still: 2 s. */
-const FLOOD_LOOKS = 20;
+const POLL_MS = 100;
+/** Polls without progress after which missing messages count as lost: 10 s, because a server may only be slow. */
+const LOST_POLLS = 100;
+/** The same during a flood, which stalls when messages are lost: 2 s. */
+const FLOOD_POLLS = 20;
 
 const ONE = 0x31;
 const QUOTE = 0x22;
 const COLON = 0x3a;
 
-/** What a server says by itself in between, presence for one, is no delivery. */
+/** Whether a message is a delivery; presence, for example, has no stamp. */
 function endsWithStamp(bytes: Buffer, start: number, end: number): boolean {
   const at = end - STAMP_DIGITS;
   if (at <= start || bytes[at] !== ONE) return false;
@@ -30,7 +30,7 @@ function oneDelivery(): number {
   return 1;
 }
 
-/** Counts what clients receive, and reads the stamps of some of them. */
+/** Counts deliveries to clients and records the latency of a sample. */
 export class Deliveries {
   readonly clients: readonly Client[];
   readonly latency = new Latency();
@@ -41,19 +41,19 @@ export class Deliveries {
   wake: () => void = () => {};
   wakeAt = Number.POSITIVE_INFINITY;
 
-  /** Of every `stampEvery`-th client all stamps are read: at a million deliveries a second reading each costs too much. */
-  constructor(dialect: Driver, clients: readonly Client[], stampEvery: number) {
+  /** @param stampEvery stamps of every n-th client are read: reading all is too slow at a million deliveries per second */
+  constructor(driver: Driver, clients: readonly Client[], stampEvery: number) {
     this.clients = clients;
-    const { behindStamp } = dialect;
-    const deliveriesIn = dialect.deliveriesIn ?? oneDelivery;
+    const { bytesAfterStamp } = driver;
+    const deliveriesIn = driver.deliveriesIn ?? oneDelivery;
     const count = (_client: Client, bytes: Buffer, start: number, end: number): void => {
-      if (!endsWithStamp(bytes, start, end - behindStamp)) return;
+      if (!endsWithStamp(bytes, start, end - bytesAfterStamp)) return;
       this.received += deliveriesIn(bytes, start, end);
       if (this.received >= this.wakeAt) this.#wakeUp();
     };
     const countAndRead = (client: Client, bytes: Buffer, start: number, end: number): void => {
-      if (endsWithStamp(bytes, start, end - behindStamp)) {
-        this.latency.record(now() - readStamp(bytes, end - behindStamp));
+      if (endsWithStamp(bytes, start, end - bytesAfterStamp)) {
+        this.latency.record(now() - readStamp(bytes, end - bytesAfterStamp));
       }
       count(client, bytes, start, end);
     };
@@ -67,22 +67,22 @@ export class Deliveries {
     for (const client of this.clients) client.received = 0;
   }
 
-  /** Resolves when all that is expected has come, or nothing has for a while. */
+  /** Resolves when all expected deliveries have arrived, or after `LOST_POLLS` without progress. */
   async drained(): Promise<void> {
     const done = Promise.withResolvers<void>();
     this.wakeAt = this.expected;
     this.wake = done.resolve;
     if (this.received >= this.expected) this.#wakeUp();
     this.lastAt = performance.now();
-    const stop = this.watch(LOST_LOOKS, done.resolve);
+    const stop = this.watch(LOST_POLLS, done.resolve);
     await done.promise;
     stop();
     if (this.received >= this.expected) this.lastAt = performance.now();
     this.wakeAt = Number.POSITIVE_INFINITY;
   }
 
-  /** Calls back each time that nothing has come for so many looks; keeps `lastAt` meanwhile. Call the result to end it. */
-  watch(looks: number, stuck: () => void): () => void {
+  /** Calls `stuck` after each `polls` polls without progress and keeps `lastAt` current. Returns a function that stops it. */
+  watch(polls: number, stuck: () => void): () => void {
     let last = this.received;
     let still = 0;
     const timer = setInterval(() => {
@@ -90,11 +90,11 @@ export class Deliveries {
         last = this.received;
         this.lastAt = performance.now();
         still = 0;
-      } else if (++still === looks) {
+      } else if (++still === polls) {
         still = 0;
         stuck();
       }
-    }, LOOK_MS);
+    }, POLL_MS);
     return () => clearInterval(timer);
   }
 
@@ -105,8 +105,8 @@ export class Deliveries {
 }
 
 /**
- * Publishes as fast as the receivers take it: a new batch goes out when no more than `inFlight` messages are on their
- * way, judged by what has come in, so that no queue grows anywhere. Every message goes to every client.
+ * Publishes as fast as clients receive: sends a new batch while at most `inFlight` messages are undelivered, so that no queue
+ * grows. Each message goes to every client.
  */
 export async function flood(
   deliveries: Deliveries,
@@ -133,7 +133,7 @@ export async function flood(
   };
   deliveries.wake = refill;
   refill();
-  const stop = deliveries.watch(FLOOD_LOOKS, () => {
+  const stop = deliveries.watch(FLOOD_POLLS, () => {
     lost = deliveries.expected - deliveries.received;
     refill();
   });
@@ -142,7 +142,7 @@ export async function flood(
   deliveries.wakeAt = Number.POSITIVE_INFINITY;
 }
 
-/** Publishes one after the other, `perSecond` in all and evenly, whatever the receivers do; each goes to `each` clients. */
+/** Publishes in rotation at an even rate of `perSecond` in total; each message goes to `each` clients. */
 export async function pace(
   deliveries: Deliveries,
   sender: Sender,

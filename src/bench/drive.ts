@@ -1,5 +1,5 @@
 import type { PublishClient } from "../bus/redis/redis-client.ts";
-import { closedOnes, connectAll, joinAll, type Membership, quiet } from "./clients.ts";
+import { connectAll, countClosed, joinAll, type Membership, quiet } from "./clients.ts";
 import { Deliveries, pace } from "./deliveries.ts";
 import { paddedPayload } from "./payload.ts";
 import { phoenix } from "./phoenix-driver.ts";
@@ -7,27 +7,27 @@ import { cpuMs, pidListeningOn, pssBytes } from "./process-times.ts";
 import type { Publication, Sender } from "./publisher.ts";
 import { now, writeStamp } from "./stamp.ts";
 
-/** What an operator asks of the load generator. */
+/** Parameters of the load. */
 export interface Load {
-  /** Where clients connect, path and all. */
+  /** WebSocket address, with its path. */
   readonly url: URL;
   readonly memberships: readonly Membership[];
-  /** Each has as many members as any other. */
+  /** The clients are distributed evenly. */
   readonly channels: readonly string[];
-  /** Messages a second, in all channels together. */
+  /** Messages per second, all channels together. */
   readonly rate: number;
-  /** Bytes of each. */
+  /** Size of a message, bytes. */
   readonly payload: number;
   readonly seconds: number;
   readonly speaker: PublishClient;
-  /** Told now and then how far it has come. */
+  /** Called with a progress line about once per second. */
   progress(line: string): void;
-  /** Resolves when the operator has had enough. */
-  readonly enough: Promise<void>;
+  /** Resolves when the operator stops the run. */
+  readonly stopped: Promise<void>;
 }
 
-/** What it found. Times in ms. */
-export interface Found {
+/** Results. Times in ms unless the name says `Seconds`. */
+export interface Result {
   readonly clients: number;
   readonly connectSeconds: number;
   readonly joinSeconds: number;
@@ -40,30 +40,30 @@ export interface Found {
   readonly p50: number | null;
   readonly p99: number | null;
   readonly max: number | null;
-  /** Messages that the bus did not take: it was away. They are neither published nor expected. */
+  /** Messages that could not be published; not in `published` or `expected`. */
   readonly unpublished: number;
   /** Connections that the server closed. */
   readonly closed: number;
-  /** The generator's own CPU while messages went out, in cores. */
+  /** CPU of the generator while publishing, cores. */
   readonly ownCores: number;
-  /** Of the server's process, where it runs on this machine and may be looked at. */
+  /** The server's process, if it runs on this machine and is readable; CPU in cores and us per delivery, memory in bytes per client. */
   readonly server: { readonly cores: number; readonly usEach: number; readonly bytesEach: number } | null;
 }
 
-/** Nobody was sent what was published: the server is on another Redis, most likely. */
-export class Unheard extends Error {}
+/** No client received the first messages: most likely the server uses another Redis. */
+export class NothingReceived extends Error {}
 
-const FIRST_MS = 3000;
+const PROBE_TIMEOUT_MS = 3000;
 
-/** Connects and joins everyone, publishes evenly, and measures until the last message has come. */
-export async function drive(load: Load): Promise<Found> {
+/** Connects and joins all clients, publishes at an even rate, and measures until the last delivery. */
+export async function drive(load: Load): Promise<Result> {
   const { url, memberships, channels, rate, seconds, progress } = load;
   const pid = serverOf(url);
   const memoryBefore = pid === null ? 0 : pssBytes(pid);
   const count = memberships.length;
 
-  const interrupted: Promise<never> = load.enough.then(() => {
-    throw new Error("ended before anything was measured");
+  const interrupted: Promise<never> = load.stopped.then(() => {
+    throw new Error("stopped before anything was measured");
   });
   interrupted.catch(() => {});
 
@@ -83,33 +83,33 @@ export async function drive(load: Load): Promise<Found> {
     );
     const each = count / channels.length;
     const deliveries = new Deliveries(phoenix, clients, 1);
-    const sender = through(load.speaker, () => {
+    const sender = busSender(load.speaker, () => {
       deliveries.expected -= each;
     });
     await probe(deliveries, sender, publications, each);
     await sender.settled();
-    const untaken = sender.failures;
+    const probeFailures = sender.failures;
 
     const own = process.cpuUsage();
     const cpuBefore = pid === null ? 0 : cpuMs(pid);
     const began = performance.now();
-    let enough = false;
-    void load.enough.then(() => {
-      enough = true;
+    let stopped = false;
+    void load.stopped.then(() => {
+      stopped = true;
     });
     let published = 0;
-    for (let left = seconds; left > 0 && !enough; left -= 1) {
+    for (let left = seconds; left > 0 && !stopped; left -= 1) {
       const slice = Math.min(1, left);
-      // The first one of each second is the next channel's, whatever the rate.
+      // Continue with the next channel, whatever the rate.
       await pace(deliveries, sender, rotated(publications, published), rate, each, slice);
       published += Math.round(rate * slice);
       progress(
-        `${Math.round((performance.now() - began) / 1000)} of ${seconds} s: ${percent(deliveries.received, deliveries.expected)} of the messages so far have come`,
+        `${Math.round((performance.now() - began) / 1000)} of ${seconds} s: ${percent(deliveries.received, deliveries.expected)} delivered so far`,
       );
     }
     await sender.settled();
     await deliveries.drained();
-    const unpublished = sender.failures - untaken;
+    const unpublished = sender.failures - probeFailures;
     const took = (deliveries.lastAt - began) / 1000;
     const used = process.cpuUsage(own);
     const serverMs = pid === null ? 0 : cpuMs(pid) - cpuBefore;
@@ -128,7 +128,7 @@ export async function drive(load: Load): Promise<Found> {
       p50: latency.quantileMs(0.5),
       p99: latency.quantileMs(0.99),
       max: latency.quantileMs(1),
-      closed: closedOnes(clients),
+      closed: countClosed(clients),
       ownCores: (used.user + used.system) / 1e6 / took,
       server:
         pid === null || received === 0
@@ -142,7 +142,7 @@ export async function drive(load: Load): Promise<Found> {
 
 const NO_MEMBERSHIP: Membership = { topic: "", token: "" };
 
-/** "99.98 %", never rounded up to all. */
+/** "99.98 %"; never rounded up to 100 %. */
 export function percent(part: number, whole: number): string {
   if (part >= whole) return "100 %";
   return `${(Math.floor((part / whole) * 10_000) / 100).toFixed(2)} %`;
@@ -153,7 +153,7 @@ function rotated(publications: readonly Publication[], by: number): readonly Pub
   return [...publications.slice(at), ...publications.slice(0, at)];
 }
 
-/** Each channel once: warms up, and finds out whether the server hears this Redis at all. */
+/** Publishes once to each channel: a warm-up, and a check that the server uses this Redis. */
 async function probe(
   deliveries: Deliveries,
   sender: Sender,
@@ -162,23 +162,23 @@ async function probe(
 ): Promise<void> {
   for (const publication of publications) sender.send(publication);
   deliveries.expected = publications.length * each;
-  const until = performance.now() + FIRST_MS;
+  const until = performance.now() + PROBE_TIMEOUT_MS;
   while (deliveries.received === 0) {
-    if (performance.now() > until) throw new Unheard();
+    if (performance.now() > until) throw new NothingReceived();
     await Bun.sleep(10);
   }
   await deliveries.drained();
   deliveries.reset();
 }
 
-interface ThroughClient extends Sender {
+interface BusSender extends Sender {
   /** Messages that could not be published. */
   readonly failures: number;
-  /** Resolves when of each message so far is known whether it was. */
+  /** Resolves when the outcome of each message so far is known. */
   settled(): Promise<void>;
 }
 
-function through(client: PublishClient, failed: () => void): ThroughClient {
+function busSender(speaker: PublishClient, failed: () => void): BusSender {
   let failures = 0;
   let open = 0;
   let done: (() => void) | null = null;
@@ -199,7 +199,7 @@ function through(client: PublishClient, failed: () => void): ThroughClient {
       const stamped = Buffer.from(payload);
       writeStamp(stamped, stampEnd, now());
       open++;
-      client.publish(name, stamped).then(settle, () => {
+      speaker.publish(name, stamped).then(settle, () => {
         failures++;
         failed();
         settle();
@@ -208,7 +208,7 @@ function through(client: PublishClient, failed: () => void): ThroughClient {
   };
 }
 
-/** The process behind an address of this machine; `null` where that cannot be found out. */
+/** PID of the server at an address of this machine; `null` if it cannot be determined. */
 function serverOf(url: URL): number | null {
   try {
     const pid = pidListeningOn(Number(url.port || 80));

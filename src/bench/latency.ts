@@ -1,8 +1,8 @@
-/** Buckets for each doubling: a value is known to 1/64, about 1.6 percent. */
+/** Buckets per doubling: resolution 1/64, about 1.6 %. */
 const STEPS = 64;
 const STEP_BITS = 6;
 
-/** Counts durations in whole microseconds, up to 2^31, in buckets that grow with the value. */
+/** A histogram of durations in integer microseconds, up to 2^31, with logarithmic buckets. */
 export class Latency {
   readonly #counts = new Uint32Array(STEPS * 27);
   #total = 0;
@@ -24,7 +24,7 @@ export class Latency {
     this.#total = 0;
   }
 
-  /** The duration in ms that a share (0 to 1) of all stay below; `null` when nothing was recorded. */
+  /** The quantile (0 to 1) in ms; `null` if nothing was recorded. */
   quantileMs(share: number): number | null {
     if (this.#total === 0) return null;
     let left = Math.ceil(this.#total * share);

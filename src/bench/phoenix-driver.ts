@@ -2,14 +2,11 @@ import type { Driver } from "./driver.ts";
 import { publication } from "./publisher.ts";
 import { Client, textFrame } from "./websocket-client.ts";
 
-/** `["1","1",...` is a reply; `["1",null,...` and `[null,null,...` are what the server says by itself. */
+/** `["1","1",...` is a reply; `["1",null,...` and `[null,null,...` are pushes of the server. */
 const REPLY_MARK = 0x22;
 const OK = '"status":"ok"';
 
-/**
- * Phoenix' V2, with backends that publish on `to:<topic>:<event>`: ours. Refs are always the same: the generator never
- * needs to tell two answers apart.
- */
+/** Phoenix V2 with backends that publish on `to:<topic>:<event>`. Refs are constant: replies need not be distinguished. */
 export const phoenix: Driver = {
   name: "phoenix",
   socketUrl(base) {
@@ -27,5 +24,5 @@ export const phoenix: Driver = {
   publication: (topic, event, payload, times) =>
     publication(`to:${topic}:${event}`, Buffer.from(payload), times),
   // `}` of the payload and `]` of the frame.
-  behindStamp: 2,
+  bytesAfterStamp: 2,
 };

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
-/** Linux tells process times in ticks of 10 ms (USER_HZ is 100 on every architecture that Bun runs on). */
+/** Unit of process times on Linux: 10 ms (USER_HZ is 100 on every architecture that Bun supports). */
 const TICK_MS = 10;
 
-/** User and system time that a process has used, all threads, in ms. From `/proc/<pid>/stat`. */
+/** User and system time of a process, all threads, in ms. Source: `/proc/<pid>/stat`. */
 export function cpuMs(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
   // The second field is the name in parentheses and may hold spaces; utime and stime are fields 14 and 15.
@@ -12,19 +12,19 @@ export function cpuMs(pid: number): number {
 }
 
 /**
- * Memory of a process in bytes: PSS (proportional set size) of `/proc/<pid>/smaps_rollup`, which counts shared pages by
- * their share. What the kernel holds for its sockets is not in it.
+ * Memory of a process in bytes: PSS (proportional set size) from `/proc/<pid>/smaps_rollup`. Socket buffers of the kernel are not
+ * included.
  */
 export function pssBytes(pid: number): number {
   const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "latin1");
-  const found = /^Pss:\s+(\d+) kB$/m.exec(rollup);
-  if (found === null) throw new Error(`no Pss in /proc/${pid}/smaps_rollup`);
-  return Number(found[1]) * 1024;
+  const result = /^Pss:\s+(\d+) kB$/m.exec(rollup);
+  if (result === null) throw new Error(`no Pss in /proc/${pid}/smaps_rollup`);
+  return Number(result[1]) * 1024;
 }
 
 const LISTENING = "0A";
 
-/** The process that listens on a TCP port of this machine, for servers that somebody else started. */
+/** PID of the process that listens on a TCP port of this machine. Throws if there is none or it is not readable. */
 export function pidListeningOn(port: number): number {
   const hex = port.toString(16).toUpperCase().padStart(4, "0");
   const sockets = new Set<string>();
@@ -41,15 +41,15 @@ export function pidListeningOn(port: number): number {
         if (sockets.has(readlinkSync(`/proc/${entry}/fd/${descriptor}`))) return Number(entry);
       }
     } catch {
-      // gone meanwhile, or somebody else's
+      // ended meanwhile, or owned by another user
     }
   }
-  throw new Error(`no process that may be looked at listens on port ${port}`);
+  throw new Error(`no readable process listens on port ${port}`);
 }
 
 /**
- * As `cpuMs`, to the nanosecond, from the `schedstat` of each thread: for work of less than a second. A thread that ends takes
- * its time with it.
+ * Like `cpuMs` with nanosecond resolution, from the `schedstat` of each thread: for work of less than a second. Time of ended
+ * threads is not included.
  */
 export function fineCpuMs(pid: number): number {
   let nanoseconds = 0;

@@ -1,19 +1,19 @@
-import { Outlet } from "./outlet.ts";
+import { SocketWriter } from "./socket-writer.ts";
 import { BLANK_STAMP, now, writeStamp } from "./stamp.ts";
 
-/** A PUBLISH in the Redis protocol, made once and sent many times with a new stamp. */
+/** An encoded PUBLISH command, sent many times with a new stamp each time. */
 export interface Publication {
   readonly name: string;
   readonly payload: Buffer;
-  /** Where the digits of the stamp end in `payload`. */
+  /** End offset of the stamp in `payload`. */
   readonly stampEnd: number;
-  /** All of it as it travels. */
+  /** The encoded command or commands. */
   readonly bytes: Buffer;
-  /** Where the digits of each stamp end in `bytes`: one for each message. */
+  /** End offset of each stamp in `bytes`, one per message. */
   readonly stampEnds: readonly number[];
 }
 
-/** `payload` holds one stamp (stamp.ts); `times` messages travel in one write. */
+/** `payload` contains one stamp (stamp.ts); `times` messages are sent in one write. */
 export function publication(name: string, payload: Buffer, times = 1): Publication {
   const one = Buffer.concat([
     Buffer.from(`*3\r\n$7\r\nPUBLISH\r\n$${Buffer.byteLength(name)}\r\n${name}\r\n$${payload.length}\r\n`),
@@ -31,37 +31,37 @@ export function publication(name: string, payload: Buffer, times = 1): Publicati
   };
 }
 
-/** Whatever sends publications, each with the time of sending. */
+/** Sends publications, each stamped with the time of sending. */
 export interface Sender {
   send(publication: Publication): void;
 }
 
-/** One connection to Redis that speaks its protocol raw and reads the answers only for errors. */
+/** A raw connection to Redis; replies are checked for errors only. */
 export class Publisher {
-  readonly #outlet: Outlet<undefined>;
-  readonly #answers: { text: string };
+  readonly #writer: SocketWriter<undefined>;
+  readonly #replies: { text: string };
   readonly #end: () => void;
 
-  private constructor(outlet: Outlet<undefined>, answers: { text: string }, end: () => void) {
-    this.#outlet = outlet;
-    this.#answers = answers;
+  private constructor(writer: SocketWriter<undefined>, replies: { text: string }, end: () => void) {
+    this.#writer = writer;
+    this.#replies = replies;
     this.#end = end;
   }
 
   static async connect(redisUrl: string): Promise<Publisher> {
     const url = new URL(redisUrl);
-    const answers = { text: "" };
-    let outlet: Outlet<undefined> | null = null;
+    const replies = { text: "" };
+    let writer: SocketWriter<undefined> | null = null;
     const socket = await Bun.connect({
       hostname: url.hostname,
       port: Number(url.port || 6379),
       socket: {
         data(_socket, bytes) {
           if (bytes[0] === MINUS) throw new Error(`Redis: ${bytes.toString("latin1", 0, 200)}`);
-          if (answers.text !== "" || bytes[0] === DOLLAR) answers.text += bytes.toString("latin1");
+          if (replies.text !== "" || bytes[0] === DOLLAR) replies.text += bytes.toString("latin1");
         },
         drain() {
-          outlet?.drain();
+          writer?.drain();
         },
         error(_socket, error) {
           throw error;
@@ -69,27 +69,27 @@ export class Publisher {
       },
     });
     socket.setNoDelay(true);
-    outlet = new Outlet(socket);
-    return new Publisher(outlet, answers, () => socket.end());
+    writer = new SocketWriter(socket);
+    return new Publisher(writer, replies, () => socket.end());
   }
 
   send(publication: Publication): void {
     const stamp = now();
     for (const end of publication.stampEnds) writeStamp(publication.bytes, end, stamp);
-    this.#outlet.write(publication.bytes);
+    this.#writer.write(publication.bytes);
   }
 
-  /** How many PUBLISH commands this Redis has had from anyone since it started. */
+  /** Number of PUBLISH commands that this Redis has received since it started, from all clients. */
   async publishes(): Promise<number> {
-    this.#answers.text = "";
-    this.#outlet.write(Buffer.from("*2\r\n$4\r\nINFO\r\n$12\r\ncommandstats\r\n"));
+    this.#replies.text = "";
+    this.#writer.write(Buffer.from("*2\r\n$4\r\nINFO\r\n$12\r\ncommandstats\r\n"));
     const until = performance.now() + 5000;
     while (performance.now() < until) {
       await Bun.sleep(5);
-      const { text } = this.#answers;
+      const { text } = this.#replies;
       const length = /^\$(\d+)\r\n/.exec(text);
       if (length === null || text.length < length[0].length + Number(length[1])) continue;
-      this.#answers.text = "";
+      this.#replies.text = "";
       return Number(/cmdstat_publish:calls=(\d+)/.exec(text)?.[1] ?? 0);
     }
     throw new Error("Redis does not answer INFO");

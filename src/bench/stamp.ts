@@ -1,20 +1,20 @@
 /**
- * Every payload ends with `"sent":<12 digits>}`, so that the time of sending stands at a fixed place from the end. (The last
- * key of the alphabet, for servers that print the payload anew with its keys sorted.)
+ * Every payload ends with `"sent":<12 digits>}`: the time of sending is at a fixed offset from the end. ("sent" sorts after "pad",
+ * for servers that reprint payloads with sorted keys.)
  */
 export const STAMP_DIGITS = 12;
 const BASE = 100_000_000_000;
 const ZERO = 48;
 
-/** A stamp to be overwritten at each sending. */
+/** A placeholder, overwritten when a message is sent. */
 export const BLANK_STAMP = String(BASE);
 
-/** Now, in whole microseconds of this process, always of 12 digits. Good for a day. */
+/** Microseconds since the start of this process, offset to 12 digits. */
 export function now(): number {
   return BASE + Math.floor(performance.now() * 1000);
 }
 
-/** Overwrites the digits that end before `end`. */
+/** Writes a stamp whose digits end before `end`. */
 export function writeStamp(bytes: Buffer, end: number, stamp: number): void {
   let rest = stamp;
   for (let at = end - 1; at >= end - STAMP_DIGITS; at--) {
@@ -24,7 +24,7 @@ export function writeStamp(bytes: Buffer, end: number, stamp: number): void {
   }
 }
 
-/** The digits that end before `end`. */
+/** Reads a stamp whose digits end before `end`. */
 export function readStamp(bytes: Buffer, end: number): number {
   let stamp = 0;
   for (let at = end - STAMP_DIGITS; at < end; at++) stamp = stamp * 10 + (bytes[at] ?? 0) - ZERO;

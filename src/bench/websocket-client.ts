@@ -1,42 +1,41 @@
-import { Outlet } from "./outlet.ts";
+import { SocketWriter } from "./socket-writer.ts";
 
 /**
- * Told of each message that has come in whole. `bytes[start..end)` is the message, or, when it is longer than
- * `ASSEMBLED` and came in several reads, only its last part. Valid until it returns.
+ * Called for each complete message. `bytes[start..end)` is the message, or only its last part if it is longer than `ASSEMBLED` and
+ * arrived in several reads. The bytes are valid until it returns.
  */
 export type OnMessage = (client: Client, bytes: Buffer, start: number, end: number) => void;
 
-/** Messages up to this length are always handed over whole, even when they came in several reads. */
+/** Messages up to this length in bytes are always passed complete. */
 const ASSEMBLED = 4096;
 
-/** How far into a message the walker looks for `Client.mark`. */
+/** Offset of `Client.mark` in a message. */
 const MARK_AT = 5;
 
-const BINARY_CLOSE = 8;
+const CLOSE = 8;
 const PING = 9;
 const PONG = 10;
 
 /**
- * A WebSocket client that does as little as can be done: it walks the headers of what comes in and decodes nothing,
- * and sends frames that were masked beforehand. It trusts the server: no fragments, no extensions, no check of the
- * handshake's hash.
+ * A minimal WebSocket client for load: it parses frame headers only and sends frames that are masked in advance. It trusts the
+ * server: no fragments, no extensions, no check of `Sec-WebSocket-Accept`.
  */
 export class Client {
-  /** Which of the clients of a scene this is, from 0. */
+  /** Number of this client, from 0. */
   readonly index: number;
   onMessage: OnMessage = ignore;
   /** Messages since `reset`. */
   received = 0;
-  /** The message's byte at `MARK_AT`; `0` when it is shorter. In a Phoenix V2 frame it tells a reply from the rest. */
+  /** The byte of the message at `MARK_AT`; `0` if it is shorter. It identifies replies in Phoenix V2. */
   mark = 0;
   closed = false;
-  #outlet: Outlet<undefined> | null = null;
+  #writer: SocketWriter<undefined> | null = null;
   #handshake: Buffer | null = Buffer.alloc(0);
-  /** Bytes of the current message still to come; -1 between messages. */
+  /** Missing bytes of the current message; -1 between messages. */
   #left = -1;
   #length = 0;
   #opcode = 0;
-  /** Start of a header, or of a short message, whose rest is in the next read. */
+  /** An incomplete header or short message, continued by the next read. */
   #rest: Buffer | null = null;
 
   constructor(index: number) {
@@ -45,12 +44,12 @@ export class Client {
 
   /** Sends a frame made by `textFrame`. */
   send(frame: Buffer): void {
-    this.#outlet?.write(frame);
+    this.#writer?.write(frame);
   }
 
-  /** Closes the connection without a close frame, as one does that goes out of reach. */
+  /** Closes the connection without a close frame. */
   end(): void {
-    this.#outlet?.end();
+    this.#writer?.end();
   }
 
   static connect(index: number, url: URL, onMessage: OnMessage = ignore): Promise<Client> {
@@ -67,15 +66,15 @@ export class Client {
       socket: {
         open(socket) {
           socket.setNoDelay(true);
-          client.#outlet = new Outlet(socket);
-          client.#outlet.write(request);
+          client.#writer = new SocketWriter(socket);
+          client.#writer.write(request);
         },
         data(_socket, bytes) {
           if (client.#handshake === null) client.#walk(bytes);
-          else client.#shakeHands(bytes, resolve, reject);
+          else client.#readHandshake(bytes, resolve, reject);
         },
         drain() {
-          client.#outlet?.drain();
+          client.#writer?.drain();
         },
         close() {
           client.closed = true;
@@ -92,7 +91,7 @@ export class Client {
     return promise;
   }
 
-  #shakeHands(bytes: Buffer, resolve: (client: Client) => void, reject: (error: Error) => void): void {
+  #readHandshake(bytes: Buffer, resolve: (client: Client) => void, reject: (error: Error) => void): void {
     const head = Buffer.concat([this.#handshake ?? bytes.subarray(0, 0), bytes]);
     const end = head.indexOf("\r\n\r\n");
     if (end === -1) {
@@ -100,7 +99,7 @@ export class Client {
       return;
     }
     if (!head.toString("latin1", 0, 12).startsWith("HTTP/1.1 101")) {
-      reject(new Error(`refused: ${head.toString("latin1", 0, Math.min(head.length, 300))}`));
+      reject(new Error(`rejected: ${head.toString("latin1", 0, Math.min(head.length, 300))}`));
       return;
     }
     this.#handshake = null;
@@ -140,7 +139,7 @@ export class Client {
         start = at + 10;
       }
       const end = start + length;
-      // The mark has to be seen before a long message is let pass in parts.
+      // Read the mark before a long message is passed in parts.
       if (end > size && (length <= ASSEMBLED || size - start <= MARK_AT)) break;
       this.#opcode = opcode;
       this.#length = length;
@@ -156,21 +155,21 @@ export class Client {
   }
 
   #finish(bytes: Buffer, start: number, end: number): void {
-    if (this.#opcode < BINARY_CLOSE) {
+    if (this.#opcode < CLOSE) {
       this.received++;
       this.onMessage(this, bytes, start, end);
     } else if (this.#opcode === PING) {
       this.send(frame(PONG, bytes.subarray(end - this.#length, end)));
-    } else if (this.#opcode === BINARY_CLOSE) {
+    } else if (this.#opcode === CLOSE) {
       this.closed = true;
     }
   }
 }
 
-/** For messages that nobody wants. */
+/** Ignores messages. */
 export function ignore(): void {}
 
-/** A text message as a client sends it: masked, in one frame. */
+/** A masked text message in one frame. */
 export function textFrame(text: string): Buffer {
   return frame(1, Buffer.from(text));
 }
@@ -180,7 +179,7 @@ const MASK = Buffer.from([0x37, 0xfa, 0x21, 0x3d]);
 function frame(opcode: number, payload: Buffer): Buffer {
   const { length } = payload;
   const header = length < 126 ? 2 : 4;
-  if (length > 65535) throw new Error("the generator sends no message over 65535 bytes");
+  if (length > 65535) throw new Error("the generator does not send messages over 65535 bytes");
   const bytes = Buffer.alloc(header + MASK.length + length);
   bytes[0] = 0x80 | opcode;
   bytes[1] = 0x80 | Math.min(length, 126);

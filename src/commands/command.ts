@@ -1,65 +1,65 @@
 import type { ArgsDef } from "citty";
 
-/** Standard output where a person reads it. */
+/** Standard output, if it is a terminal. */
 export interface Terminal {
-  /** Characters of a line. */
+  /** Width in characters. */
   readonly columns: number;
-  /** Whether it shows colours and nobody asked for none (`NO_COLOR`). */
+  /** Whether it shows colours and `NO_COLOR` is not set. */
   readonly color: boolean;
 }
 
-/** What a command may touch of the process that it runs in. */
+/** The parts of the process that a command may use. */
 export interface CommandContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /** `null` where standard output is a pipe or a file: then it is for a program, plain and without remarks. */
+  /** `null` if standard output is a pipe or a file: print plain output without remarks. */
   readonly terminal: Terminal | null;
-  /** To standard output, with a line end. */
+  /** Writes to standard output, with a line break. */
   print(text: string): void;
-  /** To standard error, one line, behind the program's name. */
+  /** Writes one line to standard error, after the program's name. */
   stderr(line: string): void;
-  /** All of standard input; `null` where that is a terminal, at which nobody may be sitting. */
+  /** All of standard input; `null` if it is a terminal. */
   readInput(): Promise<Buffer | null>;
-  /** Resolves when the operator or the reader of our output has had enough. */
+  /** Resolves at SIGINT, SIGTERM or SIGHUP, or when standard output is closed. */
   ended(): Promise<void>;
 }
 
-/** What a command line asks for. */
+/** A parsed command line. */
 export interface ParsedArgs {
   readonly command: string;
-  /** Whether it was named, rather than taken because none was. */
+  /** Whether the command was named; `false` for the default command. */
   readonly named: boolean;
-  /** Flags with a value, by name: the last of each. */
+  /** Flags with a value, by name; the last of each. */
   readonly values: Readonly<Record<string, string>>;
-  /** All values of each flag, in their order. */
+  /** All values of each flag, in order. */
   readonly all: Readonly<Record<string, readonly string[]>>;
-  /** Flags without one. */
+  /** Flags without a value. */
   readonly switches: ReadonlySet<string>;
-  /** What stands behind the command and is no flag: as many as it takes. */
+  /** Arguments of the command other than flags; their number is checked. */
   readonly operands: readonly string[];
 }
 
-/** Runs to its end and resolves to the exit code: 0; 1, something is in the way; 2, the operator wrote something wrong. */
-export type Command = (given: ParsedArgs, context: CommandContext) => Promise<number>;
+/** Runs a command; resolves to the exit code: 0 success, 1 failure (port in use, Redis unreachable), 2 invalid input. */
+export type Command = (args: ParsedArgs, context: CommandContext) => Promise<number>;
 
-/** A word of the command line that is no flag. */
+/** An argument other than a flag. */
 export interface Operand {
   readonly name: string;
   readonly description: string;
   readonly required: boolean;
-  /** Whether there may be more than one; the last operand only. */
+  /** Whether it can be repeated; for the last operand only. */
   readonly several?: true;
-  /** The only words that it may be. */
+  /** Allowed values, if limited. */
   readonly words?: readonly string[];
 }
 
-/** One command, as the command line is read, and as help, completion and manual tell about it. */
+/** One command: for the parser, the help, completions and the manual page. */
 export interface Definition {
   readonly run: Command;
   readonly description: string;
   readonly flags: ArgsDef;
   readonly operands?: readonly Operand[];
-  /** Command lines that work, each with what it does. */
+  /** Example command lines, each with a description. */
   readonly examples?: readonly (readonly [line: string, does: string])[];
 }
 

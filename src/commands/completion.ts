@@ -1,17 +1,15 @@
 import type { ArgsDef } from "citty";
 import type { Command, Definition, Definitions } from "./command.ts";
 
-export const SHELLS = ["bash", "zsh", "fish"] as const;
-
 /** `channel completion SHELL` prints the script. */
-export function completion(definitions: () => Definitions): Command {
+export function completion(definitions: Definitions): Command {
   return async ({ operands: [shell = ""] }, { print }) => {
-    print(completionScript(shell, definitions()));
+    print(completionScript(shell, definitions));
     return 0;
   };
 }
 
-/** Made of the same definitions that the command line is read by; `shell` is one of `SHELLS`. */
+/** The script for bash, zsh or fish, generated from the definitions of the commands. */
 export function completionScript(shell: string, definitions: Definitions): string {
   const commands = Object.entries(definitions);
   return shell === "fish" ? forFish(commands) : shell === "zsh" ? forZsh(commands) : forBash(commands);
@@ -23,9 +21,9 @@ interface Flag {
   readonly name: string;
   readonly short: string | null;
   readonly takesValue: boolean;
-  /** The words that its value is one of. */
+  /** Allowed values, if limited. */
   readonly words: readonly string[];
-  /** What else its value is. */
+  /** Kind of path, if the value is one. */
   readonly value: "file" | "folder" | null;
   readonly description: string;
 }
@@ -44,7 +42,7 @@ function flagsOf(flags: ArgsDef): Flag[] {
   });
 }
 
-/** The words that the first operand is one of. */
+/** Allowed values of the first operand. */
 function wordsOf({ operands }: Definition): readonly string[] {
   return operands?.[0]?.words ?? [];
 }

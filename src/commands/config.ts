@@ -1,10 +1,10 @@
 import { type Loaded, loadConfig, type Origin } from "../config/config.ts";
-import type { Printed } from "../config/value-types.ts";
+import type { PrintedValue } from "../config/value-types.ts";
 import type { Command } from "./command.ts";
 
-type Good = Extract<Loaded, { ok: true }>;
+type LoadedOk = Extract<Loaded, { ok: true }>;
 
-/** `channel config`: every key, the value in force, and where it came from; secrets as stars. */
+/** `channel config`: every key, its effective value and its origin; secrets are masked. */
 export const config: Command = async ({ values, switches }, { env, cwd, print, stderr }) => {
   const loaded = loadConfig({ flags: values, env, cwd });
   if (!loaded.ok) {
@@ -19,12 +19,12 @@ export const config: Command = async ({ values, switches }, { env, cwd, print, s
   return 0;
 };
 
-const MADE_PER_RUN = new Set(["jwt_secret", "admin_secret"]);
+const GENERATED = new Set(["jwt_secret", "admin_secret"]);
 
-/** Beyond this many characters a value pushes its row aside, instead of all of them. */
+/** Maximum width of the value column; a longer value shifts only its own row. */
 const MAX_WIDTH = 48;
 
-function asTable({ sources, file }: Good): string {
+function asTable({ sources, file }: LoadedOk): string {
   const rows = [...sources].map(([key, origin]) => ({
     key,
     value: shown(key, origin.printed),
@@ -40,7 +40,7 @@ function asTable({ sources, file }: Good): string {
 }
 
 /** `{"file", "values": [{"key","value","source","detail"}], "warnings"}` */
-function asJson({ sources, file, warnings }: Good): string {
+function asJson({ sources, file, warnings }: LoadedOk): string {
   const values = [...sources].map(([key, { printed, source, detail }]) => ({
     key,
     value: printed,
@@ -50,8 +50,8 @@ function asJson({ sources, file, warnings }: Good): string {
   return JSON.stringify({ file, values, warnings }, null, 2);
 }
 
-function shown(key: string, value: Printed): string {
-  if (value === null) return MADE_PER_RUN.has(key) ? "(random, for one run)" : "(none)";
+function shown(key: string, value: PrintedValue): string {
+  if (value === null) return GENERATED.has(key) ? "(random, changes at restart)" : "(none)";
   return JSON.stringify(value);
 }
 

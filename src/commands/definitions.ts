@@ -1,26 +1,21 @@
 import type { ArgsDef } from "citty";
 import { flagName, snake, TOP } from "../config/settings.ts";
-import { BENCH_DEFAULTS, bench } from "./bench.ts";
-import type { Definitions } from "./command.ts";
-import { completion, SHELLS } from "./completion.ts";
-import { config } from "./config.ts";
-import { init } from "./init.ts";
-import { manual } from "./manual.ts";
-import { publish } from "./publish.ts";
-import { serve } from "./serve.ts";
-import { token } from "./token.ts";
-import { watch } from "./watch.ts";
+import { BENCH_DEFAULTS } from "./bench-defaults.ts";
+import type { Command, Definitions } from "./command.ts";
+
+/** The shells that `channel completion` writes for. */
+const SHELLS = ["bash", "zsh", "fish"] as const;
 
 export const PROGRAM = "channel";
 export const SUMMARY = "A real-time hub between Phoenix Channels clients and Redis publish/subscribe";
 
-/** What runs where no command is named. */
+/** The command that runs if none is named. */
 export const DEFAULT_COMMAND = "serve";
 
 const SETTING_FLAGS: ArgsDef = Object.fromEntries(
-  Object.entries(TOP).flatMap(([name, { flag, doc, default: standard }]) => {
+  Object.entries(TOP).flatMap(([name, { flag, doc, default: defaultValue }]) => {
     if (flag === undefined) return [];
-    const description = standard === null ? doc : `${doc} Default: ${standard}.`;
+    const description = defaultValue === null ? doc : `${doc} Default: ${defaultValue}.`;
     return [[flagName(snake(name)), { type: "string" as const, valueHint: flag, description }]];
   }),
 );
@@ -29,19 +24,25 @@ const CONFIG: ArgsDef = {
   config: {
     type: "string",
     valueHint: "FILE",
-    description:
-      "The configuration file, instead of channel.toml, tangram.toml or /etc/channel/channel.toml.",
+    description: "Configuration file, instead of channel.toml, tangram.toml or /etc/channel/channel.toml.",
   },
 };
 const ALWAYS: ArgsDef = {
-  help: { type: "boolean", alias: "h", description: "Print this and do nothing else." },
-  version: { type: "boolean", alias: "v", description: "Print the version and do nothing else." },
+  help: { type: "boolean", alias: "h", description: "Print this help." },
+  version: { type: "boolean", alias: "v", description: "Print the version." },
 };
 
-/** The flags of `serve`, and of `channel` alone. */
+/** Flags of `serve`, and of `channel` without a command. */
 export const FLAGS: ArgsDef = { ...SETTING_FLAGS, ...CONFIG, ...ALWAYS };
 
 const JSON_FLAG = (what: string): ArgsDef => ({ json: { type: "boolean", description: what } });
+
+/**
+ * Loads the module of a command when the command runs: the server loads no other command, and no command loads the server.
+ */
+function lazy(load: () => Promise<Command>): Command {
+  return async (args, context) => (await load())(args, context);
+}
 
 function number(name: keyof typeof BENCH_DEFAULTS, valueHint: string, what: string): ArgsDef[string] {
   return { type: "string", valueHint, description: `${what} Default: ${BENCH_DEFAULTS[name]}.` };
@@ -53,64 +54,61 @@ function only(...names: readonly string[]): ArgsDef {
 
 export const COMMANDS: Definitions = {
   serve: {
-    run: serve,
+    run: lazy(async () => (await import("./serve.ts")).serve),
     flags: FLAGS,
-    description: "Run the server; so does no command at all.",
+    description: "Run the server (default).",
     examples: [
-      ["channel", "runs the server with what it finds, or with defaults"],
-      [
-        "channel --port 4000 --redis-url redis://127.0.0.1:6379",
-        "runs it on a port and a Redis of your choice",
-      ],
+      ["channel", "runs the server with the configuration that it finds, or with defaults"],
+      ["channel --port 4000 --redis-url redis://127.0.0.1:6379", "runs it on this port with this Redis"],
     ],
   },
   init: {
-    run: init,
+    run: lazy(async () => (await import("./init.ts")).init),
     flags: {
       from: {
         type: "string",
         valueHint: "FILE",
-        description: "Carry over a Channelstream configuration (config.ini) or a Tangram one (tangram.toml).",
+        description: "Migrate a configuration of Channelstream (config.ini) or Tangram (tangram.toml).",
       },
-      config: { type: "string", valueHint: "FILE", description: "The file to write. Default: channel.toml." },
+      config: { type: "string", valueHint: "FILE", description: "File to write. Default: channel.toml." },
       ...ALWAYS,
     },
-    description: "Write a commented channel.toml with fresh secrets; nothing is overwritten.",
+    description: "Write a commented channel.toml with new secrets; existing files are not overwritten.",
     examples: [
       ["channel init", "writes channel.toml"],
-      ["channel init --from tangram.toml", "keeps the address, Redis and secret of a Tangram installation"],
+      [
+        "channel init --from tangram.toml",
+        "migrates the address, Redis and secret of a Tangram installation",
+      ],
     ],
   },
   token: {
-    run: token,
+    run: lazy(async () => (await import("./token.ts")).token),
     flags: {
       channel: {
         type: "string",
         valueHint: "CHANNEL",
-        description: "A channel that the token opens, or a pattern such as room:*; repeat it for several.",
+        description: "Channel that the token allows, or a pattern such as room:*; can be repeated.",
       },
-      id: { type: "string", valueHint: "ID", description: "Who holds it. Default: a random id." },
+      id: { type: "string", valueHint: "ID", description: "User id. Default: a random id." },
       "expires-in": {
         type: "string",
         valueHint: "DURATION",
-        description: "How long it is good: 90, 10m, 1h, 7d. Default: jwt_expiration_secs.",
+        description: "Lifetime: 90 (seconds), 10m, 1h, 7d. Default: jwt_expiration_secs.",
       },
       ...JSON_FLAG("Print JSON: id, channel or channels, token, expires_at."),
       ...only("jwt-secret", "jwt-expiration-secs", "id-length"),
       ...CONFIG,
       ...ALWAYS,
     },
-    description: "Make a token with the configured secret, without asking a server.",
+    description: "Sign a token with the configured secret; needs no running server.",
     examples: [
       ["channel token --channel system --id alice --expires-in 1h", "a token for one channel and one hour"],
-      [
-        "channel token --channel 'room:*' --channel system --json",
-        "one for several, with all that is known of it",
-      ],
+      ["channel token --channel 'room:*' --channel system --json", "a token for several channels, as JSON"],
     ],
   },
   publish: {
-    run: publish,
+    run: lazy(async () => (await import("./publish.ts")).publish),
     flags: {
       ...JSON_FLAG("Print JSON: topic, bytes, json, heard, redis."),
       ...only("redis-url", "prefix"),
@@ -118,25 +116,25 @@ export const COMMANDS: Definitions = {
       ...ALWAYS,
     },
     operands: [
-      { name: "topic", description: "Where to: to:<channel>:<event>.", required: true },
+      { name: "topic", description: "Topic: to:<channel>:<event>.", required: true },
       {
         name: "payload",
-        description: "What to say, usually JSON; without it, or as -, standard input is read.",
+        description: "Message, usually JSON; - or none: read standard input.",
         required: false,
       },
     ],
-    description: "Speak to the clients of a channel, as a backend does.",
+    description: "Publish a message to the clients of a channel, as a backend does.",
     examples: [
-      [`channel publish to:system:update '{"a":1}'`, "every client in system gets the event update"],
-      ["channel publish to:maps:tile < tile.png", "a binary message, from a file"],
+      [`channel publish to:system:update '{"a":1}'`, "sends the event update to every client in system"],
+      ["channel publish to:maps:tile < tile.png", "sends a binary message from a file"],
     ],
   },
   watch: {
-    run: watch,
+    run: lazy(async () => (await import("./watch.ts")).watch),
     flags: {
-      count: { type: "string", valueHint: "NUMBER", description: "End after so many messages." },
+      count: { type: "string", valueHint: "NUMBER", description: "Stop after this number of messages." },
       ...JSON_FLAG(
-        "Print one JSON object a line: time, direction, channel, event, topic, payload or base64.",
+        "Print one JSON object per line: time, direction, channel, event, topic, payload or base64.",
       ),
       ...only("redis-url", "prefix"),
       ...CONFIG,
@@ -145,68 +143,68 @@ export const COMMANDS: Definitions = {
     operands: [
       {
         name: "pattern",
-        description: "What to show, as Redis' patterns go. Default: to:* and from:*.",
+        description: "Topics to show, as Redis patterns. Default: to:* and from:*.",
         required: false,
         several: true,
       },
     ],
-    description: "Show what goes by between backends and clients, live.",
+    description: "Show messages between backends and clients, live.",
     examples: [
-      ["channel watch", "both directions"],
-      ["channel watch 'from:*' --json", "what clients say, for a program"],
+      ["channel watch", "messages in both directions"],
+      ["channel watch 'from:*' --json", "messages of clients, as JSON lines"],
     ],
   },
   bench: {
-    run: bench,
+    run: lazy(async () => (await import("./bench.ts")).bench),
     flags: {
-      clients: number("clients", "COUNT", "How many connect; each joins one channel."),
-      rate: number("rate", "NUMBER", "Messages a second, in all channels together."),
-      payload: number("payload", "SIZE", "Bytes of a message: 100, 10KB."),
-      channels: number("channels", "COUNT", "How many channels the clients are spread over."),
-      for: number("for", "DURATION", "How long messages are sent: 30s, 5m."),
+      clients: number("clients", "COUNT", "Number of clients; each joins one channel."),
+      rate: number("rate", "NUMBER", "Messages per second, all channels together."),
+      payload: number("payload", "SIZE", "Size of a message: 100, 10KB."),
+      channels: number("channels", "COUNT", "Number of channels; the clients are distributed evenly."),
+      for: number("for", "DURATION", "How long to publish: 30s, 5m."),
       "yes-i-own-this-server": {
         type: "boolean",
-        description: "Go ahead although the server or its Redis is another machine.",
+        description: "Required if the server or its Redis is on another machine.",
       },
-      ...JSON_FLAG("Print JSON: what was asked for, and what was found."),
+      ...JSON_FLAG("Print JSON: parameters and results."),
       ...only("redis-url", "prefix", "jwt-secret"),
       ...CONFIG,
       ...ALWAYS,
     },
-    operands: [{ name: "url", description: "The server: ws://127.0.0.1:2025.", required: true }],
-    description: "Put load on a server of yours, and tell what it takes.",
+    operands: [{ name: "url", description: "Address of the server: ws://127.0.0.1:2025.", required: true }],
+    description: "Load-test a server of yours: throughput, latency, CPU and memory.",
     examples: [
       [
         "channel bench --clients 1000 --rate 50 --payload 100 ws://127.0.0.1:2025",
-        "a thousand clients in one channel, each gets fifty messages a second",
+        "1000 clients in one channel, each receives 50 messages per second",
       ],
       [
         "channel bench --clients 1000 --channels 1000 --rate 5000 --for 1m ws://127.0.0.1:2025",
-        "a channel for each client, five messages a second in each, for a minute",
+        "1000 channels with one client each, 5 messages per second in each, for a minute",
       ],
     ],
   },
   config: {
-    run: config,
+    run: lazy(async () => (await import("./config.ts")).config),
     flags: { ...FLAGS, ...JSON_FLAG("Print JSON.") },
-    description: "Print what is in force, and where each value came from.",
-    examples: [["channel config", "a table; secrets are stars"]],
+    description: "Print the effective configuration and the origin of each value.",
+    examples: [["channel config", "prints a table; secrets are masked"]],
   },
   completion: {
-    run: completion(() => COMMANDS),
+    run: lazy(async () => (await import("./completion.ts")).completion(COMMANDS)),
     flags: ALWAYS,
-    operands: [{ name: "shell", description: "Whose completion.", required: true, words: SHELLS }],
-    description: "Print a script that completes commands and flags in a shell.",
+    operands: [{ name: "shell", description: "bash, zsh or fish.", required: true, words: SHELLS }],
+    description: "Print a shell script that completes commands and flags.",
     examples: [
       ['eval "$(channel completion bash)"', "in ~/.bashrc"],
-      ['eval "$(channel completion zsh)"', "in ~/.zshrc, behind compinit"],
+      ['eval "$(channel completion zsh)"', "in ~/.zshrc, after compinit"],
       ["channel completion fish > ~/.config/fish/completions/channel.fish", "once"],
     ],
   },
   manual: {
-    run: manual(() => COMMANDS),
+    run: lazy(async () => (await import("./manual.ts")).manual(COMMANDS)),
     flags: ALWAYS,
-    description: "Show the manual page; in a pipe, print its source.",
-    examples: [["channel manual > /usr/local/share/man/man1/channel.1", "installs it"]],
+    description: "Show the manual page; in a pipe, print its source (roff).",
+    examples: [["channel manual > /usr/local/share/man/man1/channel.1", "installs the manual page"]],
   },
 };

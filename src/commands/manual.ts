@@ -1,20 +1,20 @@
 import type { ArgsDef } from "citty";
-import { FACTS, type Fact } from "../config/docs.ts";
+import { SETTING_DOCS, type SettingDoc } from "../config/docs.ts";
 import { variable } from "../config/settings.ts";
 import { VERSION } from "../version.ts";
 import type { Command, Definition, Definitions } from "./command.ts";
 
-/** `channel manual`: the page in a terminal, by `man` where there is one; its source (roff, `man` macros) in a pipe. */
-export function manual(definitions: () => Definitions): Command {
+/** `channel manual`: shows the page with `man` in a terminal; prints its source (roff, `man` macros) in a pipe. */
+export function manual(definitions: Definitions): Command {
   return async (_given, { terminal, print, stderr }) => {
-    const page = manualPage(definitions());
+    const page = manualPage(definitions);
     if (terminal === null) {
       print(page);
       return 0;
     }
     const man = Bun.which("man");
     if (man === null) {
-      stderr('there is no "man" on this machine; "channel --help" says the most of it');
+      stderr('"man" is not installed; see "channel --help"');
       return 1;
     }
     const child = Bun.spawn([man, "-l", "-"], {
@@ -38,27 +38,27 @@ export function manualPage(definitions: Definitions): string {
     ".B channel",
     "[\\fIcommand\\fR] [\\fIflags\\fR]",
     ".SH DESCRIPTION",
-    "Browsers join channels by the Phoenix protocol (or by event groups, or by Channelstream's); backends speak to them with a",
-    "plain Redis PUBLISH on \\fBto:\\fIchannel\\fB:\\fIevent\\fR and hear them on \\fBfrom:\\fIchannel\\fB:\\fIevent\\fR.",
-    "Without a command, the server runs.",
+    "Browsers join channels with the Phoenix protocol (or event groups, or the Channelstream protocol). Backends send to them with a",
+    "plain Redis PUBLISH on \\fBto:\\fIchannel\\fB:\\fIevent\\fR and receive their messages on \\fBfrom:\\fIchannel\\fB:\\fIevent\\fR.",
+    "Without a command, channel runs the server.",
     ".SH COMMANDS",
     ...commands.flatMap(([name, definition]) => ofCommand(name, definition)),
     ".SH FLAGS",
-    "Flags of the server, and of each command that reads its configuration:",
+    "Flags of the server and of commands that read its configuration:",
     ...flagList(serve),
     ".SH CONFIGURATION",
-    "Flags win over variables of the environment, these over the file, the file over defaults. The file is TOML:",
-    "the one of \\fB\\-\\-config\\fR, else \\fI./channel.toml\\fR, \\fI./tangram.toml\\fR or",
-    "\\fI/etc/channel/channel.toml\\fR. A key is a variable in capitals, with or without \\fBCHANNEL_\\fR before it",
-    "(\\fBlimits.max_frame\\fR is \\fBLIMITS_MAX_FRAME\\fR); a secret may also come from a file that the variable",
-    "with \\fB_FILE\\fR behind its name points to.",
-    ...FACTS.flatMap(ofKey),
+    "Flags take precedence over environment variables, variables over the file, the file over defaults. The file is TOML:",
+    "that of \\fB\\-\\-config\\fR, else \\fI./channel.toml\\fR, \\fI./tangram.toml\\fR or",
+    "\\fI/etc/channel/channel.toml\\fR. Variables are keys in capitals, with or without the prefix \\fBCHANNEL_\\fR",
+    "(\\fBlimits.max_frame\\fR is \\fBLIMITS_MAX_FRAME\\fR); a secret can also be read from a file: the variable",
+    "with the suffix \\fB_FILE\\fR names it.",
+    ...SETTING_DOCS.flatMap(ofKey),
     ".SH SIGNALS",
-    "SIGTERM and SIGINT end the server in order: every client is told to come back, then it exits with 0. A second one ends it at once.",
+    "SIGTERM and SIGINT stop the server gracefully: clients are asked to reconnect, then it exits with 0. A second signal stops it at once.",
     ".SH EXIT STATUS",
-    ".TP\n0\nDone.",
-    ".TP\n1\nSomething is in the way: a port in use, a file that can't be read, a Redis that does not answer.",
-    ".TP\n2\nThe command line or the configuration is wrong; one line says where.",
+    ".TP\n0\nSuccess.",
+    ".TP\n1\nFailure: the port is in use, a file cannot be read, Redis does not answer.",
+    ".TP\n2\nThe command line or the configuration is invalid; one line says where.",
     ".SH FILES",
     ".TP\n\\fI/etc/channel/channel.toml\\fR\nThe configuration of the service.",
     ".SH SEE ALSO",
@@ -99,16 +99,13 @@ function flagList(flags: ArgsDef): string[] {
   });
 }
 
-function ofKey({ key, standard, doc }: Fact): string[] {
-  const value = standard === null ? "none" : JSON.stringify(standard);
-  return [
-    ".TP",
-    `\\fB${text(key)}\\fR (${text(value)})`,
-    `${text(doc)} Variable: ${text(key === "prefix" ? `CHANNEL_${variable(key)}` : variable(key))}.`,
-  ];
+function ofKey({ key, defaultValue, doc }: SettingDoc): string[] {
+  const value = defaultValue === null ? "none" : JSON.stringify(defaultValue);
+  const name = key === "prefix" ? `CHANNEL_${variable(key)}` : variable(key);
+  return [".TP", `\\fB${text(key)}\\fR (${text(value)})`, `${text(doc)} Variable: ${text(name)}.`];
 }
 
-/** Text that roff takes as it is. */
+/** Escapes text for roff. */
 function text(plain: string): string {
   return plain
     .replaceAll("\\", "\\e")

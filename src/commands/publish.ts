@@ -15,7 +15,7 @@ import { LIMITS } from "../config/settings.ts";
 import { isJson } from "../hub/json/is-json.ts";
 import type { Command } from "./command.ts";
 
-/** `channel publish`: what a backend does, without a backend. */
+/** `channel publish`: publishes one message on Redis, as a backend does. */
 export const publish: Command = async (
   { values, switches, operands: [topic = "", text] },
   { env, cwd, terminal, print, stderr, readInput },
@@ -43,20 +43,20 @@ export const publish: Command = async (
   }
   if (!done.ok) {
     stderr(
-      `cannot reach Redis at ${done.where}: ${done.reason}. Start it (or "channel", which brings a bus of its own), or name another with --redis-url`,
+      `cannot reach Redis at ${done.where}: ${done.reason}. Start it (or "channel", which has an embedded bus), or set another with --redis-url`,
     );
     return 1;
   }
   const { heard, where } = done;
   if (switches.has("json")) print(JSON.stringify({ topic, bytes: input.length, json, heard, redis: where }));
   else if (terminal !== null) {
-    const listeners = heard === 1 ? "1 listener" : `${heard} listeners`;
-    print(`${topic}: ${input.length} bytes of ${json ? "JSON" : "binary"} to ${listeners} at ${where}`);
+    const subscribers = heard === 1 ? "1 subscriber" : `${heard} subscribers`;
+    print(`${topic}: ${input.length} bytes of ${json ? "JSON" : "binary"} to ${subscribers} at ${where}`);
   }
   if (heard === 0 && !config.redisUrl.includes("+cluster")) {
-    stderr(`warning: nobody listens at ${where}: is a server running on this Redis?`);
+    stderr(`warning: no subscribers at ${where}: is a server using this Redis?`);
   } else if (!json && terminal !== null) {
-    stderr("note: this is no JSON, so clients get it as binary; text in JSON stands between double quotes");
+    stderr("note: the payload is not JSON, so clients receive it as binary; JSON text needs double quotes");
   }
   return 0;
 };
@@ -65,15 +65,16 @@ function problemOf(config: Config, topic: string, payload: Buffer | null): strin
   const from = parseFrom(Buffer.from(topic));
   const name = from ?? parseTo(Buffer.from(topic));
   if (name === null || !isChannelName(name.channel) || !isEventName(name.event)) {
-    return `${quoted(topic)} is no topic: write to:<channel>:<event>, as in ${printTo("system", "update")}`;
+    return `${quoted(topic)} is not a topic: write to:<channel>:<event>, as in ${printTo("system", "update")}`;
   }
   if (from === null && RESERVED_EVENTS.has(name.event))
-    return `servers refuse ${name.event} from backends: it belongs to the protocol`;
-  if (from === null && isExport(name)) return `servers refuse ${topic} from backends: they say it themselves`;
-  if (payload === null) return "publish needs a payload: as its second argument, or on standard input";
-  if (payload.length === 0) return "the payload is empty, and servers drop empty ones";
+    return `servers reject ${name.event} from backends: it is reserved by the protocol`;
+  if (from === null && isExport(name))
+    return `servers reject ${topic} from backends: only servers publish it`;
+  if (payload === null) return "publish requires a payload, as the second argument or on standard input";
+  if (payload.length === 0) return "the payload is empty: servers drop empty messages";
   const { maxPayload } = config.limits;
   if (payload.length > maxPayload)
-    return `the payload has ${payload.length} bytes, and limits.max_payload is ${LIMITS.maxPayload.kind.print(maxPayload)}`;
+    return `the payload has ${payload.length} bytes, more than limits.max_payload (${LIMITS.maxPayload.type.print(maxPayload)})`;
   return null;
 }

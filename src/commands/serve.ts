@@ -7,7 +7,7 @@ import { createNotifier } from "../process/systemd-notify.ts";
 import { startServer } from "../server.ts";
 import type { Command } from "./command.ts";
 
-/** `channel serve`: runs the server until a signal ends it. */
+/** `channel serve`: runs the server until a signal stops it. */
 export const serve: Command = async ({ values }, { env, cwd, stderr }) => {
   const loaded = loadConfig({ flags: values, env, cwd });
   if (!loaded.ok) {
@@ -17,7 +17,7 @@ export const serve: Command = async ({ values }, { env, cwd, stderr }) => {
   const { config, warnings } = loaded;
   const { logLevel: level, logFormat: format } = config;
   const log = createLog({ level, format, color: standardErrorHasColor(env) });
-  const stray = catchStray(config, log, stderr);
+  const uncaught = reportUncaught(config, log, stderr);
   const signals = catchSignals(log);
   if (process.pid === 1) reapOrphans();
   let server: Awaited<ReturnType<typeof startServer>>;
@@ -27,7 +27,7 @@ export const serve: Command = async ({ values }, { env, cwd, stderr }) => {
     stderr(withoutSecrets(config, listenProblem(loaded, error) ?? oneLine(error)));
     return error instanceof BusError && error.code === "bad-address" ? 2 : 1;
   }
-  stray.started();
+  uncaught.started();
   for (const warning of warnings) log.warn(warning);
   const notifier = createNotifier(env, log);
   notifier.ready(`listening on ${server.url}`);
@@ -46,8 +46,8 @@ export const serve: Command = async ({ values }, { env, cwd, stderr }) => {
 const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
- * `first` resolves at the first signal that ends the server; a second SIGINT or SIGTERM ends the process at once. A second SIGHUP
- * does not: a closed terminal sends it twice, by the shell and by the kernel. What ends other programs by default is ignored.
+ * `first` resolves at the first SIGINT, SIGTERM or SIGHUP; a second SIGINT or SIGTERM exits at once. A second SIGHUP does not:
+ * a closed terminal causes two, from the shell and the kernel. SIGUSR1 and SIGUSR2 are ignored.
  */
 function catchSignals(log: Log): { readonly first: Promise<string> } {
   const { promise, resolve } = Promise.withResolvers<string>();
@@ -69,7 +69,7 @@ function catchSignals(log: Log): { readonly first: Promise<string> } {
   return { first: promise };
 }
 
-/** Whether the process was started to outlive its terminal, as `nohup` does it. */
+/** Whether SIGHUP is ignored, as `nohup` sets it. */
 function hangUpIsIgnored(): boolean {
   try {
     const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
@@ -80,20 +80,20 @@ function hangUpIsIgnored(): boolean {
 }
 
 /**
- * What nobody caught is an error of ours. Before the server listens it ends the process; afterwards it is logged and the
- * server goes on, since to stop would cut off every client for what went wrong with one.
+ * Handles uncaught errors. Before the server listens they exit the process; afterwards they are logged and the server
+ * continues, because exiting would disconnect every client.
  */
-function catchStray(config: Config, log: Log, stderr: (line: string) => void): { started(): void } {
+function reportUncaught(config: Config, log: Log, stderr: (line: string) => void): { started(): void } {
   let running = false;
-  // By place, of which a program has a bounded number: one error in a hot path must not hide another, nor fill the disk.
-  const tellers = new Map<string, (error: unknown) => void>();
-  const tell = (error: unknown) => {
+  // Rate-limited by place in the code, so that a frequent error neither hides another nor fills the disk.
+  const reporters = new Map<string, (error: unknown) => void>();
+  const report = (error: unknown) => {
     const at = place(error);
-    const told = tellers.get(at) ?? teller(at);
-    tellers.set(at, told);
-    told(error);
+    const reporter = reporters.get(at) ?? createReporter(at);
+    reporters.set(at, reporter);
+    reporter(error);
   };
-  const teller = (at: string) => {
+  const createReporter = (at: string) => {
     let latest: unknown;
     const limited = atMostOncePer(1000, (times) => {
       log.error("unexpected error", { error: withoutSecrets(config, oneLine(latest)), at, times });
@@ -104,7 +104,7 @@ function catchStray(config: Config, log: Log, stderr: (line: string) => void): {
     };
   };
   const caught = (error: unknown) => {
-    if (running) return tell(error);
+    if (running) return report(error);
     stderr(withoutSecrets(config, oneLine(error)));
     process.exit(1);
   };
@@ -118,15 +118,16 @@ function catchStray(config: Config, log: Log, stderr: (line: string) => void): {
 }
 
 const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
-  EADDRINUSE: "the port is in use. End what listens there, or choose another with --port",
-  EADDRNOTAVAIL: "this machine has no such address. --host 0.0.0.0 or :: listens on all that it has",
-  EACCES: "permission denied. Ports below 1024 are for a proxy in front, or need CAP_NET_BIND_SERVICE",
-  EAGAIN: "no DNS server answers for this name. --host takes an address of this machine, or its name",
-  // What Bun makes of a host name that nobody knows.
-  EINVAL: "no such host. --host takes an address of this machine, or its name",
+  EADDRINUSE: "the port is in use. Stop the program that uses it, or choose another with --port",
+  EADDRNOTAVAIL: "this machine does not have this address. --host 0.0.0.0 or :: listens on all addresses",
+  EACCES:
+    "permission denied. Ports below 1024 require CAP_NET_BIND_SERVICE; use a higher port behind a proxy",
+  EAGAIN: "no DNS server answers for this name. --host must be an address or the name of this machine",
+  // Bun reports this for an unknown host name.
+  EINVAL: "no such host. --host must be an address or the name of this machine",
 };
 
-/** Where it could not listen, who chose that address, and why, in words of our own; `null` where that was not the problem. */
+/** Why the server cannot listen, and the variables that set the address; `null` for other errors. */
 function listenProblem(
   { config: { host, port }, sources }: Loaded & { readonly ok: true },
   error: unknown,
@@ -146,13 +147,13 @@ function oneLine(error: unknown): string {
   return text.replace(/\s*[\r\n]+\s*/g, " ");
 }
 
-/** Where an error was thrown: the first line of its stack that has a place. */
+/** Where an error was thrown: the first location in its stack. */
 function place(error: unknown): string {
   const stack = error instanceof Error ? (error.stack ?? "") : "";
   return /^\s*at (.*)$/m.exec(stack)?.[1] ?? "unknown";
 }
 
-/** The words of a library may hold what it was given. */
+/** Masks secrets: messages of libraries may contain their input. */
 function withoutSecrets(config: Config, text: string): string {
   const secrets = [
     config.jwtSecret,

@@ -11,7 +11,7 @@ import type { Command } from "./command.ts";
 const CENTURY_MS = 100 * 365 * 86_400_000;
 const lifetime = duration(1000, CENTURY_MS);
 
-/** `channel token`: signs a token with the configured secret; no server is asked. */
+/** `channel token`: signs a token with the configured secret, without a server. */
 export const token: Command = async ({ values, all, switches }, { env, cwd, terminal, print, stderr }) => {
   const loaded = loadConfig({ flags: values, env, cwd });
   if (!loaded.ok) {
@@ -27,18 +27,18 @@ export const token: Command = async ({ values, all, switches }, { env, cwd, term
   const problem = ((): string | null => {
     const [first] = names;
     if (first === undefined)
-      return "token needs --channel <CHANNEL>: the channel that it opens; repeat it for several";
+      return "token requires --channel <CHANNEL>: the channel that it allows; can be repeated";
     const bad = names.find((name) => !isChannelName(name));
     if (bad !== undefined)
-      return `--channel: ${quoted(bad)} is no name: 1 to 255 bytes, no control character`;
-    if (names.includes("phoenix")) return "--channel: phoenix takes heartbeats only, and needs no token";
+      return `--channel: ${quoted(bad)} is not a valid name: 1 to 255 bytes, no control characters`;
+    if (names.includes("phoenix")) return "--channel: phoenix is for heartbeats only and needs no token";
     if (!isUserId(id)) return `--id must be well-formed text of at most ${MAX_USER_BYTES} bytes`;
     if (milliseconds === undefined)
       return `--expires-in must be ${lifetime.expects}, not ${quoted(expiresIn ?? "")}`;
     if (names.includes("admin") && config.adminSecretGenerated)
-      return 'no admin_secret is set, and a token for admin is signed with a key made of it: set one, as "channel init" does';
+      return 'admin_secret is not set, and tokens for admin are signed with a key derived from it: set it; "channel init" writes one';
     if (config.jwtSecretGenerated)
-      return 'no jwt_secret is set, so no server would take the token: "channel init" writes one, --jwt-secret or JWT_SECRET names one';
+      return 'jwt_secret is not set, so no server would accept the token: set it with --jwt-secret or JWT_SECRET; "channel init" writes one';
     return null;
   })();
   if (problem !== null || milliseconds === undefined) {
@@ -50,15 +50,15 @@ export const token: Command = async ({ values, all, switches }, { env, cwd, term
   const expiresInSecs = Math.round(milliseconds / 1000);
   const minted = await createMint(config)({ id, channels, expiresInSecs });
   if (minted.length > MAX_TOKEN_BYTES) {
-    stderr("these are too many channels for one token: a server takes 8 KiB");
+    stderr("too many channels for one token: servers accept tokens up to 8 KiB");
     return 2;
   }
   const expiresAt = new Date(Date.now() + expiresInSecs * 1000).toISOString().replace(/\.\d+Z$/, "Z");
   if (switches.has("json")) print(JSON.stringify({ id, ...channels, token: minted, expires_at: expiresAt }));
   else print(minted);
-  // A remark for people must not get between a program and its token.
+  // Programs get the token alone.
   if (terminal !== null && !switches.has("json")) {
-    stderr(`opens ${names.map(quoted).join(", ")} for ${quoted(id)} until ${expiresAt}`);
+    stderr(`allows ${names.map(quoted).join(", ")} for ${quoted(id)} until ${expiresAt}`);
   }
   return 0;
 };

@@ -4,15 +4,15 @@ import { type ObservedMessage, watchBus } from "../bus/redis/redis-client.ts";
 import { parseFrom, parseTo } from "../bus/topics.ts";
 import { loadConfig } from "../config/config.ts";
 import { quoted } from "../config/quote.ts";
-import { whole } from "../config/value-types.ts";
+import { integer } from "../config/value-types.ts";
 import { isJson } from "../hub/json/is-json.ts";
 import { escaped } from "../log.ts";
 import type { Command, Terminal } from "./command.ts";
 
-const BOTH = ["to:*", "from:*"];
-const count = whole(1, Number.MAX_SAFE_INTEGER);
+const DEFAULT_PATTERNS = ["to:*", "from:*"];
+const count = integer(1, Number.MAX_SAFE_INTEGER);
 
-/** `channel watch`: what goes by between backends and clients, live, until Ctrl-C. */
+/** `channel watch`: prints messages between backends and clients until Ctrl-C. */
 export const watch: Command = async (
   { values, switches, operands },
   { env, cwd, terminal, print, stderr, ended },
@@ -22,45 +22,45 @@ export const watch: Command = async (
     stderr(loaded.message);
     return loaded.exitCode;
   }
-  const most = values.count === undefined ? Number.POSITIVE_INFINITY : count.parse(values.count);
-  if (most === undefined) {
+  const max = values.count === undefined ? Number.POSITIVE_INFINITY : count.parse(values.count);
+  if (max === undefined) {
     stderr(`--count must be ${count.expects}, not ${quoted(values.count ?? "")}`);
     return 2;
   }
-  const patterns = operands.length > 0 ? operands : BOTH;
+  const patterns = operands.length > 0 ? operands : DEFAULT_PATTERNS;
   const write = switches.has("json") ? asJson : terminal === null ? asText : forTerminal(terminal);
-  const enough = Promise.withResolvers<void>();
+  const countReached = Promise.withResolvers<void>();
   let shown = 0;
   let watching: ReturnType<typeof watchBus>;
   try {
     watching = watchBus(loaded.config, patterns, {
       message(passing) {
-        if (shown >= most) return;
+        if (shown >= max) return;
         print(write(passing));
-        if (++shown === most) enough.resolve();
+        if (++shown === max) countReached.resolve();
       },
-      live: (where) => stderr(`watching ${patterns.map(quoted).join(" ")} at ${where}; Ctrl-C ends it`),
+      live: (where) => stderr(`watching ${patterns.map(quoted).join(" ")} at ${where}; Ctrl-C to stop`),
       lost: (where, reason) =>
-        stderr(`not connected to ${where}: ${reason}; trying again. --redis-url names another Redis`),
+        stderr(`not connected to Redis at ${where}: ${reason}; retrying. Set another Redis with --redis-url`),
     });
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
     stderr(error.message);
     return 2;
   }
-  await Promise.race([ended(), enough.promise]);
+  await Promise.race([ended(), countReached.promise]);
   await watching.stop();
   return 0;
 };
 
-interface Seen {
+interface ParsedTopic {
   readonly direction: "to" | "from" | null;
   readonly channel: string | null;
   readonly event: string | null;
   readonly topic: string;
 }
 
-function read(name: Buffer): Seen {
+function parseTopic(name: Buffer): ParsedTopic {
   const topic = name.toString("utf8");
   const to = parseTo(name);
   const from = to === null ? parseFrom(name) : null;
@@ -69,10 +69,10 @@ function read(name: Buffer): Seen {
   return { direction, channel, event, topic };
 }
 
-/** One JSON object a line; a payload that is no JSON as base64 in `base64`. */
+/** One JSON object per line; a payload that is not JSON is in `base64`. */
 function asJson({ name, payload }: ObservedMessage): string {
-  const head = JSON.stringify({ time: new Date().toISOString(), ...read(name) }).slice(0, -1);
-  // The payload's own text, so that nothing of it is lost in reading and printing it again.
+  const head = JSON.stringify({ time: new Date().toISOString(), ...parseTopic(name) }).slice(0, -1);
+  // The text of the payload, unchanged: parsing and printing would lose precision.
   const body = isJson(payload)
     ? `"payload":${payload.toString("utf8").replace(/[\r\n]/g, " ")}`
     : `"base64":"${payload.toString("base64")}"`;
@@ -80,7 +80,7 @@ function asJson({ name, payload }: ObservedMessage): string {
 }
 
 function asText({ name, payload }: ObservedMessage): string {
-  return `${new Date().toISOString()} ${escaped(read(name).topic)} ${bodyOf(payload)}`;
+  return `${new Date().toISOString()} ${escaped(parseTopic(name).topic)} ${bodyOf(payload)}`;
 }
 
 function bodyOf(payload: Buffer): string {
@@ -88,19 +88,19 @@ function bodyOf(payload: Buffer): string {
   return `<${payload.length} bytes: ${payload.toString("hex", 0, 32)}${payload.length > 32 ? "..." : ""}>`;
 }
 
-/** `14:03:22.184  ←  system  update  {"a":1}`, no longer than a line; arrows as a backend sees them. */
+/** `14:03:22.184  to    system  update  {"a":1}`, cut to one line; directions as a backend sees them. */
 function forTerminal({ columns, color }: Terminal): (passing: ObservedMessage) => string {
   const paint = (code: string, text: string) => (color ? `\u001b[${code}m${text}\u001b[0m` : text);
   return ({ name, payload }) => {
-    const { direction, channel, event, topic } = read(name);
+    const { direction, channel, event, topic } = parseTopic(name);
     const now = new Date();
     const two = (number: number, digits = 2) => String(number).padStart(digits, "0");
     const time = `${two(now.getHours())}:${two(now.getMinutes())}:${two(now.getSeconds())}.${two(now.getMilliseconds(), 3)}`;
     const where = escaped(channel === null || event === null ? topic : `${channel}  ${event}`);
     const body = bodyOf(payload);
     const arrow = direction === "to" ? "to  " : direction === "from" ? "from" : "    ";
-    const room = Math.max(20, columns - time.length - where.length - arrow.length - 6);
-    const short = Bun.stringWidth(body) <= room ? body : `${body.slice(0, room - 3)}...`;
+    const width = Math.max(20, columns - time.length - where.length - arrow.length - 6);
+    const short = Bun.stringWidth(body) <= width ? body : `${body.slice(0, width - 3)}...`;
     return `${paint("2", time)}  ${paint(direction === "to" ? "36" : "33", arrow)}  ${paint("1", where)}  ${short}`;
   };
 }

@@ -1,28 +1,28 @@
 import { readFileSync } from "node:fs";
-import { Refusal } from "./config-error.ts";
-import { why } from "./file.ts";
+import { ConfigError } from "./config-error.ts";
+import { fileErrorText } from "./file.ts";
 import { quoted } from "./quote.ts";
-import type { Chosen } from "./template.ts";
+import type { TemplateValue } from "./template.ts";
 
-/** What a file of another program said, in our words, and what of it has no place here. */
-export interface CarriedOver {
-  readonly chosen: Map<string, Chosen>;
+/** The settings of another program's configuration under our keys, and notes about those that have no counterpart. */
+export interface Migrated {
+  readonly chosen: Map<string, TemplateValue>;
   readonly notes: readonly string[];
 }
 
-/** What Channelstream 0.7 takes where its file is silent (its `cli` module), and we take something else. */
-const STANDARD: ReadonlyMap<string, string> = new Map([
+/** Defaults of Channelstream 0.7 (its `cli` module) that differ from ours. */
+const DEFAULTS: ReadonlyMap<string, string> = new Map([
   ["host", "0.0.0.0"],
   ["port", "8000"],
   ["secret", "secret"],
 ]);
 
-type Put = (value: string) => readonly (readonly [key: string, value: unknown])[] | null;
+type Convert = (value: string) => readonly (readonly [key: string, value: unknown])[] | null;
 
 const list = (value: string) => value.split(/[\s,]+/).filter((entry) => entry !== "");
 const isTrue = (value: string) => /^(true|yes|on|y|t|1)$/i.test(value);
 
-const KEYS: Readonly<Record<string, Put>> = {
+const KEYS: Readonly<Record<string, Convert>> = {
   host: (value) => [["host", value]],
   port: (value) => [["port", Number(value)]],
   secret: (value) => [["channelstream.secret", value]],
@@ -44,38 +44,36 @@ const LEVELS: Readonly<Record<string, string>> = {
   critical: "error",
 };
 
-const NO_PLACE: Readonly<Record<string, string>> = {
+const NO_COUNTERPART: Readonly<Record<string, string>> = {
   admin_user: "the administrator signs in with the secret alone",
-  cookie_secret: "cookies are signed with a key made of admin_secret",
-  http_scheme: "public_url says how pages reach this server",
-  signature_checker: "signatures are itsdangerous', as Channelstream's own checker wants them",
-  demo: "the demonstrations are programs of their own, in examples/",
+  cookie_secret: "cookies are signed with a key derived from admin_secret",
+  http_scheme: "public_url replaces it",
+  signature_checker: "signatures have the format of itsdangerous",
+  demo: "the demonstrations are separate programs, in examples/",
 };
 
-/** Reads the `[channelstream]` section of a `config.ini`. Throws a `Refusal` where there is none. */
-export function readChannelstreamIni(path: string, name: string): CarriedOver {
+/** Reads the `[channelstream]` section of a `config.ini`. Throws a `ConfigError` if there is none. */
+export function readChannelstreamIni(path: string, name: string): Migrated {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch (error) {
-    throw new Refusal(1, `cannot read ${quoted(name)}: ${why(error)}`);
+    throw new ConfigError(1, `cannot read ${quoted(name)}: ${fileErrorText(error)}`);
   }
   const section = parseIni(text).get("channelstream");
   if (section === undefined) {
-    throw new Refusal(
-      2,
-      `${quoted(name)} has no section [channelstream], as Channelstream's configuration has`,
-    );
+    throw new ConfigError(2, `${quoted(name)} has no section [channelstream]`);
   }
-  const chosen = new Map<string, Chosen>();
+  const chosen = new Map<string, TemplateValue>();
   const notes: string[] = [];
-  for (const [key, value] of new Map([...STANDARD, ...section])) {
-    const put = KEYS[key];
-    if (put === undefined) {
-      if (value !== "") notes.push(`${key} was left out: ${NO_PLACE[key] ?? "it has no counterpart here"}`);
+  for (const [key, value] of new Map([...DEFAULTS, ...section])) {
+    const convert = KEYS[key];
+    if (convert === undefined) {
+      if (value !== "")
+        notes.push(`${key} was not copied: ${NO_COUNTERPART[key] ?? "it has no counterpart"}`);
       continue;
     }
-    for (const [ours, ourValue] of put(value) ?? []) {
+    for (const [ours, ourValue] of convert(value) ?? []) {
       const remark = section.has(key) ? undefined : { remark: "Channelstream's default." };
       chosen.set(ours, { value: ourValue, ...remark });
     }
@@ -83,7 +81,7 @@ export function readChannelstreamIni(path: string, name: string): CarriedOver {
   return { chosen, notes };
 }
 
-/** As Python's configparser reads it: `=` or `:`, values that go on in indented lines, `#` and `;` before comments. */
+/** Like Python's configparser: `=` or `:`, values continued in indented lines, comments after `#` and `;`. */
 function parseIni(text: string): Map<string, Map<string, string>> {
   const sections = new Map<string, Map<string, string>>();
   let section: Map<string, string> | undefined;

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { statSync } from "node:fs";
-import { Refusal } from "./config-error.ts";
-import { why } from "./file.ts";
+import { ConfigError } from "./config-error.ts";
+import { fileErrorText } from "./file.ts";
 import { isLoopback } from "./loopback.ts";
 import { readTls } from "./pem.ts";
 import { quoted } from "./quote.ts";
@@ -9,8 +9,8 @@ import type { Reader } from "./reader.ts";
 import { LIMITS } from "./settings.ts";
 import type { Config, JwtSecret } from "./types.ts";
 
-/** What serves HTTPS, of two paths. */
-export function bothOrNeither(reader: Reader, cert: string | null, key: string | null): Config["tls"] {
+/** The certificate and key for HTTPS; `null` for plain HTTP. Throws a `ConfigError` if only one path is set. */
+export function tlsOf(reader: Reader, cert: string | null, key: string | null): Config["tls"] {
   if (cert !== null && key !== null) {
     return readTls(
       { place: reader.place("tls_cert"), path: cert },
@@ -18,53 +18,53 @@ export function bothOrNeither(reader: Reader, cert: string | null, key: string |
     );
   }
   if (cert !== null)
-    throw new Refusal(2, `${reader.place("tls_cert")} needs tls_key beside it: both or neither`);
+    throw new ConfigError(2, `${reader.place("tls_cert")} requires tls_key: set both or neither`);
   if (key !== null)
-    throw new Refusal(2, `${reader.place("tls_key")} needs tls_cert beside it: both or neither`);
+    throw new ConfigError(2, `${reader.place("tls_key")} requires tls_cert: set both or neither`);
   return null;
 }
 
-/** The secrets of a key that may be a list, the newest first: `jwt_secret` or `jwt_secrets`, and not both. */
-export function oneOrList(
+/** The secrets of `key` or of its plural (`jwt_secrets`), the newest first. Throws a `ConfigError` if both are set. */
+export function secretsOf(
   reader: Reader,
   key: string,
   one: string | null,
   list: readonly JwtSecret[] | null,
 ): readonly JwtSecret[] {
   if (list === null) return one === null ? [] : [{ kid: null, secret: one }];
-  // Tangram's default is nothing that an operator said.
+  // Tangram's default does not count as set.
   if (one !== null && reader.given(key))
-    throw new Refusal(2, `${reader.place(key)} and ${key}s are both set: take one away`);
+    throw new ConfigError(2, `${reader.place(key)} and ${key}s are both set: remove one`);
   return list;
 }
 
-/** Pages that are not there should be missed at start, not by the first visitor. */
+/** Throws a `ConfigError` at start if the folder of the pages cannot be read. */
 export function checkFolder(reader: Reader, path: string): void {
-  let problem = "it is no folder";
+  let problem = "not a folder";
   try {
     if (statSync(path).isDirectory()) return;
   } catch (error) {
-    problem = why(error);
+    problem = fileErrorText(error);
   }
-  throw new Refusal(1, `${reader.place("static_path")}: cannot read ${quoted(path)}: ${problem}`);
+  throw new ConfigError(1, `${reader.place("static_path")}: cannot read ${quoted(path)}: ${problem}`);
 }
 
-/** A client must be able to hold one message while the next one comes. */
+/** A backlog must hold one message while the next one arrives. */
 export function checkBuffers(reader: Reader, { limits }: Config): void {
   if (limits.maxBufferedPerClient >= 2 * limits.maxPayload) return;
   const key = reader.given("limits.max_buffered_per_client")
     ? "limits.max_buffered_per_client"
     : "limits.max_payload";
-  const rule = `limits.max_buffered_per_client (${LIMITS.maxBufferedPerClient.kind.print(limits.maxBufferedPerClient)})`;
-  const payload = LIMITS.maxPayload.kind.print(limits.maxPayload);
-  const least = LIMITS.maxBufferedPerClient.kind.print(2 * limits.maxPayload);
-  throw new Refusal(
+  const rule = `limits.max_buffered_per_client (${LIMITS.maxBufferedPerClient.type.print(limits.maxBufferedPerClient)})`;
+  const payload = LIMITS.maxPayload.type.print(limits.maxPayload);
+  const least = LIMITS.maxBufferedPerClient.type.print(2 * limits.maxPayload);
+  throw new ConfigError(
     2,
-    `${reader.place(key)}: ${rule} must be at least twice limits.max_payload (${payload}), so at least ${least}`,
+    `${reader.place(key)}: ${rule} must be at least twice limits.max_payload (${payload}): at least ${least}`,
   );
 }
 
-/** Secrets that stand in examples, ours and others': whoever reads those can sign tokens. */
+/** Secrets from examples, ours and others: anyone can sign tokens with them. */
 const KNOWN_SECRETS = [
   "secret",
   "secret-key",
@@ -77,7 +77,7 @@ const KNOWN_SECRETS = [
   "test",
 ];
 
-/** Where a secret was set that everybody knows; `null` where there is none. */
+/** Where a secret known from examples was set; `null` if none is. */
 function knownSecret(reader: Reader, config: Omit<Config, "host">): string | null {
   const jwt = keyOf(reader, "jwt_secret");
   const admin = keyOf(reader, "admin_secret");
@@ -98,13 +98,13 @@ export function refuseKnownSecrets(reader: Reader, config: Config): void {
   if (isLoopback(config.host)) return;
   const origin = knownSecret(reader, config);
   if (origin === null) return;
-  throw new Refusal(
+  throw new ConfigError(
     2,
-    `${origin} is a secret known from examples, which is too weak beyond loopback (host ${config.host}); choose one of 32 random bytes`,
+    `${origin} is a secret known from examples: not allowed outside loopback (host ${config.host}); use 32 random bytes`,
   );
 }
 
-/** `host = "auto"`, as the image has it: a command copied from documentation must serve, but nobody beyond this machine. */
+/** `host = "auto"`, the default of the container image: loopback only while a secret is known from examples. */
 export const AUTO_HOST = "auto";
 
 export interface AutoHost {
@@ -112,51 +112,51 @@ export interface AutoHost {
   readonly warnings: readonly string[];
 }
 
-/** Every address; loopback alone, with a warning, where a secret is one known from examples. */
+/** Every address; loopback, with a warning, while a secret is known from examples. */
 export function resolveAutoHost(reader: Reader, config: Omit<Config, "host">): AutoHost {
   const origin = knownSecret(reader, config);
   if (origin === null) return { host: "0.0.0.0", warnings: [] };
   const warnings: string[] = [];
   warnings.push(
-    `${origin} is a secret known from examples: only this machine, or container, is served until another is set (host auto)`,
+    `${origin} is a secret known from examples: listening on loopback only until it is replaced (host auto)`,
   );
   return { host: "127.0.0.1", warnings };
 }
 
-/** Under which of its two names a secret was set. */
+/** The name under which a secret was set: singular or plural. */
 function keyOf(reader: Reader, key: string): string {
   return reader.given(`${key}s`) ? `${key}s` : key;
 }
 
-/** What works, but should not stay so. */
+/** Settings that work but should be changed. */
 export function warningsOf(reader: Reader, config: Config): string[] {
   const warnings: string[] = [];
   if (config.jwtSecretGenerated) {
-    warnings.push("no jwt_secret is set: a random one is used, and tokens made with it end with this run");
+    warnings.push(
+      "jwt_secret is not set: a random one is used, and tokens become invalid when the server restarts",
+    );
   } else if (reader.tangram && !reader.given("jwt_secret") && !reader.given("jwt_secrets")) {
     warnings.push('jwt_secret is Tangram\'s default, "secret": anyone can sign tokens');
   } else if (isShort(config.jwtSecret) || config.olderJwtSecrets.some(({ secret }) => isShort(secret))) {
     warnings.push("jwt_secret is shorter than 32 bytes: it can be guessed from a token");
   }
   if (isShort(config.adminSecret) || config.olderAdminSecrets.some(isShort)) {
-    warnings.push(
-      "admin_secret is shorter than 32 bytes: it can be guessed from a cookie or a token for admin",
-    );
+    warnings.push("admin_secret is shorter than 32 bytes: it can be guessed from a cookie or an admin token");
   }
   if (reader.place("host") === "HOST") {
     warnings.push(
-      `the variable HOST says where to listen (${config.host}): shells and conda export one for themselves, so use CHANNEL_HOST`,
+      `listening on ${config.host} because of the variable HOST, which shells and conda also export: use CHANNEL_HOST`,
     );
   }
   if (config.tokenEndpoint === "open" && !isLoopback(config.host)) {
     warnings.push(
-      `token_endpoint is "open" on ${config.host}: anyone who reaches this server gets a token for ${config.tokenChannels.join(", ")}`,
+      `token_endpoint is "open" on ${config.host}: anyone who can reach this server gets a token for ${config.tokenChannels.join(", ")}`,
     );
   }
   const now = Date.now();
   if (now < EARLIEST) {
     warnings.push(
-      `the clock of this machine says ${day(now)}, which is before this program was made: tokens and certificates are judged wrongly until it is set`,
+      `the system clock says ${day(now)}, which is before this program was built: tokens and certificates are checked wrongly until it is set`,
     );
   }
   if (config.tls !== null)
@@ -168,22 +168,20 @@ function isShort(secret: string): boolean {
   return Buffer.byteLength(secret) < 32;
 }
 
-/** No clock that goes right says less. */
+/** The earliest plausible time of the system clock, Unix ms. */
 const EARLIEST = Date.UTC(2026, 10, 1);
 
-/** Certificates are renewed about a month before their end: two weeks before it that has failed. */
+/** Remaining validity that raises a warning, ms. Certificates are usually renewed a month before they expire. */
 const CERTIFICATE_MARGIN = 14 * 86_400_000;
 
 function certificateWarnings(place: string, pem: string, now: number): string[] {
   const { validFrom, validTo } = new X509Certificate(pem);
   const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];
-  const renew = "renew it and restart the server, which reads it once";
+  const renew = "renew it and restart the server";
   if (now < from)
-    return [
-      `${place}: the certificate is good from ${day(from)} only, and the clock here says ${day(now)}: one of them is wrong`,
-    ];
-  if (now > to) return [`${place}: the certificate ended on ${day(to)}, and browsers refuse it: ${renew}`];
-  return now > to - CERTIFICATE_MARGIN ? [`${place}: the certificate ends on ${day(to)}: ${renew}`] : [];
+    return [`${place}: the certificate is valid from ${day(from)}, but the system clock says ${day(now)}`];
+  if (now > to) return [`${place}: the certificate expired on ${day(to)}: ${renew}`];
+  return now > to - CERTIFICATE_MARGIN ? [`${place}: the certificate expires on ${day(to)}: ${renew}`] : [];
 }
 
 function day(ms: number): string {

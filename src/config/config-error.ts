@@ -1,5 +1,5 @@
-/** Why there is no configuration: one line for the operator, and the exit code. Never leaves `loadConfig`. */
-export class Refusal extends Error {
+/** An invalid configuration: one line for the operator and the exit code. `loadConfig` catches it. */
+export class ConfigError extends Error {
   readonly exitCode: 1 | 2;
 
   constructor(exitCode: 1 | 2, message: string) {

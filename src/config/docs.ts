@@ -10,65 +10,65 @@ import {
   type Table,
   TOP,
 } from "./settings.ts";
-import type { Printed } from "./value-types.ts";
+import type { PrintedValue } from "./value-types.ts";
 
-/** What there is to say about a key, its values in the form in which they are written: for files and manuals. */
-export interface Fact {
-  /** The section that it stands in; the top level has none. */
+/** Documentation of one setting: for docs/configuration.md, the template of `channel init` and the manual page. */
+export interface SettingDoc {
+  /** Section in the file; `""` for the top level. */
   readonly section: string;
-  /** As it is written in its section: `max_frame`. */
+  /** Key within its section: `max_frame`. */
   readonly name: string;
-  /** With its section: `limits.max_frame`. */
+  /** Key with its section: `limits.max_frame`. */
   readonly key: string;
   readonly doc: string;
   readonly expects: string;
-  readonly standard: Printed;
-  /** The default where the file is a tangram.toml, if that is another one. */
-  readonly tangram?: Printed;
+  readonly defaultValue: PrintedValue;
+  /** Default in a tangram.toml, if it differs. */
+  readonly tangram?: PrintedValue;
   readonly flag: string | null;
   readonly secret: boolean;
-  /** Whether it is the path of a file or folder and nothing else. */
+  /** Whether the value is always the path of a file or folder. */
   readonly path: boolean;
 }
 
-function factsOf<T>(section: string, table: Table<T>): Fact[] {
-  const facts: Fact[] = [];
+function docsOf<T>(section: string, table: Table<T>): SettingDoc[] {
+  const docs: SettingDoc[] = [];
   for (const name in table) {
     const {
-      kind,
-      default: standard,
+      type,
+      default: defaultValue,
       tangram,
       doc,
       flag,
       secret,
       path,
     }: Setting<T[typeof name]> = table[name];
-    facts.push({
+    docs.push({
       section,
       name: snake(name),
       key: fullKey(section, name),
       doc,
-      expects: kind.expects,
-      standard: kind.print(standard),
-      ...(tangram === undefined ? {} : { tangram: kind.print(tangram) }),
+      expects: type.expects,
+      defaultValue: type.print(defaultValue),
+      ...(tangram === undefined ? {} : { tangram: type.print(tangram) }),
       flag: flag ?? null,
       secret: secret !== undefined,
       path: path === "path",
     });
   }
-  return facts;
+  return docs;
 }
 
-/** Every key but those of `[channels."<pattern>"]` and `[[api_keys]]`, in the order of the documentation. */
-export const FACTS: readonly Fact[] = [
-  ...factsOf("", TOP),
-  ...factsOf("claims", CLAIMS),
-  ...factsOf("limits", LIMITS),
-  ...factsOf("channelstream", CHANNELSTREAM),
+/** All settings except `[channels."<pattern>"]` and `[[api_keys]]`, in the order of the documentation. */
+export const SETTING_DOCS: readonly SettingDoc[] = [
+  ...docsOf("", TOP),
+  ...docsOf("claims", CLAIMS),
+  ...docsOf("limits", LIMITS),
+  ...docsOf("channelstream", CHANNELSTREAM),
 ];
 
 /** The keys of `[channels."<pattern>"]`. */
-export const CHANNEL_FACTS: readonly Fact[] = factsOf('channels."<pattern>"', CHANNEL);
+export const CHANNEL_DOCS: readonly SettingDoc[] = docsOf('channels."<pattern>"', CHANNEL);
 
-/** The keys of each `[[api_keys]]`. */
-export const API_KEY_FACTS: readonly Fact[] = factsOf("api_keys", API_KEY);
+/** The keys of `[[api_keys]]`. */
+export const API_KEY_DOCS: readonly SettingDoc[] = docsOf("api_keys", API_KEY);

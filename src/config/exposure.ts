@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
-import { FACTS } from "./docs.ts";
+import { SETTING_DOCS } from "./docs.ts";
 import { FILE_SUFFIX, PREFIX } from "./environment.ts";
 import type { ConfigFile } from "./file.ts";
 import { isLoopback } from "./loopback.ts";
@@ -8,10 +8,10 @@ import { quoted } from "./quote.ts";
 import { variable } from "./settings.ts";
 import type { Config, LoadInput } from "./types.ts";
 
-/** Where containers put secrets, readable by all that runs in them. */
+/** Secrets of containers: readable by every process in the container by design. */
 const CONTAINER_SECRETS = "/run/secrets/";
 
-/** Files with secrets that every user of this machine can read, one warning each. */
+/** One warning for each file with secrets that every user of this machine can read. */
 export function readableSecrets(
   file: ConfigFile | null,
   tlsKey: string | null,
@@ -20,7 +20,7 @@ export function readableSecrets(
   const files: string[] = [];
   if (file !== null && holdsSecrets(file)) files.push(file.path);
   if (tlsKey !== null) files.push(tlsKey);
-  for (const { key, secret } of FACTS) {
+  for (const { key, secret } of SETTING_DOCS) {
     if (!secret) continue;
     for (const name of [PREFIX + variable(key), variable(key)]) {
       const path = env[name + FILE_SUFFIX];
@@ -31,7 +31,7 @@ export function readableSecrets(
     .filter((path) => !path.startsWith(CONTAINER_SECRETS) && isReadableByAll(path))
     .map(
       (path) =>
-        `${quoted(path)} holds secrets, and every user of this machine can read it: take that away (chmod o= ${path})`,
+        `${quoted(path)} contains secrets and every user of this machine can read it: run chmod o= ${path}`,
     );
 }
 
@@ -43,20 +43,20 @@ function isReadableByAll(path: string): boolean {
   }
 }
 
-/** An address is a secret where it holds a password, or a query that may be one. */
+/** Whether a file contains secrets. An address counts if it has a password or a query. */
 function holdsSecrets(file: ConfigFile): boolean {
   if (file.apiKeys.length > 0) return true;
-  return FACTS.some(({ key, secret }) => {
+  return SETTING_DOCS.some(({ key, secret }) => {
     const value = file.values.get(key)?.value;
     if (!secret || value === undefined) return false;
     return typeof value !== "string" || !value.includes("://") || /:\/\/[^/]*@|\?/.test(value);
   });
 }
 
-/** A key set that anybody on the way can replace; `null` where it can't be. */
+/** A warning if the key set is fetched over plain HTTP from another machine; else `null`. */
 export function openKeySet({ jwksUrl }: Config): string | null {
   const url = jwksUrl === null ? null : URL.parse(jwksUrl);
   if (url === null || url.protocol !== "http:" || isLoopback(url.hostname.replace(/^\[|\]$/g, "")))
     return null;
-  return `jwks_url is plain http on ${url.host}: whoever is on the way there can make tokens; use https`;
+  return `jwks_url uses plain http to ${url.host}: the key set can be replaced in transit and tokens forged; use https`;
 }

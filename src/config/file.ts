@@ -1,42 +1,42 @@
 import { readFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { parse, TomlDate, TomlError } from "smol-toml";
-import { Refusal } from "./config-error.ts";
+import { ConfigError } from "./config-error.ts";
 import { quoted } from "./quote.ts";
 import { API_KEY, CHANNEL, fullKey, SECTIONS, snake } from "./settings.ts";
 import { hint } from "./suggest.ts";
 
-/** A value of the file, and the key as it stands there (`channel.port` in a tangram.toml is `port` here). */
-export interface Written {
+/** A value of the file and its key as written there (`channel.port` in a tangram.toml is our `port`). */
+export interface FileValue {
   readonly value: unknown;
   readonly label: string;
 }
 
-/** What a configuration file says, by full key: nothing unknown, but no value looked at yet. */
+/** A parsed configuration file, by full key. Keys are checked, values are not. */
 export interface ConfigFile {
-  /** As the operator knows it: the path given, or where it was found. */
+  /** For messages: the path given by the operator, or the one that was found. */
   readonly name: string;
-  /** Where it is. */
+  /** Absolute path. */
   readonly path: string;
-  /** Relative paths in the file start here. */
+  /** Base of relative paths in the file. */
   readonly folder: string;
   readonly tangram: boolean;
-  readonly values: ReadonlyMap<string, Written>;
+  readonly values: ReadonlyMap<string, FileValue>;
   /** `[channels."<pattern>"]`, in the order of the file. */
-  readonly channels: readonly { readonly pattern: string; readonly values: ReadonlyMap<string, Written> }[];
+  readonly channels: readonly { readonly pattern: string; readonly values: ReadonlyMap<string, FileValue> }[];
   /** `[[api_keys]]`, in the order of the file. */
-  readonly apiKeys: readonly ReadonlyMap<string, Written>[];
+  readonly apiKeys: readonly ReadonlyMap<string, FileValue>[];
 }
 
 /**
- * Reads the file named, else the first one found: `channel.toml`, `tangram.toml`, then `system`. `null` where there is
- * none. Throws a `Refusal`: exit code 1 for what cannot be read, 2 for what it says.
+ * Reads the named file, else the first of `channel.toml`, `tangram.toml` and `system`; `null` if none exists. Throws a
+ * `ConfigError`: exit code 1 if a file cannot be read, 2 if its content is invalid.
  */
 export function readConfigFile(cwd: string, named: string | undefined, system: string): ConfigFile | null {
   for (const name of named === undefined ? ["channel.toml", "tangram.toml", system] : [named]) {
     const path = resolve(cwd, name);
     const text = read(path, name, named !== undefined);
-    if (text !== null) return take(name, path, text);
+    if (text !== null) return parseConfigFile(name, path, text);
   }
   return null;
 }
@@ -45,19 +45,19 @@ function read(path: string, name: string, required: boolean): string | null {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    if (!required && why(error) === NO_FILE) return null;
-    throw new Refusal(1, `cannot read ${quoted(name)}: ${why(error)}`);
+    if (!required && fileErrorText(error) === NO_FILE) return null;
+    throw new ConfigError(1, `cannot read ${quoted(name)}: ${fileErrorText(error)}`);
   }
 }
 
 const NO_FILE = "no such file";
 
-/** An error of the file system in words. */
-export function why(error: unknown): string {
+/** Describes an error of the file system. */
+export function fileErrorText(error: unknown): string {
   const code = error instanceof Error && "code" in error ? error.code : "";
   if (code === "ENOENT" || code === "ENOTDIR") return NO_FILE;
   if (code === "EACCES" || code === "EPERM") return "permission denied";
-  if (code === "EISDIR") return "it is a folder";
+  if (code === "EISDIR") return "is a folder";
   if (code === "ENOSPC" || code === "EDQUOT") return "the disk is full";
   if (code === "EROFS") return "the file system is read-only";
   if (code === "EMFILE" || code === "ENFILE") return "too many files are open (ulimit -n, LimitNOFILE)";
@@ -70,7 +70,7 @@ function isGroup(value: unknown): value is Group {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof TomlDate);
 }
 
-function take(name: string, path: string, text: string): ConfigFile {
+function parseConfigFile(name: string, path: string, text: string): ConfigFile {
   const place = quoted(name);
   let root: Group;
   try {
@@ -78,17 +78,17 @@ function take(name: string, path: string, text: string): ConfigFile {
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const what = error.message.split("\n", 1)[0]?.replace(/^Invalid TOML document: /, "");
-    throw new Refusal(2, `${place}: line ${error.line}, column ${error.column}: ${what}`);
+    throw new ConfigError(2, `${place}: line ${error.line}, column ${error.column}: ${what}`);
   }
-  // A tangram.toml has a section for us among those of others, which are none of our business.
+  // Other sections of a tangram.toml belong to other programs.
   const tangram = /^tangram\b.*\.toml$/i.test(basename(path));
   const group = tangram ? root.channel : root;
-  const found = new Found(place, tangram ? "channel." : "");
+  const found = new FileParser(place, tangram ? "channel." : "");
   if (tangram && isGroup(root.core) && root.core.redis_url !== undefined) {
     found.values.set("redis_url", { value: root.core.redis_url, label: "core.redis_url" });
   }
   if (group !== undefined && !isGroup(group))
-    throw new Refusal(2, `${place}: channel must be a section: [channel]`);
+    throw new ConfigError(2, `${place}: channel must be a section: [channel]`);
   if (group !== undefined) found.collect(group);
   const { values, channels, apiKeys } = found;
   return { name, path, folder: dirname(path), tangram, values, channels, apiKeys };
@@ -102,10 +102,10 @@ const KNOWN = new Map(
 const KNOWN_OF_CHANNEL = Object.keys(CHANNEL).map(snake);
 const KNOWN_OF_API_KEY = Object.keys(API_KEY).map(snake);
 
-class Found {
-  readonly values = new Map<string, Written>();
-  readonly channels: { pattern: string; values: Map<string, Written> }[] = [];
-  readonly apiKeys: Map<string, Written>[] = [];
+class FileParser {
+  readonly values = new Map<string, FileValue>();
+  readonly channels: { pattern: string; values: Map<string, FileValue> }[] = [];
+  readonly apiKeys: Map<string, FileValue>[] = [];
   readonly #place: string;
   readonly #prefix: string;
 
@@ -139,9 +139,12 @@ class Found {
       const section = `channels.${JSON.stringify(pattern)}`;
       if (!isGroup(inner)) throw this.#noSection(`channels."<pattern>"`);
       if (pattern === "" || !pattern.isWellFormed() || /[\u0000-\u001f\u007f-\u009f]/.test(pattern)) {
-        throw new Refusal(2, `${this.#place}: ${quoted(pattern)} under [channels] names no channel`);
+        throw new ConfigError(
+          2,
+          `${this.#place}: ${quoted(pattern)} under [channels] is not a channel name or pattern`,
+        );
       }
-      const values = new Map<string, Written>();
+      const values = new Map<string, FileValue>();
       for (const [name, written] of Object.entries(inner)) {
         const key = `${section}.${name}`;
         if (!KNOWN_OF_CHANNEL.includes(name)) throw this.#unknown(key, name, KNOWN_OF_CHANNEL);
@@ -153,10 +156,10 @@ class Found {
 
   #keys(value: unknown): void {
     const place = `${this.#place}: ${this.#prefix}api_keys`;
-    if (!Array.isArray(value)) throw new Refusal(2, `${place} must be a list of sections: [[api_keys]]`);
+    if (!Array.isArray(value)) throw new ConfigError(2, `${place} must be a list of sections: [[api_keys]]`);
     for (const [index, inner] of value.entries()) {
-      if (!isGroup(inner)) throw new Refusal(2, `${place} must be a list of sections: [[api_keys]]`);
-      const values = new Map<string, Written>();
+      if (!isGroup(inner)) throw new ConfigError(2, `${place} must be a list of sections: [[api_keys]]`);
+      const values = new Map<string, FileValue>();
       for (const [name, written] of Object.entries(inner)) {
         const key = `api_keys[${index}].${name}`;
         if (!KNOWN_OF_API_KEY.includes(name)) throw this.#unknown(key, name, KNOWN_OF_API_KEY);
@@ -166,15 +169,15 @@ class Found {
     }
   }
 
-  #noSection(section: string): Refusal {
-    return new Refusal(
+  #noSection(section: string): ConfigError {
+    return new ConfigError(
       2,
       `${this.#place}: ${this.#prefix}${section.split(".", 1)[0]} must be a section: [${this.#prefix}${section}]`,
     );
   }
 
-  #unknown(key: string, name: string, known: Iterable<string>): Refusal {
+  #unknown(key: string, name: string, known: Iterable<string>): ConfigError {
     const place = `${this.#place}: unknown key ${quoted(this.#prefix + key)}`;
-    return new Refusal(2, `${place}; ${hint(name, [...known], "keys")}`);
+    return new ConfigError(2, `${place}; ${hint(name, [...known], "keys")}`);
   }
 }

@@ -1,14 +1,14 @@
 import {
   AUTO_HOST,
-  bothOrNeither,
   checkBuffers,
   checkFolder,
-  oneOrList,
   refuseKnownSecrets,
   resolveAutoHost,
+  secretsOf,
+  tlsOf,
   warningsOf,
 } from "./checks.ts";
-import { Refusal } from "./config-error.ts";
+import { ConfigError } from "./config-error.ts";
 import { refuseUnknownVariables } from "./environment.ts";
 import { openKeySet, readableSecrets } from "./exposure.ts";
 import { readConfigFile } from "./file.ts";
@@ -20,14 +20,14 @@ import type { Config, Loaded, LoadInput } from "./types.ts";
 const SYSTEM_FILE = "/etc/channel/channel.toml";
 
 /**
- * Reads flags, environment and file, in this order of precedence, checks every value and how they go together, and
- * fills in the defaults. Never throws for what an operator wrote.
+ * Reads flags, environment and file (in this order of precedence), applies defaults and checks values and their
+ * combinations. Never throws for invalid input.
  */
 export function loadConfig(input: LoadInput): Loaded {
   try {
     return load(input);
   } catch (error) {
-    if (error instanceof Refusal) return { ok: false, exitCode: error.exitCode, message: error.message };
+    if (error instanceof ConfigError) return { ok: false, exitCode: error.exitCode, message: error.message };
     throw error;
   }
 }
@@ -37,8 +37,8 @@ function load(input: LoadInput): Loaded {
   const reader = new Reader(input, file);
   refuseUnknownVariables(input.env);
   const { jwtSecret, jwtSecrets, adminSecret, adminSecrets, tlsCert, tlsKey, ...top } = reader.table("", TOP);
-  const jwt = oneOrList(reader, "jwt_secret", jwtSecret, jwtSecrets);
-  const admin = oneOrList(reader, "admin_secret", adminSecret, adminSecrets);
+  const jwt = secretsOf(reader, "jwt_secret", jwtSecret, jwtSecrets);
+  const admin = secretsOf(reader, "admin_secret", adminSecret, adminSecrets);
   const written: Config = {
     ...top,
     redisUrlGiven: reader.given("redis_url"),
@@ -51,7 +51,7 @@ function load(input: LoadInput): Loaded {
     adminSecret: admin[0]?.secret ?? randomSecret(),
     adminSecretGenerated: admin.length === 0,
     olderAdminSecrets: admin.slice(1).map(({ secret }) => secret),
-    tls: bothOrNeither(reader, tlsCert, tlsKey),
+    tls: tlsOf(reader, tlsCert, tlsKey),
     claims: reader.table("claims", CLAIMS),
     limits: reader.table("limits", LIMITS),
     channels: reader.channels(),

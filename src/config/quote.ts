@@ -1,4 +1,4 @@
-/** Text from outside, between quotes and in one line of bearable length. */
+/** Quotes external text: one line, at most 80 characters before escaping. */
 export function inQuotes(text: string): string {
   const short = text.length > 80 ? `${text.slice(0, 77)}...` : text;
   return JSON.stringify(short).replace(
@@ -7,7 +7,7 @@ export function inQuotes(text: string): string {
   );
 }
 
-/** A name or path from outside: as it is where nothing in it can be mistaken, else between quotes. */
+/** An external name or path: unchanged if it has safe characters only, else quoted. */
 export function quoted(text: string): string {
   return /^[\w./:+*-]{1,200}$/.test(text) ? text : inQuotes(text);
 }

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
-import { Refusal } from "./config-error.ts";
+import { ConfigError } from "./config-error.ts";
 import { FILE_SUFFIX, isSet, PREFIX, readSecretFile } from "./environment.ts";
-import type { ConfigFile, Written } from "./file.ts";
+import type { ConfigFile, FileValue } from "./file.ts";
 import { inQuotes, quoted } from "./quote.ts";
 import {
   API_KEY,
@@ -14,9 +14,9 @@ import {
   variable,
 } from "./settings.ts";
 import type { ApiKey, ChannelSettings, LoadInput, Origin } from "./types.ts";
-import type { Printed } from "./value-types.ts";
+import type { PrintedValue } from "./value-types.ts";
 
-/** Finds the winning value of each key, and remembers where it came from. */
+/** Finds the effective value of each key and records its origin. */
 export class Reader {
   readonly sources = new Map<string, Origin>();
   readonly tangram: boolean;
@@ -33,12 +33,12 @@ export class Reader {
     return fill(table, (name) => this.#value(fullKey(section, name), table[name]));
   }
 
-  /** Whether the operator said it, in whatever way. */
+  /** Whether the operator set the key: flag, variable or file. */
   given(key: string): boolean {
     return this.sources.get(key)?.source !== "default";
   }
 
-  /** The beginning of a sentence about a key: where it was set, and its name there. */
+  /** Where a key was set, and its name there, for messages. */
   place(key: string): string {
     return this.sources.get(key)?.place ?? key;
   }
@@ -46,15 +46,15 @@ export class Reader {
   channels(): ChannelSettings[] {
     const written = [...(this.#file?.channels ?? [])].sort((a, b) => {
       const longer = stem(b.pattern).length - stem(a.pattern).length;
-      // Of `room` and `room*` the name itself comes first.
+      // `room` is more specific than `room*`.
       return longer !== 0 ? longer : a.pattern.length - b.pattern.length;
     });
     return written.map(({ pattern, values }, index) => {
-      // What a pattern leaves open, the next longest one that covers it says.
+      // Missing values are inherited from the next longest pattern that covers this one.
       const covering = written.slice(index + 1).filter((other) => covers(other.pattern, pattern));
       const settings = fill(CHANNEL, (name) => {
-        const said = [{ values }, ...covering].find((one) => one.values.has(snake(name)));
-        const value = said?.values.get(snake(name));
+        const source = [{ values }, ...covering].find((one) => one.values.has(snake(name)));
+        const value = source?.values.get(snake(name));
         const key = `channels.${JSON.stringify(pattern)}.${snake(name)}`;
         return value === undefined
           ? this.#fromDefault(key, CHANNEL[name])
@@ -78,21 +78,21 @@ export class Reader {
       });
       const file = quoted(this.#file?.name ?? "");
       const { key, keys: list, can, channels } = found;
-      if (key === "" && list === null) throw new Refusal(2, `${file}: ${place} needs a key`);
+      if (key === "" && list === null) throw new ConfigError(2, `${file}: ${place} requires key or keys`);
       if (key !== "" && list !== null)
-        throw new Refusal(2, `${file}: ${place} has key and keys: take one away`);
+        throw new ConfigError(2, `${file}: ${place} has both key and keys: remove one`);
       if (can.length === 0)
-        throw new Refusal(
+        throw new ConfigError(
           2,
           `${file}: ${place}.can must be a list of "publish", "read" and "moderate", not empty`,
         );
       const keys = list === null ? [key] : list.map(({ secret }) => secret);
       for (const each of keys) {
-        if (seen.has(each)) throw new Refusal(2, `${file}: ${place}.key stands there twice`);
+        if (seen.has(each)) throw new ConfigError(2, `${file}: ${place}.key is a duplicate`);
         seen.add(each);
       }
       const name = found.name === "" ? place : found.name;
-      if (names.has(name)) throw new Refusal(2, `${file}: ${place}.name stands there twice`);
+      if (names.has(name)) throw new ConfigError(2, `${file}: ${place}.name is a duplicate`);
       names.add(name);
       return { name, keys, can, channels };
     });
@@ -101,23 +101,23 @@ export class Reader {
   #value<T>(key: string, setting: Setting<T>): T {
     const { flags, env, cwd } = this.#input;
     const written = this.#file?.values.get(key);
-    // A bad file is one even where a flag has the last word.
+    // Checked even if a flag overrides it.
     const fromFile = written === undefined ? undefined : this.#fromFile(key, setting, written);
     if (setting.flag !== undefined) {
       const flag = flags[flagName(key)];
-      if (flag !== undefined) return this.#take(key, setting, flag, cwd, "flag", `--${flagName(key)}`);
+      if (flag !== undefined) return this.#parse(key, setting, flag, cwd, "flag", `--${flagName(key)}`);
     }
     for (const name of [PREFIX + variable(key), variable(key)]) {
       const text = env[name];
       const file = setting.secret === undefined ? undefined : env[name + FILE_SUFFIX];
       if (isSet(name, text)) {
         if (file === undefined || file === "")
-          return this.#take(key, setting, text, cwd, "environment", name);
-        throw new Refusal(2, `${name} and ${name}${FILE_SUFFIX} are both set: take one away`);
+          return this.#parse(key, setting, text, cwd, "environment", name);
+        throw new ConfigError(2, `${name} and ${name}${FILE_SUFFIX} are both set: remove one`);
       }
       if (file === undefined || file === "") continue;
       const variable = name + FILE_SUFFIX;
-      return this.#take(
+      return this.#parse(
         key,
         setting,
         readSecretFile(variable, resolve(cwd, file)),
@@ -137,13 +137,13 @@ export class Reader {
     return value;
   }
 
-  #fromFile<T>(key: string, setting: Setting<T>, written: Written): T {
+  #fromFile<T>(key: string, setting: Setting<T>, written: FileValue): T {
     const file = quoted(this.#file?.name ?? "");
     const folder = this.#file?.folder ?? this.#input.cwd;
-    return this.#take(key, setting, written.value, folder, "file", file, `${file}: ${written.label}`);
+    return this.#parse(key, setting, written.value, folder, "file", file, `${file}: ${written.label}`);
   }
 
-  #take<T>(
+  #parse<T>(
     key: string,
     setting: Setting<T>,
     raw: unknown,
@@ -154,10 +154,10 @@ export class Reader {
   ): T {
     const based =
       setting.path !== undefined && typeof raw === "string" ? resolved(setting.path, folder, raw) : raw;
-    const value = setting.kind.parse(based);
+    const value = setting.type.parse(based);
     if (value === undefined) {
       const got = setting.secret === undefined ? `, not ${shown(raw)}` : "";
-      throw new Refusal(2, `${place} must be ${setting.kind.expects}${got}`);
+      throw new ConfigError(2, `${place} must be ${setting.type.expects}${got}`);
     }
     this.sources.set(key, { source, detail, place, printed: print(setting, value) });
     return value;
@@ -167,13 +167,13 @@ export class Reader {
 function fill<T>(table: Table<T>, value: <K extends keyof T & string>(name: K) => T[K]): T {
   const values: Partial<T> = {};
   for (const name in table) values[name] = value(name);
-  // Every key of the table, hence of T, has just been given its value.
+  // Every key of the table, hence of T, has a value now.
   return values as T;
 }
 
 function resolved(kind: "path" | "path or PEM", folder: string, text: string): string {
   if (text.trim() === "") return text;
-  // A variable of a service file holds a PEM in one line, its line ends written out.
+  // Service files have a PEM in one line, with escaped line breaks.
   if (kind === "path or PEM" && text.includes("-----BEGIN")) return text.replaceAll("\\n", "\n").trim();
   return resolve(folder, text);
 }
@@ -185,15 +185,15 @@ function shown(raw: unknown): string {
   return typeof raw === "object" ? "a section" : String(raw);
 }
 
-function print<T>(setting: Setting<T>, value: T): Printed {
-  const printed = setting.kind.print(value);
+function print<T>(setting: Setting<T>, value: T): PrintedValue {
+  const printed = setting.type.print(value);
   if (setting.secret === undefined || typeof printed !== "string") return printed;
   if (setting.secret === "all") return "********";
-  // Up to the last @ before a path, since a password may hold one; a query may name a password too.
+  // Up to the last @ before the path: a password may contain @. A query may contain a password too.
   return printed.replace(/(:\/\/[^:/@]*:)[^/]*@/, "$1********@").replace(/\?.*$/, "?********");
 }
 
-/** What a pattern's names begin with. */
+/** A pattern without its star. */
 function stem(pattern: string): string {
   return pattern.endsWith("*") ? pattern.slice(0, -1) : pattern;
 }

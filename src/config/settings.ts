@@ -2,12 +2,13 @@ import type { ApiKey, ChannelSettings, ChannelstreamSettings, Config, JwtSecret,
 import {
   address,
   basePath,
+  bool,
   busPrefix,
   duration,
   host,
   hostName,
   httpAddress,
-  type Kind,
+  integer,
   keySetAddress,
   list,
   oneOf,
@@ -20,24 +21,23 @@ import {
   size,
   text,
   textOrPath,
-  toggle,
-  whole,
+  type ValueType,
 } from "./value-types.ts";
 
 /**
- * One thing that can be set. Its name in the table is the one in `Config`; from it come the TOML key (`max_frame`), the
- * environment variables (`LIMITS_MAX_FRAME`, `CHANNEL_LIMITS_MAX_FRAME`) and, where `flag` says so, the flag.
+ * One setting. Its name in the table is its name in `Config`; the TOML key (`max_frame`), the environment variables
+ * (`LIMITS_MAX_FRAME`, `CHANNEL_LIMITS_MAX_FRAME`) and the flag, if `flag` is set, are derived from it.
  */
 export interface Setting<T> {
-  readonly kind: Kind<T>;
+  readonly type: ValueType<T>;
   readonly default: T;
-  /** The default when the file is a tangram.toml. */
+  /** Default in a tangram.toml, if it differs. */
   readonly tangram?: T;
-  /** Set by a flag too; the text stands for the value in `--help`. */
+  /** The setting also has a flag; this is its value in `--help`. */
   readonly flag?: string;
-  /** Never printed nor put in a message: all of it, or the password and query of an address. */
+  /** Masked in all output: the whole value, or the password and query of an address. */
   readonly secret?: "all" | "address";
-  /** The path of a file or folder: relative to the folder of the file that names it, else to the working directory. */
+  /** A path: relative to the configuration file that sets it, else to the working directory. */
   readonly path?: "path" | "path or PEM";
   /** One sentence for the documentation. */
   readonly doc: string;
@@ -45,7 +45,7 @@ export interface Setting<T> {
 
 export type Table<T> = { readonly [K in keyof T]: Setting<T[K]> };
 
-/** The keys at the top level as they are written, before `loadConfig` has made secrets and read keys. */
+/** The top-level keys as written, before `loadConfig` generates secrets and reads key files. */
 export type Top = Omit<
   Config,
   | "redisUrlGiven"
@@ -86,377 +86,401 @@ const names = list(anyText, "a list of names, none of them empty");
 
 export const TOP: Table<Top> = {
   host: {
-    kind: host,
+    type: host,
     default: "127.0.0.1",
     flag: "ADDRESS",
-    doc: "The address to listen on; auto: all of them, or loopback alone while a secret is one known from examples.",
+    doc: "Address to listen on; auto: all addresses, or loopback only while a secret is known from examples.",
   },
   port: {
-    kind: whole(0, 65535),
+    type: integer(0, 65535),
     default: 2025,
     tangram: 2347,
     flag: "PORT",
-    doc: "The port to listen on; 0 picks a free one and prints it.",
+    doc: "Port to listen on; 0 picks a free port and logs it.",
   },
-  basePath: { kind: basePath, default: "", doc: "A prefix of every route, for a place behind a proxy." },
+  basePath: { type: basePath, default: "", doc: "Path prefix of all routes, for use behind a proxy." },
   publicUrl: {
-    kind: optional(httpAddress),
+    type: optional(httpAddress),
     default: null,
-    doc: "The address that pages and printed links use; its host is the only name good in the Host header.",
+    doc: "Address used in pages and printed links; its host becomes the only name accepted in the Host header.",
   },
   redisUrl: {
-    kind: redisAddress,
+    type: redisAddress,
     default: "redis://127.0.0.1:6379",
     flag: "URL",
     secret: "address",
-    doc: "The Redis server that backends publish on: redis, rediss, unix, redis+sentinel or redis+cluster.",
+    doc: "Redis server that backends publish on: redis, rediss, unix, redis+sentinel or redis+cluster.",
   },
   sentinelUsername: {
-    kind: optional(anyText),
+    type: optional(anyText),
     default: null,
-    doc: "How to sign in at Sentinels that want it; the user and password of redis_url are for Redis itself.",
+    doc: "User name for Sentinels; the user and password of redis_url are for Redis itself.",
   },
-  sentinelPassword: { kind: secret, default: null, secret: "all", doc: "The password of the Sentinels." },
+  sentinelPassword: { type: secret, default: null, secret: "all", doc: "Password for Sentinels." },
   prefix: {
-    kind: busPrefix,
+    type: busPrefix,
     default: "",
     flag: "TEXT",
-    doc: "Added before each name and key in Redis, so that installations can share one: backends add it too.",
+    doc: "Prefix of all names and keys in Redis, so that installations can share one; backends must add it too.",
   },
   bus: {
-    kind: oneOf("auto", "redis", "embedded"),
+    type: oneOf("auto", "redis", "embedded"),
     default: "auto",
     flag: "auto|redis|embedded",
-    doc: "Redis, the bus inside this process, or auto: that bus where no Redis is named and none answers.",
+    doc: "Message bus: Redis, embedded (in this process), or auto: embedded if no Redis is configured and none answers.",
   },
   jwtSecret: {
-    kind: secret,
+    type: secret,
     default: null,
     tangram: "secret",
     flag: "SECRET",
     secret: "all",
-    doc: "Signs and checks tokens (HS256); without one, a random secret that lasts until the server stops.",
+    doc: "Signs and verifies tokens (HS256). Default: a random secret; tokens become invalid when the server restarts.",
   },
   jwtSecrets: {
-    kind: optional(secretList(anyText)),
+    type: optional(secretList(anyText)),
     default: null,
     secret: "all",
-    doc: "In place of jwt_secret, for replacing it: a list, the newest first, which signs; a token is good by any of them.",
+    doc: "Instead of jwt_secret, for rotation: a list, the newest first. The first signs, all verify.",
   },
   jwtExpirationSecs: {
-    kind: seconds(1, CENTURY_SECS),
+    type: seconds(1, CENTURY_SECS),
     default: 259_200,
     tangram: 315_360_000,
     flag: "SECONDS",
-    doc: "How long tokens made here are good.",
+    doc: "Lifetime of tokens issued by this server.",
   },
   idLength: {
-    kind: whole(4, 64),
+    type: integer(4, 64),
     default: 8,
     flag: "LENGTH",
-    doc: "Characters of the ids made here, of connections and of users without one.",
+    doc: "Length in characters of generated ids, for connections and for users without an id.",
   },
   jwtPublicKey: {
-    kind: optional(textOrPath("a public key as PEM text, or the path of a file that holds one")),
+    type: optional(textOrPath("a public key as PEM text, or the path of a PEM file")),
     default: null,
     path: "path or PEM",
-    doc: "Checks tokens made elsewhere (RS256, ES256, EdDSA): PEM text, or the path of a file that holds it.",
+    doc: "Verifies tokens of another issuer (RS256, ES256, EdDSA): PEM text or the path of a PEM file.",
   },
   jwksUrl: {
-    kind: optional(keySetAddress),
+    type: optional(keySetAddress),
     default: null,
     secret: "address",
-    doc: "Where the set of keys lies that checks tokens made elsewhere.",
+    doc: "URL of the key set (JWKS) that verifies tokens of another issuer.",
   },
-  jwtIssuer: { kind: optional(anyText), default: null, doc: "What the claim iss of a token has to be." },
-  jwtAudience: { kind: optional(anyText), default: null, doc: "What the claim aud of a token has to hold." },
+  jwtIssuer: { type: optional(anyText), default: null, doc: "Required value of the iss claim of tokens." },
+  jwtAudience: {
+    type: optional(anyText),
+    default: null,
+    doc: "Value that the aud claim of tokens must contain.",
+  },
   expiry: {
-    kind: oneOf("close", "join"),
+    type: oneOf("close", "join"),
     default: "close",
     tangram: "join",
-    doc: "Whether a token that runs out ends its memberships (close), or is looked at on joining only (join).",
+    doc: "On token expiry: close ends the membership, join checks only at join.",
   },
   tokenEndpoint: {
-    kind: oneOf("open", "admin", "off"),
+    type: oneOf("open", "admin", "off"),
     default: "open",
-    doc: "Who may have a token from POST /token: anyone, holders of the admin secret, nobody.",
+    doc: "Who can request tokens from POST /token: open: anyone, admin: holders of the admin secret, off: disabled.",
   },
   tokenChannels: {
-    kind: names,
+    type: names,
     default: ["*"],
-    doc: "The channels that POST /token gives tokens for; {id} stands for the id of the one who asks.",
+    doc: "Channels that POST /token issues tokens for; {id} is replaced by the id in the request.",
   },
   tokenIds: {
-    kind: oneOf("any", "own"),
+    type: oneOf("any", "own"),
     default: "any",
-    doc: "Whether POST /token takes any id, or only one that an earlier token proves; that one limits the new token.",
+    doc: "Ids that POST /token accepts: any, or own: only the id of a valid token sent along, which also limits the new one.",
   },
   adminSecret: {
-    kind: optional(adminSecret),
+    type: optional(adminSecret),
     default: null,
     secret: "all",
-    doc: "Opens the administration, 16 characters or more; without one, a sign-in link good once is printed at start.",
+    doc: "Grants access to the administration, at least 16 characters. Without it, a one-time admin link is printed at start.",
   },
   adminSecrets: {
-    kind: optional(secretList(adminSecret)),
+    type: optional(secretList(adminSecret)),
     default: null,
     secret: "all",
-    doc: "In place of admin_secret, for replacing it: a list, the newest first; any of them opens the administration.",
+    doc: "Instead of admin_secret, for rotation: a list, the newest first; each grants access.",
   },
   allowedOrigins: {
-    kind: originRule,
+    type: originRule,
     default: "same-host",
     tangram: "*",
-    doc: "The websites that may connect: those of the host asked for, all, or the origins listed.",
+    doc: "Websites that may connect: same-host: pages of the requested host, *: all, or a list of origins.",
   },
   allowedHosts: {
-    kind: optional(list(hostName, "a list of host names, without ports")),
+    type: optional(list(hostName, "a list of host names, without ports")),
     default: null,
-    doc: "Names good in the Host header, beside that of public_url, IP addresses and loopback names.",
+    doc: "Names accepted in the Host header, besides the host of public_url, IP addresses and loopback names.",
   },
   trustedProxies: {
-    kind: list(address, "a list of IP addresses"),
+    type: list(address, "a list of IP addresses"),
     default: [],
-    doc: "Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; what they send without the former is not from this machine.",
+    doc: "Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted; without X-Forwarded-For their requests do not count as local.",
   },
-  tlsCert: { kind: path, default: null, path: "path", doc: "A certificate chain (PEM) to serve HTTPS with." },
-  tlsKey: { kind: path, default: null, path: "path", doc: "The private key (PEM) of that certificate." },
+  tlsCert: { type: path, default: null, path: "path", doc: "Certificate chain (PEM) for HTTPS." },
+  tlsKey: { type: path, default: null, path: "path", doc: "Private key (PEM) of the certificate." },
   staticPath: {
-    kind: optional(text("the path of a folder")),
+    type: optional(text("the path of a folder")),
     default: null,
     flag: "FOLDER",
     path: "path",
-    doc: "A folder that is served instead of the pages inside the executable.",
+    doc: "Folder to serve instead of the built-in pages.",
   },
-  groups: { kind: toggle, default: true, doc: "Whether event groups are served (AWX' protocol)." },
-  datetime: { kind: toggle, default: true, doc: "Whether the channel system has its clock." },
+  groups: { type: bool, default: true, doc: "Enables event groups (the protocol of AWX)." },
+  datetime: { type: bool, default: true, doc: "Sends the time on the channel system." },
   adminEvents: {
-    kind: toggle,
+    type: bool,
     default: true,
-    doc: "Whether backends are sent the events of the admin channel: channels that open and close, joins, leaves.",
+    doc: "Publishes the events of the admin channel to backends: channels opened and closed, joins, leaves.",
   },
   presenceEvents: {
-    kind: toggle,
+    type: bool,
     default: true,
-    doc: "Whether backends are sent joins and leaves of each channel as presence_diff.",
+    doc: "Publishes joins and leaves of each channel to backends as presence_diff.",
   },
   presenceWindow: {
-    kind: duration(0, 10 * SECOND),
+    type: duration(0, 10 * SECOND),
     default: 50 * MS,
-    doc: "How long joins and leaves of a channel are collected before they are told; in a storm up to a second.",
+    doc: "How long joins and leaves of a channel are collected before they are sent; under load up to a second.",
   },
   shutdownGrace: {
-    kind: duration(0, 300 * SECOND),
+    type: duration(0, 300 * SECOND),
     default: 5 * SECOND,
-    doc: "The time over which a stopping server closes its connections.",
+    doc: "Time over which a stopping server closes its connections.",
   },
   drainDelay: {
-    kind: duration(0, 600 * SECOND),
+    type: duration(0, 600 * SECOND),
     default: 0,
-    doc: "How long a stopping server still listens while /ready says no.",
+    doc: "How long a stopping server keeps accepting connections while /ready reports 503.",
   },
   logLevel: {
-    kind: oneOf("debug", "info", "warn", "error"),
+    type: oneOf("debug", "info", "warn", "error"),
     default: "info",
     flag: "debug|info|warn|error",
-    doc: "The least that is logged.",
+    doc: "Minimum level of log lines.",
   },
-  logFormat: { kind: oneOf("text", "json"), default: "text", flag: "text|json", doc: "How log lines look." },
+  logFormat: { type: oneOf("text", "json"), default: "text", flag: "text|json", doc: "Format of log lines." },
 };
 
 export const CLAIMS: Table<Config["claims"]> = {
   id: {
-    kind: text("the name of a claim"),
+    type: text("the name of a claim"),
     default: "id",
-    doc: "The claim that names the user; where a token lacks it, sub does.",
+    doc: "Claim with the user id; fallback: sub.",
   },
   channels: {
-    kind: text("the name of a claim"),
+    type: text("the name of a claim"),
     default: "channels",
-    doc: "The claim that lists channels, beside channel.",
+    doc: "Claim with the list of channels, in addition to channel.",
   },
 };
 
 export const LIMITS: Table<Limits> = {
   maxFrame: {
-    kind: size(256, 512 * MIB),
+    type: size(256, 512 * MIB),
     default: MIB,
-    doc: "A client's frame; a larger one closes with 1009.",
+    doc: "Maximum size of a frame from a client; a larger frame closes the connection (1009).",
   },
-  maxBody: { kind: size(256, 512 * MIB), default: MIB, doc: "The body of an HTTP request." },
-  maxPayload: { kind: size(1, 512 * MIB), default: 4 * MIB, doc: "A message from a backend." },
+  maxBody: { type: size(256, 512 * MIB), default: MIB, doc: "Maximum size of an HTTP request body." },
+  maxPayload: {
+    type: size(1, 512 * MIB),
+    default: 4 * MIB,
+    doc: "Maximum size of a message from a backend.",
+  },
   maxBuffered: {
-    kind: size(1, 1024 * GIB),
+    type: size(1, 1024 * GIB),
     default: 512 * MIB,
-    doc: "What may wait for all slow clients together; over it, the largest backlog goes first.",
+    doc: "Maximum backlog of all slow clients together; above it, the client with the largest backlog is disconnected.",
   },
   maxBufferedPerClient: {
-    kind: size(2, 2 * GIB),
+    type: size(2, 2 * GIB),
     default: 64 * MIB,
-    doc: "What may wait for one slow client; at least twice max_payload.",
+    doc: "Maximum backlog of one slow client; at least twice max_payload.",
   },
-  maxChannels: { kind: whole(1, 1_000_000), default: 100, doc: "Channels that one socket may join." },
+  maxChannels: {
+    type: integer(1, 1_000_000),
+    default: 100,
+    doc: "Maximum number of channels joined on one socket.",
+  },
   maxSubscriptions: {
-    kind: whole(1, 1_000_000),
+    type: integer(1, 1_000_000),
     default: 1000,
-    doc: "Event groups that one socket may follow.",
+    doc: "Maximum number of event groups subscribed on one socket.",
   },
   maxConnections: {
-    kind: whole(1, 10_000_000),
+    type: integer(1, 10_000_000),
     default: 100_000,
-    doc: "Connections, at most 64 fewer than files may be open; one more is refused: 503.",
+    doc: "Maximum number of connections, at most the open file limit minus 64; more are rejected (503).",
   },
   maxConnectionsPerIp: {
-    kind: whole(1, 10_000_000),
+    type: integer(1, 10_000_000),
     default: 5000,
-    doc: "Connections of one address, those kept alive between requests too; loopback has no limit of its own.",
+    doc: "Maximum number of connections per address, idle keep-alive connections included; loopback is exempt.",
   },
   connectsPerSecondPerIp: {
-    kind: whole(1, 1_000_000),
+    type: integer(1, 1_000_000),
     default: 100,
-    doc: "New connections and requests a second of one address, ten times that in a burst; loopback is exempt.",
+    doc: "New connections and requests per second and address, with bursts of ten times that; loopback is exempt.",
   },
   framesPerSecond: {
-    kind: whole(1, 1_000_000),
+    type: integer(1, 1_000_000),
     default: 200,
-    doc: "Frames a second that one socket may send, ten times that in a burst.",
+    doc: "Frames per second from one socket, with bursts of ten times that.",
   },
   bytesPerSecond: {
-    kind: size(1, 64 * GIB),
+    type: size(1, 64 * GIB),
     default: MIB,
-    doc: "Bytes a second that one client may send, ten times that in a burst; over it, the connection ends.",
+    doc: "Bytes per second from one client, with bursts of ten times that; above it, the connection is closed.",
   },
   bytesPerSecondPerIp: {
-    kind: size(1, 1024 * GIB),
+    type: size(1, 1024 * GIB),
     default: 4 * MIB,
-    doc: "Bytes a second that all clients of one address may send, ten times that in a burst; loopback is exempt.",
+    doc: "Bytes per second from all clients of one address, with bursts of ten times that; loopback is exempt.",
   },
   maxInbound: {
-    kind: size(1, 1024 * GIB),
+    type: size(1, 1024 * GIB),
     default: 32 * MIB,
-    doc: "Bytes from all clients that are unfinished or wait; over it, the largest request is refused: 503.",
+    doc: "Bytes of incomplete or queued input of all clients; above it, the largest request is rejected (503).",
   },
   frameTimeout: {
-    kind: duration(SECOND, 255 * SECOND),
+    type: duration(SECOND, 255 * SECOND),
     default: 10 * SECOND,
-    doc: "The time within which the body of a request must be complete: 408.",
+    doc: "Time within which a request body must be complete (else 408).",
   },
   idleTimeout: {
-    kind: duration(SECOND, 960 * SECOND),
+    type: duration(SECOND, 960 * SECOND),
     default: 60 * SECOND,
-    doc: "A socket without a sign of life for so long is closed.",
+    doc: "A socket that sends nothing for this time is closed.",
   },
 };
 
 export const CHANNELSTREAM: Table<ChannelstreamSettings> = {
   secret: {
-    kind: secret,
+    type: secret,
     default: null,
     secret: "all",
-    doc: "Signs the calls of web applications; without one, Channelstream's protocol is off.",
+    doc: "Signs requests of web applications; without it, the Channelstream protocol is disabled.",
   },
   allowPostingFrom: {
-    kind: list(address, "a list of IP addresses"),
+    type: list(address, "a list of IP addresses"),
     default: ["127.0.0.1"],
-    doc: "Addresses that signed calls may come from; 0.0.0.0 is any.",
+    doc: "Addresses that may send signed requests; 0.0.0.0 means any.",
   },
   validateRequests: {
-    kind: toggle,
+    type: bool,
     default: true,
-    doc: "Whether a signature is good for 60 seconds only.",
+    doc: "Rejects signatures older than 60 seconds.",
   },
   allowCors: {
-    kind: list(anyText, "a list of host names"),
+    type: list(anyText, "a list of host names"),
     default: [],
-    doc: "Hosts whose pages may connect; where none is listed, allowed_origins says.",
+    doc: "Hosts whose pages may connect; if empty, allowed_origins applies.",
   },
-  enforceHttps: { kind: toggle, default: false, doc: "Whether calls over plain HTTP are refused." },
+  enforceHttps: {
+    type: bool,
+    default: false,
+    doc: "Rejects requests of the Channelstream protocol over plain HTTP.",
+  },
   wakeConnectionsAfter: {
-    kind: duration(100 * MS, 240 * SECOND),
+    type: duration(100 * MS, 240 * SECOND),
     default: 5 * SECOND,
     doc: "How long a long poll waits for its first message.",
   },
   gcConnsAfter: {
-    kind: duration(SECOND, 3600 * SECOND),
+    type: duration(SECOND, 3600 * SECOND),
     default: 15 * SECOND,
-    doc: "How long a connection that nobody listens on is remembered.",
+    doc: "How long a connection without a long poll or socket is kept.",
   },
   gcUsersAfter: {
-    kind: duration(SECOND, 365 * 86_400 * SECOND),
+    type: duration(SECOND, 365 * 86_400 * SECOND),
     default: 86_400 * SECOND,
-    doc: "How long a user without a connection is remembered.",
+    doc: "How long a user without a connection is kept.",
   },
-  legacyDate: { kind: toggle, default: false, doc: "Whether messages have date beside timestamp." },
+  legacyDate: { type: bool, default: false, doc: "Adds date to messages, in addition to timestamp." },
   maxUsers: {
-    kind: whole(1, 10_000_000),
+    type: integer(1, 10_000_000),
     default: 100_000,
-    doc: "Users remembered; one more takes the place of the one longest inactive.",
+    doc: "Maximum number of users kept; above it, the longest inactive is removed.",
   },
   maxChannels: {
-    kind: whole(1, 10_000_000),
+    type: integer(1, 10_000_000),
     default: 100_000,
-    doc: "Channels kept with their settings and history; one more takes the place of one longest empty.",
+    doc: "Maximum number of channels kept with settings and history; above it, the longest empty is removed.",
   },
-  maxHistory: { kind: whole(0, 1_000_000), default: 1000, doc: "Messages in the history of one channel." },
-  maxUserState: { kind: size(0, 512 * MIB), default: 16 * KIB, doc: "The state of one user." },
+  maxHistory: {
+    type: integer(0, 1_000_000),
+    default: 1000,
+    doc: "Maximum number of messages in the history of one channel.",
+  },
+  maxUserState: {
+    type: size(0, 512 * MIB),
+    default: 16 * KIB,
+    doc: "Maximum size of the state of one user.",
+  },
   maxStored: {
-    kind: size(1, 64 * GIB),
+    type: size(1, 64 * GIB),
     default: 256 * MIB,
-    doc: "All messages kept for history and catching up; over it, the oldest go first.",
+    doc: "Maximum size of all messages kept for history and catching up; above it, the oldest are removed.",
   },
 };
 
-/** What stands under `[channels."<pattern>"]`. */
+/** Keys of `[channels."<pattern>"]`. */
 export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
-  presence: { kind: toggle, default: true, doc: "Whether members are told who else is there." },
+  presence: { type: bool, default: true, doc: "Sends presence (who has joined) to members." },
 };
 
-/** An entry of `[[api_keys]]` as it is written. */
+/** An entry of `[[api_keys]]` as written. */
 export type WrittenApiKey = Omit<ApiKey, "keys"> & {
   readonly key: string;
   readonly keys: readonly JwtSecret[] | null;
 };
 
-/** What stands under each `[[api_keys]]`. */
+/** Keys of `[[api_keys]]`. */
 export const API_KEY: Table<WrittenApiKey> = {
   name: {
-    kind: text("a text"),
+    type: text("text"),
     default: "",
-    doc: "What the audit log calls it.",
+    doc: "Name in the audit log.",
   },
   key: {
-    kind: secretText(16),
+    type: secretText(16),
     default: "",
     secret: "all",
-    doc: "What the backend sends as Bearer.",
+    doc: "Bearer token of the backend.",
   },
   keys: {
-    kind: optional(secretList(secretText(16))),
+    type: optional(secretList(secretText(16))),
     default: null,
     secret: "all",
-    doc: "In place of key, for replacing it: a list, the newest first; each is good.",
+    doc: "Instead of key, for rotation: a list, the newest first; each is accepted.",
   },
   can: {
-    kind: list(oneOf("publish", "read", "moderate"), 'a list of "publish", "read" and "moderate"'),
+    type: list(oneOf("publish", "read", "moderate"), 'a list of "publish", "read" and "moderate"'),
     default: [],
-    doc: "Whether it may publish, read what the API and /metrics tell, and moderate: kick, disconnect, ban, revoke.",
+    doc: "Permissions: publish; read the API and /metrics; moderate: kick, disconnect, ban, revoke.",
   },
   channels: {
-    kind: names,
+    type: names,
     default: ["*"],
-    doc: "The channels that it may do this with; a star at the end is a pattern.",
+    doc: "Channels that the permissions apply to; a star at the end makes a pattern.",
   },
 };
 
-/** The tables inside the file, by the name of their section; the top level has none. */
+/** The tables by section of the file; `""` is the top level. */
 export const SECTIONS = { "": TOP, claims: CLAIMS, limits: LIMITS, channelstream: CHANNELSTREAM } as const;
 
-/** `maxFrame` as it is written in a file: `max_frame`. */
+/** The key in a file: `maxFrame` is `max_frame`. */
 export function snake(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** A key with its section, as messages and `channel config` name it: `limits.max_frame`. */
+/** A key with its section, as in messages and `channel config`: `limits.max_frame`. */
 export function fullKey(section: string, name: string): string {
   return section === "" ? snake(name) : `${section}.${snake(name)}`;
 }

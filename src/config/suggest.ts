@@ -1,8 +1,8 @@
 /**
- * The candidate that a mistyped word most likely meant, or `undefined` where none is near: more than every third
- * letter wrong is no typing error. The last part of a dotted name is as good as the whole.
+ * The candidate closest to a mistyped word, or `undefined` if more than a third of its letters differ. The last part of a
+ * dotted name counts like the full name.
  */
-export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+export function suggest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let least = Number.POSITIVE_INFINITY;
   for (const candidate of candidates) {
@@ -13,30 +13,31 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return least <= Math.max(1, Math.floor(word.length / 3)) ? best : undefined;
 }
 
-/** A list longer than this is no help in an error of one line. */
+/** Most words listed in an error line. */
 const MAX_LISTED = 16;
 
 /**
- * The end of a sentence about an unknown word: the one that was meant, or those that there are. `prefix` stands before
- * all of them, and says nothing about how near they are. `listed` are those to tell, and `lister` what tells them where
- * they are too many.
+ * The end of a sentence about an unknown word: a suggestion, or the list of known words.
+ * @param prefix printed before a suggestion; not compared
+ * @param listed the words to list, if not all that are known
+ * @param lister the command that lists them, named if there are more than `MAX_LISTED`
  */
 export function hint(
   word: string,
   known: readonly string[],
-  kind: string,
+  noun: string,
   prefix = "",
   listed = known,
   lister = '"channel config"',
 ): string {
-  const meant = nearest(word, known);
+  const meant = suggest(word, known);
   if (meant !== undefined) return `did you mean ${prefix}${meant}?`;
   return listed.length <= MAX_LISTED
-    ? `known ${kind}: ${listed.join(", ")}`
-    : `${lister} lists the known ${kind}`;
+    ? `known ${noun}: ${listed.join(", ")}`
+    : `${lister} lists the known ${noun}`;
 }
 
-/** How many letters must be put in, taken out, replaced, or swapped with their neighbour to turn `a` into `b`. */
+/** Edit distance: insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */
 function distance(a: string, b: string): number {
   let before: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);

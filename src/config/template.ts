@@ -1,59 +1,52 @@
 import { stringify } from "smol-toml";
-import { API_KEY_FACTS, CHANNEL_FACTS, FACTS, type Fact } from "./docs.ts";
+import { API_KEY_DOCS, CHANNEL_DOCS, SETTING_DOCS, type SettingDoc } from "./docs.ts";
 
-/** A key that a file sets, and a remark that stands above it instead of its documentation. */
-export interface Chosen {
+/** A value to write, and an optional comment instead of the documentation of its key. */
+export interface TemplateValue {
   readonly value: unknown;
   readonly remark?: string;
 }
 
 const TITLES: Readonly<Record<string, string>> = {
-  claims: "Names of the claims in tokens made elsewhere.",
-  limits:
-    'What one client, one address and all together may take. Sizes are bytes or "64MiB", durations "5s".',
-  channelstream: "Channelstream's protocol: on as soon as it has a secret.",
+  claims: "Names of claims in tokens of other issuers.",
+  limits: 'Limits for a client, an address and in total. Sizes are bytes or "64MiB", durations "5s".',
+  channelstream: "Channelstream protocol: enabled if it has a secret.",
 };
 
-/**
- * A `channel.toml` with every key that there is: what `chosen` says (by full key) in force, the rest commented out with
- * its default. Whoever takes the hash away before a key has changed nothing yet.
- */
-export function configFile(opening: string, chosen: ReadonlyMap<string, Chosen>): string {
+/** A `channel.toml` with every key: those in `chosen` (by full key) set, all others commented out with their defaults. */
+export function renderTemplate(opening: string, chosen: ReadonlyMap<string, TemplateValue>): string {
   const lines = [...opening.split("\n").map(comment)];
   let section = "";
-  for (const fact of FACTS) {
-    if (fact.section !== section) {
-      ({ section } = fact);
+  for (const setting of SETTING_DOCS) {
+    if (setting.section !== section) {
+      ({ section } = setting);
       const used = [...chosen.keys()].some((key) => key.startsWith(`${section}.`));
       lines.push("", comment(TITLES[section] ?? section), `${used ? "" : "# "}[${section}]`);
     }
-    const said = chosen.get(fact.key);
-    lines.push(...(section === "" ? [""] : []), ...wrap(said?.remark ?? fact.doc).map(comment));
-    lines.push(said === undefined ? comment(standard(fact)) : assignment(fact.name, said.value));
+    const value = chosen.get(setting.key);
+    lines.push(...(section === "" ? [""] : []), ...wrap(value?.remark ?? setting.doc).map(comment));
+    lines.push(value === undefined ? comment(defaultLine(setting)) : assignment(setting.name, value.value));
   }
-  lines.push("", comment("Settings of the channels that match, the longest pattern first."));
+  lines.push("", comment("Settings of matching channels; the longest pattern takes precedence."));
   lines.push(comment('[channels."room:*"]'));
-  for (const fact of CHANNEL_FACTS) lines.push(comment(fact.doc), comment(standard(fact)));
-  lines.push(
-    "",
-    comment("Less than the admin secret, for backends that need less; as many as there are backends."),
-  );
+  for (const setting of CHANNEL_DOCS) lines.push(comment(setting.doc), comment(defaultLine(setting)));
+  lines.push("", comment("Keys with limited permissions for backends; repeat the section for each key."));
   lines.push(comment("[[api_keys]]"));
-  for (const fact of API_KEY_FACTS)
-    lines.push(comment(fact.doc), comment(EXAMPLES[fact.name] ?? standard(fact)));
+  for (const setting of API_KEY_DOCS)
+    lines.push(comment(setting.doc), comment(EXAMPLES[setting.name] ?? defaultLine(setting)));
   lines.push("");
   return lines.join("\n");
 }
 
-/** What stands for a key that has no default and is needed. */
+/** Examples for required keys, which have no default. */
 const EXAMPLES: Readonly<Record<string, string>> = {
-  key: 'key = "at least 16 characters, better 32 random bytes"',
+  key: 'key = "at least 16 characters; 32 random bytes are better"',
   name: 'name = "billing"',
   can: 'can = ["publish", "read"]',
 };
 
-/** The default as a line of TOML; nothing stands behind a key that has none. */
-function standard({ name, standard: value }: Fact): string {
+/** The default as a line of TOML; `key =` if there is none. */
+function defaultLine({ name, defaultValue: value }: SettingDoc): string {
   return value === null ? `${name} =` : assignment(name, value);
 }
 

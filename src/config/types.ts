@@ -1,50 +1,50 @@
-import type { Printed } from "./value-types.ts";
+import type { PrintedValue } from "./value-types.ts";
 
-/** Where a value of the configuration came from, for `channel config`. */
+/** Origin of a value, for `channel config`. */
 export type Source = "default" | "flag" | "environment" | "file";
 
-/** Where one value came from. */
+/** Origin of one value. */
 export interface Origin {
   readonly source: Source;
-  /** The flag (`--port`), the variable (`CHANNEL_PORT`) or the file; of a default what there is to say, or nothing. */
+  /** The flag (`--port`), variable (`CHANNEL_PORT`) or file; of a default `Tangram` or empty. */
   readonly detail: string;
-  /** As messages name it: `--port`, `CHANNEL_PORT`, `channel.toml: port`. */
+  /** For messages: `--port`, `CHANNEL_PORT`, `channel.toml: port`. */
   readonly place: string;
-  /** The value in the form in which it can be set again; of a secret, stars. */
-  readonly printed: Printed;
+  /** The value as it can be set again; secrets are masked. */
+  readonly printed: PrintedValue;
 }
 
-/** Everything that `loadConfig` looks at, files apart. */
+/** Inputs of `loadConfig`, besides files. */
 export interface LoadInput {
   /** Values of flags by name, without dashes (`redis-url`); `config` names the file. */
   readonly flags: Readonly<Record<string, string | undefined>>;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Where files are looked for, and where relative paths of flags and variables start. */
+  /** Base of relative paths in flags and variables; configuration files are searched here. */
   readonly cwd: string;
-  /** The last file looked for; `/etc/channel/channel.toml` unless a test says otherwise. */
+  /** The last file searched; `/etc/channel/channel.toml` except in tests. */
   readonly systemFile?: string;
 }
 
-/** `warnings` and `message` are sentences for an operator, of one line each, without a secret. */
+/** `warnings` and `message` are single lines for the operator and contain no secrets. */
 export type Loaded =
   | {
       readonly ok: true;
       readonly config: Config;
-      /** By key as it is written in the file: `port`, `limits.max_frame`, `channels."room:*".presence`. */
+      /** By key as written in the file: `port`, `limits.max_frame`, `channels."room:*".presence`. */
       readonly sources: ReadonlyMap<string, Origin>;
-      /** The file that was read, as the operator knows it. */
+      /** The file that was read, as in `ConfigFile.name`. */
       readonly file: string | null;
       readonly warnings: readonly string[];
     }
   | { readonly ok: false; readonly message: string; readonly exitCode: 1 | 2 };
 
-/** How a bus is chosen: `auto` takes Redis, or the embedded bus when none was named and none answers. */
+/** Which bus to use. `auto`: Redis, or the embedded bus if no Redis is configured and none answers. */
 export type BusChoice = "auto" | "redis" | "embedded";
 
-/** Whether an expired token ends its memberships (`close`) or is looked at only when joining (`join`). */
+/** On token expiry: `close` ends the membership, `join` checks only at join. */
 export type ExpiryMode = "close" | "join";
 
-/** Who may have a token from `POST /token`. */
+/** Who may request tokens from `POST /token`. */
 export type TokenEndpoint = "open" | "admin" | "off";
 
 /** `[limits]`. Sizes in bytes, durations in milliseconds. */
@@ -69,12 +69,12 @@ export interface Limits {
 
 /** `[channelstream]`. Sizes in bytes, durations in milliseconds. */
 export interface ChannelstreamSettings {
-  /** Signs the calls of servers; the protocol is off without one. */
+  /** Signs requests of web applications; the protocol is disabled without it. */
   readonly secret: string | null;
   /** IP addresses in their shortest form; `0.0.0.0`: any. */
   readonly allowPostingFrom: readonly string[];
   readonly validateRequests: boolean;
-  /** Names of hosts; none: `allowedOrigins` holds. */
+  /** Host names; empty: `allowedOrigins` applies. */
   readonly allowCors: readonly string[];
   readonly enforceHttps: boolean;
   readonly wakeConnectionsAfter: number;
@@ -89,59 +89,59 @@ export interface ChannelstreamSettings {
 }
 
 /**
- * `[channels."<pattern>"]`, the longest pattern first, a plain name before a pattern of the same stem: the first that
- * matches a channel says it all, since what it left open was taken from the next that covers it.
+ * `[channels."<pattern>"]`, the most specific first. The first match applies: its missing values are already inherited from
+ * the next longest pattern that covers it.
  */
 export interface ChannelSettings {
   readonly pattern: string;
   readonly presence: boolean;
 }
 
-/** What a backend may do with a key. */
+/** Permission of an API key. */
 export type ApiAbility = "publish" | "read" | "moderate";
 
-/** `[[api_keys]]`: less than the admin secret, for backends that need less. */
+/** `[[api_keys]]`: a key with limited permissions for a backend. */
 export interface ApiKey {
-  /** As the audit log calls it. */
+  /** Name in the audit log. */
   readonly name: string;
-  /** The newest first; each is good. */
+  /** Accepted keys, the newest first. */
   readonly keys: readonly string[];
   readonly can: readonly ApiAbility[];
   /** Names and patterns (`room:*`). */
   readonly channels: readonly string[];
 }
 
-/** A secret that signs tokens, and how their header names it. */
+/** A secret that signs tokens, and the `kid` in their header. */
 export interface JwtSecret {
   readonly kid: string | null;
   readonly secret: string;
 }
 
-/** Everything that can be set, checked and frozen. Sizes in bytes, durations in milliseconds unless the name says `Secs`. */
+/** The configuration, checked and frozen. Sizes in bytes; durations in milliseconds, in seconds if the name ends with `Secs`. */
 export interface Config {
   /** A host name in lower case or an IP address in its shortest form, without brackets. */
   readonly host: string;
   readonly port: number;
-  /** Empty, or with a slash before and none behind: `/channel`. */
+  /** Empty, or a path without a trailing slash: `/channel`. */
   readonly basePath: string;
-  /** `http:` or `https:`, without a slash at the end. */
+  /** `http:` or `https:`, without a trailing slash. */
   readonly publicUrl: string | null;
   readonly redisUrl: string;
-  /** Whether an operator named `redisUrl`; else it is the default, and `auto` may take the embedded bus. */
+  /** Whether `redisUrl` was configured; if not, `auto` may use the embedded bus. */
   readonly redisUrlGiven: boolean;
-  /** What Sentinels want; the user and password of `redisUrl` are for Redis itself. */
+  /** Credentials for Sentinels; those in `redisUrl` are for Redis itself. */
   readonly sentinelUsername: string | null;
   readonly sentinelPassword: string | null;
   /** Added before each name and key in Redis. */
   readonly prefix: string;
   readonly bus: BusChoice;
-  /** The newest: it signs. */
+  /** The newest secret, which signs. */
   readonly jwtSecret: string;
-  /** What tokens signed with it say in their header. */
+  /** `kid` in the header of tokens signed with `jwtSecret`. */
   readonly jwtKid: string | null;
-  /** Good for checking still, the newest first. */
+  /** Accepted for verification only, the newest first. */
   readonly olderJwtSecrets: readonly JwtSecret[];
-  /** Made for this run, since none was configured. */
+  /** Whether `jwtSecret` was generated at start because none is configured. */
   readonly jwtSecretGenerated: boolean;
   readonly jwtExpirationSecs: number;
   readonly idLength: number;
@@ -150,20 +150,20 @@ export interface Config {
   readonly jwksUrl: string | null;
   readonly jwtIssuer: string | null;
   readonly jwtAudience: string | null;
-  /** Names of the claims that hold the user and the list of channels; where a token lacks the first, `sub` is the user. */
+  /** Names of the claims with the user id (fallback: `sub`) and the list of channels. */
   readonly claims: { readonly id: string; readonly channels: string };
   readonly expiry: ExpiryMode;
   readonly tokenEndpoint: TokenEndpoint;
   readonly tokenChannels: readonly string[];
   readonly tokenIds: "any" | "own";
-  /** The newest. */
+  /** The newest secret. */
   readonly adminSecret: string;
-  /** Good still, the newest first. */
+  /** Still accepted, the newest first. */
   readonly olderAdminSecrets: readonly string[];
   readonly adminSecretGenerated: boolean;
-  /** Origins as browsers send them: lower case, no default port, no slash at the end. */
+  /** Origins as browsers send them: lower case, no default port, no trailing slash. */
   readonly allowedOrigins: "same-host" | "*" | readonly string[];
-  /** `null`: by itself (http.md). */
+  /** `null`: derived from `publicUrl` and `host`. */
   readonly allowedHosts: readonly string[] | null;
   /** IP addresses in their shortest form. */
   readonly trustedProxies: readonly string[];

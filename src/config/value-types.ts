@@ -1,19 +1,19 @@
 import { isIP, isIPv6 } from "node:net";
 
-/** What a value prints as in `channel config`: the form that can be set again. */
-export type Printed = string | number | boolean | readonly string[] | null;
+/** A value as `channel config` prints it; it can be set again in this form. */
+export type PrintedValue = string | number | boolean | readonly string[] | null;
 
-/** A kind of value: how it is read from the text of a flag or variable, or from a TOML value, and printed. */
-export interface Kind<T> {
-  /** What is allowed, as the end of the sentence "port must be ...". */
+/** How a value is parsed, from the text of a flag or variable or from a TOML value, and printed. */
+export interface ValueType<T> {
+  /** Allowed values, as the end of "port must be ...". */
   readonly expects: string;
-  /** `undefined` where the value is none of this kind. Takes whatever TOML may hold. */
+  /** Parses any value that TOML can contain; `undefined` if it is invalid. */
   parse(value: unknown): T | undefined;
-  print(value: T): Printed;
+  print(value: T): PrintedValue;
 }
 
-/** A whole number. */
-export function whole(min: number, max: number): Kind<number> {
+/** An integer, bounds included. */
+export function integer(min: number, max: number): ValueType<number> {
   return {
     expects: `a whole number from ${min} to ${max}`,
     parse(value) {
@@ -46,8 +46,8 @@ function printDuration(ms: number): string {
   return `${ms}ms`;
 }
 
-/** A duration in whole milliseconds; bounds in milliseconds. */
-export function duration(min: number, max: number): Kind<number> {
+/** A duration in milliseconds; bounds in milliseconds. */
+export function duration(min: number, max: number): ValueType<number> {
   return {
     expects: `a duration from ${printDuration(min)} to ${printDuration(max)}, in seconds or as "50ms", "5s", "10m"`,
     parse(value) {
@@ -58,8 +58,8 @@ export function duration(min: number, max: number): Kind<number> {
   };
 }
 
-/** A duration in whole seconds; bounds in seconds. */
-export function seconds(min: number, max: number): Kind<number> {
+/** A duration in seconds; bounds in seconds. */
+export function seconds(min: number, max: number): ValueType<number> {
   const inner = duration(min * MS.s, max * MS.s);
   return {
     expects: inner.expects,
@@ -90,7 +90,7 @@ function printSize(bytes: number): string | number {
 }
 
 /** A size in bytes. */
-export function size(min: number, max: number): Kind<number> {
+export function size(min: number, max: number): ValueType<number> {
   return {
     expects: `a size from ${printSize(min)} to ${printSize(max)}, in bytes or as "64KiB", "4MiB", "1GiB"`,
     parse(value) {
@@ -107,7 +107,7 @@ export function size(min: number, max: number): Kind<number> {
 }
 
 /** `true` or `false`. */
-export const toggle: Kind<boolean> = {
+export const bool: ValueType<boolean> = {
   expects: "true or false",
   parse: (value) =>
     value === true || value === "true" ? true : value === false || value === "false" ? false : undefined,
@@ -115,7 +115,7 @@ export const toggle: Kind<boolean> = {
 };
 
 /** One of a few words. */
-export function oneOf<const T extends string>(...words: readonly T[]): Kind<T> {
+export function oneOf<const T extends string>(...words: readonly T[]): ValueType<T> {
   return {
     expects: `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`,
     parse: (value) => words.find((word) => word === value),
@@ -123,11 +123,11 @@ export function oneOf<const T extends string>(...words: readonly T[]): Kind<T> {
   };
 }
 
-/** Text that is not blank and holds no control character, as far as `accept` agrees; `accept` may tidy it. */
+/** Text that is not blank, has no control characters and passes `accept`, which may normalise it. */
 export function text(
   expects: string,
   accept: (text: string) => string | undefined = (all) => all,
-): Kind<string> {
+): ValueType<string> {
   return {
     expects,
     parse(value) {
@@ -139,8 +139,8 @@ export function text(
   };
 }
 
-/** Text of several lines, such as a PEM, or the path of a file that holds it. */
-export function textOrPath(expects: string): Kind<string> {
+/** Multi-line text such as a PEM, or the path of a file with it. */
+export function textOrPath(expects: string): ValueType<string> {
   return {
     expects,
     parse: (value) =>
@@ -149,23 +149,23 @@ export function textOrPath(expects: string): Kind<string> {
   };
 }
 
-/** Text that nobody guesses. */
-export function secretText(min: number): Kind<string> {
-  return text(`a text of at least ${min} characters`, (value) => (value.length < min ? undefined : value));
+/** A secret of at least `min` characters. */
+export function secretText(min: number): ValueType<string> {
+  return text(`text of at least ${min} characters`, (value) => (value.length < min ? undefined : value));
 }
 
-/** A secret, and the id that tokens signed with it bear; `null` for none. */
+/** A secret and the `kid` of tokens signed with it, or `null`. */
 export interface NamedSecret {
   readonly kid: string | null;
   readonly secret: string;
 }
 
 /**
- * Secrets that replace each other, the newest first: in a file a list of texts or of `{kid, secret}`, in a variable, or a
- * file that one names, texts between commas or on lines of their own.
+ * Secrets for rotation, the newest first: in the configuration file a list of texts or `{kid, secret}`; in a variable or a
+ * secret file, texts separated by commas or line breaks.
  */
-export function secretList(item: Kind<string>): Kind<readonly NamedSecret[]> {
-  const kidText = text("a text");
+export function secretList(item: ValueType<string>): ValueType<readonly NamedSecret[]> {
+  const kidText = text("text");
   const parseOne = (one: unknown): NamedSecret | undefined => {
     const named = typeof one === "object" && one !== null && "secret" in one ? one : { secret: one };
     const secret = item.parse(named.secret);
@@ -196,8 +196,8 @@ export function secretList(item: Kind<string>): Kind<readonly NamedSecret[]> {
   };
 }
 
-/** A list: an array of TOML, or, in a flag or variable, items between commas. */
-export function list<T extends string>(item: Kind<T>, expects: string): Kind<readonly T[]> {
+/** A list: a TOML array, or text separated by commas. */
+export function list<T extends string>(item: ValueType<T>, expects: string): ValueType<readonly T[]> {
   return {
     expects,
     parse(value) {
@@ -215,25 +215,25 @@ export function list<T extends string>(item: Kind<T>, expects: string): Kind<rea
   };
 }
 
-/** A kind whose default is nothing at all; nothing can't be written down, only left out. */
-export function optional<T>(inner: Kind<T>): Kind<T | null> {
+/** A value that may be absent (`null`); absence cannot be written, only omitted. */
+export function optional<T>(inner: ValueType<T>): ValueType<T | null> {
   return { ...inner, print: (value) => (value === null ? null : inner.print(value)) };
 }
 
-/** What to listen on: an IP address, in its shortest form and without brackets, or a host name. */
+/** An IP address (normalised, without brackets) or a host name. */
 export const host = text("an IP address or a host name", (value) => {
   const bare = value.replace(/^\[(.*)\]$/, "$1").toLowerCase();
   if (isIPv6(bare)) return URL.parse(`http://[${bare}]`)?.hostname.slice(1, -1) ?? bare;
   return /^[a-z0-9_]([a-z0-9._-]*[a-z0-9_.])?$/.test(bare) ? bare : undefined;
 });
 
-/** The name of a `Host` header, without its port. */
+/** The name in a `Host` header, without the port. */
 export const hostName = text("a host name", (value) => host.parse(value));
 
-/** An IP address in its shortest form. */
+/** An IP address, normalised. */
 export const address = text("an IP address", (value) => (isIP(value) === 0 ? undefined : host.parse(value)));
 
-/** `http:` or `https:` with nothing behind the path; without a slash at the end. */
+/** An `http:` or `https:` URL without query or fragment; a trailing slash is removed. */
 export const httpAddress = text("an address such as https://example.org", (value) => {
   const url = URL.parse(value);
   if (url === null || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "")
@@ -241,13 +241,13 @@ export const httpAddress = text("an address such as https://example.org", (value
   return url.search === "" && url.hash === "" ? (url.origin + url.pathname).replace(/\/+$/, "") : undefined;
 });
 
-/** Where a key set lies: `http:` or `https:`, a query allowed. */
+/** The URL of a key set: `http:` or `https:`, with an optional query. */
 export const keySetAddress = text("an http:// or https:// address", (value) => {
   const url = URL.parse(value);
   return url !== null && /^https?:$/.test(url.protocol) ? url.href : undefined;
 });
 
-/** An `Origin` as browsers send it: of a website in lower case, without a default port. Apps have schemes of their own. */
+/** An `Origin` as browsers send it: lower case, without a default port. Apps may have other schemes. */
 const origin = text("an origin such as https://example.org or capacitor://localhost", (value) => {
   const [, scheme = "", rest] = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@\s*\\]*)\/?$/i.exec(value) ?? [];
   if (rest === undefined) return undefined;
@@ -258,14 +258,14 @@ const origin = text("an origin such as https://example.org or capacitor://localh
 const origins = list(origin, "");
 
 /** `same-host`, `*`, or a list of origins. */
-export const originRule: Kind<"same-host" | "*" | readonly string[]> = {
+export const originRule: ValueType<"same-host" | "*" | readonly string[]> = {
   expects: '"same-host", "*", or a list of origins such as https://example.org',
   parse: (value) => (value === "same-host" || value === "*" ? value : origins.parse(value)),
   print: (value) => value,
 };
 
-/** The path in front of every route: empty, or with a slash before and none behind. */
-export const basePath: Kind<string> = {
+/** The path prefix of all routes: empty, or without a trailing slash. */
+export const basePath: ValueType<string> = {
   expects: 'empty, or a path such as "/channel"',
   parse(value) {
     if (value === "" || value === "/") return "";
@@ -279,7 +279,7 @@ export const basePath: Kind<string> = {
 };
 
 /** A prefix for names in Redis; none of its characters is special in a pattern. */
-export const busPrefix: Kind<string> = {
+export const busPrefix: ValueType<string> = {
   expects: "at most 64 letters, digits and - _ . :",
   parse: (value) => (typeof value === "string" && /^[\w.:-]{0,64}$/.test(value) ? value : undefined),
   print: (value) => value,
@@ -287,9 +287,9 @@ export const busPrefix: Kind<string> = {
 
 const REDIS = /^(redis|rediss|redis\+sentinel|rediss\+sentinel|redis\+cluster|rediss\+cluster):\/\/[^\s/]+/;
 
-/** An address that the bus understands; it takes lists of hosts apart itself. */
+/** An address of Redis. Lists of hosts are checked by the bus. */
 export const redisAddress = text(
-  "an address: redis://, rediss://, redis+sentinel:// or redis+cluster:// with a host, or unix: with a path; a password has / as %2F, ? as %3F, @ as %40",
+  "an address: redis://, rediss://, redis+sentinel:// or redis+cluster:// with a host, or unix: with a path; in a password write / as %2F, ? as %3F, @ as %40",
   (value) => {
     if (/^unix:\/*[^/\s]/.test(value)) return value;
     const several = value.includes("+") || value.includes(",");

@@ -1,9 +1,9 @@
 import type { Library } from "bun:ffi";
 
-/** glibc, and musl by the names that Alpine gives it. */
+/** glibc, and musl as Alpine names it. */
 const NAMES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
 
-/** What the runtime does not do for us, on Linux. */
+/** System calls that the runtime does not provide. */
 const SYMBOLS = {
   /** `int getsockopt(int socket, int level, int name, void *value, socklen_t *size)` */
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
@@ -17,7 +17,7 @@ const SYMBOLS = {
 
 export type Libc = Library<typeof SYMBOLS>["symbols"];
 
-/** The C library that this process runs on; `null` where there is none that we know. It takes 4 MB: call it where it is needed. */
+/** Opens the C library of this process; `null` if it is unknown. It uses 4 MB: open it only when needed. */
 export async function openLibc(): Promise<Libc | null> {
   if (process.platform !== "linux") return null;
   const { dlopen } = await import("bun:ffi");
@@ -25,7 +25,7 @@ export async function openLibc(): Promise<Libc | null> {
     try {
       return dlopen(name, SYMBOLS).symbols;
     } catch {
-      // The other name, then.
+      // Try the next name.
     }
   }
   return null;

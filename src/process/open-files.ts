@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** How many files and connections this process may have open; infinite where that is not known, as on other systems than Linux. */
+/** Soft limit of open files of this process; infinite if unknown (not Linux). */
 export function openFileLimit(): number {
   try {
     const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];

@@ -1,14 +1,14 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { openLibc } from "./libc.ts";
 
-/** How long after a child's end it is looked for, in ms: the runtime has taken its own children by then. */
+/** Delay after SIGCHLD, ms: the runtime reaps its own children first. */
 const DELAY = 1000;
 
 const WNOHANG = 1;
 
 /**
- * Takes what process 1 of a container inherits and must wait for: processes whose parent has ended, such as the children of a health
- * check that was cut off. Without that their entries stay until the table of processes is full.
+ * Reaps orphaned processes, as process 1 of a container must: for example children of a health check that was killed. Otherwise
+ * zombies fill the process table.
  */
 export function reapOrphans(): void {
   let due = false;
@@ -25,7 +25,7 @@ export function reapOrphans(): void {
   });
 }
 
-/** Children of this process that have ended and that nobody has waited for. */
+/** PIDs of zombie children of this process. */
 function endedChildren(): number[] {
   const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
   return pids.map(Number).filter((pid) => {
@@ -36,7 +36,7 @@ function endedChildren(): number[] {
 
 function statusOf(pid: number): [state: string, parent: number] {
   try {
-    // `4 (sh) Z 1 ...`, where the name may hold anything.
+    // `4 (sh) Z 1 ...`; the name can contain any character.
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     const [state = "", parent = ""] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return [state, Number(parent)];

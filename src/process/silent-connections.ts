@@ -4,32 +4,32 @@ const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
 const SHUT_RDWR = 2;
 
-/** `TCP_ESTABLISHED`, the state of a connection that is neither opening nor closing. */
+/** `TCP_ESTABLISHED`: neither opening nor closing. */
 const ESTABLISHED = 1;
 
-/** Where fields stand in `struct tcp_info`, which only ever grows at its end; the last one came with Linux 4.6. */
+/** Offsets in `struct tcp_info`, which only grows at its end; the last field exists since Linux 4.6. */
 const STATE = 0;
 const LAST_DATA_RECEIVED = 52;
 const BYTES_RECEIVED = 128;
 const DATA_SEGMENTS_SENT = 156;
 const INFO_SIZE = 160;
 
-/** A client that sends its request piece by piece gets so long for the next one, in ms. */
-const PATIENCE = 1000;
+/** Time that a client may take between two parts of its request, ms. */
+const REQUEST_PART_TIMEOUT = 1000;
 
-/** Ends connections that no handler knows: those that have sent nothing, or no whole request. */
-export interface Silent {
+/** Closes connections that have sent nothing or no complete request, which handlers do not see. */
+export interface SilentConnections {
   /**
-   * Shuts down up to `wanted` connections to this port that have sent nothing, and with `unanswered` also those that were never
-   * answered and have not sent for a second. The runtime then closes them.
-   * @param limit descriptors are looked at up to this one
-   * @returns how many were shut down
+   * Shuts down up to `max` connections to `port` that have sent nothing; with `unanswered` also those without a response that have
+   * not sent for a second. The runtime then closes them.
+   * @param limit highest descriptor to check
+   * @returns the number of connections shut down
    */
-  close(port: number, limit: number, wanted: number, unanswered: boolean): number;
+  close(port: number, limit: number, max: number, unanswered: boolean): number;
 }
 
-/** `null` where the system does not tell what a connection has sent. */
-export async function openSilent(): Promise<Silent | null> {
+/** `null` if the system cannot report what a connection has sent. */
+export async function openSilentConnections(): Promise<SilentConnections | null> {
   const libc = await openLibc();
   if (libc === null) return null;
   const info = Buffer.alloc(INFO_SIZE);
@@ -42,17 +42,17 @@ export async function openSilent(): Promise<Silent | null> {
     if (size.readUInt32LE() < INFO_SIZE || info[STATE] !== ESTABLISHED) return false;
     if (info.readBigUInt64LE(BYTES_RECEIVED) === 0n) return true;
     const answered = info.readUInt32LE(DATA_SEGMENTS_SENT) > 0;
-    return unanswered && !answered && info.readUInt32LE(LAST_DATA_RECEIVED) > PATIENCE;
+    return unanswered && !answered && info.readUInt32LE(LAST_DATA_RECEIVED) > REQUEST_PART_TIMEOUT;
   };
   const portOf = (fd: number): number => {
     size.writeUInt32LE(address.length);
-    // Of IPv4 and IPv6 alike it stands behind the family, in network order.
+    // The port follows the family in both IPv4 and IPv6, in network byte order.
     return libc.getsockname(fd, address, size) === 0 ? address.readUInt16BE(2) : 0;
   };
   return {
-    close(port, limit, wanted, unanswered) {
+    close(port, limit, max, unanswered) {
       let closed = 0;
-      for (let fd = 3; fd < limit && closed < wanted; fd++) {
+      for (let fd = 3; fd < limit && closed < max; fd++) {
         if (isSilent(fd, unanswered) && portOf(fd) === port && libc.shutdown(fd, SHUT_RDWR) === 0) closed++;
       }
       return closed;

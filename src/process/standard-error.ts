@@ -1,18 +1,18 @@
 import { closeSync, constants, fstatSync, openSync, write, writeSync } from "node:fs";
 
-/** Bytes of lines that may wait for a reader; what comes on top of that is dropped and counted. */
-const MAX_WAITING = 256 * 1024;
+/** Maximum size of queued lines, bytes; further lines are dropped and counted. */
+const MAX_QUEUED = 256 * 1024;
 
-/** Between two tries to write while nobody reads, in ms. */
+/** Retry interval while the reader blocks, ms. */
 const RETRY = 100;
 
-/** Writes lines to a file descriptor without ever waiting for its reader. */
+/** Writes lines to a file descriptor and never blocks. */
 export class LineWriter {
   readonly #fd: number;
-  /** Whether a write to `#fd` returns at once, whether or not somebody reads. */
+  /** Whether writes to `#fd` never block. */
   readonly #immediate: boolean;
   readonly #report: (dropped: number) => string;
-  #waiting: Buffer[] = [];
+  #queue: Buffer[] = [];
   #bytes = 0;
   #dropped = 0;
   #writing = false;
@@ -20,8 +20,8 @@ export class LineWriter {
   #drained: (() => void) | null = null;
 
   /**
-   * @param fd where to write; a pipe or terminal is opened again, so that only our own writes do not block
-   * @param report makes the line that is written after a gap: how many lines were dropped
+   * @param fd where to write; a pipe or terminal is reopened, so that only our own writes are non-blocking
+   * @param report returns the line written after `dropped` lines were dropped
    */
   constructor(fd: number, report: (dropped: number) => string) {
     const own = openWithoutBlocking(fd);
@@ -32,15 +32,15 @@ export class LineWriter {
 
   write(line: string): void {
     const bytes = Buffer.from(line);
-    if (this.#bytes + bytes.length > MAX_WAITING) this.#dropped++;
+    if (this.#bytes + bytes.length > MAX_QUEUED) this.#dropped++;
     else {
-      this.#waiting.push(bytes);
+      this.#queue.push(bytes);
       this.#bytes += bytes.length;
     }
     if (this.#retry === null && !this.#writing) this.#advance();
   }
 
-  /** Resolves when nothing waits any more, or after `ms`. */
+  /** Resolves when the queue is empty, or after `ms`. */
   async flush(ms: number): Promise<void> {
     if (this.#bytes === 0) return;
     await new Promise<void>((resolve) => {
@@ -51,12 +51,12 @@ export class LineWriter {
 
   #advance(): void {
     if (this.#immediate) this.#writeNow();
-    else this.#writeAside();
+    else this.#writeInThread();
   }
 
   #writeNow(): void {
     try {
-      for (let [next] = this.#waiting; next !== undefined; [next] = this.#waiting) {
+      for (let [next] = this.#queue; next !== undefined; [next] = this.#queue) {
         this.#wrote(next, writeSync(this.#fd, next));
       }
       this.#pause(false);
@@ -66,9 +66,9 @@ export class LineWriter {
     }
   }
 
-  /** A socket, or a pipe that may not be opened again: one write at a time, in a thread of the runtime. */
-  #writeAside(): void {
-    const [next] = this.#waiting;
+  /** For a socket or a pipe that cannot be reopened: one write at a time, in a thread of the runtime. */
+  #writeInThread(): void {
+    const [next] = this.#queue;
     if (next === undefined) return this.#pause(false);
     if (this.#writing) return;
     this.#writing = true;
@@ -76,22 +76,22 @@ export class LineWriter {
       this.#writing = false;
       if (error === null) {
         this.#wrote(next, written);
-        this.#writeAside();
+        this.#writeInThread();
       } else if (codeOf(error) === "EAGAIN") this.#pause(true);
       else this.#giveUp();
     });
   }
 
-  /** @param next the first line that waits */
+  /** @param next the first queued line */
   #wrote(next: Buffer, written: number): void {
     this.#bytes -= written;
-    if (written < next.length) this.#waiting[0] = next.subarray(written);
-    else this.#waiting.shift();
-    if (this.#waiting.length > 0) return;
+    if (written < next.length) this.#queue[0] = next.subarray(written);
+    else this.#queue.shift();
+    if (this.#queue.length > 0) return;
     if (this.#dropped > 0) {
       const line = Buffer.from(this.#report(this.#dropped));
       this.#dropped = 0;
-      this.#waiting.push(line);
+      this.#queue.push(line);
       this.#bytes += line.length;
     } else this.#drained?.();
   }
@@ -104,10 +104,10 @@ export class LineWriter {
     }
   }
 
-  /** The reader is gone, or the disk is full: a hub does not stop for its log. */
+  /** Drops the queue: the reader is closed or the disk is full, and the server must continue. */
   #giveUp(): void {
-    this.#dropped += this.#waiting.length;
-    this.#waiting = [];
+    this.#dropped += this.#queue.length;
+    this.#queue = [];
     this.#bytes = 0;
     this.#pause(false);
     this.#drained?.();
@@ -115,8 +115,8 @@ export class LineWriter {
 }
 
 /**
- * `O_NONBLOCK` belongs to an open file description, which other processes share. A pipe or terminal that is opened by its name
- * under /proc has a description of its own. A socket cannot be opened, nor can a pipe of another user: `null`.
+ * Reopens a pipe or terminal through /proc with `O_NONBLOCK`: the flag belongs to the open file description, which other processes
+ * share. `null` for a socket or a pipe of another user, which cannot be reopened.
  */
 function openWithoutBlocking(fd: number): number | null {
   if (process.platform !== "linux" || isFile(fd)) return null;
@@ -129,7 +129,7 @@ function openWithoutBlocking(fd: number): number | null {
     if (ours.ino === theirs.ino && ours.dev === theirs.dev) return own;
     closeSync(own);
   } catch {
-    // What can't be opened is written to by a thread.
+    // Written to by a thread instead.
   }
   return null;
 }

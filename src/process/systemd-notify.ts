@@ -1,41 +1,38 @@
 import type { Log } from "../log.ts";
 
-/** Tells the service manager how it goes. */
+/** Reports the state of the server to the service manager. */
 export interface Notifier {
-  /** It listens; `status` is one line for `systemctl status`. */
+  /** The server listens; `status` is one line for `systemctl status`. */
   ready(status: string): void;
-  /** It is about to end. */
+  /** The server is stopping. */
   stopping(): Promise<void>;
 }
 
-const NOBODY: Notifier = { ready() {}, async stopping() {} };
+const NO_NOTIFIER: Notifier = { ready() {}, async stopping() {} };
 
 /**
- * The protocol of sd_notify(3), where `NOTIFY_SOCKET` says that somebody waits for it. Its datagrams are sent by
- * `systemd-notify`, since the runtime has no unix datagram sockets: the unit needs `NotifyAccess=all`.
+ * Implements sd_notify(3) if `NOTIFY_SOCKET` is set. Uses the program `systemd-notify`, because the runtime has no unix datagram
+ * sockets: the unit needs `NotifyAccess=all`.
  */
 export function createNotifier(env: Readonly<Record<string, string | undefined>>, log: Log): Notifier {
   const { NOTIFY_SOCKET: socket } = env;
-  if (socket === undefined || socket === "") return NOBODY;
+  if (socket === undefined || socket === "") return NO_NOTIFIER;
   const program = Bun.which("systemd-notify");
   if (program === null) {
-    log.warn(
-      "NOTIFY_SOCKET is set and there is no systemd-notify: the service manager is not told of the start",
-    );
-    return NOBODY;
+    log.warn("NOTIFY_SOCKET is set but systemd-notify is not installed: the service manager is not notified");
+    return NO_NOTIFIER;
   }
-  const tell = async (...states: readonly string[]): Promise<void> => {
+  const notify = async (...states: readonly string[]): Promise<void> => {
     const child = Bun.spawn([program, ...states], {
       env: { ...env },
       stdin: "ignore",
       stdout: "ignore",
       stderr: "ignore",
     });
-    if ((await child.exited) !== 0)
-      log.warn("systemd-notify failed: the service manager was not told", { states: states.join(" ") });
+    if ((await child.exited) !== 0) log.warn("systemd-notify failed", { states: states.join(" ") });
   };
   return {
-    ready: (status) => void tell("READY=1", `MAINPID=${process.pid}`, `STATUS=${status}`),
-    stopping: () => tell("STOPPING=1", "STATUS=taking leave of clients"),
+    ready: (status) => void notify("READY=1", `MAINPID=${process.pid}`, `STATUS=${status}`),
+    stopping: () => notify("STOPPING=1", "STATUS=draining clients"),
   };
 }

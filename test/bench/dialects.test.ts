@@ -58,7 +58,7 @@ for (const [dialect, messages, others, expected] of cases) {
     for (const text of [...messages, ...others]) {
       const bytes = Buffer.from(text);
       const at = bytes.lastIndexOf('"sent":');
-      if (at !== -1) writeStamp(bytes, bytes.length - dialect.behindStamp, now() - 5000);
+      if (at !== -1) writeStamp(bytes, bytes.length - dialect.bytesAfterStamp, now() - 5000);
       client.onMessage(client, bytes, 0, bytes.length);
     }
     expect(deliveries.received).toBe(expected);

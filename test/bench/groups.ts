@@ -6,7 +6,7 @@ import { textFrame } from "../../src/bench/websocket-client.ts";
 /** What the generator says and looks for, in event groups. */
 
 /** A payload comes bare: behind its stamp there is its `}`. */
-export const groups: Driver = { ...phoenix, name: "groups", behindStamp: 1 };
+export const groups: Driver = { ...phoenix, name: "groups", bytesAfterStamp: 1 };
 
 export function groupsUrl(base: string, token: string): URL {
   const url = new URL(base);

@@ -45,7 +45,7 @@ describe("bench", () => {
     const { code, out, err } = await bench([...load, "--redis-url", redis.url, server.url]);
     expect(code).toBe(0);
     // 50 messages a second for two seconds, each to the ten of its channel.
-    expect(out).toContain("40 clients in 4 channels, 50 messages a second in all");
+    expect(out).toContain("40 clients in 4 channels, 50 messages per second in total");
     expect(out).toMatch(/published +100 messages of 200 bytes/);
     expect(out).toMatch(/delivered +1,000 of 1,000 \(100 %\)/);
     expect(out).toMatch(/latency +p50 [\d.]+ ms, p99 [\d.]+ ms/);
@@ -93,7 +93,7 @@ describe("bench", () => {
     const { code, out, err } = await bench(["ws://192.0.2.1:2025"]);
     expect({ code, out }).toEqual({ code: 2, out: "" });
     expect(err).toBe(
-      "channel: 192.0.2.1 is not this machine: if you may put load on it, add --yes-i-own-this-server\n",
+      "channel: 192.0.2.1 is not this machine: if you are allowed to put load on it, add --yes-i-own-this-server\n",
     );
     const far = await bench(["--redis-url", "redis://redis.example", server.url]);
     expect({ code: far.code, out: far.out }).toEqual({ code: 2, out: "" });
@@ -115,15 +115,15 @@ describe("bench", () => {
   test("says in one line what is wrong, without a trace", async () => {
     const wrong: [readonly string[], number, RegExp][] = [
       [[], 2, /bench needs <url>/],
-      [["nowhere"], 2, /nowhere is no address of a server/],
-      [["wss://127.0.0.1"], 2, /speaks no TLS/],
+      [["nowhere"], 2, /nowhere is not a server address/],
+      [["wss://127.0.0.1"], 2, /does not support TLS/],
       [["--clients", "none", server.url], 2, /--clients must be a whole number from 1/],
       [["--payload", "1", server.url], 2, /--payload must be a size from/],
       [["--rate", "0", server.url], 2, /--rate must be a whole number/],
       [["--for", "soon", server.url], 2, /--for must be a duration/],
       [["--clients", "10", "--channels", "3", server.url], 2, /multiple of --channels/],
-      [["--clients", "900000", server.url], 2, /may open \d+ connections/],
-      [["--redis-url", redis.url, "ws://127.0.0.1:1"], 1, /nothing answers at 127\.0\.0\.1:1/],
+      [["--clients", "900000", server.url], 2, /can open \d+ connections/],
+      [["--redis-url", redis.url, "ws://127.0.0.1:1"], 1, /no answer from 127\.0\.0\.1:1/],
       [["--redis-url", redis.url, "--jwt-secret", SECRET, "ws://127.0.0.1:1"], 1, /./],
       [
         ["--redis-url", redis.url, "--jwt-secret", "another-secret-of-somebody-elses", server.url],

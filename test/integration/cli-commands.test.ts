@@ -91,11 +91,9 @@ describe("init", () => {
     const cwd = folderWith({ "channel.toml": "port = 1" });
     const { code, out, err } = await channel(["init"], cwd);
     expect([code, out]).toEqual([1, ""]);
-    expect(err).toStartWith(
-      "channel: cannot write channel.toml: it is there already, and nothing is overwritten.",
-    );
+    expect(err).toStartWith("channel: cannot write channel.toml: the file exists and is not overwritten.");
     expect(readFileSync(join(cwd, "channel.toml"), "utf8")).toBe("port = 1");
-    expect((await channel(["init", "--config", "nowhere/a.toml"], cwd)).err).toContain("there is no folder");
+    expect((await channel(["init", "--config", "nowhere/a.toml"], cwd)).err).toContain("no such folder");
   });
 
   test("carries a tangram.toml over, its defaults included", async () => {
@@ -135,7 +133,7 @@ validate_requests: no
     const { code, err } = await channel(["init", "--from", "config.ini"], cwd);
     expect([code, err]).toEqual([
       0,
-      "channel: note: admin_user was left out: the administrator signs in with the secret alone\n",
+      "channel: note: admin_user was not copied: the administrator signs in with the secret alone\n",
     ]);
     expect(loaded(cwd).config).toMatchObject({
       host: "127.0.0.1",
@@ -206,17 +204,17 @@ describe("token", () => {
   test("without a secret there is none", async () => {
     const { code, out, err } = await channel(["token", "--channel", "a"]);
     expect([code, out]).toEqual([2, ""]);
-    expect(err).toMatch(/^channel: no jwt_secret is set, [^\n]+\n$/);
+    expect(err).toMatch(/^channel: jwt_secret is not set, [^\n]+\n$/);
     const admin = await channel(["token", "--channel", "admin", "--jwt-secret", SECRET]);
-    expect([admin.code, admin.err]).toEqual([2, expect.stringContaining("no admin_secret is set")]);
+    expect([admin.code, admin.err]).toEqual([2, expect.stringContaining("admin_secret is not set")]);
   });
 
   test("a mistake is one line", async () => {
     for (const [args, line] of [
-      [["token"], "token needs --channel"],
-      [["token", "--channel", "phoenix"], "--channel: phoenix takes heartbeats only"],
+      [["token"], "token requires --channel"],
+      [["token", "--channel", "phoenix"], "--channel: phoenix is for heartbeats only"],
       [["token", "--channel", "a", "--expires-in", "soon"], "--expires-in must be a duration from 1s"],
-      [["token", "--channel="], '--channel: "" is no name'],
+      [["token", "--channel="], '--channel: "" is not a valid name'],
     ] as const) {
       const { code, err } = await channel([...args, "--jwt-secret", SECRET]);
       expect([code, err.split("\n").length]).toEqual([2, 2]);
@@ -303,13 +301,13 @@ describe("publish and watch", () => {
 
   test("what a server would drop is refused before it is sent", async () => {
     for (const [args, line] of [
-      [["system", "1"], "system is no topic: write to:<channel>:<event>, as in to:system:update"],
-      [["to:system:phx_reply", "{}"], "servers refuse phx_reply from backends"],
-      [["to:admin:channel.add", "{}"], "servers refuse to:admin:channel.add from backends"],
+      [["system", "1"], "system is not a topic: write to:<channel>:<event>, as in to:system:update"],
+      [["to:system:phx_reply", "{}"], "servers reject phx_reply from backends"],
+      [["to:admin:channel.add", "{}"], "servers reject to:admin:channel.add from backends"],
       [["to:a:b", ""], "the payload is empty"],
       [
         ["to:a:b", "x".repeat(4 * 1024 * 1024 + 1)],
-        "the payload has 4194305 bytes, and limits.max_payload is 4MiB",
+        "the payload has 4194305 bytes, more than limits.max_payload (4MiB)",
       ],
     ] as const) {
       const input = args[1].length > 100_000 ? args[1] : null;
@@ -346,13 +344,13 @@ describe("in a terminal", () => {
       folderWith(),
     );
     expect(await said.exited).toBe(0);
-    expect(said.screen()).toContain("to:system:update: 7 bytes of JSON to 1 listener");
+    expect(said.screen()).toContain("to:system:update: 7 bytes of JSON to 1 subscriber");
     const minted = inTerminal(
       `${BINARY} token --channel system --id alice --jwt-secret ${SECRET}`,
       folderWith(),
     );
     expect(await minted.exited).toBe(0);
-    expect(minted.screen()).toContain("opens system for alice until 20");
+    expect(minted.screen()).toContain("allows system for alice until 20");
   });
 
   test("watch shows a line a message, no longer than the terminal, until Ctrl-C", async () => {
@@ -383,7 +381,7 @@ describe("in a terminal", () => {
   test("publish does not wait for somebody to type", async () => {
     const asked = inTerminal(`${BINARY} publish to:a:b --redis-url ${redis.url}`, folderWith());
     expect(await asked.exited).toBe(2);
-    expect(asked.screen()).toContain("publish needs a payload");
+    expect(asked.screen()).toContain("publish requires a payload");
   });
 });
 
@@ -427,7 +425,7 @@ describe("what is made of the definitions", () => {
         }).stdout,
       ).text();
     expect(await complete("channel pub")).toBe(
-      "publish\tSpeak to the clients of a channel, as a backend does.\n",
+      "publish\tPublish a message to the clients of a channel, as a backend does.\n",
     );
     expect(await complete("channel --bus e")).toContain("embedded");
     expect(await complete("channel completion b")).toContain("bash");

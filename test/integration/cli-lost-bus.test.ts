@@ -75,11 +75,14 @@ describe("commands outlive a bus that goes away", () => {
     );
     await bench.said.until((line) => line.startsWith("1 of 8 s"), "the first second");
     await redis.down();
-    await bench.said.until((line) => line.startsWith(`lost 127.0.0.1:${redis.port}: `), "the loss");
+    await bench.said.until(
+      (line) => line.startsWith(`lost the connection to Redis at 127.0.0.1:${redis.port}: `),
+      "the loss",
+    );
     await bench.said.until((line) => line.includes(" of 8 s"), "another second without it");
     await redis.restart();
     await bench.said.until(
-      (line) => line === `connected to 127.0.0.1:${redis.port} again`,
+      (line) => line === `reconnected to Redis at 127.0.0.1:${redis.port}`,
       "its return",
       5000,
     );
@@ -99,7 +102,7 @@ describe("commands outlive a bus that goes away", () => {
       const watch = run("watch", "to:*", "--redis-url", redis.url);
       await watch.said.until((line) => line.startsWith("watching "), "watching");
       redis.kill(signal);
-      await watch.said.until((line) => line.startsWith("not connected to "), "the loss", 15_000);
+      await watch.said.until((line) => line.startsWith("not connected to Redis at "), "the loss", 15_000);
       if (signal === "SIGKILL") await redis.restart();
       else redis.kill("SIGCONT");
       await watch.said.until((line) => line.startsWith("watching "), "watching again", 10_000);

@@ -152,7 +152,7 @@ describe("a mistake is one line and exit code 2", () => {
       "half a certificate",
       ["--jwt-secret", secret],
       { env: { TLS_CERT: "c.pem" } },
-      "TLS_CERT needs tls_key beside it: both or neither",
+      "TLS_CERT requires tls_key: set both or neither",
     ],
   ];
   test.each(cases)("%s", async (_, args, setting, line) => {
@@ -166,7 +166,7 @@ describe("what is in the way is one line and exit code 1", () => {
     const line = await refusal(["--port", String(taken.port)]);
     taken.stop(true);
     expect(line).toBe(
-      `1: cannot listen on 127.0.0.1:${taken.port}: the port is in use. End what listens there, or choose another with --port`,
+      `1: cannot listen on 127.0.0.1:${taken.port}: the port is in use. Stop the program that uses it, or choose another with --port`,
     );
   });
 
@@ -179,7 +179,9 @@ describe("what is in the way is one line and exit code 1", () => {
       "--jwt-secret",
       "long-enough-to-be-let-through-here",
     ]);
-    expect(line).toStartWith("1: cannot listen on 203.0.113.7:0: this machine has no such address. --host ");
+    expect(line).toStartWith(
+      "1: cannot listen on 203.0.113.7:0: this machine does not have this address. --host ",
+    );
   });
 
   test("a port in use by what the embedded bus would be", async () => {
@@ -196,7 +198,7 @@ describe("what is in the way is one line and exit code 1", () => {
   test("a file that cannot be read", async () => {
     expect(await refusal(["--config", "my.toml"])).toBe("1: cannot read my.toml: no such file");
     expect(await refusal([], { files: { "channel.toml/x": "" } })).toBe(
-      "1: cannot read channel.toml: it is a folder",
+      "1: cannot read channel.toml: is a folder",
     );
     expect(await refusal(["--static-path", "pages"])).toMatch(
       /^1: --static-path: cannot read \S+pages: no such file$/,
@@ -243,8 +245,8 @@ describe("channel config", () => {
     expect(out).toStartWith("file: none\n\nKEY ");
     expect(out).toMatch(/^port +3 +--port$/m);
     expect(out).toMatch(/^host +"127\.0\.0\.1" +default$/m);
-    expect(out).toMatch(/^jwt_secret +\(random, for one run\) +default$/m);
-    expect(err).toMatch(/^channel: warning: no jwt_secret is set: [^\n]+\n$/);
+    expect(out).toMatch(/^jwt_secret +\(random, changes at restart\) +default$/m);
+    expect(err).toMatch(/^channel: warning: jwt_secret is not set: [^\n]+\n$/);
   });
 
   test("shows no secret", async () => {

@@ -48,7 +48,7 @@ async function failure(args: readonly string[], env: Readonly<Record<string, str
 
 describe("a port that is in use is one line and exit code 1, whoever uses it", () => {
   const line = (port: number, host = "127.0.0.1") =>
-    `1: channel: cannot listen on ${host}:${port}: the port is in use. End what listens there, or choose another with --port\n`;
+    `1: channel: cannot listen on ${host}:${port}: the port is in use. Stop the program that uses it, or choose another with --port\n`;
 
   test("another server like it", async () => {
     const first = await start();
@@ -205,7 +205,7 @@ describe("HOST, which shells and conda export for themselves", () => {
       /^1: channel: cannot listen on x86_64-conda-linux-gnu:0 \(from the environment: HOST\): no (such host|DNS server answers)/,
     );
     expect(await failure(["--port", "0"], { HOST: "203.0.113.7" })).toStartWith(
-      "1: channel: cannot listen on 203.0.113.7:0 (from the environment: HOST): this machine has no such address. ",
+      "1: channel: cannot listen on 203.0.113.7:0 (from the environment: HOST): this machine does not have this address. ",
     );
     expect(await failure(["--port", "0"], { HOST: "a b" })).toStartWith("2: channel: HOST must be ");
   });

@@ -130,7 +130,7 @@ describe.each(WAYS.filter((way) => way !== "a pipe of another user" || process.g
       await client.fence();
       channel.read();
       const dropped = await eventually(() => {
-        const line = channel.lines().find((each) => each.includes("log lines were dropped"));
+        const line = channel.lines().find((each) => each.includes("log lines dropped"));
         return line === undefined ? null : Number(Object(JSON.parse(line)).dropped);
       }, "the number of dropped lines");
       // No line is torn, and each one was written or is counted.

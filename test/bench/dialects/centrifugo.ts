@@ -50,7 +50,7 @@ export const centrifugo: Driver = {
     return publication(`centrifugo.client.${topic}`, message, times);
   },
   // `}` of the payload, of `pub`, of `push` and of the whole.
-  behindStamp: 4,
+  bytesAfterStamp: 4,
   // What waited for a socket comes in one message, a line each.
   deliveriesIn(bytes, start, end) {
     let count = 1;

@@ -55,5 +55,5 @@ export const socketIo: Driver = {
     return publication(name, bytes, times);
   },
   // `"` and `}` of the payload, `]` of the packet.
-  behindStamp: 3,
+  bytesAfterStamp: 3,
 };

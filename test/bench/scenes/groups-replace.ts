@@ -1,4 +1,4 @@
-import { closedOnes } from "../../../src/bench/clients.ts";
+import { countClosed } from "../../../src/bench/clients.ts";
 import { Latency } from "../../../src/bench/latency.ts";
 import { Client } from "../../../src/bench/websocket-client.ts";
 import { followAll, groupsFrame, groupsUrl } from "../groups.ts";
@@ -77,6 +77,6 @@ async function playReplacements(stage: Stage, frame: (half: 0 | 1) => Buffer): P
     connectUs: null,
     againUs: null,
     bytesEach: null,
-    closed: closedOnes([client]),
+    closed: countClosed([client]),
   };
 }

@@ -1,4 +1,4 @@
-import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/clients.ts";
+import { connectAll, countClosed, joinAll, quiet } from "../../../src/bench/clients.ts";
 import { Deliveries, pace } from "../../../src/bench/deliveries.ts";
 import { paddedPayload } from "../../../src/bench/payload.ts";
 import { fineCpuMs } from "../../../src/bench/process-times.ts";
@@ -92,6 +92,6 @@ async function grow(
     againUs: null,
     joinUs,
     bytesEach: null,
-    closed: closedOnes(clients),
+    closed: countClosed(clients),
   };
 }

@@ -1,4 +1,4 @@
-import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/clients.ts";
+import { connectAll, countClosed, joinAll, quiet } from "../../../src/bench/clients.ts";
 import { pssBytes } from "../../../src/bench/process-times.ts";
 import type { Client } from "../../../src/bench/websocket-client.ts";
 import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
@@ -47,7 +47,7 @@ async function playJoins(stage: Stage, count: number, topic: (index: number) => 
   const spent = joining();
 
   const bytesEach = ((await settled(stage)) - before) / late.length;
-  const closed = closedOnes(all);
+  const closed = countClosed(all);
 
   for (const client of late) client.end();
   await quiet(early);

@@ -1,4 +1,4 @@
-import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/clients.ts";
+import { connectAll, countClosed, joinAll, quiet } from "../../../src/bench/clients.ts";
 import { Deliveries } from "../../../src/bench/deliveries.ts";
 import type { Driver } from "../../../src/bench/driver.ts";
 import { Publisher } from "../../../src/bench/publisher.ts";
@@ -59,6 +59,6 @@ export async function playTo(
     connectUs: null,
     againUs: null,
     bytesEach: null,
-    closed: closedOnes(clients),
+    closed: countClosed(clients),
   };
 }

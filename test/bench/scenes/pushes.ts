@@ -1,5 +1,5 @@
 import { Redis } from "ioredis";
-import { closedOnes, connectAll, joinAll, quiet } from "../../../src/bench/clients.ts";
+import { connectAll, countClosed, joinAll, quiet } from "../../../src/bench/clients.ts";
 import { Latency } from "../../../src/bench/latency.ts";
 import { paddedPayload } from "../../../src/bench/payload.ts";
 import { Publisher } from "../../../src/bench/publisher.ts";
@@ -49,7 +49,7 @@ async function measure(stage: Stage, clients: readonly Client[]): Promise<Figure
     connectUs: null,
     againUs: null,
     bytesEach: null,
-    closed: closedOnes(clients),
+    closed: countClosed(clients),
   };
 }
 

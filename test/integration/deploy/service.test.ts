@@ -111,7 +111,7 @@ test.skipIf(!hasSystemd)(
       const log = await output;
       expect(log).not.toContain("one-time admin link");
       expect(log).not.toContain(SECRET);
-      expect(log).not.toContain("WARN  no jwt_secret");
+      expect(log).not.toContain("WARN  jwt_secret is not set");
     } finally {
       server.kill("SIGKILL");
       listener.kill();

@@ -131,7 +131,7 @@ describe("guessing", () => {
     for (const secret of ["x", "fifteen-letters"]) {
       const failure = await startChannel({ toml: `admin_secret = "${secret}"\n` }).catch(String);
       expect(failure).toContain("ended with 2");
-      expect(failure).toContain("admin_secret must be a text of at least 16 characters");
+      expect(failure).toContain("admin_secret must be text of at least 16 characters");
     }
     const short = await startChannel({ toml: `admin_secret = "${"x".repeat(31)}"\n` });
     await short.log.until(({ message }) => message.startsWith("admin_secret is shorter than 32 bytes"));

@@ -113,8 +113,8 @@ describe("a wrong command line", () => {
     expect(refused("--port --help")).toStartWith("--port needs a value: --port=<PORT>. Where to listen. ");
   });
 
-  test("a switch takes no value", () => {
-    expect(refused("config --json=yes")).toBe("--json takes no value");
+  test("a switch does not take a value", () => {
+    expect(refused("config --json=yes")).toBe("--json does not take a value");
   });
 
   test("an unknown command names the nearest one", () => {

@@ -19,10 +19,10 @@ test("an API key says what it may do, and with which channels", () => {
 
 test("one that says too little or too much is refused with its place, and never printed", () => {
   for (const [text, expected] of [
-    [`can = ["read"]`, "2: channel.toml: api_keys[0] needs a key"],
+    [`can = ["read"]`, "2: channel.toml: api_keys[0] requires key or keys"],
     [
       `key = "short"\ncan = ["read"]`,
-      "2: channel.toml: api_keys[0].key must be a text of at least 16 characters",
+      "2: channel.toml: api_keys[0].key must be text of at least 16 characters",
     ],
     [
       `key = "${KEY}"`,
@@ -38,15 +38,15 @@ test("one that says too little or too much is refused with its place, and never 
     ],
     [
       `key = "${KEY}"\ncan = ["read"]\n[[api_keys]]\nkey = "${KEY}"\ncan = ["read"]`,
-      "2: channel.toml: api_keys[1].key stands there twice",
+      "2: channel.toml: api_keys[1].key is a duplicate",
     ],
     [
       `key = "${KEY}"\nkeys = ["${KEY}"]\ncan = ["read"]`,
-      "2: channel.toml: api_keys[0] has key and keys: take one away",
+      "2: channel.toml: api_keys[0] has both key and keys: remove one",
     ],
     [
       `name = "a"\nkey = "${KEY}"\ncan = ["read"]\n[[api_keys]]\nname = "a"\nkey = "${KEY}2"\ncan = ["read"]`,
-      "2: channel.toml: api_keys[1].name stands there twice",
+      "2: channel.toml: api_keys[1].name is a duplicate",
     ],
     [`keys = ["${KEY}", "short"]\ncan = ["read"]`, "2: channel.toml: api_keys[0].keys must be a list"],
   ] as const) {

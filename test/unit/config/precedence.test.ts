@@ -73,7 +73,7 @@ describe("the file", () => {
   test("a file named that is not there, or cannot be read, ends with 1", () => {
     expect(refusal({ flags: { config: "nope.toml" } })).toBe("1: cannot read nope.toml: no such file");
     const cwd = folderWith({ "channel.toml/x": "" });
-    expect(refusal({ cwd })).toBe("1: cannot read channel.toml: it is a folder");
+    expect(refusal({ cwd })).toBe("1: cannot read channel.toml: is a folder");
   });
 
   test("what is no TOML is named by line and column, in one line", () => {

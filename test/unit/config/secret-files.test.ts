@@ -37,7 +37,7 @@ test("what goes wrong names the variable", () => {
     /^2: JWT_SECRET_FILE: \S+empty is empty$/,
   );
   expect(refusal({ cwd, env: { JWT_SECRET: SECRET, JWT_SECRET_FILE: "empty" } })).toBe(
-    "2: JWT_SECRET and JWT_SECRET_FILE are both set: take one away",
+    "2: JWT_SECRET and JWT_SECRET_FILE are both set: remove one",
   );
   expect(refusal({ cwd, env: { CHANNEL_PORT_FILE: "x" } })).toStartWith(
     "2: unknown variable CHANNEL_PORT_FILE; ",

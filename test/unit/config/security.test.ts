@@ -16,7 +16,7 @@ describe("secrets", () => {
   test("one known from examples is refused beyond loopback, whichever way it came", () => {
     for (const secret of ["secret", "your-secret-key", "SECRET"]) {
       expect(refusal({ flags: { host: "0.0.0.0", "jwt-secret": secret } })).toStartWith(
-        "2: --jwt-secret is a secret known from examples, which is too weak beyond loopback (host 0.0.0.0)",
+        "2: --jwt-secret is a secret known from examples: not allowed outside loopback (host 0.0.0.0)",
       );
     }
     expect(refusal({ ...toml('jwt_secret = "secret"\nhost = "::"') })).toStartWith(
@@ -37,11 +37,13 @@ describe("secrets", () => {
     const env = { CHANNEL_HOST: "auto", CHANNELSTREAM_SECRET: "changeme", JWT_SECRET: LONG };
     expect(good({ env }).host).toBe("127.0.0.1");
     const [first] = warnings({ env });
-    expect(first).toStartWith("CHANNELSTREAM_SECRET is a secret known from examples: only this machine");
+    expect(first).toStartWith(
+      "CHANNELSTREAM_SECRET is a secret known from examples: listening on loopback only",
+    );
     // Whoever names an address means it.
     expect(
       refusal({ env: { CHANNEL_HOST: "auto" }, flags: { host: "::", "jwt-secret": "secret" } }),
-    ).toContain("too weak beyond loopback");
+    ).toContain("not allowed outside loopback");
   });
 
   test("on loopback it is good enough, and warned of", () => {
@@ -64,7 +66,7 @@ describe("secrets", () => {
     expect(warnings({ flags: { "jwt-secret": "é".repeat(16) } })).toEqual([]);
     expect(warnings({ flags: { "jwt-secret": "e".repeat(31) } })).toHaveLength(1);
     expect(warnings()).toEqual([
-      "no jwt_secret is set: a random one is used, and tokens made with it end with this run",
+      "jwt_secret is not set: a random one is used, and tokens become invalid when the server restarts",
     ]);
     expect(warnings({ cwd: folderWith({ "tangram.toml": "" }) })).toEqual([
       'jwt_secret is Tangram\'s default, "secret": anyone can sign tokens',
@@ -74,7 +76,7 @@ describe("secrets", () => {
   test("an open token endpoint beyond loopback is warned of", () => {
     const flags = { host: "0.0.0.0", "jwt-secret": LONG };
     expect(warnings({ flags })).toEqual([
-      'token_endpoint is "open" on 0.0.0.0: anyone who reaches this server gets a token for *',
+      'token_endpoint is "open" on 0.0.0.0: anyone who can reach this server gets a token for *',
     ]);
     expect(warnings({ flags, env: { TOKEN_ENDPOINT: "admin" } })).toEqual([]);
     expect(warnings({ flags: { ...flags, host: "::1" } })).toEqual([]);
@@ -115,14 +117,14 @@ describe("the public key of foreign tokens", () => {
     const p384 = generateKeyPairSync("ec", { namedCurve: "P-384" }).publicKey.export(spki).toString();
     for (const bad of [p384, "-----BEGIN PUBLIC KEY-----\nnope\n-----END PUBLIC KEY-----"]) {
       expect(refusal({ env: { JWT_PUBLIC_KEY: bad } })).toBe(
-        "2: JWT_PUBLIC_KEY must hold a public key in PEM: RSA of 2048 bits or more, EC P-256, or Ed25519",
+        "2: JWT_PUBLIC_KEY must contain a public key (PEM): RSA of 2048 bits or more, EC P-256, or Ed25519",
       );
     }
   });
 
   test("is never a private key", () => {
     expect(refusal({ env: { JWT_PUBLIC_KEY: rsa.privateKey.export(pkcs8).toString() } })).toBe(
-      "2: JWT_PUBLIC_KEY holds a private key; only the public one belongs here",
+      "2: JWT_PUBLIC_KEY contains a private key; a public key is required",
     );
   });
 
@@ -137,11 +139,9 @@ describe("the public key of foreign tokens", () => {
 describe("files to serve", () => {
   test("a certificate needs its key, and a key its certificate", () => {
     expect(refusal(toml('tls_cert = "c.pem"'))).toBe(
-      "2: channel.toml: tls_cert needs tls_key beside it: both or neither",
+      "2: channel.toml: tls_cert requires tls_key: set both or neither",
     );
-    expect(refusal({ env: { TLS_KEY: "k.pem" } })).toBe(
-      "2: TLS_KEY needs tls_cert beside it: both or neither",
-    );
+    expect(refusal({ env: { TLS_KEY: "k.pem" } })).toBe("2: TLS_KEY requires tls_cert: set both or neither");
   });
 
   test("both are read, and must belong together", () => {
@@ -150,10 +150,12 @@ describe("files to serve", () => {
     const tls = (cert: string, key: string) => ({ cwd, env: { TLS_CERT: cert, TLS_KEY: key } });
     expect(good(tls("c.pem", "k.pem")).tls).toEqual({ cert: CERTIFICATE, key: KEY });
     expect(refusal(tls("c.pem", "other.pem"))).toMatch(
-      /^2: TLS_KEY: \S+other\.pem does not belong to the certificate in \S+c\.pem$/,
+      /^2: TLS_KEY: \S+other\.pem does not match the certificate in \S+c\.pem$/,
     );
-    expect(refusal(tls("no.pem", "k.pem"))).toMatch(/^2: TLS_CERT: \S+no\.pem holds no certificate \(PEM\)$/);
-    expect(refusal(tls("c.pem", "no.pem"))).toMatch(/^2: TLS_KEY: \S+no\.pem holds no private key/);
+    expect(refusal(tls("no.pem", "k.pem"))).toMatch(
+      /^2: TLS_CERT: \S+no\.pem contains no certificate \(PEM\)$/,
+    );
+    expect(refusal(tls("c.pem", "no.pem"))).toMatch(/^2: TLS_KEY: \S+no\.pem contains no private key/);
     expect(refusal(tls("gone.pem", "k.pem"))).toMatch(
       /^1: TLS_CERT: cannot read \S+gone\.pem: no such file$/,
     );
@@ -166,7 +168,7 @@ describe("files to serve", () => {
       /^1: --static-path: cannot read \S+nope: no such file$/,
     );
     expect(refusal({ cwd, flags: { "static-path": "file" } })).toMatch(
-      /^1: --static-path: cannot read \S+file: it is no folder$/,
+      /^1: --static-path: cannot read \S+file: not a folder$/,
     );
   });
 });
@@ -192,7 +194,7 @@ describe("secrets that replace each other", () => {
 
   test("stand in place of the single one, are never printed, and each is long enough", () => {
     expect(refusal(toml(`jwt_secret = "${OLD}"\njwt_secrets = ["${NEW}"]`))).toBe(
-      "2: channel.toml: jwt_secret and jwt_secrets are both set: take one away",
+      "2: channel.toml: jwt_secret and jwt_secrets are both set: remove one",
     );
     for (const bad of [
       "[]",
@@ -207,7 +209,7 @@ describe("secrets that replace each other", () => {
       );
     }
     const short = refusal(toml(`admin_secrets = ["${NEW}", "fifteen letters"]`));
-    expect(short).toContain("a text of at least 16 characters");
+    expect(short).toContain("text of at least 16 characters");
     expect(short).not.toContain(NEW);
     const loaded = load(toml(`jwt_secrets = ["${NEW}"]`));
     expect(loaded.ok && loaded.sources.get("jwt_secrets")?.printed).toBe("********");
@@ -215,7 +217,7 @@ describe("secrets that replace each other", () => {
 
   test("the admin secret has 16 characters or more, and is warned of below 32", () => {
     expect(refusal({ env: { ADMIN_SECRET: "x" } })).toBe(
-      "2: ADMIN_SECRET must be a text of at least 16 characters",
+      "2: ADMIN_SECRET must be text of at least 16 characters",
     );
     const warned = (secret: string) => {
       const loaded = load({ env: { ADMIN_SECRET: secret } });

@@ -78,10 +78,10 @@ describe("sizes", () => {
 
   test("a client may always hold two messages", () => {
     expect(refusal(toml('[limits]\nmax_buffered_per_client = "7MiB"'))).toBe(
-      "2: channel.toml: limits.max_buffered_per_client: limits.max_buffered_per_client (7MiB) must be at least twice limits.max_payload (4MiB), so at least 8MiB",
+      "2: channel.toml: limits.max_buffered_per_client: limits.max_buffered_per_client (7MiB) must be at least twice limits.max_payload (4MiB): at least 8MiB",
     );
     expect(refusal({ env: { LIMITS_MAX_PAYLOAD: "33MiB" } })).toBe(
-      "2: LIMITS_MAX_PAYLOAD: limits.max_buffered_per_client (64MiB) must be at least twice limits.max_payload (33MiB), so at least 66MiB",
+      "2: LIMITS_MAX_PAYLOAD: limits.max_buffered_per_client (64MiB) must be at least twice limits.max_payload (33MiB): at least 66MiB",
     );
     const { limits } = good(toml('[limits]\nmax_payload = "1KiB"\nmax_buffered_per_client = "2KiB"'));
     expect([limits.maxPayload, limits.maxBufferedPerClient]).toEqual([1024, 2048]);
@@ -351,7 +351,9 @@ describe("values", () => {
     expect(refusal(toml('channels."room:*".presence = 1'))).toBe(
       '2: channel.toml: channels."room:*".presence must be true or false, not 1',
     );
-    expect(refusal(toml('[channels.""]'))).toBe('2: channel.toml: "" under [channels] names no channel');
+    expect(refusal(toml('[channels.""]'))).toBe(
+      '2: channel.toml: "" under [channels] is not a channel name or pattern',
+    );
   });
 });
 

@@ -6,9 +6,9 @@ const SRC = join(import.meta.dir, "../../../src");
 /** How texts for operators, callers and clients are written in the sources; the first group is the text, quotes included. */
 const WRITTEN = [
   /\bnew (?:Foreign)?Rejection\(\s*[^,]+,\s*[^,]+,\s*("[^"]*"|`[^`]*`)/g,
-  /\bnew Refusal\(\s*[12],\s*("[^"]*"|'(?:[^'\\]|\\.)*'|`[^`]*`)/g,
+  /\bnew ConfigError\(\s*[12],\s*("[^"]*"|'(?:[^'\\]|\\.)*'|`[^`]*`)/g,
   /\bwarnings\.push\(\s*("[^"]*"|'(?:[^'\\]|\\.)*'|`[^`]*`)/g,
-  /\bcomplain\(\s*("[^"]*"|'(?:[^'\\]|\\.)*'|`[^`]*`)/g,
+  /\bstderr\(\s*("[^"]*"|'(?:[^'\\]|\\.)*'|`[^`]*`)/g,
   /\brefuse\((?:frame|DENIED|"[^"]*"), *("[^"]*")/g,
   /\bdismiss\(\d+, *("[^"]*")/g,
   /\blog\.(?:warn|error)\(\s*("[^"]*"|`[^`]*`)/g,
@@ -20,7 +20,7 @@ const WRITTEN = [
 const LEAST = 8;
 
 /** A remark that is no error, and the pattern of many. */
-const NO_ERRORS = new Set(["; Ctrl-C ends it", "body.channel: ..."]);
+const NO_ERRORS = new Set(["; Ctrl-C to stop", "body.channel: ..."]);
 
 /** Every error text of the program, or of a text with values in it its longest part, with the file that it stands in. */
 export function errorTexts(): ReadonlyMap<string, string> {

@@ -1,7 +1,7 @@
 import type { Socket } from "bun";
 
-/** Writes to a socket in order, whatever the kernel takes at once. What waits is copied: the caller may reuse its buffer. */
-export class Outlet<T> {
+/** Writes to a socket in order and queues what the kernel does not accept. Queued bytes are copied: the caller may reuse its buffer. */
+export class SocketWriter<T> {
   readonly #socket: Socket<T>;
   readonly #waiting: Buffer[] = [];
 
@@ -14,20 +14,20 @@ export class Outlet<T> {
       this.#waiting.push(Buffer.from(bytes));
       return;
     }
-    const taken = Math.max(0, this.#socket.write(bytes));
-    if (taken < bytes.length) this.#waiting.push(Buffer.from(bytes.subarray(taken)));
+    const written = Math.max(0, this.#socket.write(bytes));
+    if (written < bytes.length) this.#waiting.push(Buffer.from(bytes.subarray(written)));
   }
 
   end(): void {
     this.#socket.end();
   }
 
-  /** To be called when the socket says that it takes more. */
+  /** Call this on the `drain` event of the socket. */
   drain(): void {
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
-      const taken = Math.max(0, this.#socket.write(first));
-      if (taken < first.length) {
-        this.#waiting[0] = first.subarray(taken);
+      const written = Math.max(0, this.#socket.write(first));
+      if (written < first.length) {
+        this.#waiting[0] = first.subarray(written);
         return;
       }
       this.#waiting.shift();
