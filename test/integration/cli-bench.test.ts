@@ -128,7 +128,7 @@ describe("bench", () => {
       [
         ["--redis-url", redis.url, "--jwt-secret", "another-secret-of-somebody-elses", server.url],
         1,
-        /refused/,
+        /rejected/,
       ],
       [["--redis-url", other.url, server.url], 1, /no client got what was published/],
       [["--redis-url", "redis://127.0.0.1:1", server.url], 1, /cannot reach Redis/],
