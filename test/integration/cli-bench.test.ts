@@ -130,7 +130,7 @@ describe("bench", () => {
         1,
         /rejected/,
       ],
-      [["--redis-url", other.url, server.url], 1, /no client got what was published/],
+      [["--redis-url", other.url, server.url], 1, /no client received messages published/],
       [["--redis-url", "redis://127.0.0.1:1", server.url], 1, /cannot reach Redis/],
     ];
     for (const [args, code, message] of wrong) {
