@@ -239,9 +239,9 @@ test("files with secrets that everybody can read, and key sets over plain http, 
     const channel = await startChannel({ cwd, args: ["--bus", "embedded", ...args], env });
     await channel.stop();
     const warnings = channel.lines.filter(({ level }) => level === "warn");
-    return warnings.map(({ message }) => message).filter((text) => /holds secrets|jwks_url/.test(text));
+    return warnings.map(({ message }) => message).filter((text) => /contains secrets|jwks_url/.test(text));
   };
-  const about = (name: string) => expect.stringMatching(new RegExp(`${name}.* holds secrets`));
+  const about = (name: string) => expect.stringMatching(new RegExp(`${name}.* contains secrets`));
   expect(await warned([])).toEqual([about("channel.toml")]);
   expect(await warned([], { ADMIN_SECRET_FILE: join(cwd, "admin") })).toEqual([
     about("channel.toml"),

@@ -26,7 +26,7 @@ export async function checkBufferLimit(redis: Redis, where: string, log: Log): P
   log.warn("Redis disconnects slow subscribers early (client-output-buffer-limit pubsub)", {
     where,
     bytes: limit,
-    atLeast: LEAST_BYTES,
+    at_least: LEAST_BYTES,
   });
 }
 

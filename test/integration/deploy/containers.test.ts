@@ -143,7 +143,9 @@ describe.skipIf(why !== null)("the image", () => {
   test("serves with the documented command word by word, and nobody beyond this machine", () => {
     const seen = serve(DOCUMENTED);
     expect(seen).toMatchObject({ ...served, beyond: "000" });
-    expect(seen.log).toMatch(/WARN +--jwt-secret is a secret known from examples: only this machine/);
+    expect(seen.log).toMatch(
+      /WARN +--jwt-secret is a secret known from examples: listening on loopback only/,
+    );
     expect(seen.log).not.toContain("your-secret-key");
   }, 60_000);
 

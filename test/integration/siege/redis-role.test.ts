@@ -337,7 +337,7 @@ describe("what Redis says is shown", () => {
       expect.objectContaining({
         message: expect.stringContaining("client-output-buffer-limit pubsub"),
         bytes: 32 * 1024 * 1024,
-        atLeast: 40_000_000,
+        at_least: 40_000_000,
       }),
     ]);
     const enough = await server((await redisProcess()).url);
