@@ -3,8 +3,8 @@ import type { Inbox } from "./inbox.ts";
 import { eventually, type PhoenixClient } from "./phoenix-client.ts";
 import { BUSES, type Heard, startWorld, type World } from "./world.ts";
 
-/** What the `admin` channel says, whichever way it came. */
-interface Said {
+/** An event of the `admin` channel, received from a socket or from the bus. */
+interface AdminEvent {
   readonly event: string;
   readonly channel: string;
   readonly agent: string | undefined;
@@ -15,7 +15,7 @@ interface Said {
 const texts = (value: unknown): string[] | undefined =>
   Array.isArray(value) && value.every((each) => typeof each === "string") ? value : undefined;
 
-function saidOf(event: string, payload: unknown): Said {
+function parseEvent(event: string, payload: unknown): AdminEvent {
   const { channel, agent, channels, agents } = Object(payload);
   return {
     event,
@@ -26,21 +26,21 @@ function saidOf(event: string, payload: unknown): Said {
   };
 }
 
-const heardAs = ({ name, payload }: Heard): Said =>
-  saidOf(name.slice("to:admin:".length), JSON.parse(payload.toString()));
+const parseMessage = ({ name, payload }: Heard): AdminEvent =>
+  parseEvent(name.slice("to:admin:".length), JSON.parse(payload.toString()));
 
 for (const bus of BUSES) {
   describe(`the admin channel on ${bus}`, () => {
     let world: World;
     let backend: Inbox<Heard>;
-    const about = async (channel: string, event: string): Promise<Said> =>
-      heardAs(
+    const about = async (channel: string, event: string): Promise<AdminEvent> =>
+      parseMessage(
         await backend.until(
-          (each) => each.name === `to:admin:${event}` && heardAs(each).channel === channel,
+          (each) => each.name === `to:admin:${event}` && parseMessage(each).channel === channel,
           `${event} of ${channel}`,
         ),
       );
-    /** The most that four a second make of the time up to now: what comes late may come together. */
+    /** Upper bound of notices from `start` to now at four a second. Delayed notices may arrive together. */
     const mostSince = (start: number): number => 4 * Math.ceil((performance.now() - start) / 1000) + 4;
     const joined = async (topic: string, id = "alice"): Promise<{ client: PhoenixClient; agent: string }> => {
       const client = await world.connect();
@@ -54,7 +54,7 @@ for (const bus of BUSES) {
     });
     afterAll(() => world.stop());
 
-    test("tells backends of channels and agents, though no administrator looks", async () => {
+    test("publishes channels and agents to backends without an administrator joined", async () => {
       const one = await joined("room:1");
       const add = await about("room:1", "channel.add");
       expect(new Set(add.channels)).toEqual(new Set(["phoenix", "admin", "system", "room:1"]));
@@ -67,13 +67,13 @@ for (const bus of BUSES) {
 
       await one.client.ask({ topic: "room:1", event: "phx_leave" });
       expect(await about("room:1", "channel.leave")).toMatchObject({ agent: one.agent, agents: [two.agent] });
-      // Long enough ago that nothing is coalesced.
+      // Wait until the coalescing window has passed.
       await Bun.sleep(1100);
       two.client.socket.cut();
       expect(await about("room:1", "channel.leave")).toMatchObject({ agent: two.agent, agents: [] });
       const remove = await about("room:1", "channel.remove");
       expect(new Set(remove.channels)).toEqual(new Set(["phoenix", "admin", "system"]));
-      const adds = backend.all.map(heardAs).filter((each) => each.event === "channel.add");
+      const adds = backend.all.map(parseMessage).filter((each) => each.event === "channel.add");
       expect(adds.filter((each) => each.channel === "room:1").length).toBe(1);
     });
 
@@ -83,14 +83,14 @@ for (const bus of BUSES) {
       await about("system", "channel.leave");
       await joined("room:2");
       await about("room:2", "channel.add");
-      const said = backend.all.map(heardAs);
-      const wrong = said.filter(
+      const seen = backend.all.map(parseMessage);
+      const wrong = seen.filter(
         (each) => ["system", "admin", "phoenix"].includes(each.channel) && /add|remove/.test(each.event),
       );
       expect(wrong).toEqual([]);
     });
 
-    test("shows an administrator every channel, then what changes", async () => {
+    test("sends an administrator every channel, then each change", async () => {
       const room = await joined("room:3");
       const admin = await world.connect();
       const token = await world.adminToken("root");
@@ -101,12 +101,13 @@ for (const bus of BUSES) {
         const frame = await eventually(
           () =>
             admin.frames.all.find(
-              (each) => each.event === "channel.list" && saidOf(each.event, each.payload).channel === channel,
+              (each) =>
+                each.event === "channel.list" && parseEvent(each.event, each.payload).channel === channel,
             ),
           `channel.list of ${channel}`,
         );
         expect(frame.topic).toBe("admin");
-        lists.set(channel, saidOf("channel.list", frame.payload).agents ?? ["no agents at all"]);
+        lists.set(channel, parseEvent("channel.list", frame.payload).agents ?? ["no agents at all"]);
       }
       expect(lists.get("phoenix")).toEqual([]);
       expect(lists.get("system")).toEqual([]);
@@ -115,48 +116,48 @@ for (const bus of BUSES) {
 
       const newcomer = await joined("room:4");
       const add = await admin.event("channel.add", "admin");
-      expect(saidOf(add.event, add.payload).channel).toBe("room:4");
+      expect(parseEvent(add.event, add.payload).channel).toBe("room:4");
       const join = await admin.frames.until(
-        (each) => each.event === "channel.join" && saidOf(each.event, each.payload).channel === "room:4",
+        (each) => each.event === "channel.join" && parseEvent(each.event, each.payload).channel === "room:4",
       );
-      expect(saidOf(join.event, join.payload).agents).toEqual([newcomer.agent]);
+      expect(parseEvent(join.event, join.payload).agents).toEqual([newcomer.agent]);
 
-      // Once each: what comes back from the bus is not delivered a second time; nor is what others say there.
+      // Once each: our own message is not delivered again from the bus, nor are forged messages of a backend.
       await world.backend.publish("to:admin:channel.add", '{"channel":"forged","channels":["forged"]}');
       await world.backend.publish("to:admin:channel.join", '{"channel":"forged","agent":"x","agents":["x"]}');
       await world.backend.publish("to:admin:notice", '"from a backend"');
       await admin.event("notice");
-      const seen = admin.frames.all.map((each) => saidOf(each.event, each.payload));
+      const seen = admin.frames.all.map((each) => parseEvent(each.event, each.payload));
       expect(seen.filter((each) => each.event === "channel.add" && each.channel === "room:4").length).toBe(1);
       expect(seen.filter((each) => each.channel === "forged")).toEqual([]);
     });
 
-    test.concurrent("coalesces joins and leaves of one channel to four a second, each with the newest agents", async () => {
-      const heard = await world.backend.listen("to:admin:channel.*");
-      const news = () =>
-        heard.all
-          .map(heardAs)
+    test.concurrent("coalesces joins and leaves of one channel to four a second, each with the current agents", async () => {
+      const received = await world.backend.listen("to:admin:channel.*");
+      const notices = () =>
+        received.all
+          .map(parseMessage)
           .filter(({ channel, event }) => channel === "crowd" && /join|leave/.test(event));
       const members: { client: PhoenixClient; agent: string }[] = [];
-      let came = 0;
+      let joins = 0;
       const start = performance.now();
-      while (performance.now() - start < 1600 || came < 40) {
+      while (performance.now() - start < 1600 || joins < 40) {
         members.push(await joined("crowd"));
-        // Few enough that the list is complete.
-        if (++came % 3 === 0 || members.length > 50) {
+        // Keep the number of members low, so that the list is complete.
+        if (++joins % 3 === 0 || members.length > 50) {
           await members.shift()?.client.ask({ topic: "crowd", event: "phx_leave" });
         }
       }
       const agents = members.map((each) => each.agent).sort();
       await eventually(
-        () => news().at(-1)?.agents?.toSorted().join() === agents.join(),
+        () => notices().at(-1)?.agents?.toSorted().join() === agents.join(),
         "the newest list of agents",
       );
-      expect(news().length).toBeLessThanOrEqual(mostSince(start));
+      expect(notices().length).toBeLessThanOrEqual(mostSince(start));
     }, 20_000);
 
-    test.concurrent("coalesces them for a channel that opens and closes all the time, too", async () => {
-      const heard = await world.backend.listen("to:admin:channel.*");
+    test.concurrent("coalesces joins and leaves of a channel that is added and removed continuously", async () => {
+      const received = await world.backend.listen("to:admin:channel.*");
       const client = await world.connect();
       const token = world.token("flip");
       const start = performance.now();
@@ -167,18 +168,18 @@ for (const bus of BUSES) {
         flips++;
         await Bun.sleep(20);
       }
-      const said = (event: string) =>
-        heard.all.map(heardAs).filter((each) => each.channel === "flip" && each.event === event);
-      await eventually(() => said("channel.remove").length === flips, "the last removal");
-      expect(said("channel.add").length).toBe(flips);
-      expect(said("channel.join").length + said("channel.leave").length).toBeLessThanOrEqual(
+      const noticesOf = (event: string) =>
+        received.all.map(parseMessage).filter((each) => each.channel === "flip" && each.event === event);
+      await eventually(() => noticesOf("channel.remove").length === flips, "the last removal");
+      expect(noticesOf("channel.add").length).toBe(flips);
+      expect(noticesOf("channel.join").length + noticesOf("channel.leave").length).toBeLessThanOrEqual(
         mostSince(start),
       );
     }, 20_000);
 
-    test("drops no add and no remove in a burst, and keeps their order", async () => {
+    test("drops no add and no remove in a burst and keeps their order", async () => {
       const COUNT = 60;
-      const heard = await world.backend.listen("to:admin:channel.*");
+      const received = await world.backend.listen("to:admin:channel.*");
       const client = await world.connect();
       const token = world.token("burst:*");
       for (let round = 0; round < 2; round++) {
@@ -192,10 +193,10 @@ for (const bus of BUSES) {
       const events = new Map<string, string[]>();
       let removed = 0;
       while (removed < 2 * COUNT) {
-        const said = heardAs(await heard.next());
-        if (!said.channel.startsWith("burst:") || !/add|remove/.test(said.event)) continue;
-        events.set(said.channel, [...(events.get(said.channel) ?? []), said.event]);
-        if (said.event === "channel.remove") removed++;
+        const change = parseMessage(await received.next());
+        if (!change.channel.startsWith("burst:") || !/add|remove/.test(change.event)) continue;
+        events.set(change.channel, [...(events.get(change.channel) ?? []), change.event]);
+        if (change.event === "channel.remove") removed++;
       }
       expect(events.size).toBe(COUNT);
       for (const each of events.values()) {

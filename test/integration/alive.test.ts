@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { WAYS } from "./phoenix-client.ts";
 import { startWorld, type World } from "./world.ts";
 
-/** `idle_timeout`, and a little more than one sweep may take. */
+/** `idle_timeout` in ms, and that plus more than one sweep takes. */
 const IDLE = 2000;
 const LATE = IDLE + 2500;
 
@@ -14,41 +14,41 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-describe.concurrent("sign of life", () => {
+describe.concurrent("heartbeat", () => {
   test("a client that answers pings stays connected without sending", async () => {
     const client = await world.connect();
     await client.join("calm", { token: world.token("calm") });
     const start = performance.now();
     await client.socket.pings.next();
-    // A ping after half of idle_timeout, where that is less than 25 s; the server counted from a little earlier.
+    // The server pings after half of idle_timeout, at most 25 s. It starts to count before this client does.
     expect(performance.now() - start).toBeGreaterThan(IDLE / 4);
     await Bun.sleep(LATE);
     expect(client.socket.isClosed).toBe(false);
     await client.fence();
   }, 15_000);
 
-  test("a client that does not answer pings is closed and its presence ends, even while it is sent messages", async () => {
+  test("a client that does not answer pings is closed and its presence ends, even while it receives messages", async () => {
     const watcher = await world.connect();
     await watcher.join("busy", { token: world.token("busy", { id: "watcher" }) });
-    const gone = await world.connect();
-    await gone.join("busy", { token: world.token("busy", { id: "gone" }) });
-    gone.socket.answerPings(false);
+    const unresponsive = await world.connect();
+    await unresponsive.join("busy", { token: world.token("busy", { id: "gone" }) });
+    unresponsive.socket.answerPings(false);
     const start = performance.now();
-    const talk = setInterval(() => void world.backend.publish("to:busy:tick", "1"), 50);
+    const publishing = setInterval(() => void world.backend.publish("to:busy:tick", "1"), 50);
     try {
-      await gone.socket.closed;
+      await unresponsive.socket.closed;
       expect(performance.now() - start).toBeGreaterThan(IDLE / 2);
       await watcher.frames.until(
         (each) => /"leaves":\{"gone"/.test(each.text),
-        "the leave of the silent one",
+        "the leave of the client that sends no pongs",
       );
     } finally {
-      clearInterval(talk);
+      clearInterval(publishing);
     }
-    expect(gone.socket.pings.all.length).toBeGreaterThan(0);
+    expect(unresponsive.socket.pings.all.length).toBeGreaterThan(0);
   }, 15_000);
 
-  test("a frame is a sign of life without pongs", async () => {
+  test("a client that sends frames stays connected without pongs", async () => {
     const client = await world.connect();
     await client.join("talks", { token: world.token("talks") });
     client.socket.answerPings(false);
@@ -59,7 +59,7 @@ describe.concurrent("sign of life", () => {
     expect(client.socket.isClosed).toBe(false);
   }, 15_000);
 
-  test("a socket that never sent a frame is closed at once, even if it answers pings", async () => {
+  test("closes a socket that sent no frame after idle_timeout, even if it answers pings", async () => {
     const client = await world.connect();
     const start = performance.now();
     expect(await client.socket.closed).toEqual({ code: 1001, reason: "no frame received" });
@@ -67,7 +67,7 @@ describe.concurrent("sign of life", () => {
   }, 15_000);
 
   for (const { vsn, transport, way } of WAYS) {
-    test(`a client that sends heartbeats stays connected without channels, and may join at any time, ${way}`, async () => {
+    test(`a client that sends heartbeats stays connected without channels and can join later, ${way}`, async () => {
       const [fresh, left] = [
         await world.connect({ vsn, transport }),
         await world.connect({ vsn, transport }),
@@ -84,7 +84,7 @@ describe.concurrent("sign of life", () => {
     }, 20_000);
   }
 
-  test("a client's own ping is answered", async () => {
+  test("answers a ping of a client", async () => {
     const client = await world.connect();
     client.socket.ping("are you there");
     expect((await client.socket.pongs.next()).toString()).toBe("are you there");

@@ -5,7 +5,7 @@ import { type RedisProcess, startRedis } from "./redis-process.ts";
 import { type Line, startLine } from "./wild/line.ts";
 import { ADMIN_SECRET, BUSES, SECRET, startWorld, type World } from "./world.ts";
 
-/* Answers have the order of what they answer, however long the bus takes for some of it. */
+/* Replies are sent in the order of the requests, even if the bus is slow for some of them. */
 
 /** The answers in order: refs of replies, and events that end a membership. */
 function answers(client: PhoenixClient): unknown[] {
@@ -15,7 +15,7 @@ function answers(client: PhoenixClient): unknown[] {
 }
 
 for (const bus of BUSES) {
-  describe(`order of answers on ${bus}`, () => {
+  describe(`order of replies on ${bus}`, () => {
     let world: World;
     beforeAll(async () => {
       world = await startWorld(bus);
@@ -23,7 +23,7 @@ for (const bus of BUSES) {
     afterAll(() => world.stop());
 
     for (const { vsn, transport, way } of WAYS) {
-      test(`is the order of the requests, ${way}`, async () => {
+      test(`equals the order of the requests, ${way}`, async () => {
         const topic = `room ${way}`;
         const client = await world.connect({ vsn, transport });
         const payload = JSON.stringify({ token: world.token(topic) });
@@ -85,7 +85,7 @@ describe("while Redis does not answer", () => {
   };
   const tokenOf = (topic: string, id = "alice"): string => mint({ id, channel: topic }, SECRET);
 
-  test("a leave ends the membership at once, and is answered after the pushes before it", async () => {
+  test("a leave ends the membership at once and is answered after earlier pushes", async () => {
     const topic = "left";
     const [client, watcher] = [await connect(), await connect()];
     await watcher.join(topic, { token: tokenOf(topic, "watcher") });
@@ -107,7 +107,7 @@ describe("while Redis does not answer", () => {
     expect(answers(client)).toEqual(["1", "a", "b", "phx_close 1", "c"]);
   });
 
-  test("memberships that the server ends are ended after the answers to pushes", async () => {
+  test("a kick sends phx_close after the replies to earlier pushes", async () => {
     const topic = "kicked";
     const [client, other] = [await connect(), await connect()];
     const { joinRef } = await client.join(topic, { token: tokenOf(topic) });

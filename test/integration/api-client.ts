@@ -4,7 +4,7 @@ import { ADMIN_SECRET } from "./world.ts";
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
-  // biome-ignore lint/suspicious/noExplicitAny: what an answer holds is what the tests are about
+  // biome-ignore lint/suspicious/noExplicitAny: the tests check what the answer holds
   readonly body: any;
 }
 
@@ -12,7 +12,7 @@ export interface Call {
   readonly method?: "GET" | "POST" | "DELETE" | "OPTIONS" | "PUT";
   /** Sent as JSON; makes the method POST. */
   readonly body?: unknown;
-  /** The Bearer; `null` for none, the admin secret when absent. */
+  /** The bearer secret; `null` for none. Default: the admin secret. */
   readonly secret?: string | null;
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -34,7 +34,7 @@ export async function call(url: string, path: string, options: Call = {}): Promi
   return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
 }
 
-/** Signs in as a browser does; gives the cookie. */
+/** Signs in as a browser does. Returns the cookie. */
 export async function signIn(url: string): Promise<string> {
   const response = await fetch(`${url}/admin/sign_in`, {
     method: "POST",
@@ -61,7 +61,7 @@ export interface Stream {
   stop(): void;
 }
 
-/** Reads along in a channel until it is stopped. Resolves when the server has begun to answer. */
+/** Inspects the messages of a channel until it is stopped. Resolves when the response has started. */
 export async function readAlong(
   url: string,
   channel: string,

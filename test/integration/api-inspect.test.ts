@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-test("who reads along sees both directions, whose push it was, and bytes as bytes", async () => {
+test("an inspector receives both directions, the agent of a push, and binary payloads as base64", async () => {
   const stream = await readAlong(world.channel.url, "room:a:b");
   const client = await world.connect();
   const { response } = await client.join("room:a:b", { token: world.token("room:a:b") });
@@ -34,7 +34,7 @@ test("who reads along sees both directions, whose push it was, and bytes as byte
   world.cutClients();
 });
 
-test("a flood is sampled and the rest counted, and a large payload is cut", async () => {
+test("samples messages at a high rate, counts the skipped ones and truncates a large payload", async () => {
   const stream = await readAlong(world.channel.url, "flood");
   const total = 5000;
   for (let i = 0; i < total; i++) void world.backend.publish("to:flood:tick", `{"i":${i}}`);
@@ -49,15 +49,15 @@ test("a flood is sampled and the rest counted, and a large payload is cut", asyn
   stream.stop();
 });
 
-test("a channel that was opened for a reader goes with it", async () => {
+test("removes a channel that only an inspector opened when the inspector disconnects", async () => {
   const stream = await readAlong(world.channel.url, "nobody");
-  const there = async () => (await call(world.channel.url, "/api/channels/nobody")).status === 200;
-  await eventually(there, "the channel");
+  const exists = async () => (await call(world.channel.url, "/api/channels/nobody")).status === 200;
+  await eventually(exists, "the channel");
   stream.stop();
-  await eventually(async () => !(await there()), "the channel to go");
+  await eventually(async () => !(await exists()), "the channel to go");
 });
 
-test("a reader who signs out reads no more", async () => {
+test("ends the stream of an inspector that signs out", async () => {
   const cookie = await signIn(world.channel.url);
   const stream = await readAlong(world.channel.url, "room", { cookie });
   expect(stream.status).toBe(200);

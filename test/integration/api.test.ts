@@ -20,15 +20,15 @@ channels = ["room:*", "news"]
 let world: World;
 const ask = (path: string, options?: Call): Promise<Answer> => call(world.channel.url, path, options);
 
-describe.each(BUSES)("publishing, with the %s bus", (bus) => {
+describe.each(BUSES)("publish with the %s bus", (bus) => {
   let here: World;
   beforeAll(async () => {
     here = await startWorld(bus);
   });
   afterAll(() => here.stop());
 
-  test("a message goes out as a backend's would: to clients, and to whoever listens on the bus", async () => {
-    const heard = await here.backend.listen("to:room:*");
+  test("sends the message to clients and to subscribers on the bus, like a publish of a backend", async () => {
+    const received = await here.backend.listen("to:room:*");
     const client = await here.connect();
     await client.join("room:1", { token: here.token("room:1") });
     const sent = await call(here.channel.url, "/api/publish", {
@@ -36,7 +36,7 @@ describe.each(BUSES)("publishing, with the %s bus", (bus) => {
     });
     expect(sent.body).toEqual({ listeners: 1 });
     expect((await client.event("news")).text).toBe('[null,null,"room:1","news",{"a":[1,"ü"]}]');
-    const seen = await heard.until((each) => each.name === "to:room:1:news");
+    const seen = await received.until((each) => each.name === "to:room:1:news");
     expect(seen.payload.toString()).toBe('{"a":[1,"ü"]}');
     await call(here.channel.url, "/api/publish", {
       body: { channel: "room:1", event: "raw", base64: "/wAB" },
@@ -45,7 +45,7 @@ describe.each(BUSES)("publishing, with the %s bus", (bus) => {
   });
 });
 
-test("with the bus away it says so, and nobody gets the message", async () => {
+test("a publish without a bus connection returns 503 and reaches no client", async () => {
   const here = await startWorld("redis");
   const client = await here.connect();
   await client.join("room:1", { token: here.token("room:1") });
@@ -67,7 +67,7 @@ describe("the API", () => {
   });
   afterAll(() => world.stop());
 
-  test("tells who is in a channel, with agent ids taken apart at their first and last colon", async () => {
+  test("lists the members of a channel, with agent ids split at the first and the last colon", async () => {
     const client = await world.connect();
     const { response } = await client.join("weather:wind:now", { token: world.token("weather:wind:now") });
     const { body } = await ask("/api/channels/weather%3Awind%3Anow");
@@ -89,7 +89,7 @@ describe("the API", () => {
     client.socket.cut();
   });
 
-  test("finds, orders and pages ten thousand channels, quickly", async () => {
+  test("searches, sorts and pages 10,000 channels", async () => {
     const client = await world.connect();
     const groups = await followMany(world, "row-", 10_000);
     const { body } = await ask("/api/channels?search=ROW-&limit=3");
@@ -111,19 +111,19 @@ describe("the API", () => {
     );
     const { body: top } = await ask("/api/channels?search=row-&sort=messages&limit=2");
     expect(top.channels.map((row: { name: string }) => row.name)).toEqual(["row-04711", "row-00042"]);
-    // A rate takes a second to be one.
+    // The rate is measured over one second.
     await eventually(async () => {
       const { body: busiest } = await ask("/api/channels?search=row-&sort=rate&limit=1");
       return busiest.channels[0].name === "row-04711" && busiest.channels[0].rate > 0;
     }, "the busiest channel first");
     const { body: latest } = await ask("/api/channels?search=row-&sort=last_active&limit=1");
-    // By the server's clock, which it reads a few times a second.
+    // last_active is the server's cached clock, which is updated a few times a second.
     expect(latest.channels[0].last_active).toBeGreaterThan(published - 60_000);
     for (const each of groups) each.close();
     client.socket.cut();
   }, 30_000);
 
-  test("ends one connection, which is told so", async () => {
+  test("disconnects one connection with close code 1001", async () => {
     const client = await world.connect();
     await client.join("room:1", { token: world.token("room:1", { id: "carol" }) });
     const { body } = await ask("/api/connections?search=carol");
@@ -133,7 +133,7 @@ describe("the API", () => {
     expect((await ask(`/api/connections/${id}`, { method: "DELETE" })).status).toBe(404);
   }, 15_000);
 
-  test("ends every connection of a user, and with a ban refuses its tokens until it is lifted", async () => {
+  test("disconnects every connection of a user; a ban rejects its tokens until the ban is removed", async () => {
     const join = async (user: string) => {
       const client = await world.connect();
       return { client, joined: await client.join("room:1", { token: world.token("room:1", { id: user }) }) };
@@ -156,7 +156,7 @@ describe("the API", () => {
     world.cutClients();
   }, 15_000);
 
-  test("kicks a user out of a channel with phx_close, and leaves the rest of the connection alone", async () => {
+  test("kicks a user out of a channel with phx_close and keeps the connection and its other channels", async () => {
     const client = await world.connect();
     const token = world.token("room:*", { id: "frank" });
     await client.join("room:1", { token });
@@ -174,7 +174,7 @@ describe("the API", () => {
     world.cutClients();
   });
 
-  test("mints a token that opens what it says", async () => {
+  test("mints a token that is accepted for its channels", async () => {
     const { body } = await ask("/api/tokens", {
       body: { channels: ["room:9"], id: "grace", expires_in: "1h", can: ["join"] },
     });
@@ -189,7 +189,7 @@ describe("the API", () => {
     world.cutClients();
   });
 
-  test("an API key does what it can, where it can, and nothing else", async () => {
+  test("an API key is limited to its permissions and its channels", async () => {
     const publish = (secret: string, channel: string) =>
       ask("/api/publish", { secret, body: { channel, event: "x", payload: 1 } });
     expect((await publish(PUBLISHER, "room:1")).status).toBe(200);
@@ -213,7 +213,7 @@ describe("the API", () => {
     world.cutClients();
   });
 
-  test("without a secret or a cookie there is nothing to be had", async () => {
+  test("rejects every request without a secret or a cookie", async () => {
     for (const path of ["/api/stats", "/api/channels", "/api/connections", "/openapi.json", "/api/bans"]) {
       const { status, body } = await ask(path, { secret: null });
       expect(status).toBe(401);
@@ -221,7 +221,7 @@ describe("the API", () => {
     }
   });
 
-  test("a cookie changes something only from the same origin, and no other origin ever reads an answer", async () => {
+  test("accepts a write with a cookie from the same origin only, and sends no CORS headers", async () => {
     const cookie = await signIn(world.channel.url);
     const body = { channel: "room:1", event: "x", payload: 1 };
     const own = { cookie, origin: world.channel.url };
@@ -244,7 +244,7 @@ describe("the API", () => {
     }
   });
 
-  test("what is not as described is refused with its place, and an unknown address or method by its code", async () => {
+  test("rejects an invalid field with its path, an unknown path with 404 and a wrong method with 405", async () => {
     for (const [body, start] of [
       [{ event: "x", payload: 1 }, "channel: "],
       [{ channel: "", event: "x", payload: 1 }, "channel: must be a channel name"],
@@ -276,7 +276,7 @@ describe("the API", () => {
     expect((await ask("/api/channels/__proto__")).status).toBe(404);
   });
 
-  test("the description names every operation, and stands without references", async () => {
+  test("the OpenAPI document names every operation and has no $ref", async () => {
     const { body } = await ask("/openapi.json");
     expect(body.openapi).toBe("3.1.0");
     expect(Object.keys(body.paths)).toEqual(
@@ -301,7 +301,7 @@ describe("the API", () => {
   });
 });
 
-test("ten wrong secrets shut the door of the API too, even for the right one", async () => {
+test("ten wrong secrets lock out the address from the API, even with the right secret", async () => {
   const here = await startWorld("embedded");
   for (let i = 0; i < 10; i++) {
     const wrong = await call(here.channel.url, "/api/stats", { secret: "a wrong one" });

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { type PhoenixClient, VERSIONS } from "./phoenix-client.ts";
 import { BUSES, startWorld, type World } from "./world.ts";
 
-/** JSON that changes when it is parsed and printed again. */
-const TELLTALES = [
+/** JSON that changes when it is parsed and serialized again. */
+const UNSTABLE_JSON = [
   "{}",
   '{"b":1,"a":2,"b":3}',
   '{"big":12345678901234567890,"tiny":1e-400,"precise":3.14159265358979323846264338327950288,"minus":-0}',
@@ -25,7 +25,7 @@ for (const bus of BUSES) {
     const both = (): PhoenixClient[] => [v2, v1];
     let marks = 0;
 
-    /** Everything that arrived on both clients up to a message published now. */
+    /** Everything that both clients received up to a message published now. */
     const arrived = async (channel: string): Promise<string[][]> => {
       const event = `mark-${++marks}`;
       await world.backend.publish(`to:${channel}:${event}`, "1");
@@ -56,8 +56,8 @@ for (const bus of BUSES) {
     });
     afterAll(() => world.stop());
 
-    test("JSON goes into the frame byte for byte", async () => {
-      for (const payload of TELLTALES) {
+    test("copies JSON into the frame byte for byte", async () => {
+      for (const payload of UNSTABLE_JSON) {
         await world.backend.publish("to:quiet:news", payload);
         for (const client of both()) {
           const { text, topic, ref, joinRef, kind } = await client.event("news");
@@ -72,7 +72,7 @@ for (const bus of BUSES) {
       }
     });
 
-    test("scalars are JSON too", async () => {
+    test("accepts scalars as JSON", async () => {
       for (const payload of SCALARS) {
         await world.backend.publish("to:quiet:update", payload);
         for (const client of both()) {
@@ -84,14 +84,14 @@ for (const bus of BUSES) {
       }
     });
 
-    test("the event is what follows the last colon", async () => {
+    test("the event is the text after the last colon", async () => {
       await world.backend.publish("to:quiet:with:colons:message", "1");
       for (const client of both()) {
         expect((await client.event("message")).topic).toBe("quiet:with:colons");
       }
     });
 
-    test("names that need escapes in JSON arrive as they are", async () => {
+    test("delivers names that need JSON escapes unchanged", async () => {
       for (const event of ['say "hi"', "back\\slash", "tab-less é😀\u2028", "__proto__"]) {
         await world.backend.publish(`to:quiet:${event}`, "[1]");
         for (const client of both()) {
@@ -101,12 +101,12 @@ for (const bus of BUSES) {
       }
     });
 
-    test("an empty payload is dropped", async () => {
+    test("drops an empty payload", async () => {
       await world.backend.publish("to:quiet:empty", "");
       expect(await arrived("quiet")).toEqual([[], []]);
     });
 
-    test("a payload of max_payload arrives, text and binary", async () => {
+    test("delivers a payload of exactly max_payload, text and binary", async () => {
       const text = `"${"x".repeat(64 * 1024 - 2)}"`;
       await world.backend.publish("to:quiet:large", text);
       await world.backend.publish("to:quiet:large", Buffer.alloc(64 * 1024, 0xfe));
@@ -120,14 +120,14 @@ for (const bus of BUSES) {
     });
 
     if (bus === "redis") {
-      test("a payload over max_payload is dropped", async () => {
+      test("drops a payload over max_payload", async () => {
         await world.backend.publish("to:quiet:over", `"${"x".repeat(64 * 1024 - 1)}"`);
         await world.backend.publish("to:quiet:over", Buffer.alloc(64 * 1024 + 1, 0xfe));
         expect(await arrived("quiet")).toEqual([[], []]);
       });
     }
 
-    test("a backend can't forge frames of the protocol", async () => {
+    test("drops protocol events that a backend publishes", async () => {
       for (const event of [
         ...["phx_join", "phx_leave", "phx_reply", "phx_close", "phx_error"],
         ...["heartbeat", "presence_state", "presence_diff"],
@@ -140,7 +140,7 @@ for (const bus of BUSES) {
       expect(await arrived("quiet")).toEqual([[], []]);
     });
 
-    test("names out of the grammar are ignored", async () => {
+    test("ignores names that do not match the grammar", async () => {
       const long = `to:quiet:${"e".repeat(256)}`;
       for (const name of [
         "to:",
@@ -162,7 +162,7 @@ for (const bus of BUSES) {
       for (const client of both()) await client.event("e".repeat(255));
     });
 
-    test("a channel's name is no pattern", async () => {
+    test("does not treat a channel name as a pattern", async () => {
       const channels = ["*", "[a-z]", "?", "quiet*", "\\q", "^", "quiet:*", "{id}"];
       const clients: PhoenixClient[] = [];
       for (const vsn of VERSIONS) {
@@ -181,13 +181,13 @@ for (const bus of BUSES) {
           expect([frame.topic, frame.payload]).toEqual([channel, channel]);
         }
       }
-      // A push from such a channel is plain too.
-      const heard = await world.backend.listen("from:*");
+      // A push is not treated as a pattern either.
+      const received = await world.backend.listen("from:*");
       await clients[0]?.ask({ topic: "*", event: "news" });
-      expect((await heard.next()).name).toBe("from:*:news");
+      expect((await received.next()).name).toBe("from:*:news");
     });
 
-    test("two messages of one connection to one channel arrive in their order, everywhere", async () => {
+    test("delivers the messages of one publisher to one channel in order to every client", async () => {
       const COUNT = 3000;
       const clients = [...both()];
       for (const vsn of VERSIONS) {
@@ -199,7 +199,7 @@ for (const bus of BUSES) {
       }
       const sent: Promise<number>[] = [];
       for (let i = 0; i < COUNT; i++) {
-        // Text and binary take different ways through the server.
+        // Text and binary use different code paths in the server.
         sent.push(world.backend.publish("to:quiet:n", i % 3 === 0 ? `n${i}` : String(i)));
       }
       await Promise.all(sent);

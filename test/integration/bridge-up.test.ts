@@ -6,7 +6,7 @@ import { BUSES, type Heard, SECRET, startWorld, type World } from "./world.ts";
 for (const bus of BUSES) {
   describe(`upstream on ${bus}`, () => {
     let world: World;
-    /** All that backends hear in this file. */
+    /** All messages that backends receive in this file. */
     let everything: Inbox<Heard>;
     const tokens: string[] = [];
     const token = (channel: string, claims = {}): string => {
@@ -23,26 +23,26 @@ for (const bus of BUSES) {
     afterAll(() => world.stop());
 
     for (const { vsn, transport, way } of WAYS) {
-      test(`a join and a leave are published, ${way}, the token taken out`, async () => {
-        const heard = await world.backend.listen("from:room:*");
+      test(`publishes a join and a leave without the token, ${way}`, async () => {
+        const received = await world.backend.listen("from:room:*");
         const client = await world.connect({ transport, vsn });
         const { joinRef } = await client.join("room", {
           before: [1],
           token: token("room"),
           after: { token: "kept" },
         });
-        const join = await heard.next();
+        const join = await received.next();
         expect(join.name).toBe("from:room:phx_join");
         expect(jsonOf(join)).toEqual({ before: [1], after: { token: "kept" } });
         client.send({ joinRef, ref: "x", topic: "room", event: "phx_leave" });
         expect((await client.reply("x")).status).toBe("ok");
-        const leave = await heard.next();
+        const leave = await received.next();
         expect(leave.name).toBe("from:room:phx_leave");
         expect(jsonOf(leave)).toEqual({});
       });
 
-      test(`a token does not slip through by the spelling of its key, ${way}`, async () => {
-        const heard = await world.backend.listen("from:room:*");
+      test(`removes the token for every spelling of its key, ${way}`, async () => {
+        const received = await world.backend.listen("from:room:*");
         const client = await world.connect({ transport, vsn });
         const text = JSON.stringify(token("room"));
         const spellings = [
@@ -55,15 +55,15 @@ for (const bus of BUSES) {
         for (const [i, payload] of spellings.entries()) {
           client.send({ joinRef: `j${i}`, ref: `j${i}`, topic: "room", event: "phx_join", payload });
           expect((await client.reply(`j${i}`)).status).toBe("ok");
-          const join = await heard.until((each) => each.name === "from:room:phx_join");
+          const join = await received.until((each) => each.name === "from:room:phx_join");
           expect(join.payload.toString()).not.toContain(JSON.parse(text));
           const left = jsonOf(join);
           expect(left).toEqual(payload.includes('"a"') ? { a: 1 } : {});
         }
       });
 
-      test(`the rest of a payload stays as it was written, ${way}`, async () => {
-        const heard = await world.backend.listen("from:room:*");
+      test(`publishes the rest of the payload byte for byte, ${way}`, async () => {
+        const received = await world.backend.listen("from:room:*");
         const client = await world.connect({ transport, vsn });
         const text = JSON.stringify(token("room"));
         const around = [
@@ -77,35 +77,35 @@ for (const bus of BUSES) {
           const payload = `${around[0]}, "token": ${text}, ${around[1]}`;
           client.send({ joinRef: "1", ref, topic: "room", event, payload });
           expect((await client.reply(ref)).status).toBe("ok");
-          const published = await heard.next();
+          const published = await received.next();
           expect(published.name).toBe(`from:room:${event}`);
-          const said = published.payload.toString();
-          expect(said).not.toContain(text);
+          const sent = published.payload.toString();
+          expect(sent).not.toContain(text);
           for (const part of [
             '"n":12345678901234567890',
             '"e":1.0e0',
             '"e":2',
             '"text":"\\u00e9, \\"token\\":1"',
           ]) {
-            expect(said).toContain(part);
+            expect(sent).toContain(part);
           }
-          expect(JSON.parse(said)).toEqual(JSON.parse(around.join(",")));
+          expect(JSON.parse(sent)).toEqual(JSON.parse(around.join(",")));
         }
       });
 
-      test(`a join that was refused is not published, ${way}`, async () => {
-        const heard = await world.backend.listen("from:*");
+      test(`does not publish a rejected join, ${way}`, async () => {
+        const received = await world.backend.listen("from:*");
         const client = await world.connect({ transport, vsn });
         await client.join("secret room", { token: token("room") });
         await client.join("secret room");
         await client.ask({ topic: "secret room", event: "phx_leave" });
         await client.join("room", { token: token("room") });
-        await heard.until((each) => each.name === "from:room:phx_join");
-        expect(heard.all.filter((each) => each.name.startsWith("from:secret room"))).toEqual([]);
+        await received.until((each) => each.name === "from:room:phx_join");
+        expect(received.all.filter((each) => each.name.startsWith("from:secret room"))).toEqual([]);
       });
 
-      test(`an access_token push is answered and not published, ${way}`, async () => {
-        const heard = await world.backend.listen("from:renewed:*");
+      test(`answers an access_token push and does not publish it, ${way}`, async () => {
+        const received = await world.backend.listen("from:renewed:*");
         const client = await world.connect({ transport, vsn });
         await client.join("renewed", { token: token("renewed") });
         const payload = JSON.stringify({ token: token("renewed", { jti: "next" }) });
@@ -126,27 +126,27 @@ for (const bus of BUSES) {
           await client.reply("bytes");
         }
         await client.ask({ topic: "renewed", event: "last" });
-        await heard.until((each) => each.name === "from:renewed:last");
-        expect(heard.all.map((each) => each.name)).toEqual(["from:renewed:phx_join", "from:renewed:last"]);
+        await received.until((each) => each.name === "from:renewed:last");
+        expect(received.all.map((each) => each.name)).toEqual(["from:renewed:phx_join", "from:renewed:last"]);
       });
 
-      test(`a heartbeat is published with the connection's id, ${way}`, async () => {
+      test(`publishes a heartbeat with the connection's id, ${way}`, async () => {
         const client = await world.connect({ transport, vsn });
         const { response } = await client.join("room", { token: token("room") });
         const [conn] = String(Object(response).id).split(":");
-        const heard = await world.backend.listen("from:phoenix:*");
+        const received = await world.backend.listen("from:phoenix:*");
         client.send({ topic: "phoenix", event: "heartbeat", ref: "1", payload: '{"token":"x"}' });
-        const beat = await heard.next();
-        expect(beat.name).toBe("from:phoenix:heartbeat");
-        expect(jsonOf(beat)).toEqual({ conn_id: conn });
+        const heartbeat = await received.next();
+        expect(heartbeat.name).toBe("from:phoenix:heartbeat");
+        expect(jsonOf(heartbeat)).toEqual({ conn_id: conn });
       });
     }
 
-    test("a presence_diff is published for backends, and only for channels that have presence", async () => {
-      const heard = await world.backend.listen("to:*:presence_diff");
+    test("publishes a presence_diff to backends, only for channels with presence", async () => {
+      const received = await world.backend.listen("to:*:presence_diff");
       const client = await world.connect();
       await client.join("watched", { token: token("watched", { id: "bob" }) });
-      const joined = await heard.until((each) => each.name === "to:watched:presence_diff");
+      const joined = await received.until((each) => each.name === "to:watched:presence_diff");
       expect(jsonOf(joined)).toEqual({
         joins: {
           bob: { metas: [{ phx_ref: expect.any(String), online_at: expect.stringMatching(/^\d{13}$/) }] },
@@ -154,7 +154,7 @@ for (const bus of BUSES) {
         leaves: {},
       });
       client.socket.cut();
-      const left = await heard.until((each) => each.name === "to:watched:presence_diff");
+      const left = await received.until((each) => each.name === "to:watched:presence_diff");
       expect(jsonOf(left)).toEqual({
         joins: {},
         leaves: {
@@ -163,15 +163,15 @@ for (const bus of BUSES) {
       });
     });
 
-    test("no token travelled, and no secret is in the log", async () => {
+    test("publishes no token and logs no secret", async () => {
       await world.backend.publish("to:end:of", "1");
       await everything.until((each) => each.name === "to:end:of");
-      const said = everything.all.map((each) => `${each.name} ${each.payload}`).join("\n");
+      const messages = everything.all.map((each) => `${each.name} ${each.payload}`).join("\n");
       const log = world.channel.output();
       expect(tokens.length).toBeGreaterThan(10);
       for (const secret of [...tokens, SECRET]) {
         const signature = secret.split(".").at(-1) ?? secret;
-        expect(said).not.toContain(signature);
+        expect(messages).not.toContain(signature);
         expect(log).not.toContain(signature);
       }
     });

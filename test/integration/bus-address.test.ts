@@ -73,7 +73,7 @@ function startSentinel(port: number, master: number, quorum = 1, password?: stri
   return sentinel;
 }
 
-/** Announcements of a Sentinel from now on. */
+/** Announcements that a Sentinel publishes from now on. */
 async function announcements(port: number, password: string): Promise<Inbox<string>> {
   const inbox = new Inbox<string>("Sentinel", (text) => text);
   const client = new Redis({ host: "127.0.0.1", port, password });
@@ -83,8 +83,8 @@ async function announcements(port: number, password: string): Promise<Inbox<stri
   return inbox;
 }
 
-/** Checks both directions with a backend at `port`, which may be another node than that of the bus. */
-async function carries({ bus, received }: Live, port: number): Promise<void> {
+/** Checks both directions with a backend at `port`. The bus may be connected to another node. */
+async function expectBothDirections({ bus, received }: Live, port: number): Promise<void> {
   const backend = await Backend.connect(port);
   try {
     await backend.publish("to:there:and", "down");
@@ -98,17 +98,17 @@ async function carries({ bus, received }: Live, port: number): Promise<void> {
   }
 }
 
-describe("ways to a Redis", () => {
-  test("a socket file", async () => {
+describe("connecting to Redis", () => {
+  test("by a Unix socket", async () => {
     const path = join(folder(), "redis.sock");
     const redis = await redisProcess("--unixsocket", path);
     const live = await startLive(`unix:${path}`);
     expect(live.bus.state.detail).toBe(`connected to ${path}`);
-    await carries(live, redis.port);
+    await expectBothDirections(live, redis.port);
   });
 
   // Generated for the test: a certificate in the repository would expire.
-  test.skipIf(Bun.which("openssl") === null)("TLS, whose certificate is checked", async () => {
+  test.skipIf(Bun.which("openssl") === null)("by TLS, with certificate verification", async () => {
     const place = folder();
     const [key, cert] = [join(place, "key.pem"), join(place, "cert.pem")];
     const made = Bun.spawnSync([
@@ -121,7 +121,10 @@ describe("ways to a Redis", () => {
       ...["--tls-port", String(tlsPort), "--tls-cert-file", cert, "--tls-key-file", key],
       ...["--tls-ca-cert-file", cert, "--tls-auth-clients", "no"],
     );
-    await carries(await startLive(`rediss://localhost:${tlsPort}?ssl_cert_reqs=none`), redis.port);
+    await expectBothDirections(
+      await startLive(`rediss://localhost:${tlsPort}?ssl_cert_reqs=none`),
+      redis.port,
+    );
     const bus = createRedisBus({
       url: `rediss://localhost:${tlsPort}`,
       maxPayload: MIB,
@@ -134,41 +137,41 @@ describe("ways to a Redis", () => {
   });
 
   test.each(["fails", "is replaced"])(
-    "a Sentinel knows the master, and the next one when that %s",
+    "asks a Sentinel for the master, and for the new master when it %s",
     async (how) => {
       const master = await redisProcess();
       const replica = await redisProcess("--replicaof", `127.0.0.1 ${master.port}`);
       const port = freePort();
       startSentinel(port, master.port);
-      const asker = await untilAnswers(port);
+      const client = await untilAnswers(port);
       // A failover needs a replica that the Sentinel has found.
-      while (!String(await asker.command("sentinel", "replicas", "main")).includes(String(replica.port))) {
+      while (!String(await client.command("sentinel", "replicas", "main")).includes(String(replica.port))) {
         await Bun.sleep(50);
       }
       const live = await startLive(`redis+sentinel://127.0.0.1:${freePort()},127.0.0.1:${port}/main`);
-      await carries(live, master.port);
+      await expectBothDirections(live, master.port);
       if (how === "fails") master.kill("SIGKILL");
       else
-        while ((await asker.command("sentinel", "failover", "main").catch(() => null)) === null)
+        while ((await client.command("sentinel", "failover", "main").catch(() => null)) === null)
           await Bun.sleep(100);
       await live.received.changes.until((state) => !state.live, "the loss");
       await untilLive(live, 25_000);
-      await carries(live, replica.port);
+      await expectBothDirections(live, replica.port);
       expect(live.bus.state.gaps).toBe(1);
     },
     40_000,
   );
 
-  test("a Sentinel that announces the new master late: one gap, and the connection stays", async () => {
+  test("a Sentinel that announces the new master late causes one gap and no further reconnect", async () => {
     const master = await redisProcess();
     const replica = await redisProcess("--replicaof", `127.0.0.1 ${master.port}`);
     const ports = [freePort(), freePort(), freePort()];
     const sentinels = ports.map((port) => startSentinel(port, master.port, 2, "guarded"));
-    const askers = await Promise.all(ports.map((port) => untilAnswers(port, "guarded")));
-    for (const asker of askers) {
-      while (!String(await asker.command("sentinel", "replicas", "main")).includes(String(replica.port)))
+    const clients = await Promise.all(ports.map((port) => untilAnswers(port, "guarded")));
+    for (const client of clients) {
+      while (!String(await client.command("sentinel", "replicas", "main")).includes(String(replica.port)))
         await Bun.sleep(50);
-      while (!String(await asker.command("sentinel", "master", "main")).includes("num-other-sentinels,2")) {
+      while (!String(await client.command("sentinel", "master", "main")).includes("num-other-sentinels,2")) {
         await Bun.sleep(50);
       }
     }
@@ -177,22 +180,22 @@ describe("ways to a Redis", () => {
       "guarded",
     );
     expect(live.bus.state.where).toBe(`127.0.0.1:${master.port}`);
-    await carries(live, master.port);
+    await expectBothDirections(live, master.port);
     const last = await announcements(ports[2] ?? 0, "guarded");
-    // It misses the failover, and announces it late.
+    // This Sentinel is stopped during the failover and announces it late.
     sentinels[2]?.kill("SIGSTOP");
     master.kill("SIGKILL");
     await live.received.changes.until((state) => !state.live, "the loss");
     await untilLive(live, 25_000);
-    await carries(live, replica.port);
+    await expectBothDirections(live, replica.port);
     sentinels[2]?.kill("SIGCONT");
     expect(await last.next(25_000)).toContain(` 127.0.0.1 ${replica.port}`);
-    await carries(live, replica.port);
+    await expectBothDirections(live, replica.port);
     expect(live.bus.state.gaps).toBe(1);
     expect(live.bus.state.where).toBe(`127.0.0.1:${replica.port}`);
   }, 60_000);
 
-  test("a cluster: every node receives all messages, and the bus moves to another when one is lost", async () => {
+  test("a cluster: every node receives all messages, and the bus reconnects to another node when its node fails", async () => {
     const nodes = await Promise.all(
       [0, 1, 2].map(() => redisProcess("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")),
     );
@@ -208,19 +211,19 @@ describe("ways to a Redis", () => {
     expect(await Bun.spawn(cli, { stdout: "ignore" }).exited).toBe(0);
     // Only one node is configured; the others are learned from it.
     const live = await startLive(`redis+cluster://127.0.0.1:${first.port}`);
-    await carries(live, second.port);
-    await carries(live, third.port);
+    await expectBothDirections(live, second.port);
+    await expectBothDirections(live, third.port);
     const gaps = live.bus.state.gaps;
     first.kill("SIGKILL");
     await live.received.changes.until((state) => !state.live, "the loss");
     await untilLive(live);
     expect(live.bus.state.gaps).toBe(gaps + 1);
-    await carries(live, second.port);
-    await carries(live, third.port);
+    await expectBothDirections(live, second.port);
+    await expectBothDirections(live, third.port);
   }, 30_000);
 });
 
-test("a cluster that changes under a running server: nodes are learned again, the one in use is named", async () => {
+test("discovers cluster nodes that were added while the server runs, and reports the node in use", async () => {
   const start = () => redisProcess("--cluster-enabled", "yes", "--cluster-node-timeout", "2000");
   const first = [await start(), await start(), await start()];
   const addresses = first.map(({ port }) => `127.0.0.1:${port}`);
@@ -232,14 +235,14 @@ test("a cluster that changes under a running server: nodes are learned again, th
   await run("create", ...addresses, "--cluster-yes");
   const live = await startLive(`redis+cluster://${addresses[0]}`);
   expect(live.bus.state.where).toMatch(new RegExp(`^(${addresses.join("|")})`));
-  // Added, and given slots, while the server runs.
+  // Added to the cluster while the server runs. It gets slots later.
   const fourth = await start();
   const added = `127.0.0.1:${fourth.port}`;
   await run("add-node", added, addresses[0] ?? "");
-  const asker = await untilAnswers(first[0]?.port ?? 0);
-  while (!String(await asker.command("cluster", "nodes")).includes(`${added}@`)) await Bun.sleep(50);
-  // A few slots: to move a fair share of all takes a minute on a busy machine.
-  const from = String(await asker.command("cluster", "myid"));
+  const client = await untilAnswers(first[0]?.port ?? 0);
+  while (!String(await client.command("cluster", "nodes")).includes(`${added}@`)) await Bun.sleep(50);
+  // A few slots only: moving an equal share takes a minute on a busy machine.
+  const from = String(await client.command("cluster", "myid"));
   const to = String(await (await untilAnswers(fourth.port)).command("cluster", "myid"));
   const reshard = ["--cluster-from", from, "--cluster-to", to, "--cluster-slots", "4", "--cluster-yes"];
   for (let done = false; !done; ) {
@@ -248,7 +251,7 @@ test("a cluster that changes under a running server: nodes are learned again, th
       () => false,
     );
   }
-  // Read from whichever node the bus uses.
+  // The node that the bus uses.
   const asks = async (): Promise<number> => {
     let sum = 0;
     for (const { port } of first) {
@@ -264,10 +267,10 @@ test("a cluster that changes under a running server: nodes are learned again, th
   await untilLive(live, 15_000);
   expect(live.bus.state.where).toBe(added);
   expect(live.bus.state.detail).toContain(`connected to ${added}`);
-  await carries(live, fourth.port);
+  await expectBothDirections(live, fourth.port);
 }, 60_000);
 
-describe("the choice of a bus", () => {
+describe("bus selection", () => {
   function config(choice: Partial<BusConfig>): BusConfig {
     const limits = { maxPayload: 4 * MIB, maxBuffered: 64 * MIB };
     const address = { redisUrl: "redis://127.0.0.1:6379", redisUrlGiven: false };
@@ -297,7 +300,7 @@ describe("the choice of a bus", () => {
     return error;
   }
 
-  test("auto: Redis if one answers, else the embedded bus on its port", async () => {
+  test("auto uses Redis if it answers, else the embedded bus on the same port", async () => {
     const redis = await redisProcess();
     expect((await open({ redisUrl: redis.url })).kind).toBe("redis");
     const port = freePort();
@@ -305,23 +308,23 @@ describe("the choice of a bus", () => {
     expect(embedded.kind).toBe("embedded");
     const received = new RecordingListener();
     await embedded.subscribe(["to"], received);
-    await carries({ bus: embedded, received }, port);
-    // A second server on the machine finds the first one's bus there.
+    await expectBothDirections({ bus: embedded, received }, port);
+    // A second server on the same machine connects to the bus of the first.
     const second = await open({ redisUrl: `redis://127.0.0.1:${port}` });
     expect(second.kind).toBe("redis");
     const receivedToo = new RecordingListener();
     await second.subscribe(["to"], receivedToo);
     await untilLive({ bus: second, received: receivedToo });
-    await carries({ bus: second, received: receivedToo }, port);
+    await expectBothDirections({ bus: second, received: receivedToo }, port);
   });
 
-  test("auto with an address that was given is Redis, there or not; so is redis", async () => {
+  test("auto with a configured address, and redis, use Redis even if it does not answer", async () => {
     const redisUrl = `redis://127.0.0.1:${freePort()}`;
     expect((await open({ redisUrl, redisUrlGiven: true })).kind).toBe("redis");
     expect((await open({ redisUrl, bus: "redis" })).kind).toBe("redis");
   });
 
-  test("embedded: listens at the address of redis_url, with its password", async () => {
+  test("embedded listens at the address of redis_url and requires its password", async () => {
     const port = freePort();
     const bus = await open({
       bus: "embedded",
@@ -337,7 +340,7 @@ describe("the choice of a bus", () => {
     backend.close();
   });
 
-  test("embedded on a port that Redis has is an error", async () => {
+  test("embedded on a port that Redis uses is an error", async () => {
     const redis = await redisProcess();
     const bus = await open({ bus: "embedded", redisUrl: redis.url, redisUrlGiven: true });
     const error = await refusal(bus.subscribe(["to"], new RecordingListener()));
@@ -355,7 +358,7 @@ describe("the choice of a bus", () => {
     },
   );
 
-  test("an address that is none is an error without its password", async () => {
+  test("an invalid address is an error whose text has no password", async () => {
     const error = await refusal(
       openBus(config({ redisUrl: "redis://:hunter2@h:port", redisUrlGiven: true }), recordingLog().log),
     );

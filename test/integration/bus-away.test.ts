@@ -7,8 +7,8 @@ import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
 
 const MAX_PAYLOAD = 4 * 1024 * 1024;
 /**
- * Timeout of a wait, in ms. That the subscription is back within 2 s, and a push is settled within 2 s, is measured by
- * test/bench/promises.test.ts.
+ * Timeout of a wait, in ms. test/bench/promises.test.ts checks that a subscription is restored within 2 s and that a push is
+ * settled within 2 s.
  */
 const HANGS = 15_000;
 
@@ -56,7 +56,7 @@ async function untilLive({ bus, received }: Started, live: boolean): Promise<voi
 }
 
 /** Log entries above debug. */
-function told(entries: readonly LogEntry[]): string[] {
+function messagesAboveDebug(entries: readonly LogEntry[]): string[] {
   return entries.filter(({ level }) => level !== "debug").map(({ message }) => message);
 }
 
@@ -64,8 +64,8 @@ const LOST = "Redis connection lost, retrying";
 const NONE = "Redis not reachable, retrying";
 const CONNECTED = "Redis connected";
 
-describe("Redis is away", () => {
-  test("subscribe without Redis resolves, publishes are refused, one log line, live once Redis is up", async () => {
+describe("Redis is unavailable", () => {
+  test("without Redis, subscribe resolves, publishes are rejected, one line is logged; live when Redis starts", async () => {
     const redis = await redisProcess();
     await redis.down();
     const before = performance.now();
@@ -80,13 +80,13 @@ describe("Redis is away", () => {
     expect(await ack.promise).toBe(false);
     // Several attempts without a notification.
     await Bun.sleep(600);
-    expect(told(entries)).toEqual([NONE]);
+    expect(messagesAboveDebug(entries)).toEqual([NONE]);
     expect(received.changes.all).toEqual([]);
     await redis.restart();
     const back = performance.now();
     await untilLive(started, true);
     expect(performance.now() - back).toBeLessThan(HANGS);
-    expect(told(entries)).toEqual([NONE, CONNECTED]);
+    expect(messagesAboveDebug(entries)).toEqual([NONE, CONNECTED]);
     expect(received.changes.all).toHaveLength(1);
     expect(bus.state.gaps).toBe(0);
     const backend = await backendAt(redis.port);
@@ -94,7 +94,7 @@ describe("Redis is away", () => {
     expect((await received.on("to:after:start")).toString()).toBe("x");
   });
 
-  test("lost and back: one change each, one gap, subscribed again in time, no message sent late", async () => {
+  test("a lost connection: one state change each way, one gap, subscribes again, sends no message late", async () => {
     const redis = await redisProcess();
     const started = await startLive(redis.url);
     const { bus, received, entries } = started;
@@ -118,7 +118,7 @@ describe("Redis is away", () => {
     expect(await now.promise).toBe(true);
     expect((await backend.received.next()).name.toString()).toBe("from:after:loss");
     expect(received.changes.all.map(({ live }) => live)).toEqual([true, false, true]);
-    expect(told(entries)).toEqual([CONNECTED, LOST, CONNECTED]);
+    expect(messagesAboveDebug(entries)).toEqual([CONNECTED, LOST, CONNECTED]);
   });
 
   test.each([
@@ -147,7 +147,7 @@ describe("Redis is away", () => {
     },
   );
 
-  test("frozen: open pushes fail in order, later ones at once, and none arrives twice", async () => {
+  test("a frozen Redis: pending pushes fail in order, later ones at once, none is delivered twice", async () => {
     const redis = await redisProcess();
     const started = await startLive(redis.url);
     const { bus, entries } = started;
@@ -158,8 +158,8 @@ describe("Redis is away", () => {
     const begin = performance.now();
     for (let i = 0; i < 200; i++) {
       bus.publish("from:frozen:push", String(i), {
-        settled: (taken) => {
-          order.push(`${i} ${taken}`);
+        settled: (accepted) => {
+          order.push(`${i} ${accepted}`);
           if (order.length === 200) settled.resolve();
         },
       });
@@ -180,13 +180,13 @@ describe("Redis is away", () => {
     bus.publish("from:frozen:end", "end");
     await backend.on("from:frozen:end");
     const names = backend.received.all.map(({ name, payload }) => `${name} ${payload}`);
-    // Redis may deliver what it received before it froze, once.
+    // Redis may deliver once what it received before it froze.
     expect(new Set(names).size).toBe(names.length);
     expect(names).not.toContain("from:frozen:later later");
-    expect(told(entries)).toEqual([CONNECTED, LOST, CONNECTED]);
+    expect(messagesAboveDebug(entries)).toEqual([CONNECTED, LOST, CONNECTED]);
   }, 40_000);
 
-  test("a frozen Redis is noticed without traffic too", async () => {
+  test("detects a frozen Redis without traffic", async () => {
     const redis = await redisProcess();
     const started = await startLive(redis.url);
     redis.kill("SIGSTOP");
@@ -196,20 +196,20 @@ describe("Redis is away", () => {
     expect(started.bus.state.detail).toEndWith("no answer");
   }, 30_000);
 
-  test("a subscription that falls silent alone is noticed: the other connection proves nothing", async () => {
+  test("detects a subscriber connection that stops receiving while the publisher connection works", async () => {
     const redis = await redisProcess();
-    const wire = silentWire(redis.port);
-    const started = await startLive(`redis://127.0.0.1:${wire.port}`);
-    wire.silence((sent) => sent.includes("PSUBSCRIBE") || sent.includes("psubscribe"));
+    const proxy = droppingProxy(redis.port);
+    const started = await startLive(`redis://127.0.0.1:${proxy.port}`);
+    proxy.dropTraffic((sent) => sent.includes("PSUBSCRIBE") || sent.includes("psubscribe"));
     const begin = performance.now();
     await untilLive(started, false);
     expect(performance.now() - begin).toBeLessThan(HANGS);
-    wire.heal();
+    proxy.resume();
     await untilLive(started, true);
     expect(started.bus.state.gaps).toBe(1);
   }, 15_000);
 
-  test("a peer that accepts and sends nothing, or uses another protocol, never makes the bus live", async () => {
+  test("is not live on a peer that sends nothing or uses another protocol", async () => {
     for (const greeting of ["", "HTTP/1.1 400 Bad Request\r\n\r\n", "\0\0\0"]) {
       const peer = Bun.listen({
         hostname: "127.0.0.1",
@@ -223,19 +223,19 @@ describe("Redis is away", () => {
       const ack = new Settled();
       bus.publish("from:no:body", "1", ack);
       expect(ack.times).toBe(1);
-      expect(told(entries)).not.toContain(CONNECTED);
+      expect(messagesAboveDebug(entries)).not.toContain(CONNECTED);
       await bus.stop();
     }
   }, 20_000);
 
-  test("an unknown host is one sentence, and tried again", async () => {
+  test("logs an unknown host once and retries", async () => {
     const { bus, entries } = await startBus("redis://no-such-host.invalid:6379");
     expect(bus.state.live).toBe(false);
     expect(bus.state.detail).toStartWith("cannot reach no-such-host.invalid:6379: ");
-    expect(told(entries)).toEqual([NONE]);
+    expect(messagesAboveDebug(entries)).toEqual([NONE]);
   });
 
-  test("stopping while it is away ends at once and stays ended", async () => {
+  test("stops at once without Redis and does not reconnect", async () => {
     const { bus, received, entries } = await startBus(`redis://127.0.0.1:${freePort()}`);
     const begin = performance.now();
     await bus.stop();
@@ -247,7 +247,7 @@ describe("Redis is away", () => {
   });
 });
 
-describe("Redis refuses", () => {
+describe("Redis rejects", () => {
   const SECRET = "p@ss:w/rd%41&é";
   const USER = ["--user", "default", "on", `>${SECRET}`, "~*", "&*", "+@all"];
 
@@ -255,7 +255,7 @@ describe("Redis refuses", () => {
     return `redis://${encodeURIComponent(user)}:${encodeURIComponent(password)}@127.0.0.1:${port}`;
   }
 
-  test("a password in the address signs in; it is in no message and no state", async () => {
+  test("authenticates with the password of the address and exposes it in no log and no state", async () => {
     const redis = await redisProcess(USER);
     const started = await startLive(urlWith(redis.port, "", SECRET));
     redis.kill("SIGKILL");
@@ -268,7 +268,7 @@ describe("Redis refuses", () => {
     }
   });
 
-  test("a wrong password, or none: not live, Redis' own words, no secret", async () => {
+  test("a wrong or missing password: not live, reports Redis' error, exposes no secret", async () => {
     const redis = await redisProcess(USER);
     const wrong = await startBus(urlWith(redis.port, "default", "wr0ng-s3cret"));
     expect(wrong.bus.state.live).toBe(false);
@@ -277,18 +277,18 @@ describe("Redis refuses", () => {
     const none = await startBus(redis.url);
     await eventually(() => none.bus.state.detail.includes("NOAUTH"), "Redis' own words");
     expect(none.bus.state.live).toBe(false);
-    expect(told(none.entries)).toEqual([NONE]);
+    expect(messagesAboveDebug(none.entries)).toEqual([NONE]);
   });
 
-  test("without permission to subscribe the bus is never live, and the reason is logged once", async () => {
+  test("is not live without permission to subscribe and logs the reason once", async () => {
     const redis = await redisProcess(["--user", "dumb", "on", ">x", "&from:*", "+@all"]);
     const { bus, entries } = await startBus(urlWith(redis.port, "dumb", "x"));
     await eventually(() => bus.state.detail.includes("NOPERM"), "Redis' own words");
     expect(bus.state.live).toBe(false);
-    expect(told(entries)).toEqual([NONE]);
+    expect(messagesAboveDebug(entries)).toEqual([NONE]);
   });
 
-  test("a message that Redis refuses fails alone; those around it are accepted", async () => {
+  test("a message that Redis rejects fails alone; the others are accepted", async () => {
     const redis = await redisProcess([
       "--user",
       "half",
@@ -305,35 +305,35 @@ describe("Redis refuses", () => {
     acks.forEach((ack, i) => {
       bus.publish(i % 2 === 0 ? "from:good:a" : "from:bad:a", String(i), ack);
     });
-    const taken = await Promise.all(acks.map(({ promise }) => promise));
-    expect(taken).toEqual(acks.map((_, i) => i % 2 === 0));
+    const accepted = await Promise.all(acks.map(({ promise }) => promise));
+    expect(accepted).toEqual(acks.map((_, i) => i % 2 === 0));
     expect(bus.state.live).toBe(true);
     expect(received.changes.all).toHaveLength(1);
-    expect(told(entries)).toEqual([CONNECTED, "Redis refused a message"]);
+    expect(messagesAboveDebug(entries)).toEqual([CONNECTED, "Redis refused a message"]);
     for (let i = 0; i < 9; i += 2) expect((await backend.received.next()).payload.toString()).toBe(String(i));
   });
 
-  test("too many clients at Redis: retried until one more is allowed", async () => {
+  test("retries at the client limit of Redis until a connection is allowed", async () => {
     const redis = await redisProcess(["--maxclients", "2"]);
     const backend = await Backend.connect(redis.port);
     const started = await startBus(redis.url);
     await Bun.sleep(300);
     expect(started.bus.state.live).toBe(false);
-    expect(told(started.entries)).toEqual([NONE]);
+    expect(messagesAboveDebug(started.entries)).toEqual([NONE]);
     backend.close();
     await untilLive(started, true);
   });
 });
 
-/** A proxy to a port that can drop all traffic without closing, as a firewall that forgets a connection does. */
-function silentWire(port: number): {
+/** A proxy to a port. It can drop all traffic without closing, like a firewall that lost its connection state. */
+function droppingProxy(port: number): {
   readonly port: number;
-  silence(match: (sent: string) => boolean): void;
-  heal(): void;
+  dropTraffic(match: (sent: string) => boolean): void;
+  resume(): void;
 } {
   interface Pair {
     sent: string;
-    silent: boolean;
+    dropping: boolean;
     far: Bun.Socket | null;
     waiting: Buffer[];
   }
@@ -343,14 +343,14 @@ function silentWire(port: number): {
     port: 0,
     socket: {
       async open(near) {
-        const pair: Pair = { sent: "", silent: false, far: null, waiting: [] };
+        const pair: Pair = { sent: "", dropping: false, far: null, waiting: [] };
         near.data = pair;
         pairs.add(pair);
         pair.far = await Bun.connect({
           hostname: "127.0.0.1",
           port,
           socket: {
-            data: (_far, chunk) => void (pair.silent || near.write(chunk)),
+            data: (_far, chunk) => void (pair.dropping || near.write(chunk)),
             close: () => void near.end(),
           },
         });
@@ -359,7 +359,7 @@ function silentWire(port: number): {
       data(near, chunk) {
         const pair = near.data;
         pair.sent += chunk.toString("latin1");
-        if (pair.silent) return;
+        if (pair.dropping) return;
         if (pair.far === null) pair.waiting.push(Buffer.from(chunk));
         else pair.far.write(chunk);
       },
@@ -372,11 +372,11 @@ function silentWire(port: number): {
   ends.push(() => listener.stop(true));
   return {
     port: listener.port,
-    silence: (match) => {
-      for (const pair of pairs) pair.silent = match(pair.sent);
+    dropTraffic: (match) => {
+      for (const pair of pairs) pair.dropping = match(pair.sent);
     },
-    heal: () => {
-      for (const pair of pairs) pair.silent = false;
+    resume: () => {
+      for (const pair of pairs) pair.dropping = false;
     },
   };
 }

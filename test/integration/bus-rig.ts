@@ -84,7 +84,7 @@ export class Backend {
     );
   }
 
-  /** Names of this backend are without the prefix. */
+  /** The names that this backend uses are without the prefix. */
   static async connect(
     port: number,
     { password, prefix = "" }: { readonly password?: string; readonly prefix?: string } = {},

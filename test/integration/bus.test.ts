@@ -8,15 +8,15 @@ import { startRedis } from "./redis-process.ts";
 const MIB = 1024 * 1024;
 const LIMITS = { maxPayload: 4 * MIB, maxBuffered: 64 * MIB };
 
-/** One implementation of the bus, with what this test needs to know of it. */
+/** One implementation of the bus, with what this test needs. */
 interface Rig {
   readonly bus: Bus;
-  /** The port of the Redis protocol for backends. */
+  /** Port of the Redis protocol for backends. */
   readonly port: () => number;
   readonly end: () => Promise<void>;
-  /** How many servers subscribe. Default: 1. */
+  /** Number of servers that subscribe. Default: 1. */
   readonly servers?: number;
-  /** Added before each name that backends use. Default: none. */
+  /** Prefix of each name that backends use. Default: none. */
   readonly prefix?: string;
 }
 
@@ -74,14 +74,14 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     await rig.end();
   });
 
-  test("is live after subscribe, and notifies once", () => {
+  test("is live after subscribe and notifies once", () => {
     expect(received.changes.all).toHaveLength(1);
     expect(bus.state).toMatchObject({ live: true, gaps: 0 });
     expect(bus.state.detail).toContain(`127.0.0.1:${rig.port()}`);
     expect(Math.abs(bus.state.since - Date.now())).toBeLessThan(60_000);
   });
 
-  test("a family that is not subscribed is not delivered, and costs no subscription", async () => {
+  test("does not deliver a family that is not subscribed, and creates no subscription for it", async () => {
     expect(await backend.publish("hub:any:kind", "1")).toBe(0);
     expect(await backend.publish("from:any:kind", "1")).toBe(1);
   });
@@ -91,7 +91,7 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     expect(await backend.publish("elsewhere:count:me", "1")).toBe(0);
   });
 
-  test("payloads arrive byte for byte: every byte value, text, nothing, four MiB", async () => {
+  test("delivers payloads byte for byte: every byte value, text, empty, 4 MiB", async () => {
     const bytes = Buffer.from(Array.from({ length: 1024 }, (_, i) => i % 256));
     const large = Buffer.alloc(4 * MIB, bytes);
     await backend.publish("to:bytes:all", bytes);
@@ -104,7 +104,7 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     expect((await received.on("to:bytes:large")).equals(large)).toBe(true);
   });
 
-  test("only names that begin with to: are delivered, with any other characters", async () => {
+  test("delivers only names that begin with to:, with any characters after it", async () => {
     const names = ["to:a:b:c:d", "to:*:x", "to:[a-z]?\\:x", "to:", "to:x", "to::", "to:ü \n:x", "to:*"];
     const others = ["from:a:b", "hub:a", "to", "TO:a:b", " to:a:b", "other", "*", ""];
     for (const name of others) await backend.publish(name, "not delivered");
@@ -117,7 +117,7 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     expect(received.messages.all.filter(({ payload }) => payload.toString() === "not delivered")).toEqual([]);
   });
 
-  test("messages of one publisher arrive in their order, large and small", async () => {
+  test("delivers messages of one publisher in order, large and small", async () => {
     const sent = Array.from({ length: 5000 }, (_, i) =>
       i % 500 === 0 ? `${i}:${"x".repeat(100_000)}` : `${i}:`,
     );
@@ -128,7 +128,7 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     }
   });
 
-  test("publishes reach backends byte for byte", async () => {
+  test("publishes to backends byte for byte", async () => {
     const bytes = new Uint8Array(Array.from({ length: 512 }, (_, i) => i % 256));
     const large = "ü".repeat(2 * MIB);
     const acks = Array.from({ length: 6 }, () => new Settled());
@@ -149,7 +149,7 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     expect((await backend.on("from:bytes:large")).equals(Buffer.from(large))).toBe(true);
   });
 
-  test("text that is not well-formed puts no later message out of step", async () => {
+  test("text that is not well-formed Unicode does not break later messages", async () => {
     const acks = [new Settled(), new Settled()];
     bus.publish("from:odd:\ud800", "\udfff lone", acks[0]);
     bus.publish("from:odd:after", "after", acks[1]);
@@ -158,7 +158,7 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     expect((await backend.on("from:odd:after")).toString()).toBe("after");
   });
 
-  test("publishes are in order, text and bytes mixed, and each ack is settled once, in order", async () => {
+  test("publishes text and bytes in order and settles each ack once, in order", async () => {
     const count = 5000;
     const order: number[] = [];
     let times = 0;
@@ -180,7 +180,7 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     for (let i = 0; i < count; i++) expect((await backend.on("from:order:up")).toString()).toBe(String(i));
   });
 
-  test("its own publish on to: is delivered to it, but not within the call", async () => {
+  test("delivers its own publish on to:, but not within the call", async () => {
     let inside = true;
     const ack = { settled: () => expect(inside).toBe(false) };
     bus.publish("to:own:event", "echo", ack);
@@ -213,12 +213,12 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
   });
 });
 
-/** Two installations on one Redis: each its prefix, or one without. */
+/** Two installations on one Redis: each has a prefix, or one has none. */
 describe.each([
   ["redis", redisRig],
   ["embedded", embeddedRig],
 ] as const)("two prefixes on one Redis: %s", (_kind, makeRig) => {
-  test("neither receives what is published to the other; hub is delivered where it is subscribed", async () => {
+  test("installations receive only their own messages; hub is delivered where it is subscribed", async () => {
     const rig = await makeRig("one.");
     const one = new RecordingListener();
     await rig.bus.subscribe(["to", "hub"], one);

@@ -12,16 +12,16 @@ export interface LogLine {
 }
 
 export interface ChannelOptions {
-  /** Flags after the ones that every test needs. */
+  /** Flags, after the ones that every test needs. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   /** Text of a `channel.toml` in the working folder. */
   readonly toml?: string;
-  /** Where it listens; without it a free port. */
+  /** Port. Default: a free port. */
   readonly port?: number;
-  /** A command in front of the executable, which it ends in running: `["prlimit", "--nofile=256"]`. */
+  /** A command that executes the server: `["prlimit", "--nofile=256"]`. */
   readonly under?: readonly string[];
-  /** Working folder; without it an empty temporary one, removed at the end. */
+  /** Working folder. Default: an empty temporary folder, removed at the end. */
   readonly cwd?: string;
 }
 
@@ -31,20 +31,20 @@ export interface ChannelProcess {
   readonly url: string;
   readonly port: number;
   readonly pid: number;
-  /** The log so far; grows. */
+  /** The log lines up to now. */
   readonly lines: readonly LogLine[];
   /** The log, to wait for lines. */
   readonly log: Inbox<LogLine>;
-  /** Everything that it wrote to standard output and standard error, as it is. */
+  /** Unparsed standard output and standard error up to now. */
   output(): string;
-  /** Ends it by SIGTERM, or by SIGKILL after 10 s. Its exit code; -1 if it had to be killed. Safe to call twice. */
+  /** Sends SIGTERM, then SIGKILL after 10 s. Resolves to the exit code, -1 if it was killed. Safe to call twice. */
   stop(): Promise<number>;
   kill(signal: NodeJS.Signals): void;
-  /** Its exit code, once it ends. */
+  /** Resolves to the exit code. */
   readonly exited: Promise<number>;
 }
 
-/** What takes longer hangs, on however busy a machine. */
+/** Startup timeout in ms, enough for a busy machine. */
 const STARTUP_MS = 60_000;
 
 const running = new Set<{ kill(signal: NodeJS.Signals): void }>();
@@ -58,8 +58,8 @@ export function channelBinary(): string {
 }
 
 /**
- * Starts the compiled executable and waits until it listens. Its environment is bare, its folder empty,
- * so that nothing of the machine it runs on leaks into a test. Rejects with its output when it does not come up.
+ * Starts the compiled executable and waits until it listens. Its environment and its folder are empty, so that the
+ * machine does not influence a test. Rejects with its output if it does not start.
  */
 export async function startChannel(options: ChannelOptions = {}): Promise<ChannelProcess> {
   const made = options.cwd === undefined ? await mkdtemp(join(tmpdir(), "channel-test-")) : null;
@@ -142,7 +142,7 @@ function parseLine(line: string): LogLine {
       return { ...value, time, level: String(value.level), message: String(value.message) };
     }
   } catch {
-    // falls through: a test that looks for unparsed lines will find it
+    // Fall through: tests look for lines of level "unparsed".
   }
   return { time: "", level: "unparsed", message: line };
 }

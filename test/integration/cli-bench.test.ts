@@ -40,11 +40,11 @@ async function bench(args: readonly string[]) {
 }
 
 describe("bench", () => {
-  test("puts on the load that was asked for, shows how far it is, and ends with a table", async () => {
+  test("generates the requested load, shows progress and prints a table", async () => {
     const load = ["--clients", "40", "--channels", "4", "--rate", "50", "--payload", "200", "--for", "2s"];
     const { code, out, err } = await bench([...load, "--redis-url", redis.url, server.url]);
     expect(code).toBe(0);
-    // 50 messages a second for two seconds, each to the ten of its channel.
+    // 50 messages a second for two seconds, each to the ten clients of a channel.
     expect(out).toContain("40 clients in 4 channels, 50 messages per second in total");
     expect(out).toMatch(/published +100 messages of 200 bytes/);
     expect(out).toMatch(/delivered +1,000 of 1,000 \(100 %\)/);
@@ -55,7 +55,7 @@ describe("bench", () => {
     expect(metrics).toMatch(/^channel_joins_total 40$/m);
   });
 
-  test("signs tokens itself where it knows the secret, and prints JSON for programs", async () => {
+  test("signs its own tokens with --jwt-secret and prints JSON with --json", async () => {
     const args = [
       "--clients",
       "5",
@@ -72,7 +72,7 @@ describe("bench", () => {
     expect(JSON.parse(out)).toMatchObject({ clients: 5, rate: 10, expected: 50, arrived: 50, closed: 0 });
   });
 
-  test("ends with what it has measured so far when it is interrupted", async () => {
+  test("prints the results up to now when it is interrupted", async () => {
     const child = Bun.spawn(
       [channelBinary(), "bench", "--clients", "5", "--for", "10m", "--redis-url", redis.url, server.url],
       { cwd, env: {}, stdin: "ignore", stdout: "pipe", stderr: "pipe", timeout: 25_000 },
@@ -89,7 +89,7 @@ describe("bench", () => {
     expect(await new Response(child.stdout).text()).toMatch(/delivered .*\(100 %\)/);
   });
 
-  test("leaves machines of others alone unless it is told that they are not", async () => {
+  test("refuses a remote address without --yes-i-own-this-server", async () => {
     const { code, out, err } = await bench(["ws://192.0.2.1:2025"]);
     expect({ code, out }).toEqual({ code: 2, out: "" });
     expect(err).toBe(
@@ -100,8 +100,8 @@ describe("bench", () => {
     expect(far.err).toContain("redis.example is not this machine");
   });
 
-  test("takes any address of an operator who says that it is theirs", async () => {
-    // To the kernel an address of this machine, to the command none that it knows.
+  test("accepts any address with --yes-i-own-this-server", async () => {
+    // The kernel treats 0.0.0.0 as this machine; the command does not.
     const args = ["--clients", "2", "--for", "1s", "--json", "--redis-url", redis.url];
     const address = `ws://0.0.0.0:${server.port}`;
     const refused = await bench([...args, address]);
@@ -112,7 +112,7 @@ describe("bench", () => {
     expect(JSON.parse(out)).toMatchObject({ expected: 20, arrived: 20 });
   });
 
-  test("says in one line what is wrong, without a trace", async () => {
+  test("prints an error in one line without a stack trace", async () => {
     const wrong: [readonly string[], number, RegExp][] = [
       [[], 2, /bench needs <url>/],
       [["nowhere"], 2, /nowhere is not a server address/],

@@ -63,7 +63,7 @@ function loaded(cwd: string, config = "channel.toml") {
 }
 
 describe("init", () => {
-  test("writes every key with its default, fresh secrets, and for the owner's eyes only", async () => {
+  test("writes every key with its default, new secrets and file mode 0600", async () => {
     const cwd = folderWith();
     expect(await channel(["init"], cwd)).toEqual({ code: 0, out: "channel.toml\n", err: "" });
     const text = readFileSync(join(cwd, "channel.toml"), "utf8");
@@ -76,7 +76,7 @@ describe("init", () => {
     expect(written).toEqual(["jwt_secret", "admin_secret"]);
     for (const key of sources.keys()) expect(text).toContain(`${key.split(".").at(-1)} =`);
 
-    // Without its hash each default is what it was.
+    // Uncommented, each default gives the same configuration.
     const open = text.replaceAll(/^# (?=\[|[a-z_]+ = )/gm, "");
     writeFileSync(join(cwd, "open.toml"), open);
     expect(loaded(cwd, "open.toml").config).toMatchObject({
@@ -87,7 +87,7 @@ describe("init", () => {
     });
   });
 
-  test("overwrites nothing", async () => {
+  test("does not overwrite a file", async () => {
     const cwd = folderWith({ "channel.toml": "port = 1" });
     const { code, out, err } = await channel(["init"], cwd);
     expect([code, out]).toEqual([1, ""]);
@@ -96,7 +96,7 @@ describe("init", () => {
     expect((await channel(["init", "--config", "nowhere/a.toml"], cwd)).err).toContain("no such folder");
   });
 
-  test("carries a tangram.toml over, its defaults included", async () => {
+  test("converts a tangram.toml, including its defaults", async () => {
     const cwd = folderWith({
       "tangram.toml": `[core]\nredis_url = "redis://10.0.0.1:6379"\nplugins = ["x"]\n[channel]\nport = 2400\njwt_secret = "${SECRET}"`,
     });
@@ -112,7 +112,7 @@ describe("init", () => {
     });
   });
 
-  test("carries a Channelstream configuration over, and says what has no place", async () => {
+  test("converts a Channelstream configuration and reports what has no equivalent", async () => {
     const ini = `
 [loggers]
 keys = root
@@ -148,7 +148,7 @@ validate_requests: no
     });
   });
 
-  test("says about the old file what a server would say", async () => {
+  test("reports the errors of the old file that a server would report", async () => {
     const cwd = folderWith({
       "config.ini": "[channelstream]\nport = many",
       "other.ini": "[server]\nport = 1",
@@ -167,7 +167,7 @@ validate_requests: no
 });
 
 describe("token", () => {
-  test("prints a token that a server with this secret takes, and nothing else in a pipe", async () => {
+  test("prints a token that a server with this secret accepts, and nothing else in a pipe", async () => {
     const { code, out, err } = await channel([
       "token",
       "--channel",
@@ -191,17 +191,17 @@ describe("token", () => {
     client.socket.close();
   });
 
-  test("--json tells everything", async () => {
+  test("--json prints every field", async () => {
     const args = ["token", "--channel", "a", "--channel", "b", "--id=x", "--expires-in", "1h", "--json"];
     const { out } = await channel([...args, "--jwt-secret", SECRET]);
-    const told: { token: string; expires_at: string } = JSON.parse(out);
-    expect(told).toMatchObject({ id: "x", channels: ["a", "b"] });
-    const claims = JSON.parse(Buffer.from(told.token.split(".")[1] ?? "", "base64url").toString());
-    expect(new Date(claims.exp * 1000).getTime()).toBe(Date.parse(told.expires_at));
+    const printed: { token: string; expires_at: string } = JSON.parse(out);
+    expect(printed).toMatchObject({ id: "x", channels: ["a", "b"] });
+    const claims = JSON.parse(Buffer.from(printed.token.split(".")[1] ?? "", "base64url").toString());
+    expect(new Date(claims.exp * 1000).getTime()).toBe(Date.parse(printed.expires_at));
     expect(Math.abs(claims.exp - Date.now() / 1000 - 3600)).toBeLessThan(30);
   });
 
-  test("without a secret there is none", async () => {
+  test("prints no token without a secret", async () => {
     const { code, out, err } = await channel(["token", "--channel", "a"]);
     expect([code, out]).toEqual([2, ""]);
     expect(err).toMatch(/^channel: jwt_secret is not set, [^\n]+\n$/);
@@ -209,7 +209,7 @@ describe("token", () => {
     expect([admin.code, admin.err]).toEqual([2, expect.stringContaining("admin_secret is not set")]);
   });
 
-  test("a mistake is one line", async () => {
+  test("prints an error in one line", async () => {
     for (const [args, line] of [
       [["token"], "token requires --channel"],
       [["token", "--channel", "phoenix"], "--channel: phoenix is for heartbeats only"],
@@ -234,17 +234,17 @@ describe("publish and watch", () => {
     });
     watchers.push(child);
     const reader = child.stderr.getReader();
-    let said = "";
-    while (!said.includes("watching")) {
+    let output = "";
+    while (!output.includes("watching")) {
       const { value, done } = await reader.read();
-      if (done) throw new Error(`it ended: ${said}`);
-      said += new TextDecoder().decode(value);
+      if (done) throw new Error(`it ended: ${output}`);
+      output += new TextDecoder().decode(value);
     }
     reader.releaseLock();
     return child;
   }
 
-  test("a client gets what is published, byte for byte, and a watcher sees both directions", async () => {
+  test("a client receives what is published byte for byte, and watch shows both directions", async () => {
     const watcher = await watching(["--json", "--count", "4", "to:show:*", "from:show:*"]);
     const { out: token } = await channel(["token", "--channel", "show", "--jwt-secret", SECRET]);
     const client = await connectPhoenix(server.url, { params: { userToken: token.trimEnd() } });
@@ -277,7 +277,7 @@ describe("publish and watch", () => {
     client.socket.close();
   });
 
-  test("a payload may come from standard input, and be no JSON", async () => {
+  test("publish reads a payload from standard input, which need not be JSON", async () => {
     const watcher = await watching(["--json", "--count", "1", "to:pipe:*"]);
     const bytes = Uint8Array.from([0, 255, 10, 27]);
     expect(await channel(["publish", "to:pipe:blob", "--redis-url", redis.url], folderWith(), bytes)).toEqual(
@@ -289,7 +289,7 @@ describe("publish and watch", () => {
     });
   });
 
-  test("a plain watcher prints one line a message that moves no cursor, and ends with 0 when told to", async () => {
+  test("watch prints one line a message without control characters, and exits with 0 on a signal", async () => {
     const watcher = await watching(["to:plain:*"]);
     await channel(["publish", "to:plain:a", "\u001b[2Jtwo\nlines", "--redis-url", redis.url]);
     const reader = watcher.stdout.getReader();
@@ -299,7 +299,7 @@ describe("publish and watch", () => {
     expect(await watcher.exited).toBe(0);
   });
 
-  test("what a server would drop is refused before it is sent", async () => {
+  test("publish refuses what a server would drop", async () => {
     for (const [args, line] of [
       [["system", "1"], "system is not a topic: write to:<channel>:<event>, as in to:system:update"],
       [["to:system:phx_reply", "{}"], "servers reject phx_reply from backends"],
@@ -322,7 +322,7 @@ describe("publish and watch", () => {
     }
   });
 
-  test("a Redis that is not there is one line that says what to do", async () => {
+  test("an unreachable Redis is an error in one line with a hint", async () => {
     const port = freePort();
     const { code, out, err } = await channel([
       "publish",
@@ -338,13 +338,13 @@ describe("publish and watch", () => {
 });
 
 describe("in a terminal", () => {
-  test("publish and token say what they did", async () => {
-    const said = inTerminal(
+  test("publish and token print a confirmation", async () => {
+    const published = inTerminal(
       `${BINARY} publish to:system:update '{"a":1}' --redis-url ${redis.url}`,
       folderWith(),
     );
-    expect(await said.exited).toBe(0);
-    expect(said.screen()).toContain("to:system:update: 7 bytes of JSON to 1 subscriber");
+    expect(await published.exited).toBe(0);
+    expect(published.screen()).toContain("to:system:update: 7 bytes of JSON to 1 subscriber");
     const minted = inTerminal(
       `${BINARY} token --channel system --id alice --jwt-secret ${SECRET}`,
       folderWith(),
@@ -353,7 +353,7 @@ describe("in a terminal", () => {
     expect(minted.screen()).toContain("allows system for alice until 20");
   });
 
-  test("watch shows a line a message, no longer than the terminal, until Ctrl-C", async () => {
+  test("watch shows one line a message, truncated to the terminal width, until Ctrl-C", async () => {
     const watcher = inTerminal(`${BINARY} watch --redis-url ${redis.url} 'to:wide:*'`, folderWith());
     await watcher.until("watching to:wide:*");
     await channel(["publish", "to:wide:load", JSON.stringify("x".repeat(500)), "--redis-url", redis.url]);
@@ -378,14 +378,14 @@ describe("in a terminal", () => {
     expect(plain.screen()).toContain("EXAMPLES");
   });
 
-  test("publish does not wait for somebody to type", async () => {
+  test("publish does not wait for input from a terminal", async () => {
     const asked = inTerminal(`${BINARY} publish to:a:b --redis-url ${redis.url}`, folderWith());
     expect(await asked.exited).toBe(2);
     expect(asked.screen()).toContain("publish requires a payload");
   });
 });
 
-describe("what is made of the definitions", () => {
+describe("output generated from the definitions", () => {
   test("bash completes commands, flags and words", async () => {
     const { out } = await channel(["completion", "bash"]);
     const complete = async (...words: string[]) => {
@@ -402,7 +402,7 @@ describe("what is made of the definitions", () => {
     expect(await complete("serve", "--log-format", "=", "j")).toBe("json");
   });
 
-  test.skipIf(Bun.which("zsh") === null)("zsh takes its script", async () => {
+  test.skipIf(Bun.which("zsh") === null)("zsh accepts its script", async () => {
     const { out } = await channel(["completion", "zsh"]);
     const child = Bun.spawn(
       ["zsh", "-f", "-c", `autoload -U compinit; compinit -D; ${out}\nprint \${_comps[channel]}`],

@@ -26,8 +26,8 @@ afterAll(async () => {
 });
 
 interface Command {
-  /** Lines of standard error, to wait for. */
-  readonly said: Inbox<string>;
+  /** Lines of standard error. */
+  readonly errors: Inbox<string>;
   readonly lines: Inbox<string>;
   readonly exited: Promise<number>;
   end(): void;
@@ -43,7 +43,7 @@ function run(...args: readonly string[]): Command {
   });
   ends.push(() => child.kill("SIGKILL"));
   return {
-    said: linesOf(child.stderr),
+    errors: linesOf(child.stderr),
     lines: linesOf(child.stdout),
     exited: child.exited,
     end: () => child.kill("SIGINT"),
@@ -65,23 +65,23 @@ function linesOf(stream: ReadableStream<Uint8Array>): Inbox<string> {
   return lines;
 }
 
-describe("commands outlive a bus that goes away", () => {
-  test("bench says so, goes on when it is back, and tells what it could not publish", async () => {
+describe("commands without a bus connection", () => {
+  test("bench reports a lost bus, continues after the reconnect, and counts what it could not publish", async () => {
     const server = await startChannel({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
     ends.push(() => server.stop());
     const bench = run(
       ...["bench", "--clients", "5", "--rate", "50", "--for", "8s", "--json"],
       ...["--jwt-secret", SECRET, "--redis-url", redis.url, server.url],
     );
-    await bench.said.until((line) => line.startsWith("1 of 8 s"), "the first second");
+    await bench.errors.until((line) => line.startsWith("1 of 8 s"), "the first second");
     await redis.down();
-    await bench.said.until(
+    await bench.errors.until(
       (line) => line.startsWith(`lost the connection to Redis at 127.0.0.1:${redis.port}: `),
       "the loss",
     );
-    await bench.said.until((line) => line.includes(" of 8 s"), "another second without it");
+    await bench.errors.until((line) => line.includes(" of 8 s"), "another second without it");
     await redis.restart();
-    await bench.said.until(
+    await bench.errors.until(
       (line) => line === `reconnected to Redis at 127.0.0.1:${redis.port}`,
       "its return",
       5000,
@@ -91,21 +91,21 @@ describe("commands outlive a bus that goes away", () => {
     const { published, unpublished, arrived, closed } = Object(found);
     expect(published + unpublished).toBe(400);
     expect(unpublished).toBeGreaterThan(10);
-    // After its return messages came again, more than there had been before.
+    // Messages are delivered again after the reconnect, more than before it.
     expect(arrived).toBeGreaterThan(100 * 5);
     expect(closed).toBe(0);
   }, 60_000);
 
   test.each(["SIGKILL", "SIGSTOP"] as const)(
-    "watch says so, and shows what goes by after (%s)",
+    "watch reports a lost bus and shows messages after the reconnect (%s)",
     async (signal) => {
       const watch = run("watch", "to:*", "--redis-url", redis.url);
-      await watch.said.until((line) => line.startsWith("watching "), "watching");
+      await watch.errors.until((line) => line.startsWith("watching "), "watching");
       redis.kill(signal);
-      await watch.said.until((line) => line.startsWith("not connected to Redis at "), "the loss", 15_000);
+      await watch.errors.until((line) => line.startsWith("not connected to Redis at "), "the loss", 15_000);
       if (signal === "SIGKILL") await redis.restart();
       else redis.kill("SIGCONT");
-      await watch.said.until((line) => line.startsWith("watching "), "watching again", 10_000);
+      await watch.errors.until((line) => line.startsWith("watching "), "watching again", 10_000);
       const backend = backendOn(redis.port);
       ends.push(() => backend.stop());
       await eventually(async () => (await backend.publish("to:room:news", "1")) > 0, "a watcher");

@@ -8,13 +8,13 @@ import { startRedis } from "./redis-process.ts";
 const MAIN = join(import.meta.dir, "../../src/main.ts");
 const SECRET = "the-secret-of-this-test-is-long-enough";
 
-/** Put in front of the program: a signal stands for a fault of ours that nobody catches. */
+/** Preloaded script: a signal triggers an uncaught error. */
 const FAULTS = `
   process.on("SIGUSR1", () => { throw new Error("broken with ${SECRET}\\nand a second line"); });
   process.on("SIGUSR2", () => { void Promise.reject(new Error("rejected")); });
 `;
 
-test("an error that nobody caught is logged in one line without a secret, and the server goes on", async () => {
+test("logs an uncaught error in one line without a secret and continues to run", async () => {
   const redis = await startRedis();
   const folder = mkdtempSync(join(tmpdir(), "channel-stray-"));
   writeFileSync(join(folder, "faults.ts"), FAULTS);

@@ -58,8 +58,8 @@ async function refusal(args: readonly string[], setting?: Setting): Promise<stri
   return `${code}: ${err.slice("channel: ".length, -1)}`;
 }
 
-describe("what it says about itself", () => {
-  test("--version tells the version, the commit and the runtime", async () => {
+describe("version and help", () => {
+  test("--version prints the version, the commit and the runtime", async () => {
     for (const args of [["--version"], ["-v"], ["serve", "--version"], ["config", "-v"]]) {
       const { code, out, err } = await channel(args);
       expect([code, err]).toEqual([0, ""]);
@@ -83,29 +83,34 @@ describe("what it says about itself", () => {
     expect(out).toMatch(/^ +config /m);
   });
 
-  test("--help of a command tells its own flags", async () => {
+  test("--help of a command lists its own flags", async () => {
     expect((await channel(["config", "--help"])).out).toContain("--json");
     expect((await channel(["serve", "-h"])).out).not.toContain("--json");
   });
 });
 
-describe("a mistake is one line and exit code 2", () => {
+describe("an invalid setting is one line and exit code 2", () => {
   const secret = "a-long-secret-that-nobody-could-guess";
   const cases: readonly (readonly [string, readonly string[], Setting, string])[] = [
     ["an unknown flag", ["--prot", "1"], {}, "unknown flag --prot; did you mean --port?"],
     [
-      "an unknown flag behind a command",
+      "an unknown flag after a command",
       ["serve", "--prot=1"],
       {},
       "unknown flag --prot; did you mean --port?",
     ],
     ["an unknown command", ["sevre"], {}, "unknown command sevre; did you mean serve?"],
-    ["a command that is none", ["frobnicate"], {}, "unknown command frobnicate; known commands: serve, "],
-    ["a flag without its value", ["--bus"], {}, "--bus needs a value: --bus=<auto|redis|embedded>. "],
-    ["a flag in the place of a value", ["--port", "--host"], {}, "--port needs a value: --port=<PORT>. "],
-    ["an argument too much", ["serve", "now"], {}, "unexpected argument now: serve takes flags only"],
     [
-      "a bad value of a flag",
+      "an unknown command unlike any other",
+      ["frobnicate"],
+      {},
+      "unknown command frobnicate; known commands: serve, ",
+    ],
+    ["a flag without its value", ["--bus"], {}, "--bus needs a value: --bus=<auto|redis|embedded>. "],
+    ["a flag instead of a value", ["--port", "--host"], {}, "--port needs a value: --port=<PORT>. "],
+    ["an extra argument", ["serve", "now"], {}, "unexpected argument now: serve takes flags only"],
+    [
+      "an invalid value of a flag",
       ["--port", "http"],
       {},
       '--port must be a whole number from 0 to 65535, not "http"',
@@ -116,9 +121,14 @@ describe("a mistake is one line and exit code 2", () => {
       {},
       '--log-format must be one of "text", "json", not "xml"',
     ],
-    ["a bad variable", [], { env: { PORT: "x" } }, 'PORT must be a whole number from 0 to 65535, not "x"'],
     [
-      "an unknown variable of ours",
+      "an invalid variable",
+      [],
+      { env: { PORT: "x" } },
+      'PORT must be a whole number from 0 to 65535, not "x"',
+    ],
+    [
+      "an unknown CHANNEL_ variable",
       [],
       { env: { CHANNEL_HSOT: "x" } },
       "unknown variable CHANNEL_HSOT; did you mean CHANNEL_HOST?",
@@ -130,20 +140,20 @@ describe("a mistake is one line and exit code 2", () => {
       "channel.toml: unknown key prot; did you mean port?",
     ],
     [
-      "a bad value in the file",
+      "an invalid value in the file",
       [],
       { files: { "channel.toml": "port = true" } },
       "channel.toml: port must be a whole number from 0 to 65535, not true",
     ],
-    ["a file that is no TOML", [], { files: { "channel.toml": "port =" } }, "channel.toml: line 1, column "],
+    ["a file that is not TOML", [], { files: { "channel.toml": "port =" } }, "channel.toml: line 1, column "],
     [
-      "a known secret in sight of others",
+      "a known secret on a public address",
       ["--host", "0.0.0.0", "--jwt-secret", "secret"],
       {},
       "--jwt-secret is a secret known from examples",
     ],
     [
-      "a tangram.toml with its secret in sight of others",
+      "a tangram.toml with its default secret on a public address",
       [],
       { files: { "tangram.toml": '[channel]\nhost = "::"' } },
       "jwt_secret (Tangram's default) is a secret known",
@@ -160,13 +170,13 @@ describe("a mistake is one line and exit code 2", () => {
   });
 });
 
-describe("what is in the way is one line and exit code 1", () => {
+describe("a failed start is one line and exit code 1", () => {
   test("a port in use", async () => {
-    const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-    const line = await refusal(["--port", String(taken.port)]);
-    taken.stop(true);
+    const other = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+    const line = await refusal(["--port", String(other.port)]);
+    other.stop(true);
     expect(line).toBe(
-      `1: cannot listen on 127.0.0.1:${taken.port}: the port is in use. Stop the program that uses it, or choose another with --port`,
+      `1: cannot listen on 127.0.0.1:${other.port}: the port is in use. Stop the program that uses it, or choose another with --port`,
     );
   });
 
@@ -184,15 +194,15 @@ describe("what is in the way is one line and exit code 1", () => {
     );
   });
 
-  test("a port in use by what the embedded bus would be", async () => {
-    const taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  test("a port in use that the embedded bus needs", async () => {
+    const other = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     const { code, out, err } = await channel([
-      ...["--port", "0", "--bus", "embedded", "--redis-url", `redis://127.0.0.1:${taken.port}`],
+      ...["--port", "0", "--bus", "embedded", "--redis-url", `redis://127.0.0.1:${other.port}`],
     ]);
-    taken.stop(true);
+    other.stop(true);
     expect([code, out]).toEqual([1, ""]);
     expect(err).toMatch(/^channel: [^\n]+\n$/);
-    expect(err).toContain(String(taken.port));
+    expect(err).toContain(String(other.port));
   });
 
   test("a file that cannot be read", async () => {
@@ -221,7 +231,7 @@ describe("channel config", () => {
     return (wanted) => values.find(({ key }) => key === wanted);
   }
 
-  test("shows each value and where it came from", async () => {
+  test("shows each value and its source", async () => {
     const files = {
       "channel.toml": 'host = "localhost"\nport = 1\nid_length = 12\n[limits]\nmax_frame = "2MiB"',
     };
@@ -239,7 +249,7 @@ describe("channel config", () => {
     expect(row("bus")).toEqual({ key: "bus", value: "auto", source: "default", detail: "" });
   });
 
-  test("is a table for people, with warnings beside it", async () => {
+  test("prints a table to standard output and warnings to standard error", async () => {
     const { code, out, err } = await channel(["config", "--port", "3"]);
     expect(code).toBe(0);
     expect(out).toStartWith("file: none\n\nKEY ");
@@ -266,7 +276,7 @@ describe("channel config", () => {
     expect(await refusal(["config", "--port", "x"])).toStartWith("2: --port must be");
   });
 
-  test("a reader that goes away early is no error", async () => {
+  test("a reader that closes the pipe early is not an error", async () => {
     const child = Bun.spawn(["sh", "-c", `"${channelBinary()}" config 2>&1 | head -n 1`], {
       cwd: folderWith(),
       env: { PATH: process.env.PATH ?? "" },
@@ -278,10 +288,10 @@ describe("channel config", () => {
   });
 });
 
-describe("the folder it stands in", () => {
+describe("the working folder", () => {
   const dotenv = "PORT=99999\nCHANNEL_NONSENSE=1\nJWT_SECRET=from-the-folder\n";
 
-  test("is asked for no .env, no bunfig.toml and no package.json", async () => {
+  test("is not searched for .env, bunfig.toml or package.json", async () => {
     const files = {
       ".env": dotenv,
       ".env.local": dotenv,
@@ -299,15 +309,15 @@ describe("the folder it stands in", () => {
   });
 });
 
-describe("its life", () => {
-  test("ends by a signal with 0", async () => {
+describe("signals and log", () => {
+  test("exits with 0 on SIGTERM", async () => {
     const redis = await startRedis();
     const child = await startChannel({ args: ["--redis-url", redis.url] });
     expect(await child.stop()).toBe(0);
     await redis.stop();
   });
 
-  test("SIGINT ends it as SIGTERM does, and it says why", async () => {
+  test("exits with 0 on SIGINT and logs the signal", async () => {
     const redis = await startRedis();
     const child = await startChannel({ args: ["--redis-url", redis.url] });
     child.kill("SIGINT");
@@ -329,7 +339,7 @@ describe("its life", () => {
     await redis.stop();
   });
 
-  test("warnings stand in the log at start, and no secret does", async () => {
+  test("logs warnings at start without a secret", async () => {
     const redis = await startRedis();
     const child = await startChannel({ args: ["--redis-url", redis.url, "--jwt-secret", "hunter2"] });
     const warning = "jwt_secret is shorter than 32 bytes: it can be guessed from a token";
@@ -339,7 +349,7 @@ describe("its life", () => {
     await redis.stop();
   });
 
-  test("a log in text says where it listens", async () => {
+  test("the text log shows the address it listens on", async () => {
     const redis = await startRedis();
     const child = Bun.spawn([channelBinary(), "--port", "0", "--redis-url", redis.url], {
       cwd: folderWith(),

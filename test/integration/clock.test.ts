@@ -16,12 +16,12 @@ function tickOf({ payload }: Frame): Tick {
   return { datetime, counter };
 }
 
-describe.concurrent("the clock of system", () => {
+describe.concurrent("the clock of the system channel", () => {
   for (const bus of BUSES) {
-    test(`ticks once a second for every member, in local time with milliseconds and offset, on ${bus}`, async () => {
+    test(`sends every member the local time with milliseconds and offset once a second, on ${bus}`, async () => {
       const world = await startWorld(bus, { env: { TZ: "Asia/Kolkata" } });
       try {
-        const heard = await world.backend.listen("*:system:*");
+        const received = await world.backend.listen("*:system:*");
         const clients = await Promise.all(VERSIONS.map((vsn) => world.connect({ vsn })));
         for (const client of clients) await client.join("system", { token: world.token("system") });
         const ticks: Tick[][] = [];
@@ -46,24 +46,24 @@ describe.concurrent("the clock of system", () => {
           const before = first[i - 1];
           if (before === undefined) continue;
           expect(counter).toBe(before.counter + 1);
-          // A tick that comes late does not move the next one.
+          // A late tick does not delay the next one.
           expect(Date.parse(datetime) - Date.parse(before.datetime)).toBeGreaterThan(0);
         }
-        // Whoever leaves hears it no more; Redis never does.
+        // A client that left receives no more ticks. Redis receives none at all.
         const [one] = clients;
         await one?.ask({ topic: "system", event: "phx_leave" });
         await one?.fence();
         await clients[1]?.fence();
         await clients[1]?.event("datetime");
         expect((await one?.fence())?.map((each) => each.event)).not.toContain("datetime");
-        expect(heard.all.map((each) => each.name)).not.toContain("to:system:datetime");
+        expect(received.all.map((each) => each.name)).not.toContain("to:system:datetime");
       } finally {
         await world.stop();
       }
     }, 15_000);
   }
 
-  test("stops by datetime = false", async () => {
+  test("datetime = false disables it", async () => {
     const world = await startWorld("embedded", { toml: "datetime = false\n" });
     try {
       const client = await world.connect();

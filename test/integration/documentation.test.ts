@@ -10,8 +10,7 @@ import { findPython } from "./python.ts";
 import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
 
 /*
- * The pages of docs/ are followed as a reader follows them: their blocks are run as they stand, with nothing but addresses and
- * secrets given to them.
+ * Runs the code blocks of the pages in docs/. Only addresses and secrets are replaced.
  */
 
 const DOCS = join(import.meta.dir, "../../docs");
@@ -34,7 +33,7 @@ afterAll(async () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
-/** The blocks of a page in a language, in their order. */
+/** The code blocks of a page in a language, in order. */
 function blocks(page: string, language: string): string[] {
   const text = readFileSync(join(DOCS, page), "utf8");
   return [...text.matchAll(/^( *)```(\w*)\n([\s\S]*?)^ *```$/gm)]
@@ -42,8 +41,8 @@ function blocks(page: string, language: string): string[] {
     .map(([, indent = "", , block = ""]) => block.replaceAll(new RegExp(`^${indent}`, "gm"), ""));
 }
 
-/** A reader's folder, in which `channel` is a command. */
-function desk(files: Readonly<Record<string, string>> = {}): string {
+/** A working folder in which `channel` is a command. */
+function workingFolder(files: Readonly<Record<string, string>> = {}): string {
   const folder = mkdtempSync(join(tmpdir(), "channel-reader-"));
   folders.push(folder);
   symlinkSync(channelBinary(), join(folder, "channel"));
@@ -80,10 +79,10 @@ async function serve(options: Parameters<typeof startChannel>[0]): Promise<Chann
   return server;
 }
 
-test("first minute: what it says to type works, in its order", async () => {
+test("first minute: the commands work in order", async () => {
   const [first = "", second = "", third = ""] = blocks("first-minute.md", "sh");
   const port = freePort();
-  const cwd = desk();
+  const cwd = workingFolder();
   const env = { PORT: String(port), REDIS_URL: `redis://127.0.0.1:${freePort()}`, BUS: "embedded" };
   const server = shell(`exec ${first}`, cwd, env);
   const health = await eventually(
@@ -116,7 +115,7 @@ test("first minute: what it says to type works, in its order", async () => {
   const reading = (async () => {
     for await (const chunk of watching.stdout) shown += Buffer.from(chunk).toString();
   })();
-  // Who begins to watch hears nothing of before.
+  // watch shows no messages from before its start.
   await eventually(async () => {
     await runs(publish, cwd, env);
     return shown.includes("everybody");
@@ -132,18 +131,20 @@ test("first minute: what it says to type works, in its order", async () => {
   expect(await runs(third, cwd)).toMatch(/^channel\.toml\n[\s\S]*jwt_secret +"\*+"[\s\S]*\neyJ\S+\n$/);
 });
 
-test("metrics: the page lists what a server tells, and nothing else", async () => {
+test("metrics: the page lists exactly the metrics of a server", async () => {
   const server = await serve({ args: ["--redis-url", redis.url] });
-  const told = await (await fetch(`${server.url}/metrics`)).text();
-  const metrics = [...told.matchAll(/^# HELP (\S+) (.*)$/gm)].map(([, name, help]) => `${name}: ${help}`);
+  const exposition = await (await fetch(`${server.url}/metrics`)).text();
+  const metrics = [...exposition.matchAll(/^# HELP (\S+) (.*)$/gm)].map(
+    ([, name, help]) => `${name}: ${help}`,
+  );
   const rows = [
     ...readFileSync(join(DOCS, "metrics.md"), "utf8").matchAll(/^\| `(\S+)` *\| \w+ *\| (.*?) *\|/gm),
   ];
   expect(rows.map(([, name, help]) => `${name}: ${help}`).sort()).toEqual(metrics.sort());
 });
 
-describe("moving in", () => {
-  test("from Phoenix: the page's client and the page's backend speak with each other", async () => {
+describe("migration", () => {
+  test("from Phoenix: the client and the backend of the page exchange messages", async () => {
     const server = await serve({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
     const [python = ""] = blocks("moving-from-phoenix.md", "python");
     const backend = Bun.spawn(
@@ -161,7 +162,7 @@ describe("moving in", () => {
     const [js = ""] = blocks("moving-from-phoenix.md", "js");
     const code = js.replace('import { Socket } from "phoenix";\n', "");
     const answered = Promise.withResolvers<unknown>();
-    const taken = Promise.withResolvers<void>();
+    const joined = Promise.withResolvers<void>();
     const follow = new Function("Socket", "address", "token", "done", "said", `${code}; return socket;`);
     const token = mint({ id: "reader", channels: ["room:*"] }, SECRET);
     const socket: unknown = follow(
@@ -169,17 +170,17 @@ describe("moving in", () => {
       server.url.replace("http", "ws"),
       token,
       answered.resolve,
-      taken.resolve,
+      joined.resolve,
     );
-    await taken.promise;
+    await joined.promise;
     expect(await answered.promise).toEqual({ heard: { text: "hello" } });
     if (socket instanceof Socket) socket.disconnect();
   });
 
-  test("from Channelstream: its configuration is carried over, and the page's call works", async () => {
+  test("from Channelstream: the configuration is converted and the call of the page works", async () => {
     const [init = ""] = blocks("moving-from-channelstream.md", "sh");
     const [python = ""] = blocks("moving-from-channelstream.md", "python");
-    const cwd = desk({
+    const cwd = workingFolder({
       "config.ini": `[channelstream]\nhost = 127.0.0.1\nport = 8000\nsecret = ${SECRET}\n`,
     });
     await runs(init, cwd);
@@ -192,28 +193,28 @@ describe("moving in", () => {
     expect(await new Response(call.stdout).text()).toBe("hello\n");
   }, 30_000);
 
-  test("from Tangram: the page's tangram.toml and command line", async () => {
+  test("from Tangram: the tangram.toml and the command line of the page work", async () => {
     const [toml = ""] = blocks("moving-from-tangram.md", "toml");
     const [line = ""] = blocks("moving-from-tangram.md", "sh");
     const port = freePort();
-    const cwd = desk({ "tangram.toml": toml.replace("redis://127.0.0.1:6379", redis.url) });
+    const cwd = workingFolder({ "tangram.toml": toml.replace("redis://127.0.0.1:6379", redis.url) });
     const server = shell(`exec ${line.replace("2025", String(port))}`, cwd);
     const asked = () =>
       fetch(`http://127.0.0.1:${port}/token`, { method: "POST", body: '{"channel":"system","id":"a"}' });
     const answer = await eventually(() => asked().catch(() => null), "the server");
     const { token }: { token: string } = await answer.json();
     const { exp } = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
-    // Tangram's tokens are good for ten years.
+    // Tangram's tokens are valid for ten years.
     expect(exp).toBeGreaterThan(Date.now() / 1000 + 9 * 365 * 86_400);
     expect(toml).toContain(`jwt_secret = "`);
     server.kill("SIGTERM");
     expect(await server.exited).toBe(0);
   });
 
-  test("from AWX: the page's publish reaches one who follows the group", async () => {
+  test("from AWX: the publish of the page reaches a client subscribed to the group", async () => {
     const server = await serve({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
     const [publish = ""] = blocks("moving-from-awx.md", "sh");
-    const cwd = desk();
+    const cwd = workingFolder();
     const page = readFileSync(join(DOCS, "moving-from-awx.md"), "utf8");
     const command = /`(channel token [^`]*)`/.exec(page)?.[1] ?? "";
     const token = (await runs(command, cwd, { JWT_SECRET: SECRET })).trim();

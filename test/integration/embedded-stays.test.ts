@@ -5,11 +5,11 @@ import { freePort } from "./redis-process.ts";
 import { RespClient, request } from "./resp-client.ts";
 import { SECRET } from "./world.ts";
 
-/** Bun ends the patience of a socket after 120 s by itself: what is to stay has to stay longer. */
+/** Duration in s. Bun's default idle timeout of a socket is 120 s, so a connection must stay open for longer. */
 const LONGER_S = 125;
 
-/** One test, since each of these has to wait for as long. */
-test("whoever reads stays at the embedded bus: idle, busy, a second server, and bench", async () => {
+/** One test, since each case has to wait for `LONGER_S`. */
+test("the embedded bus keeps connections open: an idle and a busy client, a second server, bench", async () => {
   const port = freePort();
   const url = `redis://127.0.0.1:${port}`;
   const channel = await startChannel({
@@ -42,9 +42,9 @@ test("whoever reads stays at the embedded bus: idle, busy, a second server, and 
     expect(performance.now() - began).toBeGreaterThan(LONGER_S * 1000);
 
     expect([idle.closed, busy.closed]).toEqual([false, false]);
-    const speaker = await RespClient.connect(port);
-    expect(await speaker.ask(request("PUBLISH", "from:nobody:here", "x"), ":1\r\n")).toBe(":1\r\n");
-    speaker.close();
+    const publisher = await RespClient.connect(port);
+    expect(await publisher.ask(request("PUBLISH", "from:nobody:here", "x"), ":1\r\n")).toBe(":1\r\n");
+    publisher.close();
     expect(total(await readMetrics(second.url), "channel_bus_gaps_total")).toBe(0);
   } finally {
     clearInterval(beat);

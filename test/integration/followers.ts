@@ -1,11 +1,11 @@
 import type { World } from "./world.ts";
 
-/** Channels that one connection may follow. */
+/** Maximum number of channels that one connection follows. */
 const EACH = 1000;
 
 /**
- * Opens many channels, named `<stem>00000` and on, by following the event `tick` of each as event groups do: it takes
- * one connection for a thousand of them.
+ * Opens channels named `<stem>00000` and up by subscribing to the event `tick` of each, as event groups do. One
+ * connection follows a thousand channels.
  */
 export async function followMany(world: World, stem: string, count: number): Promise<WebSocket[]> {
   const sockets: WebSocket[] = [];

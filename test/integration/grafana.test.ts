@@ -19,7 +19,7 @@ const dashboard: { readonly panels: readonly Panel[]; readonly templating: unkno
   readFileSync(file, "utf8"),
 );
 
-/** Words of PromQL that name no metric. */
+/** Words of PromQL that are not metric names. */
 const WORDS = new Set(["sum", "min", "max", "by", "rate", "increase", "time"]);
 
 /** The series of a metric: its labels by name. */
@@ -32,7 +32,7 @@ beforeAll(async () => {
   world = await startWorld("embedded");
   const client = await world.connect();
   await client.join("room", { token: world.token("room") });
-  // One of each that counts by reason, so that there is a series to look for.
+  // Trigger each counter that has a reason label, so that its series exists.
   await client.ask({ topic: "elsewhere", event: "x" });
   await world.backend.publish("to:broken", "1");
   const slow = await world.connect();
@@ -55,7 +55,7 @@ function read(text: string): Series {
 
 describe.each(dashboard.panels.map((panel) => [panel.title, panel] as const))("panel %s", (_title, panel) => {
   test.each(panel.targets.map(({ expr, legendFormat }) => [expr, legendFormat] as const))(
-    "asks for what is there: %s",
+    "queries an existing metric and its labels: %s",
     (expr, legend) => {
       expect((expr.match(/[({[]/g) ?? []).length).toBe((expr.match(/[)}\]]/g) ?? []).length);
       const bare = expr.replace(/\{[^}]*\}|\[[^\]]*\]|by \([^)]*\)/g, " ");
@@ -75,7 +75,7 @@ describe.each(dashboard.panels.map((panel) => [panel.title, panel] as const))("p
   );
 });
 
-test("no two panels lie on each other, and every metric of ours has one", () => {
+test("panels do not overlap, and every metric has a panel", () => {
   const { panels } = dashboard;
   for (const [index, { gridPos: a }] of panels.entries()) {
     expect(a.x + a.w).toBeLessThanOrEqual(24);

@@ -38,8 +38,8 @@ describe.each(BUSES)("a payload published by the API, with the %s bus", (bus) =>
   });
   afterAll(() => world.stop());
 
-  test("goes out as it was written: numbers, names, depth and white space", async () => {
-    const heard = await world.backend.listen("to:room:news");
+  test("is sent byte for byte: numbers, names, depth and white space", async () => {
+    const received = await world.backend.listen("to:room:news");
     const payloads = [
       '{"n":12345678901234567890,"f":1.0,"e":1E400,"__proto__":{"a":1},"__proto__":2}',
       '{ "a" : [ 1 ,\n 2 ] }',
@@ -53,7 +53,7 @@ describe.each(BUSES)("a payload published by the API, with the %s bus", (bus) =>
       const body = `{"channel":"room","payload":1,"p\\u0061yload": ${payload} ,"event":"news"}`;
       const answer = await call(world.channel.url, "/api/publish", { method: "POST", body });
       expect([payload.slice(0, 40), answer.status]).toEqual([payload.slice(0, 40), 200]);
-      const { payload: bytes } = await heard.next();
+      const { payload: bytes } = await received.next();
       expect(bytes.toString() === payload).toBe(true);
     }
     for (const body of [
@@ -66,21 +66,21 @@ describe.each(BUSES)("a payload published by the API, with the %s bus", (bus) =>
     }
   });
 
-  test("has a limit of its own", async () => {
+  test("has its own size limit", async () => {
     const body = { channel: "room", event: "news", payload: "x".repeat((4 << 20) + (70 << 10)) };
     const answer = await call(world.channel.url, "/api/publish", { body });
     expect(answer).toMatchObject({ status: 413, body: { error: expect.any(String) } });
   });
 });
 
-describe("a key that reads one channel", () => {
+describe("an API key that reads one channel", () => {
   let world: World;
   beforeAll(async () => {
     world = await startWorld("embedded", { toml: `trusted_proxies = ["127.0.0.1"]\n${KEYS}` });
   });
   afterAll(() => world.stop());
 
-  test("gets no figures of the whole server", async () => {
+  test("is denied the statistics of the server", async () => {
     const headers = { "x-forwarded-for": "203.0.113.7" };
     for (const path of ["/api/stats", "/api/history", "/api/connections", "/metrics"]) {
       const ask = async (secret: string) =>
@@ -95,7 +95,7 @@ describe("a key that reads one channel", () => {
   });
 });
 
-test("a trusted proxy that does not say for whom it asks is nobody on this machine", async () => {
+test("a request of a trusted proxy without a client address is not treated as local", async () => {
   const world = await startWorld("embedded", { toml: `trusted_proxies = ["127.0.0.1"]\n` });
   try {
     const status = async (headers: Readonly<Record<string, string>>) =>
@@ -108,7 +108,7 @@ test("a trusted proxy that does not say for whom it asks is nobody on this machi
   }
 });
 
-test("a page of plain http does not act on a server that browsers reach by TLS", async () => {
+test("rejects a request from an http page with the cookie of an https server", async () => {
   const certs = folder();
   const [cert, key] = [join(certs, "cert.pem"), join(certs, "key.pem")];
   writeFileSync(cert, CERTIFICATE);
@@ -137,7 +137,7 @@ test("a page of plain http does not act on a server that browsers reach by TLS",
   }
 });
 
-test("wrong Channelstream signatures are limited by address, stale ones are no guesses", async () => {
+test("limits wrong Channelstream signatures by address and does not count expired ones", async () => {
   const secret = "a-secret-of-the-web-application-here";
   const world = await startWorld("embedded", {
     toml: `trusted_proxies = ["127.0.0.1"]\n[channelstream]\nsecret = "${secret}"\nallow_posting_from = ["0.0.0.0"]\n`,
@@ -168,7 +168,7 @@ test("wrong Channelstream signatures are limited by address, stale ones are no g
   }
 });
 
-test("no file with a dot before its name is served, nor what lies in such a folder, .well-known excepted", async () => {
+test("serves no hidden file or folder except .well-known", async () => {
   const site = folder();
   for (const name of [".git", ".well-known/acme-challenge", "a/.ssh", "..data"]) {
     mkdirSync(join(site, name), { recursive: true });
@@ -184,7 +184,7 @@ test("no file with a dot before its name is served, nor what lies in such a fold
   ]) {
     writeFileSync(join(site, name), name);
   }
-  // How Kubernetes lays out a ConfigMap.
+  // The layout of a Kubernetes ConfigMap.
   symlinkSync("..data/app.js", join(site, "app.js"));
   const channel = await startChannel({ args: ["--static-path", site] });
   try {
@@ -209,7 +209,7 @@ test("no file with a dot before its name is served, nor what lies in such a fold
   }
 });
 
-test("where browsers come by https the cookie is Secure and the host is to be asked by https only", async () => {
+test("an https public_url makes the cookie Secure and sends Strict-Transport-Security", async () => {
   const world = await startWorld("embedded", { toml: 'public_url = "https://hub.example"\n' });
   const plain = await startWorld("embedded");
   const signIn = (url: string) =>
@@ -228,7 +228,7 @@ test("where browsers come by https the cookie is Secure and the host is to be as
   }
 });
 
-test("files with secrets that everybody can read, and key sets over plain http, are warned of at start", async () => {
+test("warns at start of world-readable files with secrets and of key sets over plain http", async () => {
   const cwd = folder();
   const secret = "a-secret-that-is-long-enough-for-anybody";
   const write = (name: string, text: string, mode: number) => writeFileSync(join(cwd, name), text, { mode });

@@ -13,7 +13,7 @@ import { type Random, randomFrom, SEED } from "./random.ts";
 import { BINARY, frame, openWebSocket, TEXT } from "./websocket.ts";
 import { ADMIN_SECRET, BUSES, SECRET, startWorld, type World } from "./world.ts";
 
-const NASTY = [
+const HOSTILE_NAMES = [
   ...[
     "__proto__",
     "constructor",
@@ -65,8 +65,8 @@ for (const bus of BUSES) {
       tokens.push(token);
       return token;
     };
-    /** Someone well-behaved, who must notice nothing of all this. */
-    let witness: PhoenixClient;
+    /** A well-behaved client that must not be affected. */
+    let observer: PhoenixClient;
     let asked = 0;
 
     beforeAll(async () => {
@@ -74,24 +74,24 @@ for (const bus of BUSES) {
         args: ["--log-level", "debug"],
         toml: "[limits]\nframes_per_second = 100000\n",
       });
-      witness = await world.connect();
-      await witness.join("calm", { token: world.token("calm") });
+      observer = await world.connect();
+      await observer.join("calm", { token: world.token("calm") });
     });
     afterAll(() => world.stop());
 
     const expectAlive = async (): Promise<void> => {
-      await witness.fence();
+      await observer.fence();
       const event = `alive-${++asked}`;
       await world.backend.publish(`to:calm:${event}`, "1");
-      await witness.event(event);
+      await observer.event(event);
       const newcomer = await world.connect();
       expect((await newcomer.join("lobby", { token: goodToken() })).status).toBe("ok");
       newcomer.socket.cut();
       expect((await fetch(`${world.channel.url}/health`)).status).toBe(200);
     };
 
-    /** Sends until the server has had enough, if it has; its answers must be readable to the last. */
-    const pester = async (
+    /** Sends frames and reconnects when the server closes the connection. Every frame received must be valid. */
+    const sendRounds = async (
       version: Version,
       next: () => readonly Uint8Array[],
       rounds: number,
@@ -114,7 +114,7 @@ for (const bus of BUSES) {
     };
 
     for (const vsn of VERSIONS) {
-      test(`frames of nasty names, refs and payloads in any order, ${vsn}`, async () => {
+      test(`survives frames with hostile names, refs and payloads in random order, ${vsn}`, async () => {
         const random = randomFrom(SEED);
         const ref = (): string | number | null =>
           random.pick([null, "1", "2", 1, -1, 1e21, "", "r".repeat(64), "\ud800", "__proto__"]);
@@ -123,16 +123,22 @@ for (const bus of BUSES) {
           return frame(
             TEXT,
             encodeText(
-              { joinRef: ref(), ref: ref(), topic: random.pick(NASTY), event: random.pick(NASTY), payload },
+              {
+                joinRef: ref(),
+                ref: ref(),
+                topic: random.pick(HOSTILE_NAMES),
+                event: random.pick(HOSTILE_NAMES),
+                payload,
+              },
               vsn,
             ),
           );
         };
-        await pester(vsn, () => Array.from({ length: 10 }, one), 80);
+        await sendRounds(vsn, () => Array.from({ length: 10 }, one), 80);
         await expectAlive();
       }, 30_000);
 
-      test(`good frames with some of their bytes changed, ${vsn}`, async () => {
+      test(`survives valid frames with mutated bytes, ${vsn}`, async () => {
         const random = randomFrom(SEED + 1);
         const good = (): string =>
           encodeText(
@@ -145,14 +151,14 @@ for (const bus of BUSES) {
             },
             vsn,
           );
-        await pester(vsn, () => [frame(TEXT, mutate(Buffer.from(good(), "latin1"), random))], 150);
+        await sendRounds(vsn, () => [frame(TEXT, mutate(Buffer.from(good(), "latin1"), random))], 150);
         await expectAlive();
       }, 30_000);
     }
 
-    test("binary frames of every shape", async () => {
+    test("survives random binary frames", async () => {
       const random = randomFrom(SEED + 2);
-      await pester(
+      await sendRounds(
         "2.0.0",
         () => {
           const whole = encodeBinary({
@@ -170,7 +176,7 @@ for (const bus of BUSES) {
       await expectAlive();
     }, 30_000);
 
-    test("control frames as binary pushes of the protocol's own events", async () => {
+    test("survives binary pushes of protocol events", async () => {
       const client = await world.connect();
       for (const event of ["phx_join", "phx_leave", "access_token", "phx_reply", "phx_close"]) {
         client.sendBinary(
@@ -181,7 +187,7 @@ for (const bus of BUSES) {
       await expectAlive();
     });
 
-    test("JSON nested a hundred thousand deep", async () => {
+    test("survives JSON nested 100,000 levels deep", async () => {
       const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
       for (const vsn of VERSIONS) {
         const client = await world.connect({ vsn });
@@ -201,7 +207,7 @@ for (const bus of BUSES) {
       await expectAlive();
     }, 20_000);
 
-    test("a million bytes in each field", async () => {
+    test("survives a field of 900,000 characters", async () => {
       const long = "x".repeat(900_000);
       for (const vsn of VERSIONS) {
         const client = await world.connect({ vsn });
@@ -224,7 +230,7 @@ for (const bus of BUSES) {
       await expectAlive();
     }, 20_000);
 
-    test("joins and leaves of one topic, thousands, out of order and repeated", async () => {
+    test("survives thousands of joins and leaves of one topic, out of order and repeated", async () => {
       const random = randomFrom(SEED + 3);
       const token = goodToken();
       for (const vsn of VERSIONS) {
@@ -244,7 +250,7 @@ for (const bus of BUSES) {
       await expectAlive();
     }, 30_000);
 
-    test("a half-sent frame, a fragment without end, and silence after the upgrade", async () => {
+    test("survives an incomplete frame, an unfinished fragment and a client that sends nothing", async () => {
       const client = await world.connect();
       client.socket.write(frame(TEXT, '["1"').subarray(0, 5));
       const other = await world.connect();
@@ -257,7 +263,7 @@ for (const bus of BUSES) {
       third.socket.cut();
     });
 
-    test("addresses and headers out of all proportion", async () => {
+    test("survives oversized URLs and headers", async () => {
       const paths = [
         "/websocket?vsn=%",
         "/websocket?vsn=2.0.0&vsn=1.0.0",
@@ -294,7 +300,7 @@ for (const bus of BUSES) {
       await expectAlive();
     }, 20_000);
 
-    test("bytes that are no HTTP at all", async () => {
+    test("survives bytes that are not HTTP", async () => {
       const { port } = world.channel;
       for (const bytes of [
         randomBytes(2000),
@@ -311,7 +317,7 @@ for (const bus of BUSES) {
       await expectAlive();
     }, 20_000);
 
-    test("leave nothing behind: no ghost, no secret in the log, no stack trace, exit 0", async () => {
+    test("leave no member, no secret and no stack trace in the log, and the server exits with 0", async () => {
       world.cutClients();
       await eventually(async () => {
         const late = await world.connect();
@@ -337,7 +343,7 @@ for (const bus of BUSES) {
   });
 }
 
-/** Changes, drops or repeats a few bytes. */
+/** Changes, removes or repeats a few bytes. */
 function mutate(bytes: Buffer, random: Random): Buffer {
   let mutated: Buffer = Buffer.from(bytes);
   for (let i = 1 + random.int(4); i > 0 && mutated.length > 0; i--) {

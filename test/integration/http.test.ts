@@ -27,7 +27,7 @@ afterAll(async () => {
   rmSync(FOLDER, { recursive: true, force: true });
 });
 
-/** Sends bytes as they are, which `fetch` would put in order first, and gives all that comes back. */
+/** Sends bytes unchanged, which `fetch` would normalize. Returns the whole response. */
 function raw(port: number, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = "";
@@ -40,7 +40,7 @@ function raw(port: number, text: string): Promise<string> {
   });
 }
 
-/** A trusted proxy says that the client is on this machine. */
+/** A trusted proxy forwards a client of this machine. */
 const HERE = { "x-forwarded-for": "127.0.0.1" };
 
 function get(path: string, headers: Record<string, string> = {}): Promise<Response> {
@@ -56,7 +56,7 @@ function post(path: string, body: unknown, headers: Record<string, string> = {})
   });
 }
 
-describe("over the wire", () => {
+describe("HTTP requests", () => {
   test("the documented call for a token works as written", async () => {
     const curl = Bun.spawn([
       ...["curl", "-s", "-X", "POST", `${world.channel.url}/token`],
@@ -69,7 +69,7 @@ describe("over the wire", () => {
     });
   });
 
-  test("HEAD has GET's headers and no body", async () => {
+  test("HEAD returns the headers of GET and no body", async () => {
     for (const path of ["/", "/phoenix.js", "/health"]) {
       const length = (await (await get(path)).arrayBuffer()).byteLength;
       const head = `HEAD ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`;
@@ -80,7 +80,7 @@ describe("over the wire", () => {
     }
   });
 
-  test("addresses, methods and bodies that are wrong get 404, 405 and 413 in JSON", async () => {
+  test("wrong paths, methods and body sizes return 404, 405 and 413 in JSON", async () => {
     for (const [response, status] of [
       [await get("/nothing"), 404],
       [await get("/token"), 405],
@@ -95,7 +95,7 @@ describe("over the wire", () => {
     expect((await get("/token")).headers.get("allow")).toBe("POST, OPTIONS");
   });
 
-  test("a foreign name that leads here is refused everywhere, before the upgrade too", async () => {
+  test("rejects an unknown Host on every path and before an upgrade", async () => {
     for (const path of ["/", "/token", "/health", "/phoenix.js", "/admin.html", "/websocket"]) {
       const response = await get(path, { host: "evil.example" });
       expect(response.status).toBe(403);
@@ -109,7 +109,7 @@ describe("over the wire", () => {
     expect((await get("/health", { host: `localhost:${world.channel.port}` })).status).toBe(200);
   });
 
-  test("pages of other sites are refused, those of this machine are not", async () => {
+  test("rejects origins of other sites and accepts those of this machine", async () => {
     const socket = `${world.channel.url.replace("http", "ws")}/websocket?vsn=2.0.0`;
     for (const origin of ["http://evil.example", "null"]) {
       expect((await openWebSocket(socket, { origin }, () => {})).status).toBe(403);
@@ -126,7 +126,7 @@ describe("over the wire", () => {
     if ("cut" in opened) opened.cut();
   });
 
-  test("each client behind a trusted proxy has limits of its own, and loopback has none", async () => {
+  test("limits each client behind a trusted proxy separately, and does not limit loopback", async () => {
     const socket = `${world.channel.url.replace("http", "ws")}/websocket?vsn=2.0.0`;
     const statuses = async (count: number, headers: Record<string, string>) => {
       const seen: number[] = [];
@@ -137,15 +137,15 @@ describe("over the wire", () => {
       }
       return seen.filter((status) => status === 429).length;
     };
-    // The left one is the client's own invention.
+    // The client sent the left address itself.
     expect(await statuses(15, { "x-forwarded-for": "127.0.0.1, 192.0.2.1" })).toBeGreaterThan(2);
     expect(await statuses(5, { "x-forwarded-for": "192.0.2.2" })).toBe(0);
     expect(await statuses(30, { "x-forwarded-for": "127.0.0.1" })).toBe(0);
-    // A proxy that does not say for whom it asks may ask for anybody.
+    // A proxy request without a client address may be for any client.
     expect(await statuses(15, {})).toBeGreaterThan(2);
   });
 
-  test("ten wrong secrets shut out one address, whichever door they came through", async () => {
+  test("ten wrong secrets on any endpoint lock out one address", async () => {
     const from = (address: string) => ({ "x-forwarded-for": address });
     const bearer = (secret: string) => ({ authorization: `Bearer ${secret}` });
     for (let at = 0; at < 5; at++) {
@@ -162,7 +162,7 @@ describe("over the wire", () => {
     expect((await post("/admin/sign_in", { secret: ADMIN_SECRET }, from("192.0.2.10"))).status).toBe(204);
   });
 
-  test("an administrator's cookie opens admin on an upgrade of the same origin, until sign-out", async () => {
+  test("accepts the administrator's cookie for admin on an upgrade of the same origin until sign-out", async () => {
     const entered = await post("/admin/sign_in", { secret: ADMIN_SECRET }, { "x-forwarded-proto": "https" });
     const set = entered.headers.get("set-cookie") ?? "";
     expect(set).toEndWith("; HttpOnly; SameSite=Strict; Secure");
@@ -181,7 +181,7 @@ describe("over the wire", () => {
     expect(await joinAdmin({ cookie, origin })).toBe("error");
   });
 
-  test("nothing of all that put a secret or a token into the log", async () => {
+  test("logs no secret and no token", async () => {
     const token = ((await (await post("/token", { channel: "system" })).json()) as { token: string }).token;
     await get(`/nothing?userToken=${token}`);
     await get(`/websocket?userToken=${token}`, { host: "evil.example" });
@@ -190,7 +190,7 @@ describe("over the wire", () => {
   });
 });
 
-describe("a folder and a prefix", () => {
+describe("a static folder and a prefix", () => {
   let prefixed: World;
   beforeAll(async () => {
     prefixed = await startWorld("embedded", {
@@ -205,7 +205,7 @@ describe("a folder and a prefix", () => {
     return { status: Number(head.split(" ")[1]), head: head.toLowerCase(), body };
   };
 
-  test("the folder stands in place of our pages, below the prefix only", async () => {
+  test("the folder replaces the built-in pages, below the prefix only", async () => {
     expect(await ask("/hub/")).toMatchObject({ status: 200, body: "<p>theirs</p>" });
     expect((await ask("/hub/app.js")).head).toContain("content-type: text/javascript");
     expect(await ask("/hub/health")).toMatchObject({ status: 200 });
@@ -218,7 +218,7 @@ describe("a folder and a prefix", () => {
     }
   });
 
-  test("no request leads out of it", async () => {
+  test("serves no path outside the folder", async () => {
     const ways = ["..", "%2e%2e", "..%2f.", "%2e%2e%5c", "..\\", "up", "app.js/..", "%00", "..;", "....//"];
     for (const way of ways) {
       const { body } = await ask(`/hub/${way}/secret.txt`);
@@ -227,7 +227,7 @@ describe("a folder and a prefix", () => {
     }
   });
 
-  test("a name listed in allowed_hosts is good", async () => {
+  test("accepts a Host listed in allowed_hosts", async () => {
     expect((await ask("/hub/health", "hub.example")).status).toBe(200);
     expect((await ask("/hub/health", "other.example")).status).toBe(403);
   });

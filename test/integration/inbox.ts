@@ -1,12 +1,12 @@
 /**
- * How long a test waits for what must come, in ms: far beyond what it takes on a busy machine, and less than a test may
- * take, so that what fails says what it waited for. How quick something is, test/bench measures.
+ * Timeout of a wait, in ms. More than a busy machine needs, and less than the timeout of a test, so that the error names what
+ * was awaited. test/bench measures latency.
  */
 export const PATIENCE = 15_000;
 
 /**
- * What came in, in order, with a reading position. Nothing is thrown away: `all` holds every item since the start.
- * Waiting fails with a sentence that shows what came instead.
+ * Received items in order, with a read position. `all` holds every item since the start. A wait that fails throws an error
+ * that lists the items received instead.
  */
 export class Inbox<T> {
   readonly all: T[] = [];
@@ -14,7 +14,7 @@ export class Inbox<T> {
   readonly #show: (item: T) => string;
   #read = 0;
   #end: string | null = null;
-  #wake: (() => void)[] = [];
+  #waiters: (() => void)[] = [];
 
   constructor(name: string, show: (item: T) => string) {
     this.#name = name;
@@ -23,28 +23,28 @@ export class Inbox<T> {
 
   put(item: T): void {
     this.all.push(item);
-    this.#stir();
+    this.#notify();
   }
 
-  /** Nothing more will come. */
+  /** Ends the inbox: no more items follow. Waits fail with `why`. */
   end(why: string): void {
     this.#end ??= why;
-    this.#stir();
+    this.#notify();
   }
 
-  /** What has come and has not been read yet; it counts as read now. */
+  /** Returns the unread items and marks them as read. */
   take(): T[] {
     const rest = this.all.slice(this.#read);
     this.#read = this.all.length;
     return rest;
   }
 
-  /** The next item, whatever it is. */
+  /** The next item. */
   next(timeout = PATIENCE): Promise<T> {
     return this.until(() => true, "anything", timeout);
   }
 
-  /** The next item that matches; those before it are passed over. */
+  /** The next item that matches. Earlier items are skipped. */
   async until(match: (item: T) => boolean, what = "a match", timeout = PATIENCE): Promise<T> {
     const deadline = performance.now() + timeout;
     const start = this.#read;
@@ -59,20 +59,20 @@ export class Inbox<T> {
         const why = this.#end ?? `nothing within ${timeout} ms`;
         throw new Error(`${this.#name}: waited for ${what}: ${why}; seen meanwhile:\n  ${seen}`);
       }
-      await this.#stirred(left);
+      await this.#notified(left);
     }
   }
 
-  #stir(): void {
-    const wake = this.#wake;
-    this.#wake = [];
-    for (const each of wake) each();
+  #notify(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const each of waiters) each();
   }
 
-  #stirred(ms: number): Promise<void> {
+  #notified(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
-      this.#wake.push(() => {
+      this.#waiters.push(() => {
         clearTimeout(timer);
         resolve();
       });
@@ -80,7 +80,7 @@ export class Inbox<T> {
   }
 }
 
-/** A text cut to a length that a failing test can show. */
+/** Truncates a text for the message of a failed test. */
 export function short(text: string, length = 200): string {
   return text.length <= length ? text : `${text.slice(0, length)}… (${text.length} characters)`;
 }

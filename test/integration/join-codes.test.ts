@@ -13,7 +13,7 @@ function signedBy(key: KeyObject, kid: string, claims: object): string {
   return `${signed}.${sign(null, Buffer.from(signed), key).toString("base64url")}`;
 }
 
-/** A key set at an address of loopback, until it is stopped. */
+/** Serves a key set on loopback until it is stopped. */
 function serveKeySet(kid: string) {
   const { publicKey, privateKey } = generateKeyPairSync("ed25519");
   const keys = [{ ...publicKey.export({ format: "jwk" }), kid, alg: "EdDSA", use: "sig" }];
@@ -21,9 +21,9 @@ function serveKeySet(kid: string) {
   return { privateKey, url: `http://127.0.0.1:${server.port}/jwks`, stop: () => server.stop(true) };
 }
 
-describe("a refused join has its own code, in the log and where it gives an attacker nothing in the answer", () => {
+describe("a rejected join logs its code, and replies with it unless that helps an attacker", () => {
   const known = serveKeySet("known");
-  const stranger = generateKeyPairSync("ed25519").privateKey;
+  const unknownKey = generateKeyPairSync("ed25519").privateKey;
   let world: World;
   let client: PhoenixClient;
   beforeAll(async () => {
@@ -38,15 +38,15 @@ describe("a refused join has its own code, in the log and where it gives an atta
     await known.stop();
   });
 
-  const good = { id: "alice", channel: "room", iss: "us", aud: "hub" };
+  const validClaims = { id: "alice", channel: "room", iss: "us", aud: "hub" };
   const hs256 = (claims: object, secret = SECRET, header = {}) =>
-    mint({ ...good, ...claims }, secret, header);
+    mint({ ...validClaims, ...claims }, secret, header);
 
   const cases: readonly [string, string, () => string | undefined, boolean, string?][] = [
     ["no token", "token_missing", () => undefined, true],
     ["no exp", "exp_missing", () => hs256({ exp: undefined }), true],
     ["another channel", "channel_not_covered", () => hs256({ channel: "elsewhere" }), true],
-    ["not yet good", "token_not_yet_valid", () => hs256({ nbf: inSeconds(600) }), true],
+    ["not yet valid", "token_not_yet_valid", () => hs256({ nbf: inSeconds(600) }), true],
     ["another issuer", "wrong_issuer", () => hs256({ iss: "them" }), true],
     ["another audience", "wrong_audience", () => hs256({ aud: "other" }), true],
     ["no user", "claims_unusable", () => hs256({ id: 7 }), true],
@@ -55,18 +55,18 @@ describe("a refused join has its own code, in the log and where it gives an atta
     ["no JWT", "token_malformed", () => "not a token", false],
     ["another algorithm", "algorithm_not_allowed", () => hs256({}, SECRET, { alg: "HS512" }), false],
     ["no algorithm", "algorithm_not_allowed", () => hs256({}, SECRET, { alg: "none" }), false],
-    ["an unknown key", "unknown_key", () => signedBy(stranger, "unknown", good), false],
-    ["a known name, another key", "bad_signature", () => signedBy(stranger, "known", good), false],
+    ["an unknown key", "unknown_key", () => signedBy(unknownKey, "unknown", validClaims), false],
+    ["a known name, another key", "bad_signature", () => signedBy(unknownKey, "known", validClaims), false],
     [
       "a known key, another channel",
       "channel_not_covered",
-      () => signedBy(known.privateKey, "known", { ...good, channel: "x" }),
+      () => signedBy(known.privateKey, "known", { ...validClaims, channel: "x" }),
       true,
     ],
     [
       "a known key, no exp",
       "exp_missing",
-      () => signedBy(known.privateKey, "known", { ...good, exp: undefined }),
+      () => signedBy(known.privateKey, "known", { ...validClaims, exp: undefined }),
       true,
     ],
   ];
@@ -83,7 +83,7 @@ describe("a refused join has its own code, in the log and where it gives an atta
     });
   }
 
-  test("what has a reason of its own keeps it, with its code in the log", async () => {
+  test("replies with its own reason and logs the code", async () => {
     for (const [claims, reason, code] of [
       [{ exp: inSeconds(-60) }, "token expired", "token_expired"],
       [{ can: [] }, "forbidden", "join_not_allowed"],
@@ -94,7 +94,7 @@ describe("a refused join has its own code, in the log and where it gives an atta
     }
   });
 
-  test("a ban is for the log alone", async () => {
+  test("logs a ban and does not disclose it in the reply", async () => {
     await fetch(`${world.channel.url}/api/disconnect`, {
       method: "POST",
       headers: { authorization: `Bearer ${ADMIN_SECRET}` },
@@ -106,7 +106,7 @@ describe("a refused join has its own code, in the log and where it gives an atta
     expect(line).toMatchObject({ code: "user_banned" });
   });
 
-  test("a renewal for another user, and the token of a group socket, have theirs too", async () => {
+  test("a renewal for another user and the token of a group socket have their own codes", async () => {
     expect((await client.join("room", { token: hs256({}) })).status).toBe("ok");
     const payload = JSON.stringify({ token: hs256({ id: "bob" }) });
     const { response } = await client.ask({ topic: "room", event: "access_token", payload });

@@ -31,7 +31,7 @@ async function start(options: ChannelOptions = {}, busPort = freePort()): Promis
   return channel;
 }
 
-/** What a start that must fail prints, and its exit code: `"1: channel: ..."`. */
+/** Exit code and output of a start that must fail: `"1: channel: ..."`. */
 async function failure(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<string> {
   const bus = ["--bus", "embedded", "--redis-url", `redis://127.0.0.1:${freePort()}`];
   const child = Bun.spawn([channelBinary(), ...bus, "--jwt-secret", SECRET, ...args], {
@@ -46,11 +46,11 @@ async function failure(args: readonly string[], env: Readonly<Record<string, str
   return `${await child.exited}: ${text}`;
 }
 
-describe("a port that is in use is one line and exit code 1, whoever uses it", () => {
+describe("a port in use is one line and exit code 1", () => {
   const line = (port: number, host = "127.0.0.1") =>
     `1: channel: cannot listen on ${host}:${port}: the port is in use. Stop the program that uses it, or choose another with --port\n`;
 
-  test("another server like it", async () => {
+  test("when another server uses it", async () => {
     const first = await start();
     expect(await failure(["--port", String(first.port)])).toBe(line(first.port));
     expect(await failure(["--port", String(first.port), "--host", "0.0.0.0"])).toBe(
@@ -58,7 +58,7 @@ describe("a port that is in use is one line and exit code 1, whoever uses it", (
     );
   });
 
-  test("a program that would share it", async () => {
+  test("when a program with SO_REUSEPORT uses it", async () => {
     for (const hostname of ["127.0.0.1", "0.0.0.0"]) {
       const other = Bun.serve({ hostname, port: 0, reusePort: true, fetch: () => new Response("other") });
       ends.push(() => other.stop(true));
@@ -66,7 +66,7 @@ describe("a port that is in use is one line and exit code 1, whoever uses it", (
     }
   });
 
-  test("and it is free again as soon as the server ended, whatever its last connections do", async () => {
+  test("and it is free as soon as the server has exited, with connections still open", async () => {
     const first = await start();
     const client = await connectPhoenix(first.url);
     expect((await client.fence()).length).toBe(0);
@@ -76,7 +76,7 @@ describe("a port that is in use is one line and exit code 1, whoever uses it", (
   });
 });
 
-/** All that comes back for these bytes, until the server closes the connection. */
+/** Sends `text`. Resolves to the whole response when the server closes the connection. */
 function raw(port: number, text: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = "";
@@ -90,8 +90,8 @@ function raw(port: number, text: string): Promise<string> {
   });
 }
 
-describe("a request by HTTP/1.0 without a Host header", () => {
-  test("is answered where health checks ask, and nowhere else", async () => {
+describe("an HTTP/1.0 request without a Host header", () => {
+  test("is answered on health check paths only", async () => {
     const { port } = await start();
     const status = async (path: string, host = "") =>
       Number((await raw(port, `GET ${path} HTTP/1.0\r\n${host}\r\n`)).split(" ")[1]);
@@ -105,7 +105,7 @@ describe("a request by HTTP/1.0 without a Host header", () => {
     expect(await raw(port, "GET /health HTTP/1.1\r\n\r\n")).toStartWith("HTTP/1.1 400");
   });
 
-  test("below a prefix too", async () => {
+  test("is answered below a prefix", async () => {
     const { port } = await start({ toml: 'base_path = "/hub"\n' });
     expect(await raw(port, "GET /hub/health HTTP/1.0\r\n\r\n")).toStartWith("HTTP/1.1 200");
     expect(await raw(port, "GET /health HTTP/1.0\r\n\r\n")).not.toStartWith("HTTP/1.1 200");
@@ -122,7 +122,7 @@ const hasIpv6 = Object.values(networkInterfaces()).some((list) =>
 );
 
 describe.skipIf(!mayMount)("--host localhost", () => {
-  /** Runs what stands behind with this text as /etc/hosts. */
+  /** Command prefix that replaces /etc/hosts with this text. */
   function withHosts(hosts: string): string[] {
     const file = join(folder(), "hosts");
     writeFileSync(file, hosts);
@@ -147,12 +147,12 @@ describe.skipIf(!mayMount)("--host localhost", () => {
     ends.push(() => backend.stop());
     await backend.publish("to:room:news", '"for all"');
     for (const client of clients) expect((await client.event("news")).payload).toBe("for all");
-    // Both are closed at the end.
+    // Both are closed on shutdown.
     expect(await channel.stop()).toBe(0);
     for (const { socket } of clients) expect((await socket.closed).code).toBe(1012);
   });
 
-  test.skipIf(!hasIpv6)("is a port in use where one of the addresses has it in use", async () => {
+  test.skipIf(!hasIpv6)("reports a port in use if one of the addresses uses it", async () => {
     const other = Bun.serve({ hostname: "::1", port: 0, fetch: () => new Response("other") });
     ends.push(() => other.stop(true));
     const child = Bun.spawn(
@@ -169,8 +169,8 @@ describe.skipIf(!mayMount)("--host localhost", () => {
     expect(await child.exited).toBe(1);
   });
 
-  test("does with the address that this machine has", async () => {
-    // 127.0.0.0/8 is loopback whole; the kernel has no IPv6 here, as many containers have none.
+  test("listens on IPv4 only without IPv6", async () => {
+    // The kernel has no IPv6 here, as in many containers.
     const hosts = "::1 localhost\n127.0.0.1 localhost\n";
     const without = 'echo 1 > /proc/sys/net/ipv6/conf/lo/disable_ipv6; exec "$0" "$@"';
     const under = ["unshare", "--net", "sh", "-c", `ip link set lo up; ${without}`, ...withHosts(hosts)];
@@ -197,10 +197,10 @@ describe.skipIf(!mayMount)("--host localhost", () => {
   });
 });
 
-describe("HOST, which shells and conda export for themselves", () => {
-  test("is named where it breaks the listener", async () => {
+describe("the variable HOST, which shells and conda export", () => {
+  test("is named in the error when it breaks the listener", async () => {
     const conda = { HOST: "x86_64-conda-linux-gnu" };
-    // With and without a DNS server in reach.
+    // With and without a reachable DNS server.
     expect(await failure(["--port", "0"], conda)).toMatch(
       /^1: channel: cannot listen on x86_64-conda-linux-gnu:0 \(from the environment: HOST\): no (such host|DNS server answers)/,
     );
@@ -210,9 +210,12 @@ describe("HOST, which shells and conda export for themselves", () => {
     expect(await failure(["--port", "0"], { HOST: "a b" })).toStartWith("2: channel: HOST must be ");
   });
 
-  test("and where it moves it; CHANNEL_HOST wins, and is not remarked on", async () => {
+  test("causes a warning when it changes the address; CHANNEL_HOST takes precedence without a warning", async () => {
     const moved = await start({ env: { HOST: "127.0.0.2" } });
-    await moved.log.until(({ level, message }) => level === "warn" && message.includes("HOST"), "the remark");
+    await moved.log.until(
+      ({ level, message }) => level === "warn" && message.includes("HOST"),
+      "the warning",
+    );
     const meant = await start({ env: { HOST: "x86_64-conda-linux-gnu", CHANNEL_HOST: "127.0.0.1" } });
     expect((await fetch(`${meant.url}/health`)).status).toBe(200);
     expect(meant.output()).not.toContain("HOST");

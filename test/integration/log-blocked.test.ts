@@ -17,19 +17,19 @@ interface Running {
   readonly pid: number;
   readonly busPort: number;
   readonly exited: Promise<number>;
-  /** Lets the log's reader go on, which stands still from the start. */
+  /** Resumes the reader of the log, which is paused from the start. */
   read(): void;
-  /** What the reader has read. */
+  /** Lines that the reader has read. */
   lines(): string[];
 }
 
-/** How standard error reaches its reader: as a shell, a container or a service manager connects it. */
+/** How standard error is connected: as by a shell, a container or a service manager. */
 const WAYS = ["a pipe", "a pipe of another user", "a socket"] as const;
 
 /**
- * Connects standard error to a process that copies it to the file `log`, and that stops itself before it reads anything; then
- * runs the rest of the command line, with another user's id where one is named. Another process shares standard error and makes
- * its writes wait, as a shell or a runtime does that puts it back as it was.
+ * Connects standard error to a process that copies it to the file `log` and that stops itself before it reads. Then runs the
+ * rest of the command line, with the given user id unless it is 0. A third process keeps setting standard error to blocking
+ * mode, as a shell or a runtime does when it restores the mode.
  */
 const LAUNCHER = `
 import fcntl, os, signal, socket, sys, time
@@ -67,7 +67,7 @@ os.execv(command[0], command)`;
 async function start(way: (typeof WAYS)[number]): Promise<Running> {
   const folder = mkdtempSync(join(tmpdir(), "channel-log-"));
   ends.push(() => rmSync(folder, { recursive: true, force: true }));
-  // Readable for another user, too.
+  // Accessible for the other user.
   chmodSync(folder, 0o755);
   const [port, busPort] = [freePort(), freePort()];
   const child = Bun.spawn(
@@ -109,7 +109,7 @@ async function start(way: (typeof WAYS)[number]): Promise<Running> {
   };
 }
 
-/** Makes more lines than all buffers on the way hold: at debug level each ignored message is one. */
+/** Causes more log lines than all buffers hold: one for each ignored message at debug level. */
 async function flood({ busPort }: Running): Promise<void> {
   const backend = backendOn(busPort);
   ends.push(() => backend.stop());
@@ -119,9 +119,9 @@ async function flood({ busPort }: Running): Promise<void> {
 }
 
 describe.each(WAYS.filter((way) => way !== "a pipe of another user" || process.getuid?.() === 0))(
-  "standard error is %s that nobody reads",
+  "standard error is %s without an active reader",
   (way) => {
-    test("clients are served, dropped lines are counted, and reported once it is read again", async () => {
+    test("serves clients, counts dropped lines and reports the count when the reader resumes", async () => {
       const channel = await start(way);
       const client = await connectPhoenix(channel.url);
       ends.push(() => client.socket.cut());
@@ -133,7 +133,7 @@ describe.each(WAYS.filter((way) => way !== "a pipe of another user" || process.g
         const line = channel.lines().find((each) => each.includes("log lines dropped"));
         return line === undefined ? null : Number(Object(JSON.parse(line)).dropped);
       }, "the number of dropped lines");
-      // No line is torn, and each one was written or is counted.
+      // Each line is complete, and each one was written or counted.
       const ignored = channel
         .lines()
         .filter((line) => JSON.parse(line).message.startsWith("ignored message"));
@@ -145,7 +145,7 @@ describe.each(WAYS.filter((way) => way !== "a pipe of another user" || process.g
       await eventually(() => channel.lines().at(-1)?.includes('"stopped"'), "the last line");
     }, 40_000);
 
-    test("SIGTERM ends it", async () => {
+    test("exits on SIGTERM", async () => {
       const channel = await start(way);
       await flood(channel);
       process.kill(channel.pid, "SIGTERM");

@@ -27,7 +27,7 @@ export async function openLongPoll(
     return { status: first.status, headers: new Map(), body: "" };
   }
   let token = first.token;
-  const hangUp = new AbortController();
+  const aborter = new AbortController();
   const closed = Promise.withResolvers<Closed>();
   const messages = new Inbox<RawMessage>("long poll", ({ data }) => short(data.toString()));
   const silent = (name: string): Inbox<Buffer> => new Inbox<Buffer>(name, (data) => data.toString("hex"));
@@ -38,14 +38,14 @@ export async function openLongPoll(
   const end = (code: number): void => {
     if (state.isClosed) return;
     state.isClosed = true;
-    hangUp.abort();
+    aborter.abort();
     messages.end(`closed with ${code}`);
     closed.resolve({ code, reason: "" });
   };
   const poll = async (): Promise<void> => {
     while (!state.isClosed) {
       await paused?.promise;
-      const answer = await ask(address, token, { headers: { ...headers }, signal: hangUp.signal });
+      const answer = await ask(address, token, { headers: { ...headers }, signal: aborter.signal });
       if (answer.status !== 200 && answer.status !== 204) return end(SESSION_GONE);
       token = answer.token ?? token;
       for (const text of answer.messages) {
@@ -64,7 +64,7 @@ export async function openLongPoll(
           method: "POST",
           body: next.body,
           headers: { ...headers, "content-type": next.type },
-          signal: hangUp.signal,
+          signal: aborter.signal,
         });
         if (status !== 200) end(SESSION_GONE);
       }
@@ -130,7 +130,7 @@ function takeBatch(queue: Outgoing[]): { readonly type: string; readonly body: B
   return { type: "application/x-ndjson", body: Buffer.concat(lines) };
 }
 
-/** The inside of a frame of `frame`: final and masked. */
+/** The payload of a final, masked frame. */
 function readFrame(bytes: Uint8Array): Outgoing {
   const length = (bytes[1] ?? 0) & 127;
   const head = length < 126 ? 2 : length === 126 ? 4 : 10;
