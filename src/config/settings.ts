@@ -331,7 +331,7 @@ export const LIMITS: Table<Limits> = {
   framesPerSecond: {
     type: integer(1, 1_000_000),
     default: 200,
-    doc: "Frames per second from one socket, with bursts of ten times that.",
+    doc: "Frames per second from one socket, with bursts of ten times that. After max_channels joins each further one counts as ten.",
   },
   bytesPerSecond: {
     type: size(1, 64 * GIB),

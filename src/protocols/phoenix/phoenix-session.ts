@@ -29,6 +29,12 @@ import {
 import type { PhoenixFanout } from "./phoenix-encoder.ts";
 import { type PendingReply, ReplyQueue } from "./reply-queue.ts";
 
+/**
+ * Frames that a join costs once a client has joined `maxChannels` times: members and backends are notified of each join, and a
+ * client that joins and leaves in a loop must not cost them more than one that pushes.
+ */
+const REPEATED_JOIN_FRAMES = 10;
+
 /** Shared by the sessions of this protocol. */
 export interface PhoenixContext {
   readonly hub: Hub;
@@ -254,6 +260,7 @@ export class PhoenixSession implements Session, Owner {
 
   #enter(frame: Frame, claims: Claims, can: Abilities, ownToken: boolean): void {
     const { hub } = this.#context;
+    if (this.#serial >= this.#context.maxChannels) this.client.chargeFrames(REPEATED_JOIN_FRAMES - 1);
     const codec = this.#codec ?? V2;
     const format = formatOf(codec, this.#binary, can.presence);
     const fanout = this.#context.fanout(hub.open(frame.topic), format);

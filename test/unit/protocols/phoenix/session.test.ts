@@ -452,6 +452,19 @@ test("over the budget pushes and joins are answered so, and anything else is ign
   expect(client.take()).toEqual([[null, "5", "phoenix", "phx_reply", ok()]]);
 });
 
+test("a join costs ten frames once a client has joined as often as it may be joined", async () => {
+  await start({ framesPerSecond: 10, maxChannels: 5 });
+  const { client } = world.connect();
+  let joined = 0;
+  for (let n = 0; n < 60; n++) {
+    push(client, String(n), String(n), "room", "phx_join", { token: "alice" });
+    push(client, String(n), String(n), "room", "phx_leave", {});
+    if (JSON.stringify(client.take()).includes('"response":{"id"')) joined++;
+  }
+  // A burst of 100 frames: 5 joins of one frame, then of ten, each with its leave.
+  expect(joined).toBe(5 + Math.ceil((100 - 5 * 2) / 11));
+});
+
 test("the tenth malformed frame within any minute is the last; the socket closes 2 to 5 s later", async () => {
   await start();
   const { client } = world.connect();
