@@ -23,48 +23,48 @@ const TOKENS = [
 ] as const;
 const REFS = ["1", "1", "2", "3", "", "é", "__proto__", "x".repeat(64), "x".repeat(65), "\ud800"] as const;
 
-interface Guest {
+interface Peer {
   readonly client: FakeClient;
   readonly session: PhoenixSession;
   readonly model: Model;
-  /** Lets the token be found that this client waits for; `null` while it waits for none. */
+  /** Resolves the token that this client waits for; `null` if there is none. */
   found: (() => void) | null;
-  /** What it has sent since then, the frame with that token first. */
+  /** Frames sent since then, the one with that token first. */
   held: (Fields | null)[];
 }
 
 /** Frames of Phoenix clients, V1, V2 and binary, against a model of what each must be answered. */
 export async function frames(random: Random): Promise<Target> {
   const world = await createFuzzWorld();
-  const guests = Array.from({ length: 6 }, () => welcome(random, world));
+  const peers = Array.from({ length: 6 }, () => connectPeer(random, world));
   return {
     input() {
-      const at = random.next(guests.length);
-      const guest = guests[at];
-      if (guest === undefined || !guest.client.open) {
-        guest?.client.hangUp();
-        if (guest !== undefined) world.clients.delete(guest.client);
-        guests[at] = welcome(random, world);
+      const at = random.next(peers.length);
+      const peer = peers[at];
+      if (peer === undefined || !peer.client.open) {
+        peer?.client.hangUp();
+        if (peer !== undefined) world.clients.delete(peer.client);
+        peers[at] = connectPeer(random, world);
         return null;
       }
       const chance = random.next(1000);
-      if (chance < 4) guest.client.hangUp();
+      if (chance < 4) peer.client.hangUp();
       else if (chance < 6) world.bus.turn(!world.bus.state.live);
-      else if (chance < 8) guest.client.dismiss(1001, "disconnected");
+      else if (chance < 8) peer.client.dismiss(1001, "disconnected");
       else if (chance < 50) world.bus.turnAround();
-      else if (chance < 52) return nextTurn(world, guests);
-      else if (chance === 52) guest.client.stalled = true;
-      else if (guest.found !== null && chance < 300) return find(world, guest);
-      else return say(random, world, guest);
-      for (const { client } of guests) client.take();
+      else if (chance < 52) return runTimers(world, peers);
+      else if (chance === 52) peer.client.stalled = true;
+      else if (peer.found !== null && chance < 300) return resolveToken(world, peer);
+      else return sendFrame(random, world, peer);
+      for (const { client } of peers) client.take();
       return null;
     },
-    check: () => inconsistency(world) ?? memberships(guests),
+    check: () => inconsistency(world) ?? memberships(peers),
     stop: () => world.stop(),
   };
 }
 
-function welcome(random: Random, world: FuzzWorld): Guest {
+function connectPeer(random: Random, world: FuzzWorld): Peer {
   const client = world.newClient();
   const version = random.pick([1, 2, null] as const);
   const token = random.pick([null, "alice", "bad", "carol"] as const);
@@ -80,58 +80,58 @@ function welcome(random: Random, world: FuzzWorld): Guest {
   return { client, session, model, found: null, held: [] };
 }
 
-/** What waits for the clock has its turn: tokens that ran out, clients that are cut off. */
-async function nextTurn(world: FuzzWorld, guests: readonly Guest[]): Promise<null> {
+/** Runs what waits for the clock: expired tokens, clients to disconnect. */
+async function runTimers(world: FuzzWorld, peers: readonly Peer[]): Promise<null> {
   world.context.tick();
-  for (const { model, session } of guests) model.expire((topic) => session.channels.includes(topic));
+  for (const { model, session } of peers) model.expire((topic) => session.channels.includes(topic));
   await new Promise((resolve) => setTimeout(resolve, 0));
-  for (const { client } of guests) client.frames.length = 0;
+  for (const { client } of peers) client.frames.length = 0;
   return null;
 }
 
-/** Sends one frame and holds the answer against the model's. */
-function say(random: Random, world: FuzzWorld, guest: Guest): string | null {
-  const { client, model } = guest;
+/** Sends one frame and compares the answer with the model's. */
+function sendFrame(random: Random, world: FuzzWorld, peer: Peer): string | null {
+  const { client, model } = peer;
   const input = frameOf(random, model.version ?? random.pick([1, 2] as const));
   client.frames.length = 0;
   client.receive(input);
   world.bus.pushed = [];
-  // A socket that waits decides about its version when it handles its first frame, which is the one that waits.
+  // A waiting socket chooses its version with its first frame, which is the one that waits.
   const fields = typeof input === "string" ? readText(input, model) : readBinary(input, model);
-  if (guest.found !== null) {
-    guest.held.push(fields);
+  if (peer.found !== null) {
+    peer.held.push(fields);
     return compare(client, model, []);
   }
-  return handled(world, guest, [fields]);
+  return handled(world, peer, [fields]);
 }
 
-/** The token is found: what the client sent meanwhile is handled, in its order, up to the next one that waits. */
-async function find(world: FuzzWorld, guest: Guest): Promise<string | null> {
-  const { found, held, client } = guest;
+/** Resolves the token: the frames sent meanwhile are handled in order, up to the next one that waits. */
+async function resolveToken(world: FuzzWorld, peer: Peer): Promise<string | null> {
+  const { found, held, client } = peer;
   client.frames.length = 0;
-  guest.found = null;
-  guest.held = [];
+  peer.found = null;
+  peer.held = [];
   found?.();
   for (let i = 0; i < 4; i++) await Promise.resolve();
-  return handled(world, guest, held, true);
+  return handled(world, peer, held, true);
 }
 
 function handled(
   world: FuzzWorld,
-  guest: Guest,
+  peer: Peer,
   frames: readonly (Fields | null)[],
   isFound = false,
 ): string | null {
-  const { client, model } = guest;
+  const { client, model } = peer;
   const expected: Expected[] = [];
   for (const [i, fields] of frames.entries()) {
     const waits = model.tokenOf(fields)?.startsWith("far-") === true && !(isFound && i === 0);
-    // One that does not read is cut off by the first answer, and nothing more of it is handled.
+    // A client that does not read is disconnected at the first answer, and its later frames are not handled.
     if (client.stalled && !client.open) break;
     if (waits) {
-      guest.found = world.waiting.pop() ?? null;
-      guest.held = frames.slice(i);
-      if (guest.found === null) return "a token elsewhere was not looked up";
+      peer.found = world.waiting.pop() ?? null;
+      peer.held = frames.slice(i);
+      if (peer.found === null) return "a token elsewhere was not looked up";
       break;
     }
     expected.push(model.judge(fields, world.bus.state.live));
@@ -149,7 +149,7 @@ function compare(client: FakeClient, model: Model, expected: readonly Expected[]
     return [JSON.stringify([each.ref, each.status, each.reason])];
   });
   client.frames.length = 0;
-  // Nothing reaches a client that does not read, and it is cut off for it.
+  // A client that does not read receives nothing, and is disconnected.
   if (client.stalled) return null;
   if (client.open === model.dismissed) return model.dismissed ? "was not dismissed" : "was dismissed";
   if (got.join("\n") === wanted.join("\n")) return null;
@@ -181,13 +181,13 @@ function reasonIn(value: unknown): string | null {
   return typeof value.reason === "string" ? value.reason : null;
 }
 
-function memberships(guests: readonly Guest[]): string | null {
-  for (const { client, session, model, found } of guests) {
+function memberships(peers: readonly Peer[]): string | null {
+  for (const { client, session, model, found } of peers) {
     if (!client.open || found !== null) continue;
     const got = [...session.channels].sort().join("\n");
     const expected = [...model.joined.keys()].sort().join("\n");
     if (got !== expected) return `is in ${JSON.stringify(got)} and should be in ${JSON.stringify(expected)}`;
-    if (client.topics.size !== model.joined.size) return "hears other topics than it joined";
+    if (client.topics.size !== model.joined.size) return "receives other topics than it joined";
   }
   return null;
 }
@@ -200,7 +200,7 @@ function frameOf(random: Random, version: 1 | 2): string | Buffer {
   }
   if (kind < 10) return randomBytes(random, 40);
   if (kind < 13) return jsonText(random);
-  // Deep nesting is dear: a few will do.
+  // Deep nesting is slow: a few are enough.
   const payload = random.next(20_000) === 0 ? deep(random) : payloadOf(random);
   const text = version === 2 ? textV2(random, payload) : textV1(random, payload);
   return kind < 30 ? mutated(random, text) : text;

@@ -24,7 +24,7 @@ export interface FuzzReport {
   readonly findings: readonly string[];
 }
 
-/** What of the inputs goes where, in percent. */
+/** The share of each target in the inputs, in percent. */
 const TARGETS: readonly (readonly [
   name: string,
   percent: number,
@@ -38,11 +38,11 @@ const TARGETS: readonly (readonly [
   ["long-poll", 2, longPoll],
 ];
 
-/** Inputs between two looks at all that a target holds. */
+/** Inputs between two checks of a target's whole state. */
 const CHECK_EVERY = 100;
 /** How much more a target may hold at its end than after a tenth of its inputs. */
 const GROWTH = 24 * 1024 * 1024;
-/** A target is given up after so many findings: they are the same one by then. */
+/** A target is stopped after this number of findings: the rest are usually repeats. */
 const ENOUGH = 5;
 
 export async function fuzz({
@@ -70,8 +70,8 @@ export async function fuzz({
     for (; count < share && own < ENOUGH; count++) {
       try {
         const wrong = target.input();
-        const told = wrong instanceof Promise ? await wrong : wrong;
-        if (told !== null) find(told);
+        const result = wrong instanceof Promise ? await wrong : wrong;
+        if (result !== null) find(result);
         const held = count % CHECK_EVERY === 0 ? target.check() : null;
         if (held !== null) find(held);
       } catch (error) {
@@ -79,7 +79,7 @@ export async function fuzz({
       }
       if (count === Math.floor(share / 10)) after = heapNow();
       if (count % 100_000 === 0) progress(`${name} ${count}`);
-      // Timers and what was put off have their turn.
+      // Lets timers and deferred work run.
       if (count % 1000 === 0) await Bun.sleep(0);
     }
     const end = heapNow();

@@ -7,28 +7,28 @@ import { nameRules } from "./rules.ts";
 import type { Target } from "./target.ts";
 import { createFuzzWorld, type FuzzWorld, inconsistency, MAX_SUBSCRIPTIONS, permissions } from "./world.ts";
 
-interface Guest {
+interface Peer {
   readonly client: FakeClient;
   readonly token: string;
-  /** What it follows by the model, as group and entry in one JSON text. */
+  /** Its subscriptions in the model: group and entry as one JSON text. */
   following: Set<string>;
 }
 
-/** Messages of event groups: what a client follows must be what its last good message named and its token covers. */
+/** Messages of event groups: a client's subscriptions must be those of its last valid message that its token allows. */
 export async function groups(random: Random): Promise<Target> {
   const world = await createFuzzWorld();
-  const guests = Array.from({ length: 4 }, () => welcome(random, world));
+  const peers = Array.from({ length: 4 }, () => connectPeer(random, world));
   return {
     input() {
-      const at = random.next(guests.length);
-      let guest = guests[at];
-      if (guest === undefined || random.chance(1)) {
-        guest?.client.hangUp();
-        if (guest !== undefined) world.clients.delete(guest.client);
-        guest = welcome(random, world);
-        guests[at] = guest;
+      const at = random.next(peers.length);
+      let peer = peers[at];
+      if (peer === undefined || random.chance(1)) {
+        peer?.client.hangUp();
+        if (peer !== undefined) world.clients.delete(peer.client);
+        peer = connectPeer(random, world);
+        peers[at] = peer;
       }
-      const { client } = guest;
+      const { client } = peer;
       client.frames.length = 0;
       if (random.chance(2)) {
         client.receive(randomBytes(random, 30));
@@ -37,25 +37,25 @@ export async function groups(random: Random): Promise<Target> {
       const text = messageOf(random);
       client.receive(text);
       const answers = client.frames.splice(0);
-      const wanted = read(text, guest.token);
+      const wanted = read(text, peer.token);
       if (wanted === null) {
         if (answers.length !== 1 || !answers[0]?.startsWith('{"error":'))
           return `answered ${answers.join(" ")}`;
       } else {
-        guest.following = wanted.following;
+        peer.following = wanted.following;
         const last = answers.at(-1) ?? "";
         if (answers.length !== wanted.denied + 1 || !last.startsWith('{"groups_current":')) {
           return `${wanted.denied} are denied, answered ${answers.join(" ")}`;
         }
       }
-      return client.topics.size === guest.following.size ? null : `follows ${[...client.topics].join(" ")}`;
+      return client.topics.size === peer.following.size ? null : `follows ${[...client.topics].join(" ")}`;
     },
     check: () => inconsistency(world),
     stop: () => world.stop(),
   };
 }
 
-function welcome(random: Random, world: FuzzWorld): Guest {
+function connectPeer(random: Random, world: FuzzWorld): Peer {
   const client = world.newClient();
   const token = random.pick(["alice", "bob", "narrow", "shut"] as const);
   client.session = new GroupsSession(world.groups, client, { token });
@@ -68,11 +68,11 @@ interface Wanted {
   readonly denied: number;
 }
 
-/** What a message asks for, by groups.md; `null` where it is refused whole. */
+/** What a message asks for, by groups.md; `null` if the whole message is refused. */
 function read(text: string, token: string): Wanted | null {
   let value: unknown;
   try {
-    // An integer too long for a number is the text that it was.
+    // An integer too large for a number is kept as text.
     value = JSON.parse(text, (_key, each: unknown, { source = "" }: { source?: string } = {}) =>
       typeof each === "number" && !Number.isSafeInteger(each) && /^-?\d+$/.test(source) ? source : each,
     );

@@ -1,6 +1,6 @@
 import type { Random } from "../unit/protocols/phoenix/fuzz/random.ts";
 
-/** Names of channels and events: good, at the limit, and such as break programs. */
+/** Names of channels and events: valid, at the limit, and unusual. */
 const NAMES = [
   "room-0",
   "room-1",
@@ -75,7 +75,7 @@ export function eventName(random: Random): string {
   return random.chance(85) ? random.pick(EVENTS) : channelName(random);
 }
 
-/** A text changed in a few places, as a broken program or an enemy sends it. */
+/** A text changed in a few places, as a faulty or hostile client sends it. */
 export function mutated(random: Random, text: string): string {
   let result = text;
   for (let i = random.next(3); i >= 0; i--) {
@@ -125,7 +125,7 @@ export function randomBytes(random: Random, most: number): Buffer {
   return Buffer.from(random.times(most, () => random.next(256)));
 }
 
-/** Nesting beyond what recursion survives. */
+/** Nesting too deep for recursion. */
 export function deep(random: Random): string {
   const depth = 10 ** (2 + random.next(4));
   return random.chance(50)

@@ -13,16 +13,16 @@ const PEER = { address: "192.0.2.1", https: false, loopback: false };
 /** Requests of long polling: every answer is 200 with a body that phoenix.js knows. */
 export async function longPoll(random: Random): Promise<Target> {
   const world = await createFuzzWorld();
-  let taken = 0;
+  let used = 0;
   let serial = 0;
   const places = {
-    mayBegin: () => taken < PLACES,
+    mayBegin: () => used < PLACES,
     take: () => {
-      if (taken === PLACES) return false;
-      taken++;
+      if (used === PLACES) return false;
+      used++;
       return true;
     },
-    release: () => void taken--,
+    release: () => void used--,
   };
   const polls = new LongPoll(world.phoenix, places, () => `s${++serial}`);
   const tokens: string[] = [];
@@ -67,8 +67,8 @@ export async function longPoll(random: Random): Promise<Target> {
       return null;
     },
     check() {
-      if (taken !== world.hub.connections.size)
-        return `${taken} places for ${world.hub.connections.size} sessions`;
+      if (used !== world.hub.connections.size)
+        return `${used} places for ${world.hub.connections.size} sessions`;
       // The world's list of clients contains no long-poll clients.
       const wrong = inconsistency(world);
       return wrong?.includes("connections are known") === true ? null : wrong;

@@ -12,7 +12,7 @@ export interface Fields {
 
 export type Ref = string | number | null;
 
-/** What a client must be told about one frame. */
+/** The expected answer to one frame. */
 export type Expected =
   | { readonly kind: "reply"; readonly ref: Ref; readonly status: string; readonly reason: string | null }
   | { readonly kind: "malformed" }
@@ -30,7 +30,7 @@ const RESERVED =
   /^(phx_join|phx_leave|phx_reply|phx_close|phx_error|heartbeat|presence_state|presence_diff)$/;
 const SILENCE: Expected = { kind: "silence" };
 
-/** One Phoenix client as phoenix.md has it: what it is in, and what it must be answered. */
+/** One Phoenix client as described in phoenix.md: its memberships and the expected answers. */
 export class Model {
   version: 1 | 2 | null;
   readonly joined = new Map<string, Joined>();
@@ -69,13 +69,13 @@ export class Model {
     return renews ? ownToken(fields) : null;
   }
 
-  /** Memberships whose token ran out end when the server gets to it. */
+  /** Memberships with an expired token end at the server's next check. */
   expire(holds: (topic: string) => boolean): void {
     for (const [topic, { user }] of this.joined)
       if (user === "brief" && !holds(topic)) this.joined.delete(topic);
   }
 
-  /** @param live whether the bus is there */
+  /** @param live whether the bus is connected */
   judge(fields: Fields | null, live: boolean): Expected {
     if (fields === null) {
       this.#strikes++;
@@ -158,7 +158,7 @@ function depthOf(text: string): number {
   return most;
 }
 
-/** Reads a text frame; one of a socket that has not said which version it speaks decides that. */
+/** Reads a text frame; the first one of a socket without a version chooses the version. */
 export function readText(text: string, model: Model): Fields | null {
   if (model.version === null) {
     const first = text.trimStart().charAt(0);

@@ -10,7 +10,7 @@ import { nameRules } from "./rules.ts";
 import type { Target } from "./target.ts";
 import { createFuzzWorld, type FuzzWorld, inconsistency, MAX_PAYLOAD } from "./world.ts";
 
-/** Channels with members, and what the followers of groups hear of them. */
+/** Channels with members, and the events that clients of groups follow. */
 const CHANNELS = ["room-0", "a:b", "a", "__proto__", "*", "é", "n".repeat(255)] as const;
 const FOLLOWED = ["news", "message", "__proto__", "😀"] as const;
 const RESERVED =
@@ -28,7 +28,7 @@ interface Listener {
   readonly client: FakeClient;
 }
 
-/** What a Redis sends, in whatever pieces, up to the frames of those who listen. */
+/** Messages from Redis, in random pieces, up to the frames of the clients. */
 export async function redis(random: Random): Promise<Target> {
   const world = await createFuzzWorld();
   const listeners = (["v1", "v2", "v2 as json", "groups"] as const).map((kind) => listen(world, kind));
@@ -44,7 +44,7 @@ export async function redis(random: Random): Promise<Target> {
     },
     { families: ["to"], prefix: "", maxPayload: MAX_PAYLOAD },
   );
-  // Windows of presence close, `admin` events are told.
+  // Waits for the presence windows and the `admin` events.
   await new Promise((resolve) => setTimeout(resolve, 30));
   world.bus.turnAround();
   const subscribed = Buffer.from("*3\r\n$10\r\npsubscribe\r\n$4\r\nto:*\r\n:1\r\n");
@@ -79,7 +79,7 @@ export async function redis(random: Random): Promise<Target> {
   };
 }
 
-/** The same reader with bytes that no Redis sends: it gives up, and neither throws nor holds what has no end. */
+/** The same reader with bytes that no Redis sends: it reports a failure, does not throw, and buffers a bounded amount. */
 export function brokenRedis(random: Random): Target {
   let given = 0;
   let failed = false;
@@ -142,12 +142,12 @@ function listen(world: FuzzWorld, kind: Kind): Listener {
 }
 
 interface ExpectedMessage {
-  /** Under what it is counted; `null`: delivered. */
+  /** The reason under which it is counted; `null`: delivered. */
   readonly reason: keyof FuzzWorld["stats"]["dropped"] | null;
   readonly frames?: (kind: Kind) => string[];
 }
 
-/** What must become of a message, by bridge.md. */
+/** The expected handling of a message, by bridge.md. */
 function expect({ name, payload }: Message): ExpectedMessage {
   const text = decoded(name);
   if (text === null) return { reason: "malformed" };
@@ -227,7 +227,7 @@ function payloadOf(random: Random): Buffer {
   if (kind < 72) return Buffer.alloc(0);
   if (kind < 76) return Buffer.from(`hello \u0000 ${random.pick(["é", "\u2028", '"', "\\"] as const)}`);
   if (kind < 78) return Buffer.from(deep(random).slice(0, MAX_PAYLOAD + 1));
-  // About the size from which frames are made in place, and about the largest.
+  // Near the size from which frames are built in place, and near the maximum.
   const length = random.chance(50) ? 2040 + random.next(20) : MAX_PAYLOAD - 12 + random.next(20);
   const letter = random.pick(["x", "x", "é", "\ud83d\ude00"] as const);
   const text = JSON.stringify([letter.repeat(Math.ceil(length / Buffer.byteLength(letter)))]);

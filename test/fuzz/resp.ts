@@ -88,7 +88,7 @@ export function resp(random: Random): Target {
           quit = connection.closing;
           return !quit;
         });
-        // What came is not ours: it may be used again.
+        // The caller may reuse the buffer.
         piece.fill(0x2a);
         if (found !== null) fault = found.reply ?? "silent";
         if (found !== null || quit) break;
@@ -124,7 +124,7 @@ function open(
   subscriptions: Subscriptions,
   authenticated: boolean,
 ): RespConnection {
-  // All that a connection does with its socket.
+  // The part of a socket that a connection uses.
   const socket = {
     write: (bytes: Buffer): number => {
       written.push(Buffer.from(bytes));
@@ -162,11 +162,11 @@ function requestOf(random: Random): Buffer {
 
 interface Parsed {
   readonly commands: readonly string[];
-  /** `silent`, or that it is told. */
-  readonly fault: "silent" | "told" | null;
+  /** `silent`, or answered with an error. */
+  readonly fault: "silent" | "reported" | null;
 }
 
-/** The protocol once more, over a text of one character a byte that is all there. */
+/** A second parser of the protocol, over complete text of one character a byte. */
 function parse(bytes: Buffer): Parsed {
   const commands: string[] = [];
   let rest = bytes.toString("latin1");
@@ -175,20 +175,20 @@ function parse(bytes: Buffer): Parsed {
     if (!rest.startsWith("*")) return { commands, fault: "silent" };
     const count = lengthAt(rest, 1);
     if (count === null || typeof count === "string") return { commands, fault: count };
-    if (count.value > 1024 * 1024) return { commands, fault: "told" };
+    if (count.value > 1024 * 1024) return { commands, fault: "reported" };
     rest = rest.slice(count.end);
     const strings: string[] = [];
     let size = 0;
     while (strings.length < count.value) {
       if (rest === "") return { commands, fault: null };
-      if (!rest.startsWith("$")) return { commands, fault: "told" };
+      if (!rest.startsWith("$")) return { commands, fault: "reported" };
       const length = lengthAt(rest, 1);
       if (length === null || typeof length === "string") return { commands, fault: length };
       size += length.value;
-      if (length.value > MAX_BULK || size > MAX_BULK + MARGIN) return { commands, fault: "told" };
+      if (length.value > MAX_BULK || size > MAX_BULK + MARGIN) return { commands, fault: "reported" };
       const end = length.end + length.value;
       if (rest.length < end + 2) return { commands, fault: null };
-      if (rest.slice(end, end + 2) !== "\r\n") return { commands, fault: "told" };
+      if (rest.slice(end, end + 2) !== "\r\n") return { commands, fault: "reported" };
       strings.push(rest.slice(length.end, end));
       rest = rest.slice(end + 2);
     }
@@ -196,18 +196,18 @@ function parse(bytes: Buffer): Parsed {
   }
 }
 
-/** A length with its line end; `null` where it may still come, `"told"` where it can't be one. */
-function lengthAt(text: string, at: number): { value: number; end: number } | "told" | null {
+/** A length with its line end; `null` if it is incomplete, `"reported"` if it is invalid. */
+function lengthAt(text: string, at: number): { value: number; end: number } | "reported" | null {
   const [digits = ""] = /^\d*/.exec(text.slice(at, at + 12)) ?? [];
-  if (digits.length > 10) return "told";
+  if (digits.length > 10) return "reported";
   const after = text.slice(at + digits.length, at + digits.length + 2);
   if (after === "") return null;
-  if (digits === "" || !after.startsWith("\r")) return "told";
+  if (digits === "" || !after.startsWith("\r")) return "reported";
   if (after === "\r") return null;
-  return after === "\r\n" ? { value: Number(digits), end: at + digits.length + 2 } : "told";
+  return after === "\r\n" ? { value: Number(digits), end: at + digits.length + 2 } : "reported";
 }
 
-/** The index behind the reply that begins at `at`; -1 where none does. */
+/** The index behind the reply that begins at `at`; -1 if there is none. */
 function replyEnd(out: Buffer, at: number): number {
   const lineEnd = out.indexOf("\r\n", at);
   if (lineEnd < 0) return -1;

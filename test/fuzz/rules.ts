@@ -1,4 +1,4 @@
-/** What a token lets its holder do, as far as the fuzzer's tokens differ. */
+/** The permissions in which the fuzzer's tokens differ. */
 export interface Claims {
   readonly user: string;
   readonly channels: readonly string[];
@@ -6,7 +6,7 @@ export interface Claims {
   readonly push: boolean;
 }
 
-/** The rules of names and tokens, written down a second time. */
+/** The rules of names and tokens, implemented a second time. */
 export const nameRules = {
   channel: (name: string): boolean => isName(name),
   event: (name: string): boolean => isName(name) && !name.includes(":"),

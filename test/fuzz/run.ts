@@ -1,6 +1,6 @@
 /**
- * The fuzzer: `bun test/fuzz/run.ts --inputs 10000000 --seed 7`. Nothing may throw out of a handler, no memory may be held, and
- * what clients are told and what the hub keeps must be what a model says. The same seed gives the same inputs.
+ * The fuzzer: `bun test/fuzz/run.ts --inputs 10000000 --seed 7`. No handler may throw, no memory may leak, and
+ * what clients receive and what the hub stores must match a model. The same seed gives the same inputs.
  */
 import { parseArgs } from "node:util";
 import { fuzz } from "./fuzz.ts";

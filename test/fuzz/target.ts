@@ -1,8 +1,8 @@
 /** One thing that is fuzzed. */
 export interface Target {
-  /** Makes one input and has it handled; what is wrong with what came of it, or `null`. */
+  /** Creates one input and handles it; returns what is wrong with the result, or `null`. */
   input(): Promise<string | null> | string | null;
-  /** Looks over all that the target holds; what is wrong with it, or `null`. */
+  /** Checks the whole state of the target; returns what is wrong with it, or `null`. */
   check(): string | null;
   stop(): void;
 }

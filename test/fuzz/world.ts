@@ -12,12 +12,12 @@ import { ConnectionContext } from "../../src/transports/connection-context.ts";
 import { claims, FakeClient } from "../unit/protocols/phoenix/world.ts";
 import type { Claims as Permissions } from "./rules.ts";
 
-/** Bytes of a message from Redis, and subscriptions and topics of one client, small so that they are reached. */
+/** Bytes of a message from Redis, and subscriptions and topics of one client, small enough to be reached. */
 export const MAX_PAYLOAD = 4096;
 export const MAX_SUBSCRIPTIONS = 20;
 export const MAX_CHANNELS = 8;
 
-/** A bus that brings back what is published on `to:`, as Redis does, and keeps nothing else. */
+/** A bus that sends back what is published on `to:`, as Redis does, and stores nothing else. */
 export class LoopBus implements Bus {
   readonly kind = "redis";
   state: BusState = { live: true, detail: "a loop", gaps: 0, since: 0 };
@@ -45,7 +45,7 @@ export class LoopBus implements Bus {
     this.#listener?.message(name, payload);
   }
 
-  /** Brings what was published; the loss of the bus takes it away. */
+  /** Delivers what was published; it is lost if the bus is lost. */
   turnAround(): void {
     for (const { name, payload } of this.#back.splice(0)) this.bring(Buffer.from(name), Buffer.from(payload));
   }
@@ -57,7 +57,7 @@ export class LoopBus implements Bus {
   }
 }
 
-/** Hub, context and protocols as the server puts them together, without a network. */
+/** Hub, context and protocols as in the server, without a network. */
 export interface FuzzWorld {
   readonly bus: LoopBus;
   readonly hub: Hub;
@@ -66,7 +66,7 @@ export interface FuzzWorld {
   readonly phoenix: PhoenixProtocol;
   readonly groups: GroupsProtocol;
   readonly clients: Set<FakeClient>;
-  /** Answers to tokens that are looked up elsewhere, to be given by the fuzzer. */
+  /** Pending lookups of tokens, which the fuzzer resolves. */
   readonly waiting: (() => void)[];
   newClient(): FakeClient;
   stop(): void;
@@ -89,7 +89,7 @@ export function verdictOf(token: string): Verdict {
   return { ok: true, claims: claims(token) };
 }
 
-/** The same, as the models have it: a refusal's reason, or what the token allows. `far-` is looked up elsewhere. */
+/** The same for the models: the reason of a refusal, or what the token allows. `far-` needs a lookup. */
 export function permissions(token: string): Permissions | string {
   const verdict = verdictOf(token.replace(/^far-/, ""));
   if (!verdict.ok) return verdict.reason;
@@ -167,7 +167,7 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
   };
 }
 
-/** What must hold whatever came in; the first thing that does not, or `null`. */
+/** Checks the invariants after any input; returns the first violation, or `null`. */
 export function inconsistency({ hub, stats, clients }: FuzzWorld): string | null {
   let members = 0;
   for (const channel of hub.channels.values()) {

@@ -5,7 +5,7 @@ const [name, port, busPort, secret = "", room = "", seconds] = process.argv.slic
 const attack = attacks.find((each) => each.name === name);
 if (attack === undefined) throw new Error(`no attack is called ${name}`);
 const milliseconds = Number(seconds) * 1000;
-// What hangs ends with it.
+// Ends the process even if the attack hangs.
 setTimeout(() => process.exit(0), milliseconds + 500);
 await attack.run({
   port: Number(port),

@@ -4,12 +4,12 @@ import { frame, type Line, openLine, openSocket, request, text } from "./line.ts
 const MIB = 1024 * 1024;
 const SOCKET = "/websocket?vsn=2.0.0";
 
-/** What an attacker knows and has. */
+/** What an attacker knows. */
 export interface Target {
   readonly port: number;
   /** Of the bus, where the attack is on it. */
   readonly busPort: number;
-  /** Tokens that a service would give to anybody: this is not a secret that an attacker has. */
+  /** Mints tokens that a service would give to any client: the attacker does not have the secret. */
   readonly secret: string;
   /** The room of the honest clients. */
   readonly room: string;
@@ -23,16 +23,20 @@ export interface Attack {
   readonly title: string;
   /** Whether the server is its own bus, and the attacker a process of the same machine. */
   readonly embedded?: boolean;
-  /** Bytes that the runtime holds for it out of our sight: `limits.max_connections_per_ip` alone bounds them. */
+  /** Bytes that the runtime buffers and the server cannot count: `limits.max_connections_per_ip` alone bounds them. */
   readonly unseen?: number;
   run(target: Target): Promise<void>;
 }
 
-/** Between two tries of a client that was sent away, in ms. */
+/** Pause before a refused client tries again, in ms. */
 const RETRY = 50;
 
-/** So many at a time, each over and over until the end. */
-async function crowd(count: number, target: Target, once: (index: number) => Promise<void>): Promise<void> {
+/** Runs `once` repeatedly until the end, `count` at a time. */
+async function inParallel(
+  count: number,
+  target: Target,
+  once: (index: number) => Promise<void>,
+): Promise<void> {
   const one = async (index: number): Promise<void> => {
     while (performance.now() < target.until) {
       await once(index);
@@ -42,7 +46,7 @@ async function crowd(count: number, target: Target, once: (index: number) => Pro
   await Promise.all(Array.from({ length: count }, (_, index) => one(index)));
 }
 
-/** A socket that sends as fast as it may for as long as it is up. */
+/** A socket that sends as fast as it can until it is closed. */
 async function flood(
   target: Target,
   path: string,
@@ -70,12 +74,12 @@ const garbage = text('{"not":["a",{"frame":'.repeat(20));
 const nested = text("[".repeat(500_000));
 const sized = "f".repeat(900_000);
 
-/** Every way that was tried. To add one is to add an entry. */
+/** Every attack. Add an entry to add one. */
 export const attacks: readonly Attack[] = [
   {
     name: "phoenix-joins",
     title: "8 sockets join `phoenix` with 200 KB payloads",
-    run: (target) => crowd(8, target, () => flood(target, SOCKET, () => large)),
+    run: (target) => inParallel(8, target, () => flood(target, SOCKET, () => large)),
   },
   {
     name: "poll-bodies",
@@ -86,7 +90,7 @@ export const attacks: readonly Attack[] = [
         return /"token":"([^"]+)"/.exec(text)?.[1] ?? "";
       };
       let token = await session();
-      const posts = crowd(40, target, async () => {
+      const posts = inParallel(40, target, async () => {
         const path = `/longpoll?vsn=2.0.0&token=${encodeURIComponent(token)}`;
         const { text } = await request(target.port, path, { method: "POST", body: sized });
         if (!text.includes("200")) {
@@ -94,7 +98,7 @@ export const attacks: readonly Attack[] = [
           token = await session();
         }
       });
-      const unfinished = crowd(40, target, async () => {
+      const unfinished = inParallel(40, target, async () => {
         const line = await openLine(target.port);
         if (line === null) return Bun.sleep(RETRY);
         const path = `/longpoll?vsn=2.0.0&token=${encodeURIComponent(token)}`;
@@ -114,7 +118,7 @@ export const attacks: readonly Attack[] = [
     title: "300 sockets send all but the end of a message of 1 MiB, and answer pings",
     unseen: 300 * MIB,
     run: (target) =>
-      crowd(300, target, async () => {
+      inParallel(300, target, async () => {
         const line = await openSocket(target.port, SOCKET);
         if (line === null) return Bun.sleep(RETRY);
         await line.write(frame(1, Buffer.alloc(MIB - 16, "h"), false));
@@ -127,9 +131,9 @@ export const attacks: readonly Attack[] = [
     run: (target) => {
       const token = mint({ id: "mallory", channels: ["n*"] }, target.secret);
       const name = (index: number): string => `n${`${index}`.padStart(254, "n")}`;
-      return crowd(20, target, (socket) =>
+      return inParallel(20, target, (socket) =>
         flood(target, SOCKET, (count) => {
-          // Half of a hundred stay, so that every event speaks of a thousand.
+          // Half of a hundred stay, so that every event names a thousand.
           const index = socket * 100 + (Math.floor(count / 2) % 90);
           if (count < 100 || count % 2 === 0)
             return text(`["${count}","${count}","${name(index)}","phx_join",{"token":"${token}"}]`);
@@ -143,7 +147,7 @@ export const attacks: readonly Attack[] = [
     title: "50 sockets join and leave the room of the honest clients",
     run: (target) => {
       const token = mint({ id: "mallory", channel: target.room }, target.secret);
-      return crowd(50, target, () =>
+      return inParallel(50, target, () =>
         flood(target, SOCKET, (count) =>
           count % 2 === 0
             ? text(`["${count}","${count}","${target.room}","phx_join",{"token":"${token}"}]`)
@@ -158,7 +162,7 @@ export const attacks: readonly Attack[] = [
     run: (target) => {
       const frames = [group(0), group(1000)];
       const token = mint({ id: "mallory", channels: ["*"] }, target.secret);
-      return crowd(4, target, () =>
+      return inParallel(4, target, () =>
         flood(target, `/groups?token=${token}`, (count) => frames[count & 1] ?? heartbeat),
       );
     },
@@ -169,14 +173,14 @@ export const attacks: readonly Attack[] = [
     run: (target) => {
       const token = mint({ id: "mallory", channels: ["*"] }, target.secret);
       const paths = [SOCKET, `/groups?token=${token}`];
-      return crowd(8, target, (index) => flood(target, paths[index & 1] ?? SOCKET, () => nested));
+      return inParallel(8, target, (index) => flood(target, paths[index & 1] ?? SOCKET, () => nested));
     },
   },
   {
     name: "admin-guesses",
     title: "40 connections guess the admin secret: Bearer, cookies, joins of `admin`",
     run: (target) =>
-      crowd(40, target, async (index) => {
+      inParallel(40, target, async (index) => {
         const guess = `guess-${index}-${Math.random()}-${"g".repeat(20)}`;
         if (index < 15) {
           await request(target.port, "/api/bans", { headers: { authorization: `Bearer ${guess}` } });
@@ -194,7 +198,7 @@ export const attacks: readonly Attack[] = [
     name: "token-requests",
     title: "40 connections ask for tokens, half of them with 100 KB of nested JSON",
     run: (target) =>
-      crowd(40, target, async (index) => {
+      inParallel(40, target, async (index) => {
         const body = index % 2 === 0 ? "[".repeat(100_000) : '{"channel":"own"}';
         const headers = { "content-type": "application/json" };
         await request(target.port, "/token", { method: "POST", headers, body });
@@ -204,7 +208,7 @@ export const attacks: readonly Attack[] = [
     name: "connections",
     title: "50 at a time connect, upgrade and vanish",
     run: (target) =>
-      crowd(50, target, async () => {
+      inParallel(50, target, async () => {
         const line = await openSocket(target.port, SOCKET);
         line?.cut();
       }),
@@ -212,18 +216,19 @@ export const attacks: readonly Attack[] = [
   {
     name: "poll-sessions",
     title: "50 at a time open poll sessions and forget them",
-    run: (target) => crowd(50, target, async () => void (await request(target.port, "/longpoll?vsn=2.0.0"))),
+    run: (target) =>
+      inParallel(50, target, async () => void (await request(target.port, "/longpoll?vsn=2.0.0"))),
   },
   {
     name: "malformed",
     title: "20 sockets send text that is no frame",
-    run: (target) => crowd(20, target, () => flood(target, SOCKET, () => garbage)),
+    run: (target) => inParallel(20, target, () => flood(target, SOCKET, () => garbage)),
   },
   {
     name: "unread-answers",
     title: "50 sockets send heartbeats and never read",
     run: (target) =>
-      crowd(50, target, async () => {
+      inParallel(50, target, async () => {
         const line = await openSocket(target.port, SOCKET);
         if (line === null) return Bun.sleep(RETRY);
         line.socket.pause();
@@ -236,7 +241,7 @@ export const attacks: readonly Attack[] = [
     title: "8 connections to the embedded bus: patterns `*a*a*...b`, long names, tiny strings",
     embedded: true,
     run: (target) =>
-      crowd(8, target, async (index) => {
+      inParallel(8, target, async (index) => {
         const line = await openLine(target.busPort);
         if (line === null) return Bun.sleep(RETRY);
         const command = (...words: string[]): string =>

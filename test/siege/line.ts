@@ -1,22 +1,22 @@
 import { connect, type Socket } from "node:net";
 
-/** The address that the proxy in front of the server says the attacker has: limits by address hold for it. */
+/** The attacker's address in the proxy's header: limits by address apply to it. */
 const ADDRESS = "198.51.100.7";
 
 const CLOSE_AND_CONTROL = 0x08;
 const PING = 0x09;
 const PONG = 0x0a;
 
-/** One connection of an attacker, which writes what it likes. */
+/** One TCP connection of an attacker, for raw bytes. */
 export interface Line {
   readonly socket: Socket;
   readonly over: boolean;
-  /** Writes, and resolves when the kernel has taken it, or the connection is over. */
+  /** Writes, and resolves when the kernel has accepted it, or the connection is closed. */
   write(bytes: string | Uint8Array): Promise<void>;
   cut(): void;
 }
 
-/** Connects by TCP. What comes in goes to `received`. Resolves to `null` where nothing listens, or no longer. */
+/** Connects by TCP. Received bytes go to `received`. Resolves to `null` if nothing listens. */
 export function openLine(port: number, received: (bytes: Buffer) => void = () => {}): Promise<Line | null> {
   return new Promise((resolve) => {
     const socket = connect({ port, host: "127.0.0.1", noDelay: true });
@@ -66,7 +66,7 @@ export async function openSocket(
       isUp = true;
       upgraded.resolve(bytes.toString("latin1", 0, 12).includes(" 101"));
     } else {
-      // Pings of the server stand alone: a quiet client is sent nothing else.
+      // A ping of the server comes alone: an idle client is sent nothing else.
       if ((bytes[0] ?? 0) === (0x80 | PING)) void line?.write(frame(PONG, Buffer.alloc(0)));
       received();
     }

@@ -18,9 +18,9 @@ const ROOM = "room";
 const CLIENTS = 100;
 /** Between two messages of the backend, in ms: each goes to all clients. */
 const PAUSE = 100;
-/** Of so many messages each is answered by one client's push, in turn. */
+/** One client, in turn, answers every n-th message with a push. */
 const PUSHES_EACH = 2;
-/** How long what is on its way may still take at the end, in ms. */
+/** How long to wait at the end for messages in flight, in ms. */
 const LAST_WAIT = 5000;
 
 /** The attacker stands for another machine: it gets the processor after the server and the honest clients. */
@@ -36,9 +36,9 @@ export interface Siege {
   /** From the backend's publish to the client; `null` where nothing came. */
   readonly p99Ms: number | null;
   readonly gaps: number;
-  /** Messages that a client did not get, pushes without an ok, and clients that were sent away. */
+  /** Messages that a client did not receive, pushes without an ok, and disconnected clients. */
   readonly lost: number;
-  /** What Redis was sent; `null` on the embedded bus. */
+  /** Bytes sent to Redis; `null` on the embedded bus. */
   readonly redisBytes: number | null;
   readonly exitCode: number;
   readonly log: string;
@@ -47,8 +47,8 @@ export interface Siege {
 /** No attack: what the honest clients alone cost. */
 export const BASELINE = { name: "none", title: "100 honest clients alone" } as const;
 
-/** A server with 100 honest clients and, beside them, one attacker for so many seconds. */
-export async function besiege(attack: Attack | typeof BASELINE, seconds: number): Promise<Siege> {
+/** A server with 100 honest clients and, beside them, one attacker, for `seconds`. */
+export async function startSiege(attack: Attack | typeof BASELINE, seconds: number): Promise<Siege> {
   const embedded = "embedded" in attack && attack.embedded === true;
   const redis = embedded ? null : await startRedis();
   const busPort = redis?.port ?? freePort();
@@ -68,7 +68,7 @@ can = ["read"]
   let attacker: Bun.Subprocess | null = null;
   try {
     const latency = new Latency();
-    const heard = new Array<number>(CLIENTS).fill(0);
+    const received = new Array<number>(CLIENTS).fill(0);
     const joined = Promise.withResolvers<void>();
     let joins = 0;
     let answered = 0;
@@ -80,7 +80,7 @@ can = ["read"]
           const text = data.toString();
           const sentAt = /"sent_at":([\d.]+)/.exec(text)?.[1];
           if (sentAt !== undefined) {
-            heard[i] = (heard[i] ?? 0) + 1;
+            received[i] = (received[i] ?? 0) + 1;
             latency.record((performance.now() - Number(sentAt)) * 1000);
           } else if (text.startsWith('["1","1",')) {
             if (++joins === CLIENTS) joined.resolve();
@@ -96,7 +96,7 @@ can = ["read"]
     const redisInput = async (): Promise<number> =>
       redis === null ? 0 : Number(/total_net_input_bytes:(\d+)/.exec(await backend.redis.info("stats"))?.[1]);
     const inputBefore = await redisInput();
-    // From here on: the peak of the start (keys are derived in 32 MiB) is none of the attack.
+    // From here on: the peak of the start (keys are derived in 32 MiB) does not belong to the attack.
     writeFileSync(`/proc/${channel.pid}/clear_refs`, "5");
     const cpuBefore = cpuMs(channel.pid);
     const began = performance.now();
@@ -121,7 +121,7 @@ can = ["read"]
     const elapsed = performance.now() - began;
     const cpuPercent = ((cpuMs(channel.pid) - cpuBefore) / elapsed) * 100;
     await attacker?.exited;
-    const missing = (): number => heard.reduce((sum, count) => sum + published - count, 0);
+    const missing = (): number => received.reduce((sum, count) => sum + published - count, 0);
     for (let waited = 0; waited < LAST_WAIT && missing() + pushed - answered > 0; waited += 50) {
       await Bun.sleep(50);
     }

@@ -1,17 +1,17 @@
 /**
- * `npm run siege`: what one attacker costs 100 honest clients, in every way tried. Bounded in count and time, on loopback
- * only. Prints the table of docs/security.md; ends with 1 where a target is missed.
+ * `npm run siege`: what one attacker costs 100 honest clients, for every attack. Bounded in count and time, on loopback
+ * only. Prints the table of docs/security.md; exits with 1 if a target is missed.
  */
 import { parseArgs } from "node:util";
 import { type Attack, attacks } from "./attacks.ts";
-import { BASELINE, besiege, type Siege } from "./run.ts";
+import { BASELINE, type Siege, startSiege } from "./run.ts";
 
 const USAGE = `npm run siege -- [options]
   --seconds N    of each attack (60)
   --only a,b     only these: none, ${attacks.map(({ name }) => name).join(", ")}
   --json         every figure, and the server's log where a target is missed`;
 
-/** What is to be reached in every way. */
+/** The targets of every attack. */
 const MAX_P99_MS = 10;
 const MAX_PEAK_BYTES = 150e6;
 
@@ -35,7 +35,7 @@ if (values.help || !(seconds > 0) || chosen.length < (names?.length ?? 1)) {
 
 const done: Siege[] = [];
 for (const attack of chosen) {
-  const siege = await besiege(attack, seconds);
+  const siege = await startSiege(attack, seconds);
   done.push(siege);
   console.error(`${siege.name}: ${row(siege).slice(1).join(", ")}${missed(siege) ? "  MISSED" : ""}`);
 }

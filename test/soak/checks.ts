@@ -8,14 +8,14 @@ export interface Check {
   readonly shows: string;
 }
 
-/** How much resident memory may grow from the second quarter of the run to the last: a tenth, and 16 MB. */
+/** Allowed growth of resident memory from the second quarter of the run to the last: a tenth plus 16 MB. */
 const GROWTH = 1.1;
 const SLACK = 16 * 1024 * 1024;
 
-/** Part of the deliveries that may go to clients that are gone: a session that nobody polls any more lives on for 15 s. */
-const UNHEARD = 0.05;
+/** Part of the deliveries that may go to clients that are gone: a session without polls ends after 15 s. */
+const UNRECEIVED = 0.05;
 
-/** Holds what the server counted against what was sent and heard. */
+/** Compares the server's counters with what was sent and received. */
 export function judge(soak: Soak): Check[] {
   const { ledger, last, settled, samples, first } = soak;
   const checks: Check[] = [];
@@ -29,28 +29,32 @@ export function judge(soak: Soak): Check[] {
   const delivered = total(metrics, "channel_bus_messages_delivered_total");
   const drops = total(metrics, "channel_bus_messages_dropped_total");
   equal("received = delivered + dropped by reason", received, delivered + drops);
-  equal("messages delivered = messages that the observer heard", delivered, ledger.observed.size);
+  equal("messages delivered = messages that the observer received", delivered, ledger.observed.size);
 
   const room = [...ledger.published.entries()];
-  const given = room.filter(([, { heardBy }]) => heardBy === 1);
+  const sentToServer = room.filter(([, { receivers }]) => receivers === 1);
   const lost = ledger.lost();
   check("no message that Redis gave us was lost, outages apart", lost.length === 0, `${lost.length} lost`);
-  const inOutage = given.filter(([key]) => !ledger.observed.has(key)).length;
-  const unanswered = room.filter(([key, { heardBy }]) => heardBy === null && ledger.observed.has(key)).length;
-  const deaf = room.filter(([, { heardBy }]) => heardBy === 0).length;
-  const unknown = room.filter(([key, { heardBy }]) => heardBy === null && !ledger.observed.has(key)).length;
-  equal("published = delivered + known gap", room.length, delivered + inOutage + deaf + unknown);
+  const inOutage = sentToServer.filter(([key]) => !ledger.observed.has(key)).length;
+  const unanswered = room.filter(
+    ([key, { receivers }]) => receivers === null && ledger.observed.has(key),
+  ).length;
+  const withoutSubscriber = room.filter(([, { receivers }]) => receivers === 0).length;
+  const unknown = room.filter(
+    ([key, { receivers }]) => receivers === null && !ledger.observed.has(key),
+  ).length;
+  equal("published = delivered + known gap", room.length, delivered + inOutage + withoutSubscriber + unknown);
   check(
     "the gap is that of the outages",
     room.filter(([key]) => !ledger.observed.has(key)).every(([, { at }]) => ledger.near(at)),
-    `${inOutage} on their way when it began, ${deaf} while deaf, ${unknown} without a Redis, ${unanswered} delivered unanswered`,
+    `${inOutage} on their way when it began, ${withoutSubscriber} while the server was not subscribed, ${unknown} without a Redis, ${unanswered} delivered unanswered`,
   );
-  for (const [reason, { sent, taken }] of Object.entries(ledger.odd)) {
+  for (const [reason, { sent, received: given }] of Object.entries(ledger.odd)) {
     const counted = dropped(reason);
     check(
-      `those that nobody can hear are counted: ${reason}`,
-      counted <= sent && counted >= taken - ledger.outages.length * 2,
-      `${counted} counted, ${sent} sent, ${taken} given to the server`,
+      `messages without a recipient are counted: ${reason}`,
+      counted <= sent && counted >= given - ledger.outages.length * 2,
+      `${counted} counted, ${sent} sent, ${given} given to the server`,
     );
   }
   equal("every outage is counted as a gap", total(metrics, "channel_bus_gaps_total"), ledger.outages.length);
@@ -60,16 +64,16 @@ export function judge(soak: Soak): Check[] {
   const unavailable = labelled(metrics, "channel_refused_total", "backend_unavailable");
   equal("every push was answered", pushes.unanswered + pushes.other, 0);
   equal("pushes = pushes sent", pushed, pushes.sent);
-  equal("pushes refused = refusals heard", unavailable, pushes.refused);
-  equal("pushes = taken + refused", pushed, pushes.ok + pushes.refused);
+  equal("pushes refused = refusals received", unavailable, pushes.refused);
+  equal("pushes = accepted + refused", pushed, pushes.ok + pushes.refused);
   const untrue = [...ledger.accepted].filter(([mark, at]) => !ledger.backend.has(mark) && !ledger.near(at));
-  check("a push answered ok was heard by backends", untrue.length === 0, `${untrue.length} were not`);
-  // Redis took it and was lost, or frozen for too long, before it said so: nobody can know. Never without an outage.
+  check("a push answered ok was received by backends", untrue.length === 0, `${untrue.length} were not`);
+  // Redis accepted it and was lost or stopped before its reply: the server cannot know. Only during an outage.
   const twisted = [...ledger.refusedMarks].flatMap((mark) => ledger.backend.get(mark) ?? []);
   check(
-    "a push refused was not heard, but for those that an outage caught half-way",
+    "a push refused was not received, except during an outage",
     twisted.every((at) => ledger.near(at)),
-    `${twisted.length} were caught`,
+    `${twisted.length} were received`,
   );
 
   const joins = total(metrics, "channel_joins_total");
@@ -84,11 +88,11 @@ export function judge(soak: Soak): Check[] {
   );
   equal("channels at the end are the permanent ones", total(metrics, "channel_channels"), 3);
   const deliveries = total(settled, "channel_deliveries_total");
-  const missing = deliveries - ledger.heard;
+  const missing = deliveries - ledger.received;
   check(
-    "deliveries = broadcasts heard, but for those to clients that were gone",
-    missing >= 0 && missing <= deliveries * UNHEARD,
-    `${deliveries} delivered, ${missing} of them not heard`,
+    "deliveries = broadcasts received, except those to disconnected clients",
+    missing >= 0 && missing <= deliveries * UNRECEIVED,
+    `${deliveries} delivered, ${missing} of them not received`,
   );
 
   checks.push(flatMemory(samples), flatDescriptors(samples, first, last));

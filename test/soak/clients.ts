@@ -1,7 +1,7 @@
 import { mint } from "../integration/phoenix-client.ts";
 import type { Ledger } from "./ledger.ts";
 
-/** What every client of the soak needs to know. */
+/** What every client of the soak shares. */
 export interface Stage {
   /** `http://127.0.0.1:<port>` */
   readonly url: string;
@@ -10,14 +10,14 @@ export interface Stage {
   readonly ledger: Ledger;
 }
 
-/** How a client goes: with a leave for each room, by closing, or as a line that breaks. */
-export type Farewell = "leave" | "close" | "cut";
+/** How a client disconnects: with a leave for each room, by closing, or by a lost connection. */
+export type Departure = "leave" | "close" | "cut";
 
-/** A client that lives for a while. */
-export interface Visitor {
+/** A client of the soak, connected for a limited time. */
+export interface SoakClient {
   push(): void;
   heartbeat(): void;
-  go(how: Farewell): Promise<void>;
+  go(how: Departure): Promise<void>;
 }
 
 /** For replies, in ms: longer than a push may take without a Redis. */
@@ -25,14 +25,14 @@ const REPLY_MS = 6000;
 
 let lastMark = 0;
 
-/** A Phoenix client of either version, over whatever carries its frames. */
-export class Phoenix implements Visitor {
+/** A Phoenix client of either version, over either transport. */
+export class Phoenix implements SoakClient {
   readonly #stage: Stage;
   readonly #name: string;
   readonly #version: 1 | 2;
   readonly #rooms: readonly string[];
   readonly #carry: (frame: string) => void;
-  readonly #part: (how: Farewell) => Promise<void> | void;
+  readonly #part: (how: Departure) => Promise<void> | void;
   readonly #observer: boolean;
   readonly #last = new Map<string, number>();
   readonly #joined = new Map<string, string>();
@@ -49,7 +49,7 @@ export class Phoenix implements Visitor {
     version: 1 | 2,
     rooms: readonly string[],
     carry: (frame: string) => void,
-    part: (how: Farewell) => Promise<void> | void,
+    part: (how: Departure) => Promise<void> | void,
     observer = false,
   ) {
     this.#stage = stage;
@@ -80,7 +80,7 @@ export class Phoenix implements Visitor {
     this.#send("heartbeat", "phoenix", "heartbeat", "{}");
   }
 
-  async go(how: Farewell): Promise<void> {
+  async go(how: Departure): Promise<void> {
     await this.#settled();
     if (how === "leave") {
       for (const room of [...this.#joined.keys()]) this.#send("leave", room, "phx_leave", "{}");
@@ -98,7 +98,7 @@ export class Phoenix implements Visitor {
   /** A frame from the server. */
   receive(frame: string | ArrayBuffer | Uint8Array): void {
     if (typeof frame === "string") return this.#text(frame);
-    // Kind 0 with an empty join_ref: a binary broadcast. Its payload is text of ours.
+    // Kind 0 with an empty join_ref: a binary broadcast. Its payload is text that the soak sent.
     const bytes = new Uint8Array(frame);
     const [, joinRef = 0, topic = 0, event = 0] = bytes;
     const decode = (from: number, to?: number): string => new TextDecoder().decode(bytes.subarray(from, to));
@@ -121,7 +121,7 @@ export class Phoenix implements Visitor {
     if (event === "phx_reply" && typeof ref === "string") return this.#reply(ref, payload);
     if (event === "phx_error") return this.#stage.ledger.fault(`${this.#name}: ${JSON.stringify(payload)}`);
     if (event === "message" || event === "bytes") return this.#broadcast(topic, payload);
-    if (event === "presence_diff") this.#stage.ledger.heard++;
+    if (event === "presence_diff") this.#stage.ledger.received++;
   }
 
   #reply(ref: string, payload: unknown): void {
@@ -148,7 +148,7 @@ export class Phoenix implements Visitor {
   #broadcast(room: string, payload: unknown): void {
     const serial = serialOf(payload);
     if (serial === null) return this.#stage.ledger.fault(`${this.#name}: ${room} brought ${String(payload)}`);
-    this.#stage.ledger.hear(this.#name, this.#last, room, serial);
+    this.#stage.ledger.receive(this.#name, this.#last, room, serial);
     if (this.#observer) this.#stage.ledger.observed.add(`${room} ${serial}`);
   }
 
@@ -188,7 +188,7 @@ export function serialOf(payload: unknown): number | null {
   return typeof payload.n === "number" ? payload.n : null;
 }
 
-/** A Phoenix client on a WebSocket. Resolves when it is connected and has asked to join. */
+/** A Phoenix client on a WebSocket. Resolves when it is connected and has sent its joins. */
 export async function phoenixSocket(
   stage: Stage,
   name: string,
@@ -227,7 +227,7 @@ export async function openSocket(stage: Stage, path: string): Promise<WebSocket>
   return socket;
 }
 
-export async function partSocket(stage: Stage, socket: WebSocket, how: Farewell): Promise<void> {
+export async function partSocket(stage: Stage, socket: WebSocket, how: Departure): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   socket.onclose = () => resolve();
   if (how === "cut") {

@@ -1,8 +1,8 @@
 import { mint } from "../integration/phoenix-client.ts";
-import { type Farewell, openSocket, partSocket, type Stage, serialOf, type Visitor } from "./clients.ts";
+import { type Departure, openSocket, partSocket, type SoakClient, type Stage, serialOf } from "./clients.ts";
 
 /** A client of event groups that follows the messages of some rooms. */
-export async function follower(stage: Stage, name: string, rooms: readonly string[]): Promise<Visitor> {
+export async function follower(stage: Stage, name: string, rooms: readonly string[]): Promise<SoakClient> {
   const { ledger } = stage;
   const token = mint({ id: name, channels: [...rooms] }, stage.secret);
   const socket = await openSocket(stage, `/groups?token=${token}`);
@@ -18,17 +18,17 @@ export async function follower(stage: Stage, name: string, rooms: readonly strin
     if ("groups_current" in value) return;
     const serial = serialOf(value);
     if (serial === null || !("room" in value)) return ledger.fault(`${name}: ${data}`);
-    // Groups carry no binary messages: what is missing between is known to be one of these.
-    ledger.heard++;
+    // Groups carry no binary messages: a gap in the numbers is one of these.
+    ledger.received++;
     const room = String(value.room);
     const before = last.get(room) ?? -1;
     last.set(room, serial);
-    if (serial <= before) ledger.fault(`${name} heard ${room} ${serial} after ${before}`);
+    if (serial <= before) ledger.fault(`${name} received ${room} ${serial} after ${before}`);
   };
   return {
     push() {},
-    // Names its groups anew, as a page does that changes.
+    // Sends its groups again, as a page does on a change.
     heartbeat: follow,
-    go: (how: Farewell) => partSocket(stage, socket, how),
+    go: (how: Departure) => partSocket(stage, socket, how),
   };
 }

@@ -6,7 +6,7 @@ interface Answer {
   readonly messages: readonly string[];
 }
 
-/** A Phoenix client that polls. Resolves when its session has begun and it has asked to join. */
+/** A Phoenix client that polls. Resolves when its session has begun and it has sent its joins. */
 export async function phoenixPoll(stage: Stage, name: string, rooms: readonly string[]): Promise<Phoenix> {
   const address = `${stage.url}/longpoll?vsn=2.0.0`;
   const begun = await ask(address);
@@ -16,7 +16,7 @@ export async function phoenixPoll(stage: Stage, name: string, rooms: readonly st
   const { ledger } = stage;
   ledger.clients.opened++;
 
-  // POSTs in turn, as phoenix.js does: what is said meanwhile goes with the next one.
+  // POSTs in turn, as phoenix.js does: frames sent meanwhile go with the next one.
   const waiting: string[] = [];
   let posting = false;
   const post = async (): Promise<void> => {
@@ -39,7 +39,7 @@ export async function phoenixPoll(stage: Stage, name: string, rooms: readonly st
       if (!posting) void post();
     },
     (how) => {
-      // A session has no close of its own: who stops polling is gone 15 s later.
+      // A session cannot be closed: it ends 15 s after the last poll.
       ledger.clients[how === "leave" ? "left" : "cut"]++;
       gone.abort();
     },

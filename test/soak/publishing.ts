@@ -1,7 +1,7 @@
 import Redis from "ioredis";
 import type { Ledger } from "./ledger.ts";
 
-/** Messages that no client hears, by what the server should count them as. */
+/** Messages that no client receives, by the reason that the server should count. */
 const ODD: readonly (readonly [reason: string, name: string, payload: string])[] = [
   ["unheard", "to:nobody:message", "{}"],
   ["malformed", "to:nocolon", "{}"],
@@ -10,7 +10,7 @@ const ODD: readonly (readonly [reason: string, name: string, payload: string])[]
   ["invalid_name", `to:room-0:${"e".repeat(256)}`, "{}"],
 ];
 
-/** The backends of the soak: one that speaks, one that listens. */
+/** The backends of the soak: one that publishes, one that subscribes. */
 export class Backends {
   readonly #ledger: Ledger;
   readonly #rooms: readonly string[];
@@ -32,12 +32,12 @@ export class Backends {
     };
     this.#speaker = new Redis(options);
     this.#listener = new Redis({ ...options, enableOfflineQueue: true, autoResubscribe: true });
-    // A Redis that goes away is what this is about.
+    // Redis is stopped on purpose.
     for (const redis of [this.#speaker, this.#listener]) redis.on("error", () => {});
     this.#listener.on("pmessage", (_pattern: string, _name: string, payload: string) => {
       const mark = /"mark":"(m\d+)"/.exec(payload)?.[1];
       if (mark === undefined) return;
-      if (ledger.backend.has(mark)) ledger.fault(`backends heard push ${mark} twice`);
+      if (ledger.backend.has(mark)) ledger.fault(`backends received push ${mark} twice`);
       ledger.backend.set(mark, performance.now());
     });
   }
@@ -46,7 +46,7 @@ export class Backends {
     await this.#listener.psubscribe("from:room-*:said");
   }
 
-  /** One message to the next room, of one of several sizes and kinds; now and then one that nobody can hear. */
+  /** One message to the next room, of one of several sizes and kinds; now and then one that no client receives. */
   publish(): void {
     const room = this.#rooms[this.#turn++ % this.#rooms.length] ?? "";
     const serial = (this.#serials.get(room) ?? 0) + 1;
@@ -57,8 +57,8 @@ export class Backends {
     const filler = "x".repeat(length);
     const payload = binary ? `binary ${serial} ${filler}` : JSON.stringify({ room, n: serial, filler });
     this.#speaker.publish(`to:${room}:${binary ? "bytes" : "message"}`, payload).then(
-      (heardBy) => {
-        message.heardBy = heardBy;
+      (receivers) => {
+        message.receivers = receivers;
       },
       () => {},
     );
@@ -72,12 +72,12 @@ export class Backends {
 
   #publishOdd(): void {
     const [reason = "", name = "", payload = ""] = ODD[Math.floor(this.#turn / 13) % ODD.length] ?? [];
-    this.#ledger.odd[reason] ??= { sent: 0, taken: 0 };
+    this.#ledger.odd[reason] ??= { sent: 0, received: 0 };
     const odd = this.#ledger.odd[reason];
     odd.sent++;
     this.#speaker.publish(name, payload).then(
-      (heardBy) => {
-        odd.taken += heardBy;
+      (receivers) => {
+        odd.received += receivers;
       },
       () => {},
     );

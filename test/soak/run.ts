@@ -1,6 +1,6 @@
 import { type ChannelProcess, startChannel } from "../integration/channel-process.ts";
 import { type RedisProcess, startRedis } from "../integration/redis-process.ts";
-import { type Farewell, phoenixSocket, type Stage, type Visitor } from "./clients.ts";
+import { type Departure, phoenixSocket, type SoakClient, type Stage } from "./clients.ts";
 import { follower } from "./following.ts";
 import { Ledger } from "./ledger.ts";
 import { phoenixPoll } from "./polling.ts";
@@ -9,7 +9,7 @@ import { readMetrics, type Sample, takeSample } from "./samples.ts";
 
 export interface SoakOptions {
   readonly seconds: number;
-  /** That are there at a time. */
+  /** Connected at a time. */
   readonly clients: number;
   /** Seconds from one outage to the next. */
   readonly pauseBetweenOutages: number;
@@ -24,7 +24,7 @@ export interface Soak {
   /** Before the first client, and after the last. */
   readonly first: Sample;
   readonly last: Sample;
-  /** The counters when all was said and everybody was still there, and the bus is live. */
+  /** The counters after the last message, with all clients connected and the bus live. */
   readonly settled: ReadonlyMap<string, number>;
   readonly exitCode: number;
   readonly log: string;
@@ -37,21 +37,21 @@ const ROOMS = Array.from({ length: 20 }, (_, i) => `room-${i}`);
 const STEP = 50;
 /** Messages a second. */
 const RATE = 40;
-/** How long a client stays at the most, in s. */
+/** The longest time that a client is connected, in s. */
 const STAY = 40;
-/** Descriptors that may be open at the end besides those at the start: files of the runtime, and our own questions. */
+/** Descriptors that may be open at the end besides those at the start: files of the runtime, and our own requests. */
 export const SPARE_DESCRIPTORS = 4;
 
-const FAREWELLS: readonly Farewell[] = ["leave", "close", "cut"];
+const DEPARTURES: readonly Departure[] = ["leave", "close", "cut"];
 
-interface Guest {
-  readonly visitor: Visitor;
+interface ActiveClient {
+  readonly visitor: SoakClient;
   readonly until: number;
   nextPush: number;
   nextBeat: number;
 }
 
-/** Runs the soak; what it saw is for `judge` to judge. */
+/** Runs the soak; `judge` checks the result. */
 export async function runSoak(options: SoakOptions): Promise<Soak> {
   const redis = await startRedis();
   const channel = await startChannel({
@@ -65,7 +65,7 @@ export async function runSoak(options: SoakOptions): Promise<Soak> {
   const elapsed = (): number => (performance.now() - began) / 1000;
   const sample = (): Promise<Sample> => takeSample(channel.pid, channel.url, elapsed());
   const samples: Sample[] = [];
-  const guests = new Set<Guest>();
+  const active = new Set<ActiveClient>();
   let exitCode = -2;
   try {
     await untilLive(channel.url);
@@ -80,11 +80,11 @@ export async function runSoak(options: SoakOptions): Promise<Soak> {
     let number = 0;
     while (performance.now() < end) {
       const now = performance.now();
-      // In one step at most three arrive, so that the start is no storm.
-      for (let i = 0; i < 3 && guests.size + arriving < options.clients; i++) {
+      // At most three clients connect in one step, to spread the start.
+      for (let i = 0; i < 3 && active.size + arriving < options.clients; i++) {
         arriving++;
         arrive(stage, ++number)
-          .then((visitor) => guests.add(guestOf(visitor)))
+          .then((visitor) => active.add(activeClient(visitor)))
           .catch((error: unknown) => {
             ledger.clients.failed++;
             ledger.fault(`a client could not connect: ${error}`);
@@ -92,7 +92,7 @@ export async function runSoak(options: SoakOptions): Promise<Soak> {
           .finally(() => arriving--);
       }
       for (; published < ((now - began) / 1000) * RATE; published++) backends.publish();
-      for (const guest of guests) step(guest, now, guests);
+      for (const guest of active) step(guest, now, active);
       if (elapsed() >= sampleDue) {
         sampleDue += options.sampleEvery;
         observer.heartbeat();
@@ -103,10 +103,10 @@ export async function runSoak(options: SoakOptions): Promise<Soak> {
     }
     await outages;
     await untilLive(channel.url);
-    // What is still on its way arrives.
+    // Waits for messages in flight.
     await Bun.sleep(3000);
     const settled = await readMetrics(channel.url);
-    await Promise.all([...guests].map(({ visitor }, i) => visitor.go(FAREWELLS[i % 3] ?? "leave")));
+    await Promise.all([...active].map(({ visitor }, i) => visitor.go(DEPARTURES[i % 3] ?? "leave")));
     await observer.go("leave");
     const last = await untilEmpty(sample, first.descriptors + SPARE_DESCRIPTORS);
     exitCode = await channel.stop();
@@ -119,14 +119,14 @@ export async function runSoak(options: SoakOptions): Promise<Soak> {
   }
 }
 
-function guestOf(visitor: Visitor): Guest {
+function activeClient(visitor: SoakClient): ActiveClient {
   const now = performance.now();
   const until = now + 1000 + Math.random() ** 2 * STAY * 1000;
   return { visitor, until, nextPush: now + Math.random() * 4000, nextBeat: now + 10_000 };
 }
 
-/** Of twelve that come, six speak V2, three V1, two follow groups and one polls. */
-function arrive(stage: Stage, number: number): Promise<Visitor> {
+/** Of twelve clients, six use V2, three V1, two follow groups and one polls. */
+function arrive(stage: Stage, number: number): Promise<SoakClient> {
   const name = `guest-${number}`;
   const from = Math.floor(Math.random() * ROOMS.length);
   const rooms = Array.from({ length: 1 + (number % 3) }, (_, i) => ROOMS[(from + i) % ROOMS.length] ?? "");
@@ -136,11 +136,11 @@ function arrive(stage: Stage, number: number): Promise<Visitor> {
   return phoenixSocket(stage, name, kind < 6 ? 1 : 2, rooms);
 }
 
-function step(guest: Guest, now: number, guests: Set<Guest>): void {
+function step(guest: ActiveClient, now: number, active: Set<ActiveClient>): void {
   const { visitor } = guest;
   if (now >= guest.until) {
-    guests.delete(guest);
-    void visitor.go(FAREWELLS[Math.floor(Math.random() * 3)] ?? "leave");
+    active.delete(guest);
+    void visitor.go(DEPARTURES[Math.floor(Math.random() * 3)] ?? "leave");
     return;
   }
   if (now >= guest.nextPush) {
@@ -153,7 +153,7 @@ function step(guest: Guest, now: number, guests: Set<Guest>): void {
   }
 }
 
-/** Redis killed and started again, frozen, and the server's connections cut, in turn until `end`. */
+/** Until `end`, in turn: kills and restarts Redis, stops it for a while, closes the server's connections. */
 async function makeOutages(
   redis: RedisProcess,
   channel: ChannelProcess,
@@ -196,7 +196,7 @@ async function makeOutages(
     await untilLive(channel.url);
     outage.to = performance.now();
     const took = outage.to - back;
-    // That it is back within 2 s test/bench/promises.test.ts measures; this is for what hangs.
+    // test/bench/promises.test.ts measures the recovery within 2 s; this timeout is for a hang.
     if (took > 15_000) ledger.fault(`${kind.how}: live again only ${Math.round(took)} ms after Redis`);
   }
 }
@@ -231,8 +231,8 @@ function reportOf(
   last: Sample,
   channel: ChannelProcess,
 ): Readonly<Record<string, unknown>> {
-  const { published, observed, outages, odd, pushes, joins, clients, heard, backend } = ledger;
-  const heardBy = [...published.values()].map((message) => message.heardBy);
+  const { published, observed, outages, odd, pushes, joins, clients, received, backend } = ledger;
+  const receivers = [...published.values()].map((message) => message.receivers);
   const warnings = channel.lines.filter(({ level }) => level === "warn" || level === "error");
   return {
     seconds: options.seconds,
@@ -241,14 +241,14 @@ function reportOf(
     joins,
     messages: {
       published: published.size,
-      givenToTheServer: heardBy.filter((n) => n === 1).length,
-      whileItWasDeaf: heardBy.filter((n) => n === 0).length,
-      notAnsweredByRedis: heardBy.filter((n) => n === null).length,
+      givenToTheServer: receivers.filter((n) => n === 1).length,
+      withoutSubscriber: receivers.filter((n) => n === 0).length,
+      notAnsweredByRedis: receivers.filter((n) => n === null).length,
       observed: observed.size,
-      heardByClients: heard,
+      receivedByClients: received,
       odd,
     },
-    pushes: { ...pushes, heardByBackend: backend.size },
+    pushes: { ...pushes, receivedByBackend: backend.size },
     outages: outages.map(({ how, from, to }) => ({ how, seconds: Number(((to - from) / 1000).toFixed(2)) })),
     memory: {
       firstMB: mb(first.rss),

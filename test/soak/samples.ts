@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 
-/** One look at the server. */
+/** One measurement of the server. */
 export interface Sample {
   /** Seconds since the start. */
   readonly at: number;
@@ -11,7 +11,7 @@ export interface Sample {
   readonly metrics: ReadonlyMap<string, number>;
 }
 
-/** Looks at a process of this machine and at its `/metrics`. */
+/** Measures a process of this machine and reads its `/metrics`. */
 export async function takeSample(pid: number, url: string, at: number): Promise<Sample> {
   const metrics = await readMetrics(url);
   const rss = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";
@@ -20,7 +20,7 @@ export async function takeSample(pid: number, url: string, at: number): Promise<
 
 export async function readMetrics(url: string): Promise<Map<string, number>> {
   let answer = await fetch(`${url}/metrics`);
-  // Where a proxy on this machine is trusted, it has to say that the client is here too.
+  // Where a proxy on this machine is trusted, the header has to name this machine as the client.
   if (!answer.ok) answer = await fetch(`${url}/metrics`, { headers: { "x-forwarded-for": "127.0.0.1" } });
   const text = await answer.text();
   const metrics = new Map<string, number>();

@@ -1,11 +1,11 @@
 /**
- * The soak: mixed traffic (Phoenix V1 and V2 over WebSocket, long polling, event groups) with clients that come and go
+ * The soak: mixed traffic (Phoenix V1 and V2 over WebSocket, long polling, event groups) with clients that connect and disconnect
  * and a Redis that is restarted, for as long as asked. Then memory and descriptors must be where they were, and what
- * the server counted must add up with what was sent and heard here.
+ * the server counted must add up with what was sent and received here.
  *
  *     bun test/soak/soak.ts --minutes 60 --out /tmp/soak
  *
- * writes samples.csv and report.json there and ends with 1 where something does not hold.
+ * writes samples.csv and report.json there and exits with 1 if a check fails.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -23,8 +23,8 @@ async function worldWith(toml: string): Promise<World> {
   return world;
 }
 
-/** The statuses with which each door answers these headers: a socket, groups, a poll (its body's) and a token. */
-async function doors(world: World, headers: Readonly<Record<string, string>>, base = "") {
+/** The status of each endpoint for these headers: a socket, groups, a poll (the status in its body) and a token. */
+async function statuses(world: World, headers: Readonly<Record<string, string>>, base = "") {
   const url = world.channel.url + base;
   const socket = await openWebSocket(addressOf(url), headers);
   if ("cut" in socket) socket.cut();
@@ -47,11 +47,11 @@ async function doors(world: World, headers: Readonly<Record<string, string>>, ba
 const OPEN = { socket: 101, groups: 101, poll: 410, token: 200 };
 const SHUT = { socket: 403, groups: 403, poll: 403, token: 403 };
 
-describe("origins, at every door", () => {
-  test("same-host: any port of the host asked for, and no other website", async () => {
+describe("origins, at every endpoint", () => {
+  test("same-host: accepts any port of the requested host, and no other website", async () => {
     const world = await worldWith("");
     for (const origin of ["http://localhost:5173", "https://127.0.0.1", "http://[::1]:1"]) {
-      expect(await doors(world, { origin })).toEqual(OPEN);
+      expect(await statuses(world, { origin })).toEqual(OPEN);
     }
     for (const origin of [
       "null",
@@ -59,7 +59,7 @@ describe("origins, at every door", () => {
       "http://localhost.evil.example",
       "http://127.0.0.1.evil.example",
     ]) {
-      expect(await doors(world, { origin })).toEqual(SHUT);
+      expect(await statuses(world, { origin })).toEqual(SHUT);
     }
     for (const origin of [
       "file://",
@@ -68,15 +68,15 @@ describe("origins, at every door", () => {
       "http://evil.example http://localhost",
       "//localhost",
     ]) {
-      expect(await doors(world, { origin })).toEqual(SHUT);
+      expect(await statuses(world, { origin })).toEqual(SHUT);
     }
-    expect(await doors(world, {})).toEqual(OPEN);
+    expect(await statuses(world, {})).toEqual(OPEN);
   });
 
-  test("a list is exact, scheme and port too; our own pages stand beside it", async () => {
+  test("a list is matched exactly, with scheme and port; our own pages are accepted too", async () => {
     const world = await worldWith(`allowed_origins = ["https://app.example", "http://other.example:8080"]\n`);
     for (const origin of ["https://app.example", "http://other.example:8080", world.channel.url]) {
-      expect(await doors(world, { origin })).toEqual(OPEN);
+      expect(await statuses(world, { origin })).toEqual(OPEN);
     }
     for (const origin of [
       "http://app.example",
@@ -85,14 +85,14 @@ describe("origins, at every door", () => {
       "http://localhost:5173",
       "null",
     ]) {
-      expect(await doors(world, { origin })).toEqual(SHUT);
+      expect(await statuses(world, { origin })).toEqual(SHUT);
     }
   });
 
-  test('"*" lets every page in, a sandboxed one too; administration never', async () => {
+  test('"*" accepts every page, also a sandboxed one, but not for administration', async () => {
     const world = await worldWith(`allowed_origins = "*"\n`);
     for (const origin of ["https://evil.example", "null"])
-      expect(await doors(world, { origin })).toEqual(OPEN);
+      expect(await statuses(world, { origin })).toEqual(OPEN);
     const stats = await fetch(`${world.channel.url}/api/stats`, {
       headers: { origin: "https://evil.example", authorization: `Bearer ${ADMIN_SECRET}` },
     });
@@ -100,8 +100,8 @@ describe("origins, at every door", () => {
   });
 });
 
-describe("hosts: a name that is made to lead here", () => {
-  test("is refused at every door, and so is its page, which is of the same origin to its browser", async () => {
+describe("hosts: a foreign name that resolves to this server", () => {
+  test("is refused at every endpoint, and so is a page of the same foreign origin", async () => {
     const world = await worldWith("");
     const port = world.channel.port;
     for (const host of [
@@ -110,33 +110,33 @@ describe("hosts: a name that is made to lead here", () => {
       `localhost.evil.example:${port}`,
       "xn--localhst-c1a",
     ]) {
-      expect(await doors(world, { host })).toEqual(SHUT);
-      expect(await doors(world, { host, origin: `http://${host}` })).toEqual(SHUT);
+      expect(await statuses(world, { host })).toEqual(SHUT);
+      expect(await statuses(world, { host, origin: `http://${host}` })).toEqual(SHUT);
       for (const path of ["/", "/health", "/api/stats", "/metrics", "/admin.html"]) {
         expect((await fetch(world.channel.url + path, { headers: { host } })).status).toBe(403);
       }
     }
     for (const host of ["127.0.0.1", `[::1]:${port}`, `LOCALHOST:${port}`, "localhost.", "10.1.2.3"]) {
-      expect(await doors(world, { host })).toEqual(OPEN);
+      expect(await statuses(world, { host })).toEqual(OPEN);
     }
   });
 
-  test("listed in allowed_hosts, or that of public_url, is good", async () => {
+  test("is accepted if it is listed in allowed_hosts or is the host of public_url", async () => {
     const world = await worldWith(`allowed_hosts = ["chat.example"]\npublic_url = "https://www.example/"\n`);
     for (const host of ["chat.example", "chat.example:8443", "CHAT.example", "www.example"]) {
-      expect(await doors(world, { host })).toEqual(OPEN);
+      expect(await statuses(world, { host })).toEqual(OPEN);
     }
-    expect(await doors(world, { host: "mail.example" })).toEqual(SHUT);
-    // Whoever uses the proxy's name is at home.
-    expect(await doors(world, { host: "www.example", origin: "https://www.example" })).toEqual(OPEN);
+    expect(await statuses(world, { host: "mail.example" })).toEqual(SHUT);
+    // A page under the proxy's name is of the same origin.
+    expect(await statuses(world, { host: "www.example", origin: "https://www.example" })).toEqual(OPEN);
   });
 });
 
 describe("base_path", () => {
-  test("is in front of every address, of all protocols; nothing answers without it, or beside it", async () => {
+  test("prefixes every address of all protocols; nothing answers without it", async () => {
     const world = await worldWith(`base_path = "/live/channel"\n`);
     const base = "/live/channel";
-    expect(await doors(world, {}, base)).toEqual(OPEN);
+    expect(await statuses(world, {}, base)).toEqual(OPEN);
     for (const path of ["/", "/health", "/ready", "/metrics", "/phoenix.js", "/admin.html"]) {
       expect((await fetch(world.channel.url + base + path)).status).toBeOneOf([200]);
       expect((await fetch(world.channel.url + path)).status).toBe(404);
@@ -150,7 +150,7 @@ describe("base_path", () => {
       "/live//channel",
     ]) {
       const socket = await openWebSocket(addressOf(world.channel.url, { path: `${wrong}/websocket` }));
-      // An empty part in the middle is in no address at all.
+      // No address has an empty part in the middle.
       expect([wrong, socket.status]).toEqual([wrong, wrong === "/live//channel" ? 400 : 404]);
       if ("cut" in socket) socket.cut();
     }
@@ -163,7 +163,7 @@ describe("base_path", () => {
 });
 
 describe("trusted_proxies", () => {
-  test("whoever is not listed is believed nothing: not an address, not https, and not to be on this machine", async () => {
+  test("ignores the forwarded headers of a proxy that is not listed: address, https and loopback", async () => {
     const world = await worldWith(`[limits]\nmax_connections_per_ip = 1\n`);
     const forwarded = (address: string) => ({ "x-forwarded-for": address, "x-forwarded-proto": "https" });
     const once = (address: string) => ({ ...forwarded(address), connection: "close" });
@@ -172,11 +172,11 @@ describe("trusted_proxies", () => {
     const first = await openWebSocket(addressOf(world.channel.url), forwarded("192.0.2.1"));
     expect(first.status).toBe(101);
     if ("cut" in first) ends.push(() => first.cut());
-    // All that come through it are one, whatever it says.
+    // All clients behind it count as one address.
     for (const address of ["192.0.2.2", "127.0.0.1"]) {
       expect((await openWebSocket(addressOf(world.channel.url), forwarded(address))).status).toBe(503);
     }
-    // Without such a header it is a program of this machine, which has no limit.
+    // Without such a header it is a local program, which has no limit.
     for (let i = 0; i < 3; i++) {
       const socket = await openWebSocket(addressOf(world.channel.url));
       expect(socket.status).toBe(101);
@@ -184,7 +184,7 @@ describe("trusted_proxies", () => {
     }
   });
 
-  test("of one that is listed: the client's address rules, and https makes the cookie Secure", async () => {
+  test("uses the client's address from a listed proxy, and sets a Secure cookie for https", async () => {
     const world = await worldWith(
       `trusted_proxies = ["127.0.0.1", "198.51.100.7"]\n[limits]\nmax_connections_per_ip = 1\n`,
     );
@@ -229,7 +229,7 @@ describe("TLS served by ourselves", () => {
     return channel;
   }
 
-  test("pages, tokens and sockets, by https alone; the log says where", async () => {
+  test("serves pages, tokens and sockets by https only, and logs the address", async () => {
     const channel = await secure("");
     const url = `https://localhost:${channel.port}`;
     const tls = { ca: CERTIFICATE };
@@ -256,12 +256,12 @@ describe("TLS served by ourselves", () => {
     await eventually(() => socket.readyState === WebSocket.OPEN, "open");
     socket.send(JSON.stringify(["1", "1", "room", "phx_join", { token }]));
     await eventually(() => frames.some((frame) => frame.includes('"status":"ok"')), "joined");
-    // A large message too, which TLS cuts into records.
+    // Also a large message, which TLS splits into records.
     const backend = backendOn(Number(/:(\d+)/.exec(String(embeddedWhere(channel)))?.[1]));
     ends.push(() => backend.stop());
     await backend.publish("to:room:news", JSON.stringify("n".repeat(1_000_000)));
     await eventually(() => frames.some((frame) => frame.length > 1_000_000), "a large one");
-    // The certificate is looked at, and plain HTTP gets nothing.
+    // The certificate is verified, and plain HTTP gets no answer.
     expect(await fetch(`${url}/health`).catch((error: unknown) => String(error))).toMatch(
       /certificate|self.signed/i,
     );
@@ -276,7 +276,7 @@ describe("TLS served by ourselves", () => {
     expect(cookie.headers.get("set-cookie")).toContain("Secure");
   }, 20_000);
 
-  test("a certificate that is none is an error of one line", async () => {
+  test("reports an invalid certificate in one line", async () => {
     const folder = mkdtempSync(join(tmpdir(), "channel-tls-"));
     ends.push(() => rmSync(folder, { recursive: true, force: true }));
     const [cert, key] = [join(folder, "cert.pem"), join(folder, "key.pem")];
@@ -290,7 +290,7 @@ describe("TLS served by ourselves", () => {
 });
 
 describe("the port of the embedded bus against a page's requests", () => {
-  test("whatever a page can send does nothing: not a byte is answered, nothing is published", async () => {
+  test("ignores every request of a page: no byte is sent back, nothing is published", async () => {
     const world = await worldWith("");
     const port = Number(/:(\d+)/.exec(String(embeddedWhere(world.channel)))?.[1]);
     const client = await world.connect();
@@ -310,7 +310,7 @@ describe("the port of the embedded bus against a page's requests", () => {
     ];
     for (const request of requests) {
       expect(await conversation(port, request)).toBe("");
-      // In two pieces, as a request's head and body come.
+      // In two pieces, like the head and body of a request.
       expect(await conversation(port, request.slice(0, 4), request.slice(4))).toBe("");
     }
     for (const body of [command, inline]) {
@@ -337,7 +337,7 @@ async function signIn(world: World, headers: Readonly<Record<string, string>>): 
   return answer.headers.get("set-cookie") ?? "";
 }
 
-/** Sends pieces as they are; everything that comes back until the other side closes. */
+/** Sends the pieces unchanged. Resolves to everything received until the server closes. */
 function conversation(port: number, ...pieces: readonly string[]): Promise<string> {
   return new Promise((resolve) => {
     let answer = "";

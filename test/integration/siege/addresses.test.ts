@@ -30,7 +30,7 @@ interface Started {
   readonly client: PhoenixClient;
 }
 
-/** The executable at this address, ready, with a client in `room`. */
+/** Starts the executable with this Redis URL and waits until it is ready, with a client in `room`. */
 async function start(redisUrl: string, env: Readonly<Record<string, string>> = {}): Promise<Started> {
   const channel = await startChannel({ args: ["--redis-url", redisUrl, "--jwt-secret", SECRET], env });
   ends.push(async () => expect(await channel.stop()).toBe(0));
@@ -45,29 +45,29 @@ async function untilReady({ url }: ChannelProcess, timeout = 10_000): Promise<vo
   await eventually(async () => (await fetch(`${url}/ready`)).status === 200, "/ready 200", timeout);
 }
 
-/** Both directions, by a backend on this port. */
+/** Checks both directions with a backend on this port. */
 async function carries({ client }: Started, port: number, what: string): Promise<void> {
   const backend = backendOn(port);
   try {
-    const heard = await backend.listen("from:room:*");
+    const received = await backend.listen("from:room:*");
     await backend.publish("to:room:news", JSON.stringify(what));
     await client.frames.until((each) => each.event === "news" && each.payload === what, `news of ${what}`);
     expect((await client.ask({ topic: "room", event: "said", payload: JSON.stringify(what) })).status).toBe(
       "ok",
     );
-    await heard.until(({ payload }) => payload.toString() === JSON.stringify(what), `push of ${what}`);
-    // Once each, though every node of a cluster hears everything.
+    await received.until(({ payload }) => payload.toString() === JSON.stringify(what), `push of ${what}`);
+    // Once each, although every node of a cluster receives everything.
     await client.fence();
     expect(
       client.frames.all.filter(({ event, payload }) => event === "news" && payload === what),
     ).toHaveLength(1);
-    expect(heard.all.filter(({ payload }) => payload.toString() === JSON.stringify(what))).toHaveLength(1);
+    expect(received.all.filter(({ payload }) => payload.toString() === JSON.stringify(what))).toHaveLength(1);
   } finally {
     backend.stop();
   }
 }
 
-describe("the executable finds its Redis", () => {
+describe("the executable connects to Redis", () => {
   test("by a socket file", async () => {
     const path = join(folder(), "redis.sock");
     const server = await redis("--unixsocket", path);
@@ -75,7 +75,7 @@ describe("the executable finds its Redis", () => {
     await carries(started, server.port, "file");
   });
 
-  test("as a user of an access list who may do no more than it must", async () => {
+  test("as an ACL user with only the required rights", async () => {
     const rules = ["resetchannels", "&to:*", "&from:*", "-@all", "+psubscribe", "+publish", "+ping"];
     const server = await redis("--user", "channel", "on", ">a-password-of-this-test", ...rules);
     const started = await start(`redis://channel:a-password-of-this-test@127.0.0.1:${server.port}`);
@@ -83,36 +83,33 @@ describe("the executable finds its Redis", () => {
     expect(started.channel.output()).not.toContain("a-password-of-this-test");
   });
 
-  test.skipIf(Bun.which("openssl") === null)(
-    "by TLS with a certificate that it trusts, and no other",
-    async () => {
-      const place = folder();
-      const [key, cert] = [join(place, "key.pem"), join(place, "cert.pem")];
-      const made = Bun.spawnSync([
-        ...["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
-        ...["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "1"],
-        ...["-keyout", key, "-out", cert],
-      ]);
-      expect(made.exitCode).toBe(0);
-      const port = freePort();
-      const server = await redis(
-        ...["--tls-port", String(port), "--tls-cert-file", cert, "--tls-key-file", key],
-        ...["--tls-ca-cert-file", cert, "--tls-auth-clients", "no"],
-      );
-      const trusting = await start(`rediss://localhost:${port}`, { NODE_EXTRA_CA_CERTS: cert });
-      await carries(trusting, server.port, "trusted");
-      await carries(await start(`rediss://localhost:${port}?ssl_cert_reqs=none`), server.port, "unchecked");
-      const wary = await startChannel({ args: ["--redis-url", `rediss://localhost:${port}`] });
-      ends.push(() => wary.stop());
-      const answer = await fetch(`${wary.url}/ready`);
-      expect([answer.status, await answer.text()]).toEqual([
-        503,
-        expect.stringMatching(/certificate|self.signed/i),
-      ]);
-    },
-  );
+  test.skipIf(Bun.which("openssl") === null)("by TLS with a trusted certificate only", async () => {
+    const place = folder();
+    const [key, cert] = [join(place, "key.pem"), join(place, "cert.pem")];
+    const made = Bun.spawnSync([
+      ...["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+      ...["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "1"],
+      ...["-keyout", key, "-out", cert],
+    ]);
+    expect(made.exitCode).toBe(0);
+    const port = freePort();
+    const server = await redis(
+      ...["--tls-port", String(port), "--tls-cert-file", cert, "--tls-key-file", key],
+      ...["--tls-ca-cert-file", cert, "--tls-auth-clients", "no"],
+    );
+    const trusting = await start(`rediss://localhost:${port}`, { NODE_EXTRA_CA_CERTS: cert });
+    await carries(trusting, server.port, "trusted");
+    await carries(await start(`rediss://localhost:${port}?ssl_cert_reqs=none`), server.port, "unchecked");
+    const wary = await startChannel({ args: ["--redis-url", `rediss://localhost:${port}`] });
+    ends.push(() => wary.stop());
+    const answer = await fetch(`${wary.url}/ready`);
+    expect([answer.status, await answer.text()]).toEqual([
+      503,
+      expect.stringMatching(/certificate|self.signed/i),
+    ]);
+  });
 
-  test("by a Sentinel, through a failover, with everyone still there", async () => {
+  test("by a Sentinel, and keeps every client through a failover", async () => {
     const master = await redis();
     const replica = await redis("--replicaof", `127.0.0.1 ${master.port}`);
     const port = freePort();
@@ -162,7 +159,7 @@ describe("the executable finds its Redis", () => {
     expect(total(await readMetrics(started.channel.url), "channel_bus_gaps_total")).toBe(1);
   }, 60_000);
 
-  test("as a cluster of three, and goes on when one of them dies", async () => {
+  test("as a cluster of three nodes, and continues when one of them fails", async () => {
     const nodes = await Promise.all([0, 1, 2].map(() => redis("--cluster-enabled", "yes")));
     const ports = nodes.map(({ port }) => port);
     const create = [

@@ -1,4 +1,4 @@
-/** Guesses at the admin secret, by every way there is, and what a page of another site can do to the administrator. */
+/** Guesses of the admin secret by every endpoint, and attacks on the administrator by a page of another site. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
 import { call } from "../api-client.ts";
@@ -19,7 +19,7 @@ secret = "the-secret-that-signs-calls-of-these-tests"
 afterAll(() => world.stop());
 
 let last = 0;
-/** An address that has tried nothing yet. */
+/** An address without attempts. */
 function fresh(): Record<string, string> {
   return { "x-forwarded-for": `192.0.2.${++last}` };
 }
@@ -87,16 +87,19 @@ const WAYS: readonly (readonly [name: string, attempt: (n: number, from: From) =
 ];
 
 describe("guessing", () => {
-  test.each(WAYS)("by %s counts: nine change nothing, the tenth limits the address", async (_, attempt) => {
-    const from = fresh();
-    for (let n = 0; n < 9; n++) await attempt(n, from);
-    expect((await signInFrom(from)).status).toBe(204);
-    await attempt(9, from);
-    expect((await signInFrom(from)).status).toBe(429);
-    expect((await signInFrom(fresh())).status).toBe(204);
-  });
+  test.each(WAYS)(
+    "by %s counts: nine attempts change nothing, the tenth limits the address",
+    async (_, attempt) => {
+      const from = fresh();
+      for (let n = 0; n < 9; n++) await attempt(n, from);
+      expect((await signInFrom(from)).status).toBe(204);
+      await attempt(9, from);
+      expect((await signInFrom(from)).status).toBe(429);
+      expect((await signInFrom(fresh())).status).toBe(204);
+    },
+  );
 
-  test("500 forged cookies at once are answered, and a handful of them looked at", async () => {
+  test("answers 500 forged cookies at once, and verifies only a few of them", async () => {
     const [from, other] = [fresh(), fresh()];
     const cookie = await cookieOf(from);
     const before = wrongOnes();
@@ -111,14 +114,14 @@ describe("guessing", () => {
     expect(answers.every(({ status }) => status === 401)).toBe(true);
     expect(wrongOnes() - before).toBeGreaterThanOrEqual(10);
     expect(wrongOnes() - before).toBeLessThan(20);
-    // Who is signed in, from that very address, and who comes from another, notices nothing.
+    // A client that is signed in from the same address, and one from another address, are not limited.
     const asked = { secret: null, headers: { ...from, cookie } };
     for (let n = 0; n < 20; n++) expect((await call(world.channel.url, "/api/bans", asked)).status).toBe(200);
     for (let n = 0; n < 20; n++)
       expect((await call(world.channel.url, "/api/bans", { headers: other })).status).toBe(200);
   });
 
-  test("over the limit one attempt in 2 s is looked at: the right secret comes in, and the next waits", async () => {
+  test("verifies one attempt in 2 s over the limit: the right secret is accepted, the next attempt waits", async () => {
     const from = fresh();
     for (let n = 0; n < 10; n++) await signInFrom(from, `guess ${n}`);
     const refused = await signInFrom(from);
@@ -127,7 +130,7 @@ describe("guessing", () => {
     expect((await signInFrom(from)).status).toBe(429);
   });
 
-  test("a secret of less than 16 characters is refused at start", async () => {
+  test("refuses a secret of less than 16 characters at start", async () => {
     for (const secret of ["x", "fifteen-letters"]) {
       const failure = await startChannel({ toml: `admin_secret = "${secret}"\n` }).catch(String);
       expect(failure).toContain("ended with 2");
@@ -140,7 +143,7 @@ describe("guessing", () => {
 });
 
 describe("a page of another site", () => {
-  test("can't lock the administrator out by pictures of the sign-in link, nor by anything else", async () => {
+  test("cannot lock the administrator out by images of the sign-in link or other requests", async () => {
     const from = fresh();
     const picture = { ...from, "sec-fetch-site": "cross-site", "sec-fetch-dest": "image" };
     for (let n = 0; n < 30; n++) {
@@ -169,7 +172,7 @@ describe("a page of another site", () => {
 });
 
 describe("the sign-in link", () => {
-  test("leads to a page; its code is good by POST from there, once", async () => {
+  test("opens a page; its code is accepted once, by POST from that page", async () => {
     const args = ["--bus", "embedded", "--redis-url", `redis://127.0.0.1:${freePort()}`];
     const channel = await startChannel({ args, toml: `jwt_secret = "${SECRET}"\n` });
     try {

@@ -22,42 +22,42 @@ export interface SiegeOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What `CLIENT LIST` calls the connections of the bus; those for what servers tell each other have names of their own. */
+/** Names of the bus connections in `CLIENT LIST`; connections between servers have other names. */
 const BUS_CONNECTIONS = ["channel-subscriber", "channel-publisher"];
 
-/** The executable with a Redis that is to be ill-treated, a client in `room`, and a backend whose own line holds. */
+/** The executable with a Redis that the test disturbs, a client in `room`, and a backend with its own connection. */
 export interface Siege {
   readonly redis: RedisProcess;
   readonly channel: ChannelProcess;
   readonly client: PhoenixClient;
-  /** Commands of an operator and messages of a backend. */
+  /** For commands of an operator and messages of a backend. */
   readonly control: Redis;
-  /** What backends hear of `room`. */
-  readonly heard: Inbox<Heard>;
+  /** What backends receive of `room`. */
+  readonly received: Inbox<Heard>;
   readonly tally: Tally;
   /** Publishes the next number to the room. */
   publish(): Promise<void>;
-  /** Pushes the next number; its answer. */
+  /** Pushes the next number; resolves to the reply. */
   push(): Promise<Reply>;
-  /** Waits until `/ready` says so; how long that took, in ms. */
+  /** Waits until `/ready` is 200; resolves to the duration in ms. */
   untilReady(timeout?: number): Promise<number>;
   untilAway(): Promise<void>;
   gaps(): Promise<number>;
   /** Kills the server's own connections to Redis, all or those of one name. */
   killConnections(name?: "channel-subscriber" | "channel-publisher"): Promise<number>;
-  /** What an operator sees in the log: no debug. */
-  told(): readonly LogLine[];
-  /** Looks over everything that came: nothing twice, nothing out of order, answers true, nobody sent away. */
+  /** Log lines above the level debug. */
+  logged(): readonly LogLine[];
+  /** Checks everything received: nothing twice, in order, every reply correct, no client disconnected. */
   verify(): Promise<void>;
   stop(): Promise<void>;
 }
 
 interface Tally {
-  readonly published: { readonly serial: number; readonly heardBy: number | null }[];
+  readonly published: { readonly serial: number; readonly receivers: number | null }[];
   readonly pushed: Map<number, "ok" | "backend unavailable">;
 }
 
-export async function besiege(options: SiegeOptions = {}): Promise<Siege> {
+export async function startSiege(options: SiegeOptions = {}): Promise<Siege> {
   const redis = await startRedis(options.redisArgs ?? []);
   const channel = await startChannel({
     args: ["--redis-url", options.url?.(redis) ?? redis.url, "--jwt-secret", SECRET, ...(options.args ?? [])],
@@ -79,7 +79,7 @@ export async function besiege(options: SiegeOptions = {}): Promise<Siege> {
   let serial = 0;
   let mark = 0;
   await untilReady();
-  const heard = await backend.listen("from:room:said");
+  const received = await backend.listen("from:room:said");
   await client.join("room", { token: mint({ id: "alice", channel: "room" }, SECRET) });
 
   return {
@@ -87,13 +87,13 @@ export async function besiege(options: SiegeOptions = {}): Promise<Siege> {
     channel,
     client,
     control,
-    heard,
+    received,
     tally,
     untilReady,
     publish: async () => {
       const number = ++serial;
-      const heardBy = await control.publish("to:room:news", String(number)).catch(() => null);
-      tally.published.push({ serial: number, heardBy });
+      const receivers = await control.publish("to:room:news", String(number)).catch(() => null);
+      tally.published.push({ serial: number, receivers });
     },
     push: async () => {
       const number = ++mark;
@@ -117,12 +117,12 @@ export async function besiege(options: SiegeOptions = {}): Promise<Siege> {
       for (const line of own) await control.client("KILL", "ID", Number(/^id=(\d+)/.exec(line)?.[1]));
       return own.length;
     },
-    told: () => channel.lines.filter(({ level }) => level !== "debug"),
+    logged: () => channel.lines.filter(({ level }) => level !== "debug"),
     verify: async () => {
       await client.fence();
-      // What is on its way may still come; what never does fails below, with its number.
-      await eventually(() => allArrived(client, heard, tally), "what was said").catch(() => {});
-      verify(client, heard, tally);
+      // Waits for messages in flight; a missing one fails below, with its number.
+      await eventually(() => allArrived(client, received, tally), "what was said").catch(() => {});
+      verify(client, received, tally);
     },
     stop: async () => {
       client.socket.cut();
@@ -138,38 +138,40 @@ async function ready(url: string): Promise<number> {
   return (await fetch(`${url}/ready`)).status;
 }
 
-function allArrived(client: PhoenixClient, heard: Inbox<Heard>, { published, pushed }: Tally): boolean {
-  const numbers = numbersHeard(client);
-  const marks = marksHeard(heard);
+function allArrived(client: PhoenixClient, received: Inbox<Heard>, { published, pushed }: Tally): boolean {
+  const numbers = numbersReceived(client);
+  const marks = marksReceived(received);
   return (
-    published.every(({ serial, heardBy }) => heardBy !== 1 || numbers.includes(serial)) &&
+    published.every(({ serial, receivers }) => receivers !== 1 || numbers.includes(serial)) &&
     [...pushed].every(([mark, answer]) => answer !== "ok" || marks.includes(mark))
   );
 }
 
-function numbersHeard({ frames }: PhoenixClient): number[] {
+function numbersReceived({ frames }: PhoenixClient): number[] {
   return frames.all.filter((each) => each.event === "news").map((each) => Number(each.payload));
 }
 
-function marksHeard({ all }: Inbox<Heard>): number[] {
+function marksReceived({ all }: Inbox<Heard>): number[] {
   return all.map(({ payload }) => Number(/\d+/.exec(payload.toString())?.[0]));
 }
 
-function verify(client: PhoenixClient, heard: Inbox<Heard>, { published, pushed }: Tally): void {
+function verify(client: PhoenixClient, received: Inbox<Heard>, { published, pushed }: Tally): void {
   const frames = client.frames.all;
   const ended = frames.filter((each) => each.event === "phx_close" || each.event === "phx_error");
-  if (client.socket.isClosed || ended.length > 0) throw new Error("the client was sent away");
-  const numbers = numbersHeard(client);
+  if (client.socket.isClosed || ended.length > 0) throw new Error("the client was disconnected");
+  const numbers = numbersReceived(client);
   for (const [i, number] of numbers.entries()) {
-    if (i > 0 && number <= (numbers[i - 1] ?? 0)) throw new Error(`heard ${number} after ${numbers[i - 1]}`);
+    if (i > 0 && number <= (numbers[i - 1] ?? 0))
+      throw new Error(`received ${number} after ${numbers[i - 1]}`);
   }
   const got = new Set(numbers);
-  for (const { serial, heardBy } of published) {
-    if (heardBy === 1 && !got.has(serial))
+  for (const { serial, receivers } of published) {
+    if (receivers === 1 && !got.has(serial))
       throw new Error(`${serial} was given to the server and not to the client`);
-    if (heardBy === 0 && got.has(serial)) throw new Error(`${serial} went to nobody and was heard`);
+    if (receivers === 0 && got.has(serial))
+      throw new Error(`${serial} was sent to no subscriber and was received`);
   }
-  const marks = marksHeard(heard);
+  const marks = marksReceived(received);
   if (new Set(marks).size !== marks.length) throw new Error("a push arrived twice");
   for (const [number, answer] of pushed) {
     const arrived = marks.includes(number);

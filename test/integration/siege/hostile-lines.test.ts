@@ -10,9 +10,9 @@ import { startPoller } from "../wild/poller.ts";
 import { ADMIN_SECRET, startWorld, type World } from "../world.ts";
 
 const MIB = 1024 * 1024;
-/** Bun gives up on a request that does not become whole after about twelve seconds. */
+/** Bun closes a request that is not complete after about twelve seconds. */
 const GIVEN_UP_MS = 25_000;
-/** An answer that takes longer was held up, in ms, by more than a busy machine. */
+/** An answer that takes longer was delayed by more than a busy machine, in ms. */
 const HELD_UP_MS = 8000;
 
 let world: World;
@@ -35,14 +35,14 @@ function memory(): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
 }
 
-/** How long the server takes to answer somebody else, in ms. */
+/** How long the server takes to answer another client, in ms. */
 async function delay(): Promise<number> {
   const start = performance.now();
   expect((await fetch(`${world.channel.url}/health`)).status).toBe(200);
   return performance.now() - start;
 }
 
-async function untilNobody(): Promise<void> {
+async function untilNoConnections(): Promise<void> {
   await eventually(
     async () => {
       const metrics = [...(await readMetrics(world.channel.url))];
@@ -55,8 +55,8 @@ async function untilNobody(): Promise<void> {
   );
 }
 
-describe.concurrent("requests that take their time", () => {
-  test("a hundred requests whose heads come byte by byte hold up nobody, and are given up", async () => {
+describe.concurrent("slow requests", () => {
+  test("a hundred requests whose heads come byte by byte delay no client, and are closed", async () => {
     const head = `GET /websocket?vsn=2.0.0 HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ${"s".repeat(200)}`;
     const lines = await Promise.all(Array.from({ length: 100 }, line));
     const closed = lines.map(
@@ -81,7 +81,7 @@ describe.concurrent("requests that take their time", () => {
     }
   }, 40_000);
 
-  test("a body that never ends is given up", async () => {
+  test("closes a request whose body never ends", async () => {
     const socket = await line();
     const closed = new Promise<string>((resolve) => {
       socket.on("data", () => {});
@@ -93,8 +93,8 @@ describe.concurrent("requests that take their time", () => {
   }, 40_000);
 });
 
-describe("lines that are half there", () => {
-  test("who closes the sending half still gets the answer; a socket that does is over, and leaves", async () => {
+describe("half-open connections", () => {
+  test("a client that closes its sending half still gets the answer; a socket that does so is closed, and leaves", async () => {
     const socket = await line();
     let answer = "";
     socket.on("data", (data) => {
@@ -120,10 +120,10 @@ describe("lines that are half there", () => {
     await watcher.frames.until((each) => /"leaves":\{.*"half"/.test(each.text), "half left");
     half.destroy();
     watcher.socket.cut();
-    await untilNobody();
+    await untilNoConnections();
   });
 
-  test("a thousand connections that say nothing cost nobody anything", async () => {
+  test("a thousand idle connections delay no client", async () => {
     const before = memory();
     const lines = await Promise.all(Array.from({ length: 1000 }, line));
     for (const socket of lines) socket.on("error", () => {});
@@ -134,7 +134,7 @@ describe("lines that are half there", () => {
 });
 
 describe("bombs", () => {
-  test("a compressed frame, which nobody agreed on, is a fault of protocol: 1002, and nothing is unpacked", async () => {
+  test("closes a socket with 1002 on a compressed frame that was not negotiated, without decompressing it", async () => {
     const before = memory();
     const bomb = gzipSync(Buffer.alloc(200 * MIB)).subarray(10);
     const opened = await openWebSocket(addressOf(world.channel.url), {
@@ -150,7 +150,7 @@ describe("bombs", () => {
     expect(memory() - before).toBeLessThan(64 * MIB);
   });
 
-  test("a body that claims to be packed is taken as it is: no JSON, no frames", async () => {
+  test("reads a body with content-encoding as it is: no JSON, no frames", async () => {
     const before = memory();
     const bomb = new Uint8Array(gzipSync(Buffer.alloc(100 * MIB, "[")));
     const headers = { "content-encoding": "gzip", "content-type": "application/x-ndjson" };
@@ -169,7 +169,7 @@ describe("bombs", () => {
     expect(memory() - before).toBeLessThan(64 * MIB);
   });
 
-  test("fragments that together are too large: 1009 before they are whole", async () => {
+  test("closes a socket with 1009 when its fragments are too large together, before the last one", async () => {
     const opened = await openWebSocket(addressOf(world.channel.url));
     if (!("write" in opened)) throw new Error("refused");
     const part = "f".repeat(64 * 1024);
@@ -181,13 +181,13 @@ describe("bombs", () => {
     expect((await opened.closed).code).toBe(1009);
   });
 
-  test("pings whose pongs nobody reads end the socket when they are too many", async () => {
+  test("closes a socket that sends many pings and does not read the pongs", async () => {
     const before = memory();
     const opened = await openWebSocket(addressOf(world.channel.url));
     if (!("write" in opened)) throw new Error("refused");
     opened.pause();
     const pings = Buffer.concat(Array.from({ length: 500 }, () => frame(9, "p".repeat(125))));
-    // Far more than may wait for one client.
+    // Far more than may be buffered for one client.
     for (let sent = 0; sent < 96 * MIB && !opened.isClosed; sent += pings.length) {
       opened.write(pings);
       if (sent % (4 * pings.length) === 0) await Bun.sleep(1);
@@ -197,7 +197,7 @@ describe("bombs", () => {
     expect(memory() - before).toBeLessThan(64 * MIB);
   }, 30_000);
 
-  test("a head that says a terabyte is coming: 1009 at once", async () => {
+  test("closes a socket with 1009 at once when a frame announces a terabyte", async () => {
     const opened = await openWebSocket(addressOf(world.channel.url));
     if (!("write" in opened)) throw new Error("refused");
     opened.write(Buffer.from([0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4]));
@@ -205,7 +205,7 @@ describe("bombs", () => {
   });
 });
 
-describe("text that is none", () => {
+describe("invalid text", () => {
   const BROKEN = [
     Buffer.from([0xff]),
     Buffer.from([0xc3]),
@@ -214,7 +214,7 @@ describe("text that is none", () => {
     Buffer.from([0xc0, 0xaf]),
   ];
 
-  test("invalid UTF-8 in a text frame ends the socket with 1007; in a poll's or a token's body it is refused", async () => {
+  test("closes a socket with 1007 on invalid UTF-8 in a text frame, and refuses it in the body of a poll or token", async () => {
     for (const bytes of BROKEN) {
       const opened = await openWebSocket(addressOf(world.channel.url));
       if (!("write" in opened)) throw new Error("refused");
@@ -223,7 +223,7 @@ describe("text that is none", () => {
       expect((await opened.closed).code).toBe(1007);
       const poller = await startPoller(world.channel.url);
       expect((await poller.postBody(new Uint8Array(text), "application/x-ndjson")).status).toBe(500);
-      // Its session is none the worse for it.
+      // Its session continues.
       expect((await poller.post(`[null,"2","phoenix","heartbeat",{}]`)).status).toBe(200);
       const body = Buffer.concat([Buffer.from('{"channel":"ro'), bytes, Buffer.from('om"}')]);
       const minted = await fetch(`${world.channel.url}/token`, {
@@ -234,7 +234,7 @@ describe("text that is none", () => {
     }
   });
 
-  test("what the server ends for its bytes is counted by its fault", async () => {
+  test("counts the sockets that it closes for invalid bytes by fault", async () => {
     const ended = async (fault: string): Promise<number> =>
       (await readMetrics(world.channel.url)).get(`channel_disconnects_total{reason="${fault}"}`) ?? 0;
     const faults: readonly (readonly [string, number, Buffer])[] = [
@@ -251,7 +251,7 @@ describe("text that is none", () => {
     }
   });
 
-  test("from a backend it is binary, or no name at all", async () => {
+  test("is a binary payload from a backend, or an invalid channel name", async () => {
     const client = await world.connect();
     const old = await world.connect({ vsn: "1.0.0" });
     for (const each of [client, old]) await each.join("quiet", { token: world.token("quiet") });
@@ -271,7 +271,7 @@ describe("text that is none", () => {
   });
 
   test.each([...VERSIONS])(
-    "lone surrogates, %s: no topic, event or user, and unchanged in a payload",
+    "lone surrogates, %s: refused as topic, event or user, and unchanged in a payload",
     async (vsn) => {
       const client = await world.connect({ vsn });
       const raw = (topic: string, event: string, payload: string, ref: string): string =>
@@ -289,10 +289,10 @@ describe("text that is none", () => {
       expect((await client.reply("1")).status).toBe("ok");
       client.sendText(raw("quiet", "\\udc00", "{}", "c"));
       expect((await client.reply("c")).response).toEqual({ reason: "invalid event" });
-      const heard = await world.backend.listen("from:quiet:said");
+      const received = await world.backend.listen("from:quiet:said");
       client.sendText(raw("quiet", "said", '{"\\ud800":"\\udfff"}', "d"));
       expect((await client.reply("d")).status).toBe("ok");
-      expect((await heard.next()).payload.toString()).toBe('{"\\ud800":"\\udfff"}');
+      expect((await received.next()).payload.toString()).toBe('{"\\ud800":"\\udfff"}');
       await world.backend.publish("to:quiet:back", '"\\ud83d"');
       expect((await client.event("back")).payload).toBe("\ud83d");
       client.socket.cut();
@@ -300,10 +300,10 @@ describe("text that is none", () => {
   );
 });
 
-describe("__proto__ and its relatives", () => {
+describe("__proto__ and similar names", () => {
   const NAMES = ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty", "valueOf"];
 
-  test("are users, topics, events and keys like any other, in every protocol", async () => {
+  test("are ordinary users, topics, events and keys, in every protocol", async () => {
     for (const name of NAMES) {
       const minted = await fetch(`${world.channel.url}/token`, {
         method: "POST",
@@ -326,9 +326,9 @@ describe("__proto__ and its relatives", () => {
       expect((await v2.event(name, name)).text).toBe(`[null,null,"${name}","${name}",${payload}]`);
       await v1.event(name, name);
       await groups.texts.until((text) => text === payload, "the payload");
-      const heard = await world.backend.listen(`from:${name}:${name}`);
+      const received = await world.backend.listen(`from:${name}:${name}`);
       expect((await v2.ask({ topic: name, event: name, payload })).status).toBe("ok");
-      expect((await heard.next()).payload.toString()).toBe(payload);
+      expect((await received.next()).payload.toString()).toBe(payload);
       const headers = { authorization: `Bearer ${ADMIN_SECRET}` };
       const members = await fetch(`${world.channel.url}/api/channels/${name}`, { headers });
       expect(members.status).toBe(200);
@@ -339,7 +339,7 @@ describe("__proto__ and its relatives", () => {
         "its end",
       );
     }
-    // Nobody's objects were changed.
+    // The server still works.
     expect((await fetch(`${world.channel.url}/health`)).status).toBe(200);
     expect(world.channel.lines.filter(({ level }) => level === "error")).toEqual([]);
   });

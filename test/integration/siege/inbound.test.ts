@@ -25,7 +25,7 @@ function peak(world: World): number {
 
 describe.concurrent("clients without a token", () => {
   test.each(["websocket", "longpoll"] as const)(
-    "a join of phoenix is answered and goes nowhere, %s",
+    "answers a join of the topic phoenix and publishes nothing, %s",
     async (transport) =>
       withWorld("", async (world) => {
         const inbox = await world.backend.listen("from:*");
@@ -38,7 +38,7 @@ describe.concurrent("clients without a token", () => {
         expect(
           (await client.ask({ topic: "phoenix", event: "said", payload: '{"payload":"p"}' })).status,
         ).toBe("error");
-        // What was handled before it has been published before it.
+        // Earlier frames were published earlier.
         await client.fence();
         await inbox.until(({ name }) => name === "from:phoenix:heartbeat");
         expect(inbox.all.map(({ name }) => name)).toEqual(["from:phoenix:heartbeat"]);
@@ -68,7 +68,7 @@ describe.concurrent("bytes_per_second", () => {
     }));
 
   test(
-    "bytes count and not characters; other protocols are counted alike; a slow sender goes on for ever",
+    "counts bytes and not characters, in every protocol; a slow sender is never limited",
     async () =>
       withWorld(TOML, async (world) => {
         const wide = await world.connect();
@@ -91,7 +91,7 @@ describe.concurrent("bytes_per_second", () => {
     20_000,
   );
 
-  test("clients of one address share a budget: reconnecting gains nothing, other addresses and loopback are untouched", async () =>
+  test("clients of one address share a budget: reconnecting gains nothing, other addresses and loopback are not limited", async () =>
     withWorld(
       'trusted_proxies = ["127.0.0.1"]\n[limits]\nbytes_per_second = "2KiB"\nbytes_per_second_per_ip = "1KiB"\nmax_frame = "20KiB"\n',
       async (world) => {
@@ -132,7 +132,7 @@ describe.concurrent("bytes_per_second", () => {
     }));
 
   test.each(["announced", "streamed"])(
-    "a poll over it gets 500 and its session ends, %s",
+    "answers a poll over the limit with 500 and ends its session, %s",
     async (how) =>
       withWorld(TOML, async (world) => {
         const poller = await startPoller(world.channel.url);
@@ -157,7 +157,7 @@ describe.concurrent("bytes_per_second", () => {
 
 describe("event groups", () => {
   test(
-    "a frame is charged by what it changes: ten entries are as much as a frame",
+    "charges a frame by its changes: ten entries cost as much as one frame",
     async () =>
       withWorld("", async (world) => {
         const groups = await enterGroups(world.channel.url, world.token("quiet"));
@@ -209,7 +209,7 @@ describe("bodies", () => {
   const SIZE = Math.floor(16.9 * MIB);
 
   test.each(["announced", "chunked"] as const)(
-    "40 POSTs of 16.9 MiB to one anonymous poll session cost next to nothing, %s",
+    "40 POSTs of 16.9 MiB to one anonymous poll session use little memory, %s",
     async (how) =>
       withWorld("", async (world) => {
         const poller = await startPoller(world.channel.url);

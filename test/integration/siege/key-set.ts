@@ -9,7 +9,7 @@ export interface IssuerKey {
   readonly publicKey: KeyObject;
   /** The public key as PEM text. */
   readonly pem: string;
-  /** Signs a token with what is given, whatever the header says. */
+  /** Signs a token with this key, whatever `alg` the header names. */
   token(claims: object, header?: object): string;
 }
 
@@ -47,13 +47,13 @@ function signature(alg: Algorithm, data: Buffer, key: KeyObject): Buffer {
   return sign("sha256", data, alg === "ES256" ? { key, dsaEncoding: "ieee-p1363" } : key);
 }
 
-/** A server of public keys that does as a test says. */
+/** A key set server whose answer the test sets. */
 export interface KeyServer {
   /** `http://127.0.0.1:<port>/keys` */
   readonly url: string;
-  /** How often it was asked. */
+  /** Number of requests so far. */
   asked: number;
-  /** What it answers from now on. */
+  /** Sets the answer from now on. */
   answer: () => Response | Promise<Response>;
   /** Answers with these keys. */
   publish(...keys: readonly IssuerKey[]): void;

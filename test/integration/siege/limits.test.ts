@@ -7,11 +7,11 @@ import { openWebSocket, type RawSocket, type Refusal } from "../websocket.ts";
 import { begin, startPoller } from "../wild/poller.ts";
 import { ADMIN_SECRET, startWorld, type World } from "../world.ts";
 
-/** What no test of one limit alone reaches: places and rates by address, and sizes in every protocol. */
+/** Limits in combination: connections and rates by address, and sizes in every protocol. */
 const LIMITS = {
   connections: 12,
   perAddress: 3,
-  /** A second; ten times that at once. */
+  /** Per second; the burst is ten times that. */
   connects: 1,
   frame: 4096,
   payload: 8192,
@@ -41,10 +41,10 @@ max_body = ${LIMITS.body}
 });
 afterAll(() => world.stop());
 
-/** What the trusted proxy says of a client on this machine. */
+/** The header that the trusted proxy sends for a client on this machine. */
 const HERE = { "x-forwarded-for": "127.0.0.1" };
 
-/** Asks for a socket as a client at this address, behind the trusted proxy; without one, from this machine. */
+/** Opens a socket as a client with this address, behind the trusted proxy; the default is this machine. */
 function open(address = "127.0.0.1"): Promise<RawSocket | Refusal> {
   const headers = { "x-forwarded-for": address };
   return openWebSocket(addressOf(world.channel.url), headers);
@@ -74,7 +74,7 @@ async function untilFree(): Promise<void> {
   await eventually(
     async () => (await readMetrics(world.channel.url)).get('channel_connections{protocol="phoenix"}') === 0,
     "all gone",
-    // Who is dismissed stays for up to 5 s.
+    // A client that is disconnected is counted for up to 5 s.
     10_000,
   );
 }
@@ -83,8 +83,8 @@ async function refusals(reason: string): Promise<number> {
   return labelled(await readMetrics(world.channel.url), "channel_refused_total", reason);
 }
 
-describe("places for connections", () => {
-  test("max_connections_per_ip: 503 before the upgrade, counted, for that address alone, until one goes", async () => {
+describe("connection limits", () => {
+  test("max_connections_per_ip: 503 before the upgrade, counted, for that address only, until one disconnects", async () => {
     const before = await refusals("http_503");
     const mine = await held(LIMITS.perAddress, "192.0.2.10");
     expect(await refusal(open("192.0.2.10"))).toEqual({
@@ -102,7 +102,7 @@ describe("places for connections", () => {
     await untilFree();
   });
 
-  test("addresses of one IPv6 network are one; sockets and polls hold the same places", async () => {
+  test("an IPv6 network counts as one address; sockets and polls share its limit", async () => {
     const network = (host: number): string => `2001:db8:0:7::${host}`;
     const sockets = await held(2, network(1));
     const poller = await startPoller(world.channel.url, { headers: { "x-forwarded-for": network(2) } });
@@ -119,14 +119,14 @@ describe("places for connections", () => {
     await untilFree();
   });
 
-  test("max_connections: 503 for everybody, this machine too, and room again when one goes", async () => {
+  test("max_connections: 503 for every client, also of this machine, until one disconnects", async () => {
     const all = await held(LIMITS.connections);
     expect(await refusal(open())).toMatchObject({
       status: 503,
       error: expect.stringContaining("Connection limit"),
     });
     expect((await refusal(open("192.0.2.20"))).status).toBe(503);
-    // What is no connection goes on.
+    // Plain requests are still answered.
     expect((await fetch(`${world.channel.url}/health`)).status).toBe(200);
     for (const socket of all) socket.cut();
     await untilFree();
@@ -135,7 +135,7 @@ describe("places for connections", () => {
     await untilFree();
   });
 
-  test("connects_per_second_per_ip: ten at once, then one a second, 429 between; polls count, loopback doesn't", async () => {
+  test("connects_per_second_per_ip: ten at once, then one a second, else 429; polls count, loopback does not", async () => {
     const before = await refusals("http_429");
     const burst = 10 * LIMITS.connects;
     for (let i = 0; i < burst; i++) {
@@ -162,7 +162,7 @@ describe("places for connections", () => {
     await untilFree();
   });
 
-  test("handshakes that are none, or are broken off, hold no place", async () => {
+  test("invalid or aborted handshakes do not count as connections", async () => {
     const { url, port } = world.channel;
     const broken = [
       { "sec-websocket-key": "" },
@@ -177,7 +177,7 @@ describe("places for connections", () => {
       );
       if (opened !== null && "cut" in opened) opened.cut();
       expect((await openWebSocket(`${url}/websocket?vsn=9.0.0`, HERE)).status).toBe(403);
-      // Gone before it is answered.
+      // Disconnected before the answer.
       const gone = connect(port, "127.0.0.1", () => {
         gone.write(
           `GET /websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`,
@@ -194,7 +194,7 @@ describe("places for connections", () => {
     await untilFree();
   });
 
-  test("a forged X-Forwarded-For gains nothing: what stands left of the client's address is its own invention", async () => {
+  test("ignores the forged entries of X-Forwarded-For, left of the client's address", async () => {
     const forged = [
       "127.0.0.1, 192.0.2.40",
       "::1,192.0.2.40",
@@ -203,7 +203,7 @@ describe("places for connections", () => {
     const sockets: RawSocket[] = [];
     for (let i = 0; i < LIMITS.perAddress; i++) sockets.push(...(await held(1, forged[i % forged.length])));
     for (const each of forged) expect((await refusal(open(each))).status).toBe(503);
-    // Nonsense hides what is left of it, and leaves the address of the proxy, which is this machine's.
+    // An invalid entry hides the entries left of it. The address is then that of the proxy, which is this machine.
     for (const socket of sockets) socket.cut();
     await untilFree();
     const metrics = await fetch(`${world.channel.url}/metrics`, {
@@ -217,7 +217,7 @@ describe("places for connections", () => {
 
 describe("sizes", () => {
   test.each([...VERSIONS])(
-    "max_frame, %s: as large as it may be goes, one byte more ends with 1009",
+    "max_frame, %s: accepts a frame of that size, and closes with 1009 for one byte more",
     async (vsn) => {
       const client = await world.connect({ vsn });
       await client.join("quiet", { token: world.token("quiet") });
@@ -239,7 +239,7 @@ describe("sizes", () => {
     },
   );
 
-  test("max_frame of groups, and of polls whose session ends", async () => {
+  test("max_frame of groups, and of polls, whose session ends", async () => {
     const groups = await joinGroups();
     groups.sendText(JSON.stringify({ groups: { quiet: ["f".repeat(LIMITS.frame)] } }));
     expect((await groups.socket.closed).code).toBe(1009);
@@ -250,7 +250,7 @@ describe("sizes", () => {
     expect((await poller.post(`[null,"1","phoenix","heartbeat",{}]`)).status).toBe(410);
   });
 
-  test("max_payload: as large as it may be reaches everybody, one byte more nobody, and is counted", async () => {
+  test("max_payload: sends a payload of that size to every client, drops and counts one byte more", async () => {
     const client = await world.connect();
     await client.join("quiet", { token: world.token("quiet") });
     const dropped = async (): Promise<number> =>
@@ -259,7 +259,7 @@ describe("sizes", () => {
     const text = (size: number): string => `"${"p".repeat(size - 2)}"`;
     await world.backend.publish("to:quiet:news", text(LIMITS.payload));
     expect((await client.event("news")).payload).toBe("p".repeat(LIMITS.payload - 2));
-    // The embedded bus takes no larger bulk at all, and says so to whoever sends it.
+    // The embedded bus refuses a larger bulk, with an error to the backend.
     const refused: unknown = await world.backend
       .publish("to:quiet:news", text(LIMITS.payload + 1))
       .catch(String);
@@ -271,7 +271,7 @@ describe("sizes", () => {
     await untilFree();
   });
 
-  test("max_channels: one more is refused by name, a rejoin at the limit is not, and leaving makes room", async () => {
+  test("max_channels: refuses one more with a reason, accepts a rejoin at the limit, and a new join after a leave", async () => {
     const client = await world.connect();
     const join = (topic: string) => client.join(topic, { token: world.token(topic) });
     for (let i = 0; i < LIMITS.channels; i++) expect((await join(`quiet:${i}`)).status).toBe("ok");
@@ -283,7 +283,7 @@ describe("sizes", () => {
     await untilFree();
   });
 
-  test("max_subscriptions: the message is refused whole, and what was followed before stays", async () => {
+  test("max_subscriptions: refuses the whole message, and keeps the earlier subscriptions", async () => {
     const groups = await joinGroups();
     const entries = Array.from({ length: LIMITS.subscriptions }, (_, i) => i);
     expect((await groups.follow({ quiet: entries })).current).toHaveLength(LIMITS.subscriptions);
@@ -294,7 +294,7 @@ describe("sizes", () => {
     groups.socket.cut();
   });
 
-  test("max_body: 413 in JSON, whether the length was announced or not", async () => {
+  test("max_body: 413 in JSON, with and without Content-Length", async () => {
     const body = (size: number): string => JSON.stringify({ channel: "quiet", id: "i".repeat(size) });
     const post = (sent: RequestInit["body"]) =>
       fetch(`${world.channel.url}/token`, {

@@ -5,7 +5,7 @@ import { labelled, readMetrics } from "../../soak/samples.ts";
 import { startWorld, type World } from "../world.ts";
 
 /**
- * A page of another website, in a real browser on the operator's machine. All of this comes from loopback: being there
+ * A page of another website, in a real browser on the operator's machine. All of this comes from loopback, which
  * proves nothing.
  */
 let world: World;
@@ -26,7 +26,7 @@ afterAll(async () => {
   await world?.stop();
 });
 
-/** Everything that a page can try against one port of this machine; what it got to know of each try. */
+/** Everything that a page can try against one port of this machine. Returns the result of each try. */
 async function attack({ port, command }: { port: number; command: string }): Promise<Record<string, string>> {
   const base = `http://127.0.0.1:${port}`;
   const asked = (path: string, init: RequestInit = {}): Promise<string> =>
@@ -61,7 +61,7 @@ async function attack({ port, command }: { port: number; command: string }): Pro
   };
 }
 
-test("learns nothing, publishes nothing and opens no socket, at our port and at that of the embedded bus", async () => {
+test("reads nothing, publishes nothing and opens no socket, at our port and at that of the embedded bus", async () => {
   const client = await world.connect();
   await client.join("room", { token: world.token("room") });
   const where = world.channel.lines.find(({ message }) => message.includes("using the embedded bus"))?.where;
@@ -70,20 +70,20 @@ test("learns nothing, publishes nothing and opens no socket, at our port and at 
   const context = await browser.newContext();
   const page = await context.newPage();
   await page.goto(`http://127.0.0.1:${website.port}/`);
-  // Browsers keep public websites from loopback by now; what is here already has no such limit. Sandboxed, its origin is null.
+  // Browsers block public websites from loopback; a local page has no such limit. In a sandbox its origin is null.
   const frame = page.frames()[1];
   if (frame === undefined) throw new Error("the page has no frame");
   for (const port of [world.channel.port, bus]) {
     const got = await frame.evaluate(attack, { port, command });
     for (const [how, answer] of Object.entries(got)) {
-      // Of what it may send without asking it sees neither status nor body.
+      // For a request without preflight the page sees neither status nor body.
       expect([how, answer]).toEqual([how, expect.stringMatching(/^(nothing|opaque 0 )$/)]);
     }
   }
   await world.backend.publish("to:room:good", "1");
   await client.event("good");
   expect(client.frames.all.filter((each) => each.event === "evil")).toEqual([]);
-  // They did arrive: it was the server that refused them.
+  // The requests arrived: the server refused them.
   const refused = labelled(await readMetrics(world.channel.url), "channel_refused_total", "http_403");
   expect(refused).toBeGreaterThanOrEqual(3);
   await context.close();

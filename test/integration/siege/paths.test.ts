@@ -3,7 +3,7 @@ import { labelled, readMetrics } from "../../soak/samples.ts";
 import { askRaw, type RawAnswer } from "../raw-http.ts";
 import { ADMIN_SECRET, startWorld, type World } from "../world.ts";
 
-/** Paths are written byte by byte: every client tidies up what it is given. */
+/** Paths are sent as raw bytes, because every client normalizes them. */
 const BASE = "/hub";
 
 let world: World;
@@ -23,7 +23,7 @@ function get(path: string, headers = "", method = "GET"): Promise<RawAnswer> {
 const UPGRADE =
   "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
-/** Every way in: what it answers where the path is as it should be. */
+/** Every entry, with its status for a valid path. */
 const ENTRIES: readonly (readonly [name: string, path: string, headers: string, status: number])[] = [
   ["a page", "/", "", 200],
   ["metrics", "/metrics", "", 200],
@@ -34,7 +34,7 @@ const ENTRIES: readonly (readonly [name: string, path: string, headers: string, 
   ["Channelstream", "/connect", "", 405],
 ];
 
-/** What may stand in front of an address so that a proxy takes it for another. */
+/** Prefixes that make a proxy read another path. */
 const DISGUISES = [
   "/x\\..",
   "/x%5c..",
@@ -54,7 +54,7 @@ const DISGUISES = [
 ];
 
 describe("a path that a proxy may read as another", () => {
-  test.each([...ENTRIES])("%s: 400, whatever is in front", async (_name, path, headers, status) => {
+  test.each([...ENTRIES])("%s: 400 for every such prefix", async (_name, path, headers, status) => {
     expect((await get(BASE + path, headers)).status).toBe(status);
     for (const disguise of DISGUISES) {
       for (const asked of [`${disguise}${BASE}${path}`, `${BASE}${disguise}${path}`]) {
@@ -64,7 +64,7 @@ describe("a path that a proxy may read as another", () => {
     }
   });
 
-  test("at the end of a path too, in every method, with a sentence, counted, before any rule", async () => {
+  test("also at the end of a path, in every method: an error text, counted, before any other rule", async () => {
     const counted = async () =>
       labelled(await readMetrics(world.channel.url + BASE), "channel_refused_total", "http_400");
     const before = await counted();
@@ -81,7 +81,7 @@ describe("a path that a proxy may read as another", () => {
       }
     }
     expect(await counted()).toBe(before + asked);
-    // A foreign host is refused by a rule: the path comes first.
+    // A foreign host is refused by another rule: the path is checked first.
     const foreign = `GET ${BASE}/x\\..\\metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n`;
     expect((await askRaw(world.channel.port, foreign)).status).toBe(400);
   });
@@ -91,18 +91,18 @@ describe("a path that a proxy may read as another", () => {
     expect((await get(`http://hub.example${BASE}/x\\..\\metrics`)).status).toBe(400);
   });
 
-  test("more parts than any address has, and empty ones where none can be", async () => {
+  test("refuses too many parts, and empty parts", async () => {
     expect((await get(`${BASE}${"/x".repeat(15)}`)).status).toBe(404);
     expect((await get(`${BASE}${"/x".repeat(16)}`)).status).toBe(400);
     expect((await get(`${BASE}//a//metrics`)).status).toBe(400);
     expect((await get(`///metrics`)).status).toBe(400);
     expect((await get(`${BASE}//metrics`)).status).toBe(404);
-    // Clients make this of an address with a slash at its end.
+    // Clients send this for an address with a slash at its end.
     expect((await get(`${BASE}//websocket`, UPGRADE)).status).toBe(101);
     expect((await get(`${BASE}//longpoll?vsn=2.0.0`)).status).toBe(200);
   });
 
-  test("a query may hold what it likes, and names what they need to", async () => {
+  test("accepts such bytes in a query, and encoded in a name only", async () => {
     expect((await get(`${BASE}/?name=\\..%5c%2f%00`)).status).toBe(200);
     const channel = `${BASE}/api/channels/a%2Fb%25%20c%c3%a9`;
     expect((await get(channel)).status).toBe(404);
@@ -123,7 +123,7 @@ describe("a path that a proxy may read as another", () => {
 });
 
 describe("public_url", () => {
-  test("its host is the only name that is good", async () => {
+  test("accepts its host only", async () => {
     const asked = async (host: string) =>
       (await askRaw(world.channel.port, `GET ${BASE}/health HTTP/1.1\r\nHost: ${host}\r\n\r\n`)).status;
     expect(await asked("hub.example")).toBe(200);
@@ -132,7 +132,7 @@ describe("public_url", () => {
   });
 });
 
-test("listening beyond loopback with listed origins, a foreign name is no origin of ours", async () => {
+test("listening beyond loopback with listed origins, refuses the origin of a foreign host name", async () => {
   const beyond = await startWorld("embedded", {
     toml: `host = "0.0.0.0"\npublic_url = "https://hub.example"\nallowed_origins = ["https://shop.example"]\n`,
   });

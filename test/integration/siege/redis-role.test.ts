@@ -6,10 +6,10 @@ import { type ChannelProcess, channelBinary, type LogLine, startChannel } from "
 import { connectPhoenix, eventually, mint, type PhoenixClient } from "../phoenix-client.ts";
 import { freePort, type RedisProcess, startRedis } from "../redis-process.ts";
 import { backendOn, SECRET } from "../world.ts";
-import { besiege, type Siege, type SiegeOptions } from "./besieged.ts";
+import { type Siege, type SiegeOptions, startSiege } from "./besieged.ts";
 
 const NO_REDIS = "Redis not reachable, retrying";
-/** The role is asked every 5 s; the rest is for a busy machine. */
+/** The role is requested every 5 s; the rest is for a busy machine. */
 const NOTICED_MS = 12_000;
 
 const open: { stop(): unknown }[] = [];
@@ -30,7 +30,7 @@ async function server(url: string, args: readonly string[] = []): Promise<Channe
 }
 
 async function siege(options?: SiegeOptions): Promise<Siege> {
-  const one = await besiege(options);
+  const one = await startSiege(options);
   open.push(one);
   return one;
 }
@@ -50,7 +50,7 @@ async function untilReadiness(url: string, wanted: string): Promise<void> {
   await eventually(async () => (await readiness(url)).includes(wanted), `/ready with ${wanted}`, NOTICED_MS);
 }
 
-/** What is said of Redis: of this machine other things may be said too. */
+/** Warnings about Redis: there may be others, about this machine. */
 function warnings(lines: readonly LogLine[]): LogLine[] {
   return lines.filter(({ level, message }) => ["warn", "error"].includes(level) && message.includes("Redis"));
 }
@@ -62,7 +62,7 @@ async function joined(channel: ChannelProcess): Promise<PhoenixClient> {
   return client;
 }
 
-/** Not ready, with the reason; pushes refused; one warning that says it too. */
+/** Checks: not ready, with the reason; pushes refused; one warning with the same reason. */
 async function isNoBus(channel: ChannelProcess, words: string): Promise<void> {
   await untilReadiness(channel.url, words);
   expect(await readiness(channel.url)).toStartWith("503 ");
@@ -74,16 +74,16 @@ async function isNoBus(channel: ChannelProcess, words: string): Promise<void> {
   ]);
 }
 
-describe("a server that is no master is no bus", () => {
-  test("made a replica under a joined client: pushes are refused, one warning names the role, and back", async () => {
+describe("a Redis that is not a master is not used as bus", () => {
+  test("becomes a replica with a joined client: refuses pushes, warns once with the role, and recovers", async () => {
     const other = await redisProcess(["--repl-diskless-sync-delay", "0"]);
-    const { control, channel, push, told, untilReady, verify, client } = await siege();
+    const { control, channel, push, logged, untilReady, verify, client } = await siege();
     expect((await push()).status).toBe("ok");
     await control.replicaof("127.0.0.1", other.port);
     await untilReadiness(channel.url, "(role slave)");
     expect(await readiness(channel.url)).toContain(`it is a replica of 127.0.0.1:${other.port}`);
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
-    expect(warnings(told())).toEqual([
+    expect(warnings(logged())).toEqual([
       expect.objectContaining({
         message: "Redis connection lost, retrying",
         reason: expect.stringContaining("(role slave)"),
@@ -101,7 +101,7 @@ describe("a server that is no master is no bus", () => {
     const replica = await redisProcess(["--replicaof", `127.0.0.1 ${master.port}`]);
     const channel = await server(replica.url);
     await isNoBus(channel, `it is a replica of 127.0.0.1:${master.port} (role slave)`);
-    // What an operator types there reaches nobody either.
+    // A publish on the command line reaches no client either.
     const publish = Bun.spawnSync(
       [channelBinary(), "publish", "to:room:news", "1", "--redis-url", replica.url],
       { env: {}, cwd: folder() },
@@ -164,7 +164,7 @@ describe("a server that is no master is no bus", () => {
     ["the command", ["-publish"]],
     ["clients' channels", ["resetchannels", "&to:*"]],
   ])(
-    "started as a user who may not PUBLISH: %s",
+    "started as a user without the right to PUBLISH: %s",
     async (_what, rules) => {
       const redis = await redisProcess(["--user", "mute", "on", ">x", "~*", "&*", "+@all", ...rules]);
       await isNoBus(await server(`redis://mute:x@127.0.0.1:${redis.port}`), "NOPERM");
@@ -172,7 +172,7 @@ describe("a server that is no master is no bus", () => {
     30_000,
   );
 
-  test("the right to PUBLISH taken while running, without a message: noticed, no gap, and back", async () => {
+  test("detects that the right to PUBLISH was revoked, without a push and without a gap, and recovers", async () => {
     const { control, channel, push, publish, gaps, untilReady, verify } = await siege({
       redisArgs: ["--user", "channel", "on", ">x", "~*", "&*", "+@all"],
       url: ({ port }) => `redis://channel:x@127.0.0.1:${port}`,
@@ -180,7 +180,7 @@ describe("a server that is no master is no bus", () => {
     await control.call("ACL", "SETUSER", "channel", "-publish");
     await untilReadiness(channel.url, "NOPERM");
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
-    // Those who are joined go on hearing.
+    // Joined clients still receive messages.
     await publish();
     await control.call("ACL", "SETUSER", "channel", "+publish");
     await untilReady();
@@ -189,13 +189,13 @@ describe("a server that is no master is no bus", () => {
     await verify();
   }, 60_000);
 
-  test("an ACL that forbids ROLE: one warning, and on", async () => {
+  test("an ACL that forbids ROLE: warns once and continues", async () => {
     const redis = await redisProcess(["--user", "channel", "on", ">x", "~*", "&*", "+@all", "-role"]);
     const channel = await server(`redis://channel:x@127.0.0.1:${redis.port}`);
     await untilReadiness(channel.url, "ready");
     const client = await joined(channel);
     expect((await client.ask({ topic: "room", event: "said" })).status).toBe("ok");
-    // Asked again, it is not said again.
+    // The next request for the role adds no warning.
     const backend = backendOn(redis.port);
     open.push(backend);
     const asked = async (): Promise<number> =>
@@ -211,7 +211,7 @@ describe("a server that is no master is no bus", () => {
     expect(await readiness(channel.url)).toStartWith("200 ");
   }, 30_000);
 
-  test("loading its data: not ready, in Redis' words, and ready when it is done", async () => {
+  test("loading its data: not ready, with the error of Redis, and ready afterwards", async () => {
     const { redis, control, channel, untilReady, push } = await siege({
       redisArgs: ["--loading-process-events-interval-bytes", "1024", "--key-load-delay", "10000"],
     });
@@ -224,7 +224,7 @@ describe("a server that is no master is no bus", () => {
     expect((await push()).status).toBe("ok");
   }, 60_000);
 
-  test("the ACL of the documentation is enough, word by word, and nothing is missed", async () => {
+  test("the ACL in the documentation is sufficient, and no message is lost", async () => {
     const docs = readFileSync(join(import.meta.dir, "../../../docs/errors.md"), "utf8");
     const rule = /ACL SETUSER channel on >(\S+) (.+)/.exec(docs);
     if (rule?.[1] === undefined || rule[2] === undefined) throw new Error("docs/errors.md names no ACL");
@@ -245,12 +245,12 @@ describe("a server that is no master is no bus", () => {
     const channel = await server(url);
     await untilReadiness(channel.url, "ready");
     const client = await joined(channel);
-    const heard = await backend.listenToPushes("room");
+    const received = await backend.listenToPushes("room");
     expect((await client.ask({ topic: "room", event: "said", payload: "1" })).status).toBe("ok");
-    expect((await heard.next()).name).toBe("from:room:said");
+    expect((await received.next()).name).toBe("from:room:said");
     await backend.publish("to:room:news", "2");
     expect((await client.event("news")).payload).toBe(2);
-    // What it asks every few seconds is allowed too, and so are the commands.
+    // The periodic requests are allowed too, and so are the commands.
     const publish = Bun.spawnSync([channelBinary(), "publish", "to:room:news", "3", "--redis-url", url], {
       env: {},
       cwd: folder(),
@@ -262,13 +262,13 @@ describe("a server that is no master is no bus", () => {
     await eventually(async () => (await stats()) > before, "ROLE asked again", NOTICED_MS);
     expect(warnings(channel.lines)).toEqual([]);
     expect(await readiness(channel.url)).toStartWith("200 ");
-    // The one thing that is looked at where it may be.
+    // The only command that is optional.
     const refused = JSON.stringify(await backend.redis.call("ACL", "LOG"));
     expect([...refused.matchAll(/"object","([^"]+)"/g)].map(([, object]) => object)).toEqual(["config|get"]);
   }, 60_000);
 });
 
-describe("what Redis says is shown", () => {
+describe("errors of Redis are logged", () => {
   test("max number of clients reached", async () => {
     const redis = await redisProcess(["--maxclients", "2"]);
     const holders = [backendOn(redis.port), backendOn(redis.port)];
@@ -288,7 +288,7 @@ describe("what Redis says is shown", () => {
       await isNoBus(await server(`redis://${address}:${redis.port}`), denied);
       return;
     }
-    // Redis refuses no loopback address, and this machine has no other: what it would do.
+    // Redis does not refuse a loopback address, and this machine has no other: this peer sends the same reply.
     const peer = Bun.listen({
       hostname: "127.0.0.1",
       port: 0,
@@ -306,7 +306,7 @@ describe("what Redis says is shown", () => {
     await isNoBus(channel, "no permissions to run the 'ping' command");
   }, 30_000);
 
-  test("TLS where it is none, and the reverse", async () => {
+  test("TLS to a plain port, and plain text to a TLS port", async () => {
     const place = folder();
     const [key, cert] = [join(place, "key.pem"), join(place, "cert.pem")];
     const made = Bun.spawnSync([
@@ -329,7 +329,7 @@ describe("what Redis says is shown", () => {
     );
   }, 60_000);
 
-  test("an output buffer for subscribers under two seconds of 20 MB/s is warned about at the start", async () => {
+  test("warns at start about an output buffer for subscribers of less than two seconds at 20 MB/s", async () => {
     const small = await redisProcess(["--client-output-buffer-limit", "pubsub 32mb 8mb 60"]);
     const channel = await server(small.url);
     await untilReadiness(channel.url, "ready");
@@ -345,7 +345,7 @@ describe("what Redis says is shown", () => {
     expect(warnings(enough.lines)).toEqual([]);
   }, 30_000);
 
-  test("a slash in a password: the error says that it must be encoded, and repeats nothing", () => {
+  test("a slash in a password: the error says that it must be encoded, and does not repeat it", () => {
     for (const url of ["redis://:hunt/er2@127.0.0.1:6379", "redis://u:hunt?er2@127.0.0.1:6379/0"]) {
       const run = Bun.spawnSync([channelBinary(), "--redis-url", url], { env: {}, cwd: folder() });
       const error = run.stderr.toString();

@@ -3,14 +3,14 @@ import { type LogLine, startChannel } from "../channel-process.ts";
 import { connectPhoenix, eventually, mint } from "../phoenix-client.ts";
 import { startRedis } from "../redis-process.ts";
 import { SECRET } from "../world.ts";
-import { besiege, type Siege, type SiegeOptions } from "./besieged.ts";
+import { type Siege, type SiegeOptions, startSiege } from "./besieged.ts";
 
-/** What takes longer hangs, in ms. That the subscription is back within 2 s (bridge.md) test/bench/promises.test.ts measures. */
+/** What takes longer hangs, in ms. test/bench/promises.test.ts measures that the subscription is back within 2 s (bridge.md). */
 const HANGS = 15_000;
 
 const PASSWORD = "correct-horse-battery";
 
-/** What else is warned of, such as the limit on open files, depends on the machine. */
+/** Other warnings, such as the limit on open files, depend on the machine. */
 const isWarningOfRedis = ({ level, message }: LogLine): boolean =>
   level === "warn" && message.includes("Redis");
 
@@ -20,12 +20,12 @@ afterEach(async () => {
 });
 
 async function siege(options?: SiegeOptions): Promise<Siege> {
-  const one = await besiege(options);
+  const one = await startSiege(options);
   open.push(one);
   return one;
 }
 
-/** Signed in as a user of Redis' access lists, whom an operator may change. */
+/** Authenticated as a Redis ACL user, which the test can change. */
 function siegeWithUser(): Promise<Siege> {
   return siege({
     redisArgs: ["--user", "channel", "on", `>${PASSWORD}`, "~*", "&*", "+@all"],
@@ -34,10 +34,10 @@ function siegeWithUser(): Promise<Siege> {
 }
 
 describe("a Redis under a whole server", () => {
-  test("a hundred kills in a row: nobody is sent away, every answer is true, every loss is told and every gap counted", async () => {
+  test("a hundred kills in a row: disconnects no client, answers every push correctly, counts every gap", async () => {
     const kills = 100;
     let lost = 0;
-    const { redis, channel, killConnections, publish, push, untilReady, gaps, told, verify, client } =
+    const { redis, channel, killConnections, publish, push, untilReady, gaps, logged, verify, client } =
       await siege();
     let slowest = 0;
     for (let i = 1; i <= kills; i++) {
@@ -47,10 +47,10 @@ describe("a Redis under a whole server", () => {
       const name = i % 3 === 0 ? undefined : i % 3 === 1 ? "channel-subscriber" : "channel-publisher";
       expect(await killConnections(name)).toBe(name === undefined ? 2 : 1);
       const killed = performance.now();
-      // In the gap itself.
+      // During the gap.
       await Promise.all([publish(), push()]);
       await channel.log.until(({ message }) => message === "Redis connection lost, retrying");
-      // What is published by us alone is no gap: nothing went by unheard.
+      // The loss of the publisher alone is no gap: no message was missed.
       if (name !== "channel-publisher") lost++;
       await untilReady();
       expect(await gaps()).toBe(lost);
@@ -66,8 +66,8 @@ describe("a Redis under a whole server", () => {
       gaps: lost,
       where: `127.0.0.1:${redis.port}`,
     });
-    // At three in the morning: one line when it went, one when it came back, with how long and how often.
-    const lines = told().filter(({ message }) => message.includes("Redis"));
+    // For an operator: one line for the loss, one for the return, with duration and count.
+    const lines = logged().filter(({ message }) => message.includes("Redis"));
     expect(lines.filter(({ level }) => level === "warn")).toHaveLength(kills);
     expect(lines).toHaveLength(1 + 2 * kills);
     expect(lines.at(-2)).toMatchObject({
@@ -79,11 +79,11 @@ describe("a Redis under a whole server", () => {
       awayMs: expect.any(Number),
       gaps: lost,
     });
-    expect(told()).not.toContainEqual(expect.objectContaining({ level: "error" }));
+    expect(logged()).not.toContainEqual(expect.objectContaining({ level: "error" }));
     expect(client.frames.all.filter((each) => each.event === "presence_diff").length).toBeLessThan(3);
   }, 120_000);
 
-  test("not there at the start: pages, sockets and presence work, pushes are refused, and it is said once", async () => {
+  test("not reachable at start: pages, sockets and presence work, pushes are refused, and it is logged once", async () => {
     const redis = await startRedis();
     open.push(redis);
     await redis.down();
@@ -120,12 +120,12 @@ describe("a Redis under a whole server", () => {
     await eventually(async () => (await fetch(`${channel.url}/ready`)).status === 200, "ready");
     expect(performance.now() - back).toBeLessThan(HANGS);
     expect((await client.ask({ topic: "room", event: "said" })).status).toBe("ok");
-    // It was never there, so nothing was missed.
+    // It was never connected, so no message was missed.
     expect(await (await fetch(`${channel.url}/ready`)).json()).toMatchObject({ gaps: 0 });
     client.socket.cut();
   }, 30_000);
 
-  test("CLIENT PAUSE: a short one is waited out, a long one is an outage, and nothing arrives twice or late", async () => {
+  test("CLIENT PAUSE: waits for the end of a short one, treats a long one as an outage, and sends nothing twice or late", async () => {
     const { control, publish, push, untilReady, untilAway, gaps, verify } = await siege();
     await control.client("PAUSE", 800);
     const asked = performance.now();
@@ -138,7 +138,7 @@ describe("a Redis under a whole server", () => {
     const paused = performance.now();
     const waiting = push();
     await untilAway();
-    // A command has 2 s to be answered, and what comes after is refused at once.
+    // A command has 2 s for its reply, and later pushes are refused at once.
     expect((await waiting).response).toEqual({ reason: "backend unavailable" });
     expect(performance.now() - paused).toBeWithin(1500, HANGS);
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
@@ -147,11 +147,11 @@ describe("a Redis under a whole server", () => {
     expect(await gaps()).toBe(1);
     await publish();
     expect((await push()).status).toBe("ok");
-    // A paused Redis reads what had arrived when it goes on, whoever has hung up: that push alone may be heard.
+    // After the pause Redis reads what had arrived, even from a closed connection: only that push may be received.
     await forgetUnknown(verify);
   }, 30_000);
 
-  test("frozen and thawed (SIGSTOP): an outage, and back", async () => {
+  test("stopped and continued (SIGSTOP): an outage, then recovers", async () => {
     const { redis, client, publish, push, untilReady, untilAway, gaps, verify } = await siege();
     await publish();
     // Redis answers before it has written to its subscribers.
@@ -160,7 +160,7 @@ describe("a Redis under a whole server", () => {
     const waiting = push();
     await untilAway();
     expect((await waiting).status).toBe("error");
-    // The subscription is given more time than a push. Until it is given up, nothing is missed.
+    // The timeout of the subscription is longer than that of a push. Until then no message is missed.
     await eventually(async () => (await gaps()) === 1, "the gap");
     redis.kill("SIGCONT");
     expect(await untilReady()).toBeLessThan(HANGS);
@@ -170,7 +170,7 @@ describe("a Redis under a whole server", () => {
     await forgetUnknown(verify);
   }, 30_000);
 
-  test("DEBUG SLEEP: as an answer that takes long, then as an outage", async () => {
+  test("DEBUG SLEEP: first a slow reply, then an outage", async () => {
     const { control, publish, push, untilReady, gaps, verify } = await siege({
       redisArgs: ["--enable-debug-command", "yes"],
     });
@@ -188,7 +188,7 @@ describe("a Redis under a whole server", () => {
     await forgetUnknown(verify);
   }, 30_000);
 
-  test("full (maxmemory, noeviction): Redis goes on passing messages, and so do we", async () => {
+  test("full (maxmemory, noeviction): still sends messages in both directions", async () => {
     const { control, publish, push, gaps, verify } = await siege();
     await control.config("SET", "maxmemory", "1");
     await control.config("SET", "maxmemory-policy", "noeviction");
@@ -201,14 +201,14 @@ describe("a Redis under a whole server", () => {
     expect(await gaps()).toBe(0);
   });
 
-  test("a message that Redis refuses is refused to its sender, and the reason stands in the log", async () => {
-    const { channel, control, push, gaps, told, verify, untilReady } = await siegeWithUser();
-    // What an ACL does to a running server: the connections stay, some channels are refused.
+  test("refuses a push that Redis refuses, and logs the reason", async () => {
+    const { channel, control, push, gaps, logged, verify, untilReady } = await siegeWithUser();
+    // An ACL change on a running server: the connections stay, some channels are refused.
     await control.call("ACL", "SETUSER", "channel", "resetchannels", "&to:*", "&from:phoenix:*");
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
     await channel.log.until(({ message }) => message === "Redis refused a message");
-    const refusals = told().filter(({ message }) => message === "Redis refused a message");
+    const refusals = logged().filter(({ message }) => message === "Redis refused a message");
     expect(refusals).toEqual([expect.objectContaining({ reason: expect.stringContaining("NOPERM") })]);
     await control.call("ACL", "SETUSER", "channel", "allchannels");
     await untilReady();
@@ -217,12 +217,12 @@ describe("a Redis under a whole server", () => {
     expect(await gaps()).toBe(0);
   });
 
-  test("a password that changes while we run: the log says why, nothing shows it, and the right one works again", async () => {
-    const { control, killConnections, publish, push, untilReady, untilAway, told, channel, gaps, verify } =
+  test("a password that changes while running: logs the reason without the password, and recovers with the right one", async () => {
+    const { control, killConnections, publish, push, untilReady, untilAway, logged, channel, gaps, verify } =
       await siegeWithUser();
     await publish();
     await control.call("ACL", "SETUSER", "channel", "resetpass", ">another");
-    // Redis lets connections stay that signed in before; the next ones are refused.
+    // Redis keeps connections that are authenticated; new ones are refused.
     await killConnections();
     await untilAway();
     const where = { where: expect.any(String), reason: expect.stringContaining("WRONGPASS") };
@@ -230,9 +230,9 @@ describe("a Redis under a whole server", () => {
     const { error } = Object(await (await fetch(`${channel.url}/ready`)).json());
     expect(error).toContain("WRONGPASS");
     expect((await push()).status).toBe("error");
-    // Several tries later both still stand there once.
+    // After several tries each line is still logged once.
     await Bun.sleep(1000);
-    expect(told().filter(isWarningOfRedis)).toEqual([
+    expect(logged().filter(isWarningOfRedis)).toEqual([
       expect.objectContaining({ message: "Redis connection lost, retrying" }),
       expect.objectContaining({ message: "Redis authentication failed, retrying", ...where }),
     ]);
@@ -245,7 +245,7 @@ describe("a Redis under a whole server", () => {
     await verify();
   }, 30_000);
 
-  test("a server that is told to stop while Redis hangs stops all the same", async () => {
+  test("stops on SIGTERM while Redis hangs", async () => {
     const { redis, channel, client, push } = await siege();
     redis.kill("SIGSTOP");
     const waiting = push().catch(() => {});
@@ -261,7 +261,7 @@ describe("a Redis under a whole server", () => {
     ["wrong", ":not-the-password@", "WRONGPASS"],
     ["missing", "", "NOAUTH"],
   ])(
-    "a password that is %s from the start: said once in Redis' own words, and never shown",
+    "a password that is %s from the start: logs the error of Redis once, without the password",
     async (_how, user, code) => {
       const redis = await startRedis(["--requirepass", PASSWORD]);
       open.push(redis);
@@ -281,36 +281,37 @@ describe("a Redis under a whole server", () => {
     },
   );
 
-  test("our subscription is killed for its output buffer: an outage like any other", async () => {
-    const { control, channel, publish, push, untilReady, gaps, told, verify } = await siege({
+  test("a subscription killed for its output buffer is an outage", async () => {
+    const { control, channel, publish, push, untilReady, gaps, logged, verify } = await siege({
       redisArgs: ["--client-output-buffer-limit", "pubsub 256kb 0 0"],
     });
     await publish();
-    // While we do not read, as a server that is short of processor time.
+    // While the server does not read, as if it were short of CPU time.
     channel.kill("SIGSTOP");
     const filler = Buffer.alloc(1 << 20, "x");
-    let taken = 1;
-    for (let i = 0; i < 40 && taken > 0; i++) taken = await control.publish("to:elsewhere:filler", filler);
-    expect(taken).toBe(0);
+    let receivers = 1;
+    for (let i = 0; i < 40 && receivers > 0; i++)
+      receivers = await control.publish("to:elsewhere:filler", filler);
+    expect(receivers).toBe(0);
     channel.kill("SIGCONT");
     await eventually(async () => (await gaps()) === 1, "the gap");
     expect(await untilReady()).toBeLessThan(HANGS);
-    expect(told().at(-1)).toMatchObject({ message: "Redis connected", gaps: 1 });
+    expect(logged().at(-1)).toMatchObject({ message: "Redis connected", gaps: 1 });
     await publish();
     expect((await push()).status).toBe("ok");
     await verify();
   }, 30_000);
 
-  test("lost and restarted, again and again, at the worst moments", async () => {
+  test("killed and restarted five times during a push", async () => {
     const { redis, client, publish, push, tally, untilReady, untilAway, gaps, verify } = await siege();
     for (let i = 1; i <= 5; i++) {
       await publish();
-      // Redis answers before it has written to its subscribers: killed in between, it takes the message along.
+      // Redis answers before it has written to its subscribers: if it is killed in between, the message is lost.
       await client.event("news");
       const pushing = push();
       await redis.down();
       await pushing;
-      // The same goes for what was on its way: answered ok it may be lost, refused it may have arrived.
+      // The same holds for a push in flight: answered ok it may be lost, refused it may have arrived.
       tally.pushed.delete(2 * i - 1);
       await untilAway();
       expect((await push()).status).toBe("error");
@@ -323,7 +324,7 @@ describe("a Redis under a whole server", () => {
   }, 60_000);
 });
 
-/** What was under way when a Redis was lost: it may have taken it and not said so. Everything else must hold. */
+/** Like `verify`, except for a push in flight when Redis was lost: Redis may have accepted it without a reply. */
 async function forgetUnknown(verify: () => Promise<void>): Promise<void> {
   await verify().catch((error: unknown) => {
     if (!/push \d+: "backend unavailable", and arrived is true/.test(String(error))) throw error;

@@ -6,7 +6,7 @@ import { openWebSocket } from "../websocket.ts";
 import { ask, begin, startPoller } from "../wild/poller.ts";
 import { ADMIN_SECRET, startWorld, type World } from "../world.ts";
 
-/** Per address: a second, and at once. */
+/** Per address: the rate per second, and the burst. */
 const RATE = 1;
 const BURST = 10 * RATE;
 const PLACES = 15;
@@ -29,7 +29,7 @@ max_connections_per_ip = ${PLACES}
 });
 afterAll(() => world.stop());
 
-/** Asks as a client at this address, behind the trusted proxy. */
+/** Sends a request as a client with this address, behind the trusted proxy. */
 function from(
   address: string,
   path: string,
@@ -45,7 +45,7 @@ async function statuses(count: number, ask: () => Promise<{ readonly status: num
   return all;
 }
 
-/** Some of a burst comes back while it is spent. */
+/** A part of the burst recovers while it is used. */
 function expectLimited(all: readonly number[], good: number): void {
   const passed = all.filter((status) => status === good).length;
   expect(passed).toBeWithin(BURST, BURST + 4);
@@ -54,7 +54,7 @@ function expectLimited(all: readonly number[], good: number): void {
   );
 }
 
-test("plain requests of one address have the rate of its connections, whatever they ask for", async () => {
+test("limits the plain requests of an address by its connection rate, for every path", async () => {
   const refused = async () =>
     labelled(await readMetrics(world.channel.url), "channel_refused_total", "http_429");
   const before = await refused();
@@ -65,11 +65,11 @@ test("plain requests of one address have the rate of its connections, whatever t
   expectLimited(await statuses(2 * BURST, token), 200);
   expectLimited(await statuses(2 * BURST, () => from("192.0.2.4", "/websocket")), 426);
   expectLimited(await statuses(2 * BURST, () => from("192.0.2.5", "/listen?conn_id=x")), 422);
-  // This machine has no limit of its own.
+  // Loopback has no limit.
   expect(new Set(await statuses(3 * BURST, () => from("127.0.0.1", "/nowhere")))).toEqual(new Set([404]));
 });
 
-test("one over it is refused before its body is read, and its connection is closed", async () => {
+test("refuses a request over the rate before its body is read, and closes its connection", async () => {
   await statuses(BURST + 4, () => from("192.0.2.10", "/"));
   const http = await openRawHttp(world.channel.port);
   http.write(
@@ -83,7 +83,7 @@ test("one over it is refused before its body is read, and its connection is clos
   await http.closed;
 });
 
-test("sockets, polls and requests spend one budget", async () => {
+test("sockets, polls and requests share one budget", async () => {
   await statuses(BURST + 4, () => from("192.0.2.20", "/"));
   const forwarded = { "x-forwarded-for": "192.0.2.20" };
   expect((await openWebSocket(addressOf(world.channel.url), forwarded)).status).toBe(429);
@@ -95,7 +95,7 @@ test("sockets, polls and requests spend one budget", async () => {
   expect(stray).toMatchObject({ http: 200, status: 500 });
 });
 
-test("who holds a place or shows a secret goes on, and so do health checks", async () => {
+test("does not limit connected clients, requests with a secret, and health checks", async () => {
   const address = "192.0.2.30";
   const poller = await startPoller(world.channel.url, { headers: { "x-forwarded-for": address } });
   await statuses(BURST + 4, () => from(address, "/"));
@@ -114,7 +114,7 @@ test("who holds a place or shows a secret goes on, and so do health checks", asy
   expect((await from(address, "/token", bearer(world.token("room")))).status).toBe(429);
 });
 
-test("connections kept alive are places of their address: one more is refused, and those that are there go on", async () => {
+test("counts kept-alive connections of an address: refuses one more, and serves the existing ones", async () => {
   const head = (address: string) =>
     `GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-For: ${address}\r\n\r\n`;
   const kept: RawHttp[] = [];
@@ -125,7 +125,7 @@ test("connections kept alive are places of their address: one more is refused, a
     answers.push((await http.answer()).status);
     kept.push(http);
   }
-  // Over the rate they are refused, and their connections hold places as others do.
+  // Over the rate they are refused, and their connections count like others.
   expectLimited(answers, 404);
   const one = await openWebSocket(addressOf(world.channel.url), { "x-forwarded-for": "192.0.2.40" });
   expect([429, 503]).toContain(one.status);

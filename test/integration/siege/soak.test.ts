@@ -6,7 +6,7 @@ import { runSoak } from "../../soak/run.ts";
 const SECONDS = process.env.CHANNEL_LONG === "1" ? 40 : 20;
 
 test(
-  "what was published and pushed adds up with what was counted, through outages and clients that come and go",
+  "counts what was published and pushed exactly, with outages and clients that connect and disconnect",
   async () => {
     const soak = await runSoak({
       seconds: SECONDS,

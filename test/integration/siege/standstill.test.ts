@@ -5,10 +5,10 @@ import { eventually } from "../phoenix-client.ts";
 import { startPoller } from "../wild/poller.ts";
 import { startWorld } from "../world.ts";
 
-/** How long the server stands still, in ms: longer than it waits for a sign of life, in the long form of a poll too. */
+/** How long the server is stopped, in ms: longer than the heartbeat timeout, and than a long poll. */
 const STILL = process.env.CHANNEL_LONG === "1" ? 17_000 : 5000;
 
-test("a server that stood still (a suspended machine) does not take its clients for silent", async () => {
+test("keeps its clients after the machine was suspended", async () => {
   const world = await startWorld("embedded", { toml: `[limits]\nidle_timeout = "2s"\n` });
   try {
     const token = world.token("room");
@@ -29,7 +29,7 @@ test("a server that stood still (a suspended machine) does not take its clients 
     await Bun.sleep(STILL);
     world.channel.kill("SIGCONT");
     clearInterval(beating);
-    // Who is there is asked, and has time to answer; who is not is found out as ever.
+    // A live client is pinged and has time to answer; a lost client is detected as usual.
     expect((await vanished.socket.closed).code).toBe(1006);
     await world.backend.publish("to:room:news", "1");
     await talking.event("news");
