@@ -48,7 +48,7 @@ for (const bus of BUSES) {
 
     for (const kind of KINDS) {
       for (const { vsn, transport, way } of WAYS) {
-        test(`under load nothing is missed and nothing early, ${kind}, ${way}`, async () => {
+        test(`under load no message is lost and none arrives before the state, ${kind}, ${way}`, async () => {
           const topic = `load:${kind}:${way}`;
           const publisher = publishNumbers(world, topic);
           const random = randomFrom(SEED);
@@ -72,7 +72,7 @@ for (const bus of BUSES) {
         }, 20_000);
       }
 
-      test(`a join, a leave and a close in one write end with nobody present, ${kind}`, async () => {
+      test(`a join, a leave and a close in one write leave no member present, ${kind}`, async () => {
         const topic = `gone:${kind}`;
         const watcher = await world.connect();
         await watcher.join(topic, { token: tokenOf(kind, "watcher", topic) });
@@ -99,7 +99,7 @@ for (const bus of BUSES) {
           endings[i % endings.length]?.(client);
           await client.socket.closed;
         }
-        /** Who is there according to the state that a newcomer gets. */
+        /** The members in the state that a new client receives. */
         const present = async (id: string): Promise<string[]> => {
           const late = await world.connect();
           await late.join(topic, { token: tokenOf(kind, id, topic) });
@@ -108,7 +108,7 @@ for (const bus of BUSES) {
           return Object.keys(Object(state.payload)).sort();
         };
         await eventually(async () => !(await present("probe")).includes("ghost"), "a channel without ghosts");
-        // A verification that was under way when its socket closed has long ended by now.
+        // A verification that was pending when its socket closed has ended by now.
         await Bun.sleep(300);
         expect(await present("late")).toEqual(["late", "watcher"]);
         await watcher.frames.until((each) => each.text.includes('"late"'), "the diff of the late one");
@@ -122,9 +122,9 @@ for (const bus of BUSES) {
         expect([...ghosts]).toEqual([]);
       }, 20_000);
 
-      test(`what is sent together with a join is handled after it, ${kind}`, async () => {
+      test(`handles frames sent in one write with a join after the join, ${kind}`, async () => {
         const topic = `together:${kind}`;
-        const heard = await world.backend.listen(`from:${topic}:*`);
+        const received = await world.backend.listen(`from:${topic}:*`);
         for (const { vsn, transport } of WAYS) {
           const client = await world.connect({ transport, vsn });
           const payload = JSON.stringify({ token: tokenOf(kind, "alice", topic) });
@@ -151,7 +151,7 @@ for (const bus of BUSES) {
             ]),
           );
           const names: string[] = [];
-          while (names.at(-1) !== `from:${topic}:third`) names.push((await heard.next()).name);
+          while (names.at(-1) !== `from:${topic}:third`) names.push((await received.next()).name);
           expect(names.map((name) => name.slice(`from:${topic}:`.length))).toEqual([
             ...["phx_join", "first", "phx_leave", "phx_join", "third"],
           ]);
@@ -159,7 +159,7 @@ for (const bus of BUSES) {
       });
     }
 
-    test("a broadcast sent after the reply is never missed", async () => {
+    test("delivers a broadcast sent after the reply to the join", async () => {
       for (let i = 0; i < 100; i++) {
         const client = await world.connect(WAYS[i % WAYS.length]);
         const joined = client.join("prompt", {
@@ -175,13 +175,13 @@ for (const bus of BUSES) {
 }
 
 interface Publisher {
-  /** The number of the last message that was handed to the bus; they begin with 1. */
+  /** The number of the last message published; numbers begin with 1. */
   sent(): number;
   readonly done: boolean;
   stop(): Promise<void>;
 }
 
-/** Publishes 1, 2, 3, ... as fast as the bus takes them, for LOAD_MS. */
+/** Publishes 1, 2, 3, ... as fast as the bus accepts them, for LOAD_MS. */
 function publishNumbers(world: World, topic: string): Publisher {
   let sent = 0;
   let done = false;
@@ -216,7 +216,7 @@ interface Walk {
   readonly publisher: Publisher;
 }
 
-/** One client that joins, rejoins, leaves and reconnects at random while numbers are published. How often it joined. */
+/** One client that joins, rejoins, leaves and reconnects at random while numbers are published. Returns the number of joins. */
 async function wander(world: World, walk: Walk): Promise<number> {
   const { topic, vsn, transport, random, publisher } = walk;
   const payload = JSON.stringify({ token: walk.token });
@@ -260,10 +260,10 @@ interface Watch {
   faults(): string[];
 }
 
-/** Reads every frame as it comes, and notes what is against the rules. */
+/** Checks every frame as it arrives, and records violations of the order. */
 function watchOrder(client: PhoenixClient, { topic, vsn, publisher }: Walk): Watch {
   const faults: string[] = [];
-  /** Where the socket stands: not joined, replied but without state, with state but without its diff, joined. */
+  /** State of the socket: not joined, replied but without state, with state but without its diff, joined. */
   let phase: "out" | "replied" | "stated" | "in" = "out";
   let joinRef = "";
   /** The last number, or `null` until the first; and what had been sent when the join was answered. */

@@ -3,7 +3,7 @@ import { connectPhoenix } from "./phoenix-client.ts";
 import { openWebSocket } from "./websocket.ts";
 import { startWorld, type World } from "./world.ts";
 
-/** What apps and extensions send as their origin. */
+/** Origins that apps and extensions send. */
 const APPS = [
   "capacitor://localhost",
   "ionic://localhost",
@@ -16,8 +16,8 @@ const APPS = [
 ];
 const SITE = "https://app.example";
 
-/** Not the origins that they look like to one parser or another. */
-const DISGUISED = [
+/** Origins that some parsers confuse with a listed one. */
+const LOOKALIKES = [
   "http://127.0.0.1\\@evil.example",
   "http://127.0.0.1\\.evil.example",
   "http:\\\\127.0.0.1",
@@ -57,8 +57,8 @@ afterAll(async () => {
   await byHost.stop();
 });
 
-/** What each door says to a page of this origin: the status, and whether it may read the answer. */
-async function doors({ channel }: World, origin: string): Promise<Record<string, unknown>> {
+/** The response of each endpoint to a page of this origin: status, and whether CORS lets the page read it. */
+async function responses({ channel }: World, origin: string): Promise<Record<string, unknown>> {
   const { url } = channel;
   const socket = await openWebSocket(
     `${url.replace("http", "ws")}/websocket?vsn=2.0.0`,
@@ -78,33 +78,33 @@ async function doors({ channel }: World, origin: string): Promise<Record<string,
   };
 }
 
-const OPEN = { socket: 101, token: [200, true], poll: [410, true] };
-const SHUT = { socket: 403, token: [403, false], poll: [403, false] };
+const ACCEPTED = { socket: 101, token: [200, true], poll: [410, true] };
+const REJECTED = { socket: 403, token: [403, false], poll: [403, false] };
 
-describe("an origin is compared as text", () => {
-  test.each([...APPS, SITE])("%s, which is listed, may connect everywhere", async (origin) => {
-    expect(await doors(listed, origin)).toEqual(OPEN);
+describe("comparison of origins", () => {
+  test.each([...APPS, SITE])("accepts the listed origin %s on every endpoint", async (origin) => {
+    expect(await responses(listed, origin)).toEqual(ACCEPTED);
     const client = await connectPhoenix(listed.channel.url, { transport: "longpoll", headers: { origin } });
     await client.fence();
     client.socket.cut();
   });
 
-  test.each(DISGUISED)("%s is none of those", async (origin) => {
-    expect(await doors(listed, origin)).toEqual(SHUT);
-    expect(await doors(byHost, origin)).toEqual(SHUT);
+  test.each(LOOKALIKES)("rejects %s, which only resembles a listed origin", async (origin) => {
+    expect(await responses(listed, origin)).toEqual(REJECTED);
+    expect(await responses(byHost, origin)).toEqual(REJECTED);
   });
 
-  test("apps are of no host, so none is let in where they are not listed", async () => {
-    for (const origin of APPS) expect(await doors(byHost, origin)).toEqual(SHUT);
-    expect(await doors(byHost, "http://127.0.0.1:5173")).toEqual(OPEN);
+  test("rejects origins of apps that are not listed", async () => {
+    for (const origin of APPS) expect(await responses(byHost, origin)).toEqual(REJECTED);
+    expect(await responses(byHost, "http://127.0.0.1:5173")).toEqual(ACCEPTED);
   });
 
-  test("Channelstream's own list too", async () => {
+  test("applies to Channelstream's own list", async () => {
     const status = async (world: World, origin: string) => {
       const url = `${world.channel.url.replace("http", "ws")}/ws?conn_id=none`;
       return (await openWebSocket(url, { origin }, () => {})).status;
     };
-    // Nobody knows this connection: what is allowed gets as far as that.
+    // The connection is unknown: only an accepted origin gets this error.
     const passed = await status(byHost, "http://127.0.0.1:5173");
     expect(passed).not.toBe(403);
     expect(await status(byHost, "tauri://localhost")).toBe(passed);

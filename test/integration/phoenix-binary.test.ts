@@ -3,7 +3,7 @@ import { Socket } from "phoenix";
 import { encodeBinary, VERSIONS } from "./phoenix-client.ts";
 import { BUSES, startWorld, type World } from "./world.ts";
 
-/** Every byte there is: no UTF-8. */
+/** All 256 byte values: not valid UTF-8. */
 const BYTES = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
 
 for (const bus of BUSES) {
@@ -14,14 +14,14 @@ for (const bus of BUSES) {
     });
     afterAll(() => world.stop());
 
-    test("a push is published as raw bytes and answered in text", async () => {
+    test("publishes a push as raw bytes and replies in text", async () => {
       const topic = "quiet:up";
       const client = await world.connect();
       await client.join(topic, { token: world.token(topic) });
-      const heard = await world.backend.listenToPushes(topic);
+      const received = await world.backend.listenToPushes(topic);
       for (const data of [BYTES, Buffer.alloc(0), Buffer.from("{}"), Buffer.alloc(500_000, 7)]) {
         client.sendBinary(encodeBinary({ joinRef: "1", ref: "b", topic, event: "bytes", data }));
-        const message = await heard.next();
+        const message = await received.next();
         expect(message.name).toBe(`from:${topic}:bytes`);
         expect(message.payload.equals(data)).toBe(true);
         const reply = await client.reply("b");
@@ -30,21 +30,21 @@ for (const bus of BUSES) {
       }
     });
 
-    test("a push with an empty join_ref means the current membership, with a stale one is ignored", async () => {
+    test("accepts a push with an empty join_ref for the current membership, ignores one with a stale join_ref", async () => {
       const topic = "quiet:refs";
       const client = await world.connect();
       await client.join(topic, { token: world.token(topic) });
       await client.join(topic, { token: world.token(topic) });
-      const heard = await world.backend.listenToPushes(topic);
+      const received = await world.backend.listenToPushes(topic);
       const data = Buffer.from("x");
       client.sendBinary(encodeBinary({ joinRef: "1", ref: "a", topic, event: "stale", data }));
       client.sendBinary(encodeBinary({ joinRef: "", ref: "b", topic, event: "current", data }));
       expect((await client.reply("b")).status).toBe("ok");
-      expect((await heard.next()).name).toBe(`from:${topic}:current`);
+      expect((await received.next()).name).toBe(`from:${topic}:current`);
       expect(client.frames.all.filter((each) => each.ref === "a")).toEqual([]);
     });
 
-    test("a push that is refused says so in text", async () => {
+    test("replies in text to a rejected push", async () => {
       const client = await world.connect();
       await client.join("quiet", { token: world.token("quiet") });
       const data = Buffer.from("x");
@@ -54,7 +54,7 @@ for (const bus of BUSES) {
       expect((await client.reply("b")).response).toEqual({ reason: "invalid event" });
     });
 
-    test("a backend's bytes reach V2 as kind 0 with an empty join_ref, to the byte", async () => {
+    test("sends a backend's bytes to V2 clients unchanged, as kind 0 with an empty join_ref", async () => {
       const topic = "quiet:dön";
       const client = await world.connect();
       await client.join(topic, { token: world.token(topic) });
@@ -65,7 +65,7 @@ for (const bus of BUSES) {
       expect(frame.text).toBe(Buffer.concat(expected).toString("hex"));
     });
 
-    test("names as long as may be fit into the frame", async () => {
+    test("accepts topic and event names of the maximum length", async () => {
       const topic = `quiet${"t".repeat(250)}`;
       const event = `${"é".repeat(127)}e`;
       const client = await world.connect();
@@ -74,13 +74,13 @@ for (const bus of BUSES) {
       const frame = await client.frames.next();
       expect([frame.kind, frame.topic, frame.event]).toEqual(["binary push", topic, event]);
       expect(frame.payload).toEqual(BYTES);
-      const heard = await world.backend.listenToPushes(topic);
+      const received = await world.backend.listenToPushes(topic);
       client.sendBinary(encodeBinary({ joinRef: "1", ref: "r".repeat(64), topic, event, data: BYTES }));
       expect((await client.reply("r".repeat(64))).status).toBe("ok");
-      expect((await heard.next()).name).toBe(`from:${topic}:${event}`);
+      expect((await received.next()).name).toBe(`from:${topic}:${event}`);
     });
 
-    test("plain text that is no JSON is binary too", async () => {
+    test("sends text that is not JSON as binary", async () => {
       const client = await world.connect();
       await client.join("quiet", { token: world.token("quiet") });
       for (const text of [
@@ -102,7 +102,7 @@ for (const bus of BUSES) {
     });
 
     for (const how of ["V1", "?binary=json"] as const) {
-      test(`with ${how} bytes come as a string when they are UTF-8, else as base64`, async () => {
+      test(`with ${how} sends bytes as a string when they are UTF-8, else as base64`, async () => {
         const client = await world.connect(how === "V1" ? { vsn: "1.0.0" } : { params: { binary: "json" } });
         await client.join("quiet", { token: world.token("quiet") });
         const cases: [Buffer, unknown][] = [
@@ -123,9 +123,9 @@ for (const bus of BUSES) {
       });
     }
 
-    test("phoenix.js pushes and gets an ArrayBuffer", async () => {
+    test("phoenix.js sends and receives an ArrayBuffer", async () => {
       const topic = "quiet:js";
-      const heard = await world.backend.listenToPushes(topic);
+      const received = await world.backend.listenToPushes(topic);
       const socket = new Socket(`${world.channel.url.replace("http", "ws")}/socket`, {});
       try {
         socket.connect();
@@ -134,7 +134,7 @@ for (const bus of BUSES) {
         channel.on("bytes", (payload: unknown) => got.resolve(payload));
         await settled(channel.join());
         const pushed = settled(channel.push("up", new Uint8Array(BYTES).buffer));
-        const up = await heard.until((each) => each.name === `from:${topic}:up`, "the push");
+        const up = await received.until((each) => each.name === `from:${topic}:up`, "the push");
         expect(up.payload.equals(BYTES)).toBe(true);
         await pushed;
         await world.backend.publish(`to:${topic}:bytes`, BYTES);
@@ -145,7 +145,7 @@ for (const bus of BUSES) {
       }
     });
 
-    test("one message reaches members of every form at once", async () => {
+    test("delivers one message to members of every protocol version and transport", async () => {
       const clients = await Promise.all([
         ...VERSIONS.map((vsn) => world.connect({ vsn })),
         world.connect({ params: { binary: "json" } }),
@@ -168,7 +168,7 @@ for (const bus of BUSES) {
   });
 }
 
-/** Of a push of phoenix.js: its answer. */
+/** The reply to a push of phoenix.js. */
 function settled(push: ReturnType<ReturnType<Socket["channel"]>["push"]>): Promise<unknown> {
   return new Promise((resolve, reject) => {
     push

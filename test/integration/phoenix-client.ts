@@ -10,7 +10,7 @@ export const VERSIONS: readonly Version[] = ["2.0.0", "1.0.0"];
 
 export type Transport = "websocket" | "longpoll";
 
-/** Every way in which a client may speak to us: what holds for one holds for all. */
+/** Every combination of protocol version and transport. All of them must behave alike. */
 export const WAYS = VERSIONS.flatMap((vsn) =>
   (["websocket", "longpoll"] as const).map((transport) => ({
     vsn,
@@ -21,7 +21,7 @@ export const WAYS = VERSIONS.flatMap((vsn) =>
 
 export type Ref = string | number | null;
 
-/** What a client sends. `payload` is JSON text, so that a test decides about every byte. */
+/** A message of a client. `payload` is JSON text, so that a test controls every byte. */
 export interface Message {
   readonly joinRef?: Ref;
   readonly ref?: Ref;
@@ -31,7 +31,7 @@ export interface Message {
   readonly payload?: string;
 }
 
-/** What a client got. */
+/** A frame that a client received. */
 export interface Frame {
   /** `undefined` in V1, whose frames have none. */
   readonly joinRef: unknown;
@@ -52,23 +52,23 @@ export interface Reply {
 }
 
 export interface ConnectOptions {
-  /** WebSocket unless told otherwise. */
+  /** Default: WebSocket. */
   readonly transport?: Transport;
   readonly path?: string;
-  /** `null`: no `vsn` in the address; frames are sent and read as V2 unless `speaks` says V1. */
+  /** `null`: no `vsn` in the address; frames are sent and read as V2 unless `frameVersion` is V1. */
   readonly vsn?: Version | null;
-  readonly speaks?: Version;
+  readonly frameVersion?: Version;
   /** Query parameters besides `vsn`. */
   readonly params?: Readonly<Record<string, string>>;
   readonly headers?: Readonly<Record<string, string>>;
   readonly subprotocols?: readonly string[];
 }
 
-/** A Phoenix client that does nothing by itself. */
+/** A Phoenix client that sends nothing on its own. */
 export interface PhoenixClient {
   readonly version: Version;
   readonly socket: RawSocket;
-  /** Every frame in its order. */
+  /** Every received frame, in order. */
   readonly frames: Inbox<Frame>;
   encode(message: Message): string;
   send(...messages: readonly Message[]): void;
@@ -76,7 +76,7 @@ export interface PhoenixClient {
   sendTogether(messages: readonly Message[], ...raw: readonly Uint8Array[]): void;
   sendText(text: string | Uint8Array): void;
   sendBinary(data: Uint8Array): void;
-  /** Sends with a fresh ref and waits for the reply to it. Frames that come before it are passed over. */
+  /** Sends with a fresh ref and waits for the reply to it. Skips frames that arrive before it. */
   ask(message: Omit<Message, "ref">): Promise<Reply>;
   /** Joins with a fresh ref, which is its join_ref too. */
   join(topic: string, payload?: Readonly<Record<string, unknown>>): Promise<Joined>;
@@ -85,8 +85,8 @@ export interface PhoenixClient {
   /** The next frame with this event. */
   event(event: string, topic?: string): Promise<Frame>;
   /**
-   * Waits for a heartbeat's reply: what was sent before it has been handled, and what it caused here has arrived.
-   * Gives the frames that came since the last reading, the reply left out.
+   * Waits for a heartbeat's reply: earlier frames have then been handled, and their replies have arrived.
+   * Returns the frames received since the last read, without that reply.
    */
   fence(): Promise<Frame[]>;
 }
@@ -98,7 +98,7 @@ export interface Joined extends Reply {
 /** Connects; fails when the upgrade is refused. */
 export async function connectPhoenix(url: string, options: ConnectOptions = {}): Promise<PhoenixClient> {
   const { vsn = "2.0.0", subprotocols = [] } = options;
-  const version = options.speaks ?? vsn ?? "2.0.0";
+  const version = options.frameVersion ?? vsn ?? "2.0.0";
   const frames = new Inbox<Frame>(`client ${version}`, (each) => short(each.text));
   const open = options.transport === "longpoll" ? openLongPoll : openWebSocket;
   const answer = await open(
@@ -122,7 +122,7 @@ export async function connectPhoenix(url: string, options: ConnectOptions = {}):
   return clientOf(answer, version, frames);
 }
 
-/** The address that `connectPhoenix` asks. */
+/** The URL that `connectPhoenix` connects to. */
 export function addressOf(url: string, options: ConnectOptions = {}): string {
   const { path = "/websocket", vsn = "2.0.0", params = {} } = options;
   const query = new URLSearchParams(params);
@@ -255,7 +255,7 @@ function parseBinary(data: Buffer): Frame {
   };
 }
 
-/** The inside of a `phx_reply`. */
+/** The payload of a `phx_reply`. */
 export function replyOf(from: Frame): Reply {
   const { payload } = from;
   if (typeof payload !== "object" || payload === null || !("status" in payload) || !("response" in payload)) {
@@ -267,7 +267,7 @@ export function replyOf(from: Frame): Reply {
 /** Claims of a token; `exp` in seconds is an hour ahead unless given. */
 export type TokenClaims = Readonly<Record<string, unknown>>;
 
-/** Signs a token by HS256 with nothing of the code under test. */
+/** Signs a token with HS256, independent of the code under test. */
 export function mint(claims: TokenClaims, secret: string, header: TokenClaims = {}): string {
   const exp = Math.floor(Date.now() / 1000) + 3600;
   const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -275,7 +275,7 @@ export function mint(claims: TokenClaims, secret: string, header: TokenClaims = 
   return `${signed}.${createHmac("sha256", secret).update(signed).digest("base64url")}`;
 }
 
-/** Asks until the answer is neither null, undefined nor false: for what can only be asked, not awaited. */
+/** Polls until the result is not null, undefined or false. For states that cannot be awaited. */
 export async function eventually<T>(
   ask: () => Promise<T | Nothing> | T | Nothing,
   what: string,

@@ -18,7 +18,7 @@ for (const bus of BUSES) {
       const v2 = vsn === "2.0.0";
 
       describe(`join, ${way}`, () => {
-        test("is answered with the agent id, then state, then the diff", async () => {
+        test("is answered with the agent id, then sends the state, then the diff", async () => {
           const topic = `room:${way}`;
           const client = await world.connect({ transport, vsn });
           client.send({
@@ -61,7 +61,7 @@ for (const bus of BUSES) {
           }
         });
 
-        test("two connections have two ids", async () => {
+        test("gives each connection its own id", async () => {
           const ids = new Set<string>();
           for (let i = 0; i < 3; i++) {
             const client = await world.connect({ transport, vsn });
@@ -70,7 +70,7 @@ for (const bus of BUSES) {
           expect(ids.size).toBe(3);
         });
 
-        test("of a topic that is joined already ends the old membership first", async () => {
+        test("of a joined topic ends the old membership first", async () => {
           const client = await world.connect({ transport, vsn });
           const token = world.token("quiet");
           const first = await client.join("quiet", { token });
@@ -101,7 +101,7 @@ for (const bus of BUSES) {
           expect(await client.fence()).toEqual([]);
         });
 
-        test("of more than max_channels topics is refused; a rejoin of one of them is not", async () => {
+        test("of more than max_channels topics is rejected; a rejoin is not", async () => {
           const client = await world.connect({ transport, vsn });
           const token = world.token("quiet*");
           for (const topic of ["quiet:1", "quiet:2", "quiet:3"]) {
@@ -117,7 +117,7 @@ for (const bus of BUSES) {
           expect((await client.join("quiet:4", { token })).status).toBe("ok");
         });
 
-        test("of a topic that may not be is refused", async () => {
+        test("of an invalid topic is rejected", async () => {
           const client = await world.connect({ transport, vsn });
           const token = world.token("*");
           for (const topic of [
@@ -135,7 +135,7 @@ for (const bus of BUSES) {
           }
         });
 
-        test("of a topic as long as may be, in any script, is accepted", async () => {
+        test("of a topic of the maximum length, in any script, is accepted", async () => {
           const client = await world.connect({ transport, vsn });
           for (const topic of [`quiet${"ä".repeat(125)}`, "quiet 😀 ' \" \\ / *[a-z]?", "quiet__proto__"]) {
             expect((await client.join(topic, { token: world.token(topic) })).status).toBe("ok");
@@ -145,7 +145,7 @@ for (const bus of BUSES) {
           }
         });
 
-        test("without a good token is unauthorized, with an expired one says so", async () => {
+        test("without a valid token is unauthorized; an expired token is reported as expired", async () => {
           const client = await world.connect({ transport, vsn });
           const good = world.token("quiet");
           const cases: [unknown, string][] = [
@@ -178,7 +178,7 @@ for (const bus of BUSES) {
           expect((await client.join("quiet", { token: good })).status).toBe("ok");
         });
 
-        test("without a token of its own uses the socket's, with one does not", async () => {
+        test("uses the token of the socket only when it has none of its own", async () => {
           const client = await world.connect({ transport, vsn, params: { userToken: world.token("quiet") } });
           expect((await client.join("quiet")).status).toBe("ok");
           const bad = await client.join("quiet:bad", { token: world.token("quiet") });
@@ -187,7 +187,7 @@ for (const bus of BUSES) {
           expect(own.status).toBe("ok");
         });
 
-        test("needs no object for a payload when the socket has a token", async () => {
+        test("accepts a payload that is not an object when the socket has a token", async () => {
           const client = await world.connect({ transport, vsn, params: { token: world.token("quiet") } });
           for (const payload of ["null", "[]", '"text"', "1"]) {
             client.send({ joinRef: payload, ref: payload, topic: "quiet", event: "phx_join", payload });
@@ -195,7 +195,7 @@ for (const bus of BUSES) {
           }
         });
 
-        test("with a null ref is answered with a null ref, as is its refusal", async () => {
+        test("with a null ref is accepted or rejected with a null ref", async () => {
           const client = await world.connect({ transport, vsn });
           const payload = JSON.stringify({ token: world.token("quiet") });
           client.send({ joinRef: "1", ref: null, topic: "quiet", event: "phx_join" });
@@ -211,7 +211,7 @@ for (const bus of BUSES) {
           expect((await client.event("here")).payload).toBe(true);
         });
 
-        test("with numbers for refs is answered with numbers", async () => {
+        test("with numeric refs is answered with numeric refs", async () => {
           const client = await world.connect({ transport, vsn });
           const payload = JSON.stringify({ token: world.token("quiet") });
           client.send({ joinRef: 1, ref: 2, topic: "quiet", event: "phx_join", payload });
@@ -224,7 +224,7 @@ for (const bus of BUSES) {
           expect(close.ref).toBe(1);
         });
 
-        test("with a ref as long as may be is answered, with a longer one or none of its kind is malformed", async () => {
+        test("accepts a ref of the maximum length; a longer one or one of another type is malformed", async () => {
           const client = await world.connect({ transport, vsn });
           const payload = JSON.stringify({ token: world.token("quiet") });
           const ref = "r".repeat(64);

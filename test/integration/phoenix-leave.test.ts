@@ -14,7 +14,7 @@ for (const bus of BUSES) {
       const v2 = vsn === "2.0.0";
 
       describe(`leave, ${way}`, () => {
-        test("is answered, then closed, and then nothing more comes", async () => {
+        test("is answered with ok, then phx_close, then no further frames", async () => {
           const client = await world.connect({ transport, vsn });
           const { joinRef } = await client.join("quiet", { token: world.token("quiet") });
           client.send({ joinRef, ref: "bye", topic: "quiet", event: "phx_leave" });
@@ -34,7 +34,7 @@ for (const bus of BUSES) {
           expect(await client.fence()).toEqual([]);
         });
 
-        test("of what was not joined is answered ok", async () => {
+        test("of a topic that was not joined is answered with ok", async () => {
           const client = await world.connect({ transport, vsn });
           for (const topic of ["quiet", "", "phoenix", "admin"]) {
             expect((await client.ask({ topic, event: "phx_leave" })).status).toBe("ok");
@@ -43,7 +43,7 @@ for (const bus of BUSES) {
           expect(client.frames.all.map((each) => each.event)).toEqual(Array(5).fill("phx_reply"));
         });
 
-        test("with a join_ref that is not the current one is ignored", async () => {
+        test("with a stale join_ref is ignored", async () => {
           const client = await world.connect({ transport, vsn });
           const token = world.token("quiet");
           const first = await client.join("quiet", { token });
@@ -65,7 +65,7 @@ for (const bus of BUSES) {
           expect((await client.event("phx_close")).ref).toBe(second.joinRef);
         });
 
-        test("with a null ref is answered with a null ref, then closed", async () => {
+        test("with a null ref is answered with a null ref, then phx_close", async () => {
           const client = await world.connect({ transport, vsn });
           const { joinRef } = await client.join("quiet", { token: world.token("quiet") });
           for (const topic of ["quiet", "not joined"]) {
@@ -76,7 +76,7 @@ for (const bus of BUSES) {
           }
         });
 
-        test("frees the topic for a join", async () => {
+        test("allows a new join of the topic", async () => {
           const client = await world.connect({ transport, vsn });
           const token = world.token("quiet");
           for (let i = 0; i < 3; i++) {

@@ -3,7 +3,7 @@ import { encodeBinary, type PhoenixClient, VERSIONS } from "./phoenix-client.ts"
 import { BINARY, type Closed, frame, TEXT } from "./websocket.ts";
 import { startWorld, type World } from "./world.ts";
 
-/** What closes after a linger of 2 to 5 s (phoenix.md), with room for a busy machine. */
+/** Timeout for a close delayed by 2 to 5 s (phoenix.md), with a margin for a busy machine. */
 const LINGER = { from: 1900, to: 6000 };
 
 const TEXTS = {
@@ -74,7 +74,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.stop());
 
-/** Sends eight faults at most on a connection, since the tenth within a minute would end it. */
+/** Sends at most eight malformed frames on a connection: the tenth within a minute would close it. */
 async function expectMalformed<T>(
   faults: readonly T[],
   connect: () => Promise<PhoenixClient>,
@@ -95,8 +95,8 @@ async function expectMalformed<T>(
 }
 
 for (const vsn of VERSIONS) {
-  describe.concurrent(`a frame that does not decode, ${vsn}`, () => {
-    test("is answered with what is wrong, and the socket stays", async () => {
+  describe.concurrent(`a malformed frame, ${vsn}`, () => {
+    test("is answered with the error, and the socket stays open", async () => {
       await expectMalformed(
         [...TEXTS.both, ...TEXTS[vsn]],
         () => world.connect({ vsn }),
@@ -104,7 +104,7 @@ for (const vsn of VERSIONS) {
       );
     });
 
-    test("leaves memberships alone", async () => {
+    test("does not end memberships", async () => {
       const client = await world.connect({ vsn });
       await client.join("room", { token: world.token("room") });
       client.sendText("hello");
@@ -113,7 +113,7 @@ for (const vsn of VERSIONS) {
       await client.event("news");
     });
 
-    test("is the last when it is the tenth within a minute: 1008 after a while, memberships end at once", async () => {
+    test("closes with 1008 when it is the tenth within a minute; memberships end at once", async () => {
       const watcher = await world.connect();
       await watcher.join(`room:${vsn}`, { token: world.token(`room:${vsn}`, { id: "watcher" }) });
       const client = await world.connect({ vsn });
@@ -141,8 +141,8 @@ for (const vsn of VERSIONS) {
   });
 }
 
-describe("a binary frame that does not decode", () => {
-  test("is answered with what is wrong, and the socket stays", async () => {
+describe("a malformed binary frame", () => {
+  test("is answered with the error, and the socket stays open", async () => {
     await expectMalformed(
       BINARIES,
       () => world.connect(),
@@ -150,7 +150,7 @@ describe("a binary frame that does not decode", () => {
     );
   });
 
-  test("is any on V1", async () => {
+  test("is every binary frame on V1", async () => {
     await expectMalformed(
       [push, Buffer.alloc(0)],
       () => world.connect({ vsn: "1.0.0" }),
@@ -158,7 +158,7 @@ describe("a binary frame that does not decode", () => {
     );
   });
 
-  test("with names that are no UTF-8 is refused one way or another, and the socket stays", async () => {
+  test("with names that are not UTF-8 is rejected, and the socket stays open", async () => {
     const client = await world.connect();
     const data = Buffer.from(push);
     data[data.length - 2] = 0xff;
@@ -167,7 +167,7 @@ describe("a binary frame that does not decode", () => {
     await client.fence();
   });
 
-  test("is answered as V2 when it is the first of a connection without vsn", async () => {
+  test("is answered in V2 when it is the first frame of a connection without vsn", async () => {
     const client = await world.connect({ vsn: null });
     client.sendBinary(Buffer.from([9]));
     expect((await client.frames.next()).text).toMatch(
@@ -179,7 +179,7 @@ describe("a binary frame that does not decode", () => {
 describe("a frame over the limit", () => {
   const LIMIT = 1024 * 1024;
 
-  test("of exactly max_frame is taken", async () => {
+  test("of exactly max_frame is accepted", async () => {
     const client = await world.connect();
     const around = client.encode({ topic: "room", event: "news", ref: "1", payload: '""' });
     const payload = `"${"x".repeat(LIMIT - Buffer.byteLength(around))}"`;
@@ -195,7 +195,7 @@ describe("a frame over the limit", () => {
     });
   }
 
-  test("that only says it is huge closes with 1009", async () => {
+  test("that only declares a huge length closes with 1009", async () => {
     const client = await world.connect();
     client.socket.write(
       Buffer.from([0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4]),
@@ -204,7 +204,7 @@ describe("a frame over the limit", () => {
   });
 });
 
-describe("bytes that are no WebSocket", () => {
+describe("invalid WebSocket frames", () => {
   test("invalid UTF-8 in a text frame closes with 1007", async () => {
     const client = await world.connect();
     client.sendText(Buffer.from([0x5b, 0xff, 0x5d]));

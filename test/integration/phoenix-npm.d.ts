@@ -1,4 +1,4 @@
-/** As much of the npm package `phoenix`, which has no types, as the tests use. */
+/** Types for the parts of the npm package `phoenix` that the tests use. The package has none. */
 declare module "phoenix" {
   export interface Push {
     receive(status: "ok" | "error" | "timeout", callback: (response: unknown) => void): Push;
@@ -29,7 +29,7 @@ declare module "phoenix" {
 
   export class Socket {
     constructor(endPoint: string, options?: SocketOptions);
-    /** What carries the frames now, a WebSocket here. */
+    /** The current transport connection, here a WebSocket. */
     readonly conn: WebSocket | null;
     connect(): void;
     disconnect(callback?: () => void): void;
@@ -39,7 +39,7 @@ declare module "phoenix" {
     onClose(callback: (event: unknown) => void): string;
   }
 
-  /** The transport that polls: `transport: LongPoll`. */
+  /** The long-poll transport: `transport: LongPoll`. */
   export class LongPoll {
     constructor(endPoint: string, protocols?: readonly string[]);
   }

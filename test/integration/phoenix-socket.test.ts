@@ -3,7 +3,7 @@ import { encodeBinary, type Message, VERSIONS, type Version } from "./phoenix-cl
 import { openWebSocket, type Refusal } from "./websocket.ts";
 import { startWorld, type World } from "./world.ts";
 
-/** Who comes through a trusted proxy comes from elsewhere, and has limits that loopback has not. */
+/** A client behind a trusted proxy is remote: limits apply to it that do not apply to loopback. */
 const ELSEWHERE = { "x-forwarded-for": "203.0.113.7" };
 
 let world: World;
@@ -33,14 +33,14 @@ async function refused(path: string, headers: Readonly<Record<string, string>> =
   return answer;
 }
 
-/** A refusal says why, in words. */
+/** A rejection contains a readable message. */
 function expectSentence(refusal: Refusal): void {
   expect(refusal.body).toMatch(/[a-zA-Z]+ [a-zA-Z]+ [a-zA-Z]+/);
 }
 
 describe("addresses", () => {
   for (const path of ["/websocket", "/websocket/websocket", "/socket/websocket", "/a/b/c/websocket"]) {
-    test(`${path} is a socket`, async () => {
+    test(`accepts a socket at ${path}`, async () => {
       const client = await world.connect({ path });
       client.sendText('[null,"7","phoenix","heartbeat",{}]');
       expect(JSON.parse((await client.frames.next()).text)).toEqual(
@@ -49,12 +49,12 @@ describe("addresses", () => {
     });
   }
 
-  test("a path that does not end in /websocket is none", async () => {
+  test("accepts no socket at a path that does not end in /websocket", async () => {
     expect((await refused("/websockets?vsn=2.0.0")).status).toBe(404);
     expect((await refused("/a-websocket?vsn=2.0.0")).status).toBe(404);
   });
 
-  test("lie below base_path where there is one", async () => {
+  test("are below base_path when it is set", async () => {
     const based = await startWorld("embedded", { toml: `base_path = "/live"\n` });
     try {
       await (await based.connect({ path: "/live/websocket" })).fence();
@@ -66,7 +66,7 @@ describe("addresses", () => {
     }
   });
 
-  test("compress nothing, whatever is offered", async () => {
+  test("do not negotiate compression", async () => {
     const client = await world.connect({
       headers: { "sec-websocket-extensions": "permessage-deflate; client_max_window_bits" },
     });
@@ -74,7 +74,7 @@ describe("addresses", () => {
     await client.fence();
   });
 
-  test("a request that is no upgrade is refused with 426 and a sentence", async () => {
+  test("a request that is not an upgrade is rejected with 426 and a message", async () => {
     const refusal = await refused("/websocket?vsn=2.0.0", { connection: "", upgrade: "" });
     expect(refusal.status).toBe(426);
     expectSentence(refusal);
@@ -83,16 +83,16 @@ describe("addresses", () => {
 
 describe("version", () => {
   for (const vsn of ["1.0.0", "1.0.7", "2.0.0", "2.0.3"]) {
-    test(`${vsn} is spoken`, async () => {
+    test(`accepts ${vsn}`, async () => {
       const version: Version = vsn.startsWith("1") ? "1.0.0" : "2.0.0";
-      const client = await world.connect({ vsn: null, speaks: version, params: { vsn } });
+      const client = await world.connect({ vsn: null, frameVersion: version, params: { vsn } });
       client.send({ topic: "phoenix", event: "heartbeat", ref: "7" });
       expect((await client.reply("7")).status).toBe("ok");
     });
   }
 
   for (const vsn of ["3.0.0", "0.9.0", "1.1.0", "2.1.0", "two", "2", ""]) {
-    test(`"${vsn}" is refused with 403 and a sentence`, async () => {
+    test(`rejects "${vsn}" with 403 and a message`, async () => {
       const refusal = await refused(`/websocket?vsn=${vsn}`);
       expect(refusal.status).toBe(403);
       expectSentence(refusal);
@@ -100,8 +100,8 @@ describe("version", () => {
   }
 
   for (const version of VERSIONS) {
-    test(`without vsn a first text frame of ${version} decides`, async () => {
-      const client = await world.connect({ vsn: null, speaks: version });
+    test(`without vsn a first text frame of ${version} selects the version`, async () => {
+      const client = await world.connect({ vsn: null, frameVersion: version });
       const joined = await client.join("quiet", { token: world.token("quiet") });
       expect(joined.status).toBe("ok");
       await world.backend.publish("to:quiet:news", '{"a":1}');
@@ -111,16 +111,16 @@ describe("version", () => {
 
   for (const version of VERSIONS) {
     for (const vsn of [null, version]) {
-      test(`text of ${version} may come in binary frames, with vsn=${vsn}`, async () => {
-        const client = await world.connect({ vsn, speaks: version });
-        const heard = await world.backend.listenToPushes("quiet");
+      test(`accepts text of ${version} in binary frames, with vsn=${vsn}`, async () => {
+        const client = await world.connect({ vsn, frameVersion: version });
+        const received = await world.backend.listenToPushes("quiet");
         const send = (message: Message): void => client.sendBinary(Buffer.from(` ${client.encode(message)}`));
         const payload = JSON.stringify({ token: world.token("quiet") });
         send({ joinRef: "1", ref: "1", topic: "quiet", event: "phx_join", payload });
         expect(await client.reply("1")).toMatchObject({ status: "ok", frame: { kind: "text" } });
         send({ joinRef: "1", ref: "2", topic: "quiet", event: "news", payload: '{"ä":1.0}' });
         expect((await client.reply("2")).status).toBe("ok");
-        expect((await heard.next()).payload.toString()).toBe('{"ä":1.0}');
+        expect((await received.next()).payload.toString()).toBe('{"ä":1.0}');
         await world.backend.publish("to:quiet:reply", "1");
         expect(await client.event("reply")).toMatchObject({ payload: 1, kind: "text" });
         client.send({ ref: "3", topic: "phoenix", event: "heartbeat" });
@@ -131,7 +131,7 @@ describe("version", () => {
     }
   }
 
-  test("without vsn a first binary frame means V2", async () => {
+  test("without vsn a first binary frame selects V2", async () => {
     const client = await world.connect({ vsn: null });
     client.sendBinary(encodeBinary({ ref: "1", topic: "quiet", event: "news", data: Buffer.from("x") }));
     expect((await client.reply("1")).response).toEqual({ reason: "unmatched topic" });
@@ -173,20 +173,20 @@ describe("subprotocol", () => {
     return answer.headers.get("sec-websocket-protocol");
   };
 
-  test("phoenix is selected when it was offered", async () => {
+  test("selects phoenix when it is offered", async () => {
     expect(await selected("phoenix")).toBe("phoenix");
     expect(await selected(`phoenix, ${bearer("a")}`)).toBe("phoenix");
     expect(await selected(`${bearer("a")}, phoenix`)).toBe("phoenix");
     expect(await selected("graphql-ws,phoenix")).toBe("phoenix");
   });
 
-  test("nothing is selected when it was not, least of all a token", async () => {
+  test("selects none when phoenix is not offered, and never a token", async () => {
     expect(await selected(bearer(world.token("quiet")))).toBeUndefined();
     expect(await selected("graphql-ws")).toBeUndefined();
     expect(await selected("phoenixes")).toBeUndefined();
   });
 
-  test("the token in it serves a join that brings none", async () => {
+  test("the token in it authorizes a join without a token", async () => {
     const client = await world.connect({ subprotocols: ["phoenix", bearer(world.token("quiet"))] });
     expect((await client.join("quiet")).status).toBe("ok");
     expect((await client.join("another")).response).toMatchObject({ reason: "unauthorized" });
@@ -195,13 +195,13 @@ describe("subprotocol", () => {
 
 describe("token of the socket", () => {
   for (const name of ["userToken", "token"]) {
-    test(`?${name}= serves a join that brings none`, async () => {
+    test(`?${name}= authorizes a join without a token`, async () => {
       const client = await world.connect({ params: { [name]: world.token("quiet") } });
       expect((await client.join("quiet")).status).toBe("ok");
     });
   }
 
-  test("is never looked at before a join needs it", async () => {
+  test("is not verified before a join needs it", async () => {
     const client = await world.connect({ params: { userToken: "[object Promise]" } });
     expect((await client.join("quiet")).response).toMatchObject({ reason: "unauthorized" });
     expect((await client.join("quiet", { token: world.token("quiet") })).status).toBe("ok");
@@ -218,7 +218,7 @@ describe("origin and host", () => {
     return answer.status;
   };
 
-  test("any port of the host asked for is at home, and all loopback names are one host", async () => {
+  test("accepts any port of the requested host, and treats all loopback names as one host", async () => {
     expect(await status({ origin: world.channel.url })).toBe(101);
     expect(await status({ origin: "http://127.0.0.1:5173" })).toBe(101);
     expect(await status({ origin: "http://localhost:5173" })).toBe(101);
@@ -231,14 +231,14 @@ describe("origin and host", () => {
     "http://127.0.0.1.elsewhere.example",
     "nonsense",
   ]) {
-    test(`origin ${origin} is foreign: 403 and a sentence`, async () => {
+    test(`rejects the foreign origin ${origin} with 403 and a message`, async () => {
       const refusal = await refused("/websocket?vsn=2.0.0", { origin });
       expect(refusal.status).toBe(403);
       expectSentence(refusal);
     });
   }
 
-  test("a foreign name in Host is refused with 403 that names allowed_hosts", async () => {
+  test("rejects a foreign Host with 403 and a message that names allowed_hosts", async () => {
     const refusal = await refused("/websocket?vsn=2.0.0", { host: "rebound.example" });
     expect(refusal.status).toBe(403);
     expect(refusal.body).toContain("allowed_hosts");
@@ -246,7 +246,7 @@ describe("origin and host", () => {
 });
 
 describe("limits before the upgrade", () => {
-  test("an address that connects too fast is refused with 429 and a sentence", async () => {
+  test("rejects an address that connects too fast with 429 and a message", async () => {
     const path = `${world.channel.url}/websocket?vsn=2.0.0`;
     const from = { "x-forwarded-for": "203.0.113.99" };
     let last: Refusal | null = null;
@@ -259,7 +259,7 @@ describe("limits before the upgrade", () => {
         await answer.close();
       } else last = answer;
     }
-    // One a second, a burst of ten times that.
+    // One per second, with a burst of ten.
     expect(accepted).toBeWithin(10, 11 + Math.ceil((performance.now() - began) / 1000));
     expect(last?.status).toBe(429);
     if (last !== null) expectSentence(last);
@@ -268,7 +268,7 @@ describe("limits before the upgrade", () => {
     if ("messages" in other) await other.close();
   });
 
-  test("an address with too many connections is refused with 503, until one closes", async () => {
+  test("rejects an address with too many connections with 503, until one closes", async () => {
     const path = "/websocket?vsn=2.0.0";
     const open = await Promise.all([1, 2, 3, 4].map(() => world.connect({ headers: ELSEWHERE })));
     const refusal = await refused(path, ELSEWHERE);
@@ -278,7 +278,7 @@ describe("limits before the upgrade", () => {
     await (await world.connect({ headers: ELSEWHERE })).fence();
   });
 
-  test("all connections together have a limit: 503 and a sentence, until one closes", async () => {
+  test("limits the total number of connections: 503 and a message, until one closes", async () => {
     const small = await startWorld("embedded", { toml: "[limits]\nmax_connections = 3\n" });
     try {
       const open = await Promise.all([1, 2, 3].map(() => small.connect()));

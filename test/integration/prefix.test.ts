@@ -1,4 +1,4 @@
-/** Two installations on one Redis, told apart by their `prefix`. */
+/** Two installations on one Redis, separated by their `prefix`. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { call } from "./api-client.ts";
 import { Backend } from "./bus-rig.ts";
@@ -46,7 +46,7 @@ afterAll(async () => {
   await redis.stop();
 });
 
-test("a message of a backend reaches the clients of its installation only", async () => {
+test("delivers a message of a backend only to clients of its installation", async () => {
   for (const { backend } of installations) {
     expect(await backend.publish("to:room:news", "1")).toBe(1);
     expect(await backend.publish("to:room:last", "1")).toBe(1);
@@ -60,7 +60,7 @@ test("a message of a backend reaches the clients of its installation only", asyn
   plain.close();
 });
 
-test("messages, joins and exports of clients reach the backends of their installation only", async () => {
+test("publishes messages, joins and exports of clients only to backends of their installation", async () => {
   for (const [i, { client, backend }] of installations.entries()) {
     await client.ask({ topic: "room", event: `from-${i}`, payload: "1" });
     await backend.on(`from:room:from-${i}`);
@@ -72,7 +72,7 @@ test("messages, joins and exports of clients reach the backends of their install
   }
 });
 
-test("a revocation is stored under the prefix, and holds in its installation only", async () => {
+test("stores a revocation under the prefix, and applies it only in its installation", async () => {
   const [one, two] = installations;
   if (one === undefined || two === undefined) throw new Error("two installations");
   const token = mint({ id: "bob", channel: "room", jti: "shared" }, SECRET);

@@ -4,7 +4,7 @@ import { eventually } from "./phoenix-client.ts";
 import { type Random, randomFrom, SEED } from "./random.ts";
 import { BUSES, startWorld, type World } from "./world.ts";
 
-/** User ids that a careless program trips over. */
+/** User ids that careless code handles wrongly. */
 const IDS = [
   ...["alice", "bob", "__proto__", "constructor", "toString", "hasOwnProperty", "prototype", " "],
   ...["1", "0", "-1", "a.b", 'say "hi"', "back\\slash", "é😀", "\u0000", "\u2028", "x".repeat(256)],
@@ -17,15 +17,15 @@ const CHECKPOINT = 60;
 interface Person {
   readonly id: string;
   readonly socket: Socket;
-  /** Whether it polls. Its line cannot break: a server hears of the end of a poller 15 s later. */
+  /** Whether it polls. It is never cut: a server detects the end of a poller only 15 s later. */
   readonly polls: boolean;
-  /** The membership now, and what phoenix.js' Presence made of it. */
+  /** The current membership, and its phoenix.js Presence. */
   channel: Channel | null;
   presence: Presence | null;
   joined: boolean;
 }
 
-/** Who is present and how often, in one line that can be compared. */
+/** The members and their number of connections, in one comparable line. */
 type Truth = ReadonlyMap<string, number>;
 
 function countOf(people: Iterable<Person>): Truth {
@@ -50,7 +50,7 @@ function foldedBy(presence: Presence | null): { counts: Truth; refs: string[] } 
   return { counts, refs: refs.sort() };
 }
 
-/** Cuts a connection of phoenix.js without a goodbye. */
+/** Cuts a connection of phoenix.js without a close frame. */
 function cut(conn: WebSocket | null): void {
   if (conn !== null && "terminate" in conn && typeof conn.terminate === "function") conn.terminate();
 }
@@ -75,8 +75,8 @@ for (const bus of BUSES) {
     };
 
     /**
-     * Joins, and waits for the state. Until it came, phoenix.js keeps diffs that were meant for an earlier membership of
-     * the same topic, and folds them into the state of a later connection if the line breaks in between.
+     * Joins, and waits for the state. Until it arrives, phoenix.js keeps diffs that were meant for an earlier membership of
+     * the same topic, and folds them into the state of a later connection if the connection is cut in between.
      */
     const join = async (person: Person): Promise<void> => {
       const channel = person.socket.channel(TOPIC, {});
@@ -108,7 +108,7 @@ for (const bus of BUSES) {
       });
     };
 
-    /** Every client has folded the truth, and all agree on every single phx_ref. */
+    /** Every client has the correct members, and all have the same phx_refs. */
     const check = async (people: ReadonlySet<Person>, when: string): Promise<void> => {
       const truth = show(countOf(people));
       let different = "";
@@ -127,24 +127,24 @@ for (const bus of BUSES) {
       if (!same) throw new Error(`seed ${SEED}, ${when}: the truth is\n${truth}\n${different}`);
     };
 
-    /** One thing that one person does. */
+    /** One random action of one user. */
     const act = async (random: Random, person: Person, people: Set<Person>): Promise<void> => {
       const dice = random.real();
       if (!person.joined) await join(person);
       else if (dice < 0.3) await leave(person);
       else if (dice < 0.6 || person.polls) {
-        // Leaves and comes back, perhaps within one window.
+        // Leaves and rejoins, perhaps within one window.
         const gone = leave(person);
         if (random.chance(0.5)) await gone;
         await Promise.all([gone, join(person)]);
       } else if (dice < 0.8) {
-        // The line breaks; phoenix.js comes back and joins by itself.
+        // The connection is cut; phoenix.js reconnects and rejoins on its own.
         const back = Promise.withResolvers<void>();
         person.socket.onOpen(() => back.resolve());
         cut(person.socket.conn);
         await back.promise;
       } else {
-        // Gone for good, by a goodbye or without one.
+        // Disconnects for good, with or without a close frame.
         people.delete(person);
         const { conn } = person.socket;
         person.socket.disconnect();
@@ -152,13 +152,13 @@ for (const bus of BUSES) {
       }
     };
 
-    test(`what phoenix.js folds is the truth, through ${STEPS} joins, leaves, rejoins and cuts`, async () => {
+    test(`phoenix.js computes the correct members through ${STEPS} joins, leaves, rejoins and disconnects`, async () => {
       const random = randomFrom(SEED);
       const people = new Set<Person>();
       const backend = await world.backend.listen(`to:${TOPIC}:presence_diff`);
       try {
         for (let done = 0, checked = 0; done < STEPS; ) {
-          // Several at once, so that one window holds much; each person does one thing at a time.
+          // Several at once, so that one window has many changes; each user does one action at a time.
           const acts: Promise<void>[] = [];
           const idle = [...people];
           for (let together = 1 + random.int(6); together > 0; together--) {
@@ -180,7 +180,7 @@ for (const bus of BUSES) {
         }
         await check(people, "at the end");
 
-        // A newcomer's state is the same truth, and no reference was ever used twice.
+        // A new client receives the same state, and no phx_ref was used twice.
         const witness = await world.connect();
         await witness.join(TOPIC, { token: world.token(TOPIC, { id: "the witness" }) });
         const state: unknown = JSON.parse((await witness.event("presence_state")).text)[4];
@@ -190,7 +190,7 @@ for (const bus of BUSES) {
         }
         expect(show(counts)).toBe(show(countOf(people)));
 
-        // So is what a backend makes of the diffs that it heard.
+        // So are the members that a backend computes from the diffs.
         await backend.until((each) => each.payload.includes('"the witness"'), "the diff of the witness");
         const present = new Map<string, Set<string>>();
         const used = new Set<string>();
@@ -211,16 +211,16 @@ for (const bus of BUSES) {
           }
         }
         present.delete("the witness");
-        const heard = new Map(
+        const received = new Map(
           [...present].filter(([, refs]) => refs.size > 0).map(([id, refs]) => [id, refs.size]),
         );
-        expect(show(heard)).toBe(show(countOf(people)));
+        expect(show(received)).toBe(show(countOf(people)));
       } finally {
         for (const { socket } of people) socket.disconnect();
       }
     }, 60_000);
 
-    test("a thousand joins in one window are few frames", async () => {
+    test("batches 1000 joins in one window into few frames", async () => {
       const watcher = await world.connect();
       await watcher.join("crowd", { token: world.token("crowd", { id: "watcher" }) });
       const joiners = await Promise.all(Array.from({ length: 10 }, () => world.connect()));
@@ -254,7 +254,7 @@ for (const bus of BUSES) {
       expect(diffs).toBeLessThan(100);
     }, 20_000);
 
-    test("is off for a token whose can does not hold it", async () => {
+    test("is off for a token whose can does not include it", async () => {
       const client = await world.connect();
       await client.join("blind", { token: world.token("blind", { can: ["join", "push"] }) });
       const other = await world.connect();
@@ -267,12 +267,12 @@ for (const bus of BUSES) {
   });
 }
 
-test("[channels] presence = false turns presence off for what matches, the longest pattern first", async () => {
+test("[channels] presence = false disables presence for matching channels; the longest pattern decides", async () => {
   const world = await startWorld("embedded", {
     toml: `[channels."*"]\npresence = false\n[channels."room:*"]\npresence = true\n[channels."room:dark"]\npresence = false\n`,
   });
   try {
-    const heard = await world.backend.listen("to:*:presence_diff");
+    const received = await world.backend.listen("to:*:presence_diff");
     const seen: [string, string[]][] = [];
     for (const topic of ["street", "room:dark", "room:1"]) {
       const client = await world.connect();
@@ -287,8 +287,8 @@ test("[channels] presence = false turns presence off for what matches, the longe
       ["room:dark", []],
       ["room:1", ["presence_state", "presence_diff"]],
     ]);
-    await heard.until((each) => each.name === "to:room:1:presence_diff");
-    expect(heard.all.length).toBe(1);
+    await received.until((each) => each.name === "to:room:1:presence_diff");
+    expect(received.all.length).toBe(1);
   } finally {
     await world.stop();
   }

@@ -5,7 +5,7 @@ const ROOT = resolve(import.meta.dir, "../..");
 
 /**
  * A Python that has a package: the one that `CHANNEL_TEST_PYTHON` names (`npm test` sets it), that of an active virtual
- * environment, the one that an earlier `npm test` made, or the system's. Throws a sentence that says what to do.
+ * environment, the one that an earlier `npm test` made, or the system's. Throws an error that says what to install.
  */
 export function findPython(module = "redis"): string {
   const named = process.env.CHANNEL_TEST_PYTHON;
@@ -27,7 +27,7 @@ export function findPython(module = "redis"): string {
       });
       if (exitCode === 0) return candidate;
     } catch {
-      // No such program: the next one.
+      // Not found: try the next one.
     }
   }
   throw new Error(

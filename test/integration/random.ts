@@ -1,4 +1,4 @@
-/** Chance that can be repeated: the same seed gives the same course. */
+/** A seeded random generator: the same seed gives the same sequence. */
 export interface Random {
   readonly seed: number;
   /** 0 to 1, 1 excluded. */
@@ -12,7 +12,7 @@ export interface Random {
 /** The seed of a run: `TEST_SEED`, else always the same. */
 export const SEED = Number(process.env.TEST_SEED ?? 20261121);
 
-/** Mulberry32: 32 bits of state, good enough to wander about. */
+/** Mulberry32: 32 bits of state, good enough for tests. */
 export function randomFrom(seed: number): Random {
   let state = seed >>> 0;
   const real = (): number => {

@@ -1,10 +1,10 @@
 import { connect, type Socket } from "node:net";
 
-/** A connection on which HTTP is written byte by byte: clients tidy up what they send. */
+/** A connection that sends raw HTTP. HTTP clients would normalize it. */
 export interface RawHttp {
   readonly socket: Socket;
   write(bytes: string | Uint8Array): void;
-  /** The next answer's status, headers in lower case and body; status 0 where the connection ended without one. */
+  /** The next response: status, headers in lower case and body; status 0 where the connection ended without one. */
   answer(): Promise<RawAnswer>;
   readonly closed: Promise<void>;
   cut(): void;
@@ -28,7 +28,7 @@ export async function openRawHttp(port: number): Promise<RawHttp> {
     text += bytes.toString("latin1");
     wake();
   });
-  // A server that refuses may reset what it did not read.
+  // A server that rejects a request may reset the connection before it reads everything.
   socket.on("error", () => {});
   socket.on("close", () => {
     over = true;
@@ -68,7 +68,7 @@ export async function openRawHttp(port: number): Promise<RawHttp> {
   };
 }
 
-/** Sends one request as it stands, and gives what it was answered. */
+/** Sends one request unchanged, and returns the response. */
 export async function askRaw(port: number, request: string | Uint8Array): Promise<RawAnswer> {
   const http = await openRawHttp(port);
   http.write(request);

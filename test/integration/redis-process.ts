@@ -2,18 +2,18 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A real `redis-server` on a loopback port of its own: no persistence, an empty folder, gone with the test process. */
+/** A real `redis-server` on a loopback port of its own: no persistence, an empty folder, ended with the test process. */
 export interface RedisProcess {
   readonly port: number;
   /** `redis://127.0.0.1:<port>` */
   readonly url: string;
-  /** Of the server that runs now; another one after `restart`. */
+  /** Process id of the current server; changes with `restart`. */
   readonly pid: number;
   /** Sends a signal: `SIGSTOP` and `SIGCONT` freeze and thaw, `SIGKILL` is a crash. */
   kill(signal: NodeJS.Signals): void;
-  /** Resolves when the server has ended, by whatever. */
+  /** Resolves when the server has ended, for any reason. */
   ended(): Promise<void>;
-  /** Starts the server again on the same port, after `kill` or `down`; resolves when it takes connections. */
+  /** Starts the server again on the same port, after `kill` or `down`; resolves when it accepts connections. */
   restart(): Promise<void>;
   /** Ends the server and keeps port and folder for `restart`. */
   down(): Promise<void>;
@@ -33,8 +33,8 @@ process.on("exit", () => {
 });
 
 /**
- * Starts a Redis; `args` are further arguments of `redis-server` (`["--maxclients", "10"]`) and win over those here.
- * Resolves when it takes connections; throws what the server printed if it ends instead.
+ * Starts a Redis; `args` are further arguments of `redis-server` (`["--maxclients", "10"]`) and override those here.
+ * Resolves when it accepts connections; throws what the server printed if it ends instead.
  */
 export async function startRedis(args: readonly string[] = []): Promise<RedisProcess> {
   const folder = mkdtempSync(join(tmpdir(), "channel-redis-"));
@@ -44,7 +44,7 @@ export async function startRedis(args: readonly string[] = []): Promise<RedisPro
     try {
       server = await launch(port, folder, args);
     } catch (error) {
-      // Between picking a port and taking it another process may have been quicker.
+      // Another process may have bound the port since it was picked.
       if (tries === TRIES) {
         rmSync(folder, { recursive: true, force: true });
         throw error;
@@ -54,7 +54,7 @@ export async function startRedis(args: readonly string[] = []): Promise<RedisPro
   }
   let current = server;
   const end = async (): Promise<void> => {
-    // SIGKILL, since nothing is to be saved and a frozen server hears nothing else.
+    // SIGKILL: nothing has to be saved, and a stopped process handles no other signal.
     current.kill("SIGKILL");
     await current.exited;
   };
@@ -80,7 +80,7 @@ export async function startRedis(args: readonly string[] = []): Promise<RedisPro
   };
 }
 
-/** A loopback port that was free a moment ago. */
+/** A loopback port that was free when checked. */
 export function freePort(): number {
   const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
   const { port } = listener;
@@ -93,7 +93,7 @@ async function launch(port: number, folder: string, args: readonly string[]): Pr
     [
       "redis-server",
       ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder],
-      // Redis' own limit is a reason for a warning, which tests of the log do not want.
+      // A limit set by Redis would log a warning, which would disturb tests of the log.
       ...["--client-output-buffer-limit", "pubsub 64mb 64mb 60"],
       ...["--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", "", "--loglevel", "notice"],
       ...args,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
 
-/** What is to be undone at the end of a test, the last first. */
+/** Cleanup functions for the end of a test, called last first. */
 type Ends = (() => unknown)[];
 
 async function redisProcess(ends: Ends, ...args: string[]): Promise<RedisProcess> {
@@ -13,7 +13,7 @@ async function redisProcess(ends: Ends, ...args: string[]): Promise<RedisProcess
   return redis;
 }
 
-/** A master with a Sentinel that knows it. Gives the `redis_url`. */
+/** A master with a Sentinel that monitors it. Returns the `redis_url`. */
 export async function startSentinel(ends: Ends): Promise<string> {
   const master = await redisProcess(ends);
   const folder = mkdtempSync(join(tmpdir(), "channel-sentinel-"));
@@ -33,7 +33,7 @@ export async function startSentinel(ends: Ends): Promise<string> {
   return `redis+sentinel://127.0.0.1:${port}/main`;
 }
 
-/** A cluster of three nodes. Gives the `redis_url`, which names one of them. */
+/** A cluster of three nodes. Returns the `redis_url`, which names one of them. */
 export async function startCluster(ends: Ends): Promise<string> {
   const nodes = await Promise.all([0, 1, 2].map(() => redisProcess(ends, "--cluster-enabled", "yes")));
   const addresses = nodes.map(({ port }) => `127.0.0.1:${port}`);

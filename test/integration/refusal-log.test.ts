@@ -10,12 +10,12 @@ const toml = () =>
   `jwt_secret = "${SECRET}"\nbus = "embedded"\nredis_url = "redis://127.0.0.1:${freePort()}"\n`;
 const FOREIGN = "https://elsewhere.example";
 
-/** What of the log is about refusals, without its times of day. */
+/** The log lines about rejections, without their timestamps. */
 function refusals(channel: ChannelProcess): LogLine[] {
   return channel.lines.filter(({ message }) => message.endsWith(" refused"));
 }
 
-/** Every way in which a foreign origin, a foreign host and a bad join are refused, some of them twice. */
+/** Every way in which a foreign origin, a foreign host and a bad join are rejected, some of them twice. */
 async function refuseEverything({ url }: ChannelProcess): Promise<void> {
   const token = (init: RequestInit) => fetch(`${url}/token`, { method: "POST", ...init });
   for (let i = 0; i < 2; i++)
@@ -41,7 +41,7 @@ async function refuseEverything({ url }: ChannelProcess): Promise<void> {
   await follower.fence();
 }
 
-describe("the log of refusals", () => {
+describe("the log of rejections", () => {
   let channel: ChannelProcess;
   let verbose: ChannelProcess;
   beforeAll(async () => {
@@ -56,7 +56,7 @@ describe("the log of refusals", () => {
     for (const each of [channel, verbose]) await each?.stop();
   });
 
-  test("has each origin, host and reason once a minute, with the value", () => {
+  test("has each origin, host and reason at most once per minute, with the value", () => {
     const address = "127.0.0.1";
     const [origin, host, ...joins] = refusals(channel);
     expect(origin).toMatchObject({ level: "warn", message: "origin refused", origin: FOREIGN, address });
@@ -71,7 +71,7 @@ describe("the log of refusals", () => {
     ]);
   });
 
-  test("has every one of them at debug level", () => {
+  test("has every rejection at debug level", () => {
     const lines = refusals(verbose);
     const of = (message: string) => lines.filter((line) => line.message === message);
     expect(of("origin refused").map(({ level }) => level)).toEqual(["warn", "debug", "debug", "debug"]);

@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { PATIENCE, short } from "./inbox.ts";
 
-/** A raw socket, to send what no client library would. Text is latin1: one character is one byte. */
+/** A raw socket, to send requests that no client library sends. Text is latin1: one character is one byte. */
 export class RespClient {
   readonly socket: Socket;
   #received = "";
@@ -35,9 +35,9 @@ export class RespClient {
   /** Waits for a number of bytes and consumes them. */
   async read(length: number): Promise<string> {
     await this.#until(() => this.#received.length >= length, `${length} bytes`);
-    const taken = this.#received.slice(0, length);
+    const part = this.#received.slice(0, length);
     this.#received = this.#received.slice(length);
-    return taken;
+    return part;
   }
 
   /** Sends a request and waits for as many bytes as `expected` has. Returns them. */
@@ -55,14 +55,14 @@ export class RespClient {
       from = Math.max(0, this.#received.length - text.length);
       return end >= 0;
     }, text);
-    const taken = this.#received.slice(0, end + text.length);
+    const part = this.#received.slice(0, end + text.length);
     this.#received = this.#received.slice(end + text.length);
-    return taken;
+    return part;
   }
 
   /** Waits for the end of the connection. Returns everything received before it. */
-  async ended(patience?: number): Promise<string> {
-    await this.#until(() => this.#closed, "the end", patience);
+  async ended(timeout?: number): Promise<string> {
+    await this.#until(() => this.#closed, "the end", timeout);
     return this.#received;
   }
 
@@ -74,11 +74,11 @@ export class RespClient {
     this.socket.destroy();
   }
 
-  async #until(done: () => boolean, what: string, patience = PATIENCE): Promise<void> {
-    const deadline = performance.now() + patience;
+  async #until(done: () => boolean, what: string, timeout = PATIENCE): Promise<void> {
+    const deadline = performance.now() + timeout;
     while (!done()) {
       const left = deadline - performance.now();
-      const over = this.#closed ? "the connection ended" : left <= 0 ? `not within ${patience} ms` : null;
+      const over = this.#closed ? "the connection ended" : left <= 0 ? `not within ${timeout} ms` : null;
       if (over !== null)
         throw new Error(`waited for ${what}: ${over}; came: ${JSON.stringify(short(this.#received))}`);
       await new Promise<void>((resolve) => {

@@ -152,7 +152,7 @@ describe.each(Object.keys(SERVERS))("the Redis protocol, as served by %s", (kind
     expect(await client.ended()).toBe("");
   });
 
-  test("messages in RESP2 and RESP3, by name and by pattern, each once for each subscription", async () => {
+  test("delivers messages in RESP2 and RESP3, by name and by pattern, once per subscription", async () => {
     const [two, three, speaker] = [await dial(server.port), await dial(server.port), await dial(server.port)];
     three.send(request("HELLO", "3"));
     const hello = await three.read(2);
@@ -179,7 +179,7 @@ describe.each(Object.keys(SERVERS))("the Redis protocol, as served by %s", (kind
     expect(await three.ask(request("PUBLISH", "nobody", ""), ":0\r\n")).toBe(":0\r\n");
   });
 
-  test("what is subscribed to is listed: channels by pattern, subscribers, patterns", async () => {
+  test("lists subscriptions: channels by pattern, subscribers, patterns", async () => {
     const [subscriber, asker] = [await dial(server.port), await dial(server.port)];
     subscriber.send(request("SUBSCRIBE", "l:a", "m:b") + request("PSUBSCRIBE", "l:*") + request("PING"));
     for (let seen = ""; !seen.endsWith("pong\r\n$0\r\n\r\n"); ) seen += await subscriber.read(1);
@@ -195,7 +195,7 @@ describe.each(Object.keys(SERVERS))("the Redis protocol, as served by %s", (kind
     while ((await asker.ask(request("PUBSUB", "NUMPAT"), gone)) !== gone) await Bun.sleep(5);
   });
 
-  test("an empty name matches no star, as Redis has it", async () => {
+  test("an empty name does not match *, as in Redis", async () => {
     const [subscriber, speaker] = [await dial(server.port), await dial(server.port)];
     subscriber.send(request("PSUBSCRIBE", "*"));
     await subscriber.read("*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n".length);
@@ -203,7 +203,7 @@ describe.each(Object.keys(SERVERS))("the Redis protocol, as served by %s", (kind
     expect(await speaker.ask(request("PUBLISH", "x", ""), ":1\r\n")).toBe(":1\r\n");
   });
 
-  test("requests in any pieces: byte by byte, and ten thousand in one", async () => {
+  test("accepts requests split into bytes, and 10000 requests in one write", async () => {
     const client = await dial(server.port);
     const bytes = request("PUBLISH", "pieces:a", "\r\n$3\r\n\0") + request("PING");
     for (const byte of bytes) {
@@ -320,13 +320,13 @@ describe("the embedded bus, with untrusted clients", () => {
     ["a request hidden in a body", `GET / HTTP/1.1\r\n\r\n${request("PUBLISH", "to:evil:x", "x")}`],
     ["an inline command", "PING\r\n"],
     ["an empty line", "\r\n"],
-    ["a TLS greeting", "\x16\x03\x01\x02\0\x01\0"],
+    ["a TLS ClientHello", "\x16\x03\x01\x02\0\x01\0"],
     ["zeros", "\0\0\0\0"],
     [
-      "a command after one that is none",
+      "a command after an invalid one",
       `${request("PING").slice(0, 0)}X${request("PUBLISH", "to:evil:x", "x")}`,
     ],
-  ])("%s is closed without a byte", async (_name, bytes) => {
+  ])("closes the connection without a reply to %s", async (_name, bytes) => {
     const client = await dial(bus.port);
     client.send(bytes);
     expect(await client.ended()).toBe("");
@@ -336,7 +336,7 @@ describe("the embedded bus, with untrusted clients", () => {
 
   test.each([
     ["a negative count", "*-1\r\n"],
-    ["a count that is none", "*x\r\n"],
+    ["a count that is not a number", "*x\r\n"],
     ["no count", "*\r\n"],
     ["a signed count", "*+1\r\n"],
     ["too large a count", "*1048577\r\n"],
@@ -344,7 +344,7 @@ describe("the embedded bus, with untrusted clients", () => {
     ["an endless count", `*${"0".repeat(5000)}`],
     ["a count without its line feed", "*1\rX"],
     ["a negative length", "*1\r\n$-1\r\n"],
-    ["a length that is none", "*1\r\n$abc\r\n"],
+    ["a length that is not a number", "*1\r\n$abc\r\n"],
     ["a bulk over the limit", `*3\r\n$7\r\nPUBLISH\r\n$6\r\nto:a:b\r\n$${MAX_PAYLOAD + 1}\r\n`],
     ["a bulk of an exabyte", "*1\r\n$9999999999\r\n"],
     ["a bulk longer than it says", "*1\r\n$4\r\nPINGPONG\r\n"],
@@ -352,7 +352,7 @@ describe("the embedded bus, with untrusted clients", () => {
     ["a thousand nested arrays", "*1\r\n".repeat(1000)],
     ["a million empty strings, then garbage", `*1000000\r\n${"$0\r\n\r\n".repeat(1000)}x`],
     ["a set, a map", "~1\r\n"],
-  ])("%s closes the connection, with a protocol error or nothing", async (_name, bytes) => {
+  ])("closes the connection after %s, with a protocol error or without a reply", async (_name, bytes) => {
     const client = await dial(bus.port);
     client.send(bytes);
     const last = await client.ended();
@@ -361,34 +361,34 @@ describe("the embedded bus, with untrusted clients", () => {
     await stillServes();
   });
 
-  test("many strings that together are too much are refused before they are held", async () => {
+  test("rejects strings that together exceed the limit before they are buffered", async () => {
     const client = await dial(bus.port);
     client.send(`*1000\r\n${`$${MAX_PAYLOAD}\r\n${"x".repeat(MAX_PAYLOAD)}\r\n`.repeat(20)}`);
     expect(await client.ended()).toBe("-ERR Protocol error: too big a request\r\n");
     await stillServes();
   });
 
-  test("what came before a fault is carried out and answered", async () => {
+  test("executes and answers the requests before a protocol error", async () => {
     const client = await dial(bus.port);
     client.send(`${request("PUBLISH", "to:before:fault", "x")}${request("PING")}*x\r\n${request("PING")}`);
     expect(await client.ended()).toBe(":1\r\n+PONG\r\n-ERR Protocol error: invalid multibulk length\r\n");
     await received.on("to:before:fault");
   });
 
-  test("the largest payload that may be passes", async () => {
+  test("accepts a payload of the maximum size", async () => {
     const client = await dial(bus.port);
     const payload = "x".repeat(MAX_PAYLOAD);
     expect(await client.ask(request("PUBLISH", "to:largest:x", payload), ":1\r\n")).toBe(":1\r\n");
     expect((await received.on("to:largest:x")).toString()).toBe(payload);
   });
 
-  test("connections that send half a request and wait cost others nothing", async () => {
+  test("connections with an incomplete request do not affect others", async () => {
     for (let i = 0; i < 200; i++)
       (await dial(bus.port)).send(`*3\r\n$7\r\nPUBLISH\r\n$6\r\nto:a:b\r\n$${MAX_PAYLOAD}\r\nx`);
     await stillServes();
   });
 
-  test("a subscriber that does not read is cut off when all that waits is too much; others lose nothing", async () => {
+  test("disconnects a subscriber that does not read when the total backlog is too large; others lose no message", async () => {
     const [slow, quick, speaker] = [await dial(bus.port), await dial(bus.port), await dial(bus.port)];
     for (const one of [slow, quick]) {
       one.send(request("CLIENT", "SETNAME", one === slow ? "slow" : "quick") + request("SUBSCRIBE", "flood"));
@@ -421,7 +421,7 @@ describe("the embedded bus, with untrusted clients", () => {
     await slow.ended();
   });
 
-  test("one that asks and never reads is read no further, and gets every answer once it reads", async () => {
+  test("stops reading from a client that does not read its replies, and sends all of them once it reads", async () => {
     const client = await dial(bus.port);
     client.socket.pause();
     const text = "x".repeat(MAX_PAYLOAD);
@@ -437,7 +437,7 @@ describe("the embedded bus, with untrusted clients", () => {
     expect(await client.ask(request("PING"), "+PONG\r\n")).toBe("+PONG\r\n");
   });
 
-  test("one that leaves in the middle of what it is sent leaves nothing behind", async () => {
+  test("frees all state of a client that disconnects while it is sent data", async () => {
     const [leaver, speaker] = [await dial(bus.port), await dial(bus.port)];
     leaver.send(request("SUBSCRIBE", "gone"));
     await leaver.read("*3\r\n$9\r\nsubscribe\r\n$4\r\ngone\r\n:1\r\n".length);
@@ -455,7 +455,7 @@ describe("the embedded bus, with untrusted clients", () => {
     await stillServes();
   });
 
-  test("a port in use is an error of one sentence", async () => {
+  test("reports a port in use as a one-line error", async () => {
     const second = createEmbeddedBus({ port: bus.port, maxPayload: MIB, maxBuffered: MIB, log });
     expect(second.subscribe(["to"], new RecordingListener())).rejects.toThrow(
       `The embedded bus cannot listen on port ${bus.port} of 127.0.0.1: the port is in use.`,
@@ -463,7 +463,7 @@ describe("the embedded bus, with untrusted clients", () => {
     await stillServes();
   });
 
-  test("with a password nothing can be published or received before AUTH", async () => {
+  test("with a password no client can publish or subscribe before AUTH", async () => {
     const guarded = createEmbeddedBus({
       port: 0,
       maxPayload: MIB,

@@ -11,11 +11,11 @@ interface Person {
   readonly socket: Socket;
   readonly presence: Presence;
   readonly news: unknown[];
-  /** How often the state came: once for each join. */
+  /** Number of states received: one per join. */
   states: number;
 }
 
-test("a server that dies and comes back has everyone joined again, and presence is right, without a word of theirs", async () => {
+test("after a crash and restart of the server every client rejoins on its own, and presence is correct", async () => {
   const redis = await startRedis();
   const backend = backendOn(redis.port);
   const port = freePort();

@@ -1,4 +1,4 @@
-/** Sessions, tokens and secrets that end before their time, on several servers of one Redis. */
+/** Sessions, tokens and secrets that are revoked before they expire, on several servers of one Redis. */
 import { afterEach, describe, expect, test } from "bun:test";
 import type { Revocation, RevocationStore } from "../../src/auth/revocations.ts";
 import { createRedisRevocations } from "../../src/bus/redis/redis-revocations.ts";
@@ -45,7 +45,7 @@ function signOut({ url }: ChannelProcess, cookie: string) {
 }
 
 describe("sign-out", () => {
-  test("ends a session on every server, with its sockets, and for good", async () => {
+  test("ends a session and its sockets on every server, permanently", async () => {
     const redis = await redisProcess();
     const [one, two] = await Promise.all([server(redis), server(redis)]);
     const cookie = await signIn(one.url);
@@ -59,7 +59,7 @@ describe("sign-out", () => {
     expect((await signOut(one, cookie)).status).toBe(204);
     expect(await statusOf(one, cookie)).toBe(401);
     await eventually(async () => (await statusOf(two, cookie)) === 401, "the other server");
-    // What happens in a channel afterwards only who stayed hears.
+    // Only members that remain receive later messages of the channel.
     const backend = await connectPhoenix(two.url);
     ends.push(() => backend.socket.cut());
     await backend.join("later", { token: mint({ id: "alice", channel: "later" }, SECRET) });
@@ -75,7 +75,7 @@ describe("sign-out", () => {
     expect([await statusOf(again, cookie), await statusOf(again, other)]).toEqual([401, 200]);
   }, 20_000);
 
-  test("while Redis is away holds on this server, and on the others once it is back", async () => {
+  test("while Redis is unavailable applies on this server, and on the others after the reconnect", async () => {
     const redis = await redisProcess();
     const [one, two] = await Promise.all([server(redis), server(redis)]);
     const cookie = await signIn(one.url);
@@ -86,7 +86,7 @@ describe("sign-out", () => {
     expect(await statusOf(one, cookie)).toBe(401);
     await redis.restart();
     await eventually(async () => (await statusOf(two, cookie)) === 401, "the other server", 15_000);
-    // A server that starts meanwhile learns it from Redis.
+    // A server that starts now reads it from Redis.
     expect(await statusOf(await server(redis), cookie)).toBe(401);
   }, 30_000);
 
@@ -106,7 +106,7 @@ describe("sign-out", () => {
 });
 
 describe("revocation", () => {
-  test("of one token ends what it opened, on every server, and keeps it out after a restart", async () => {
+  test("of one token ends its connections on every server, and rejects it after a restart", async () => {
     const redis = await redisProcess();
     const [one, two] = await Promise.all([server(redis), server(redis)]);
     const minted = async () =>
@@ -138,8 +138,8 @@ describe("revocation", () => {
   }, 20_000);
 });
 
-describe("secrets that replace each other", () => {
-  test("are good together: tokens, administrators and keys of either", async () => {
+describe("rotation of secrets", () => {
+  test("accepts tokens, administrators and keys of both secrets", async () => {
     const redis = await redisProcess();
     const [newer, older] = ["a-newer-secret-that-is-long-enough-for-all", SECRET];
     const adminNewer = "a-newer-administrator-that-is-long-enough";
@@ -180,7 +180,7 @@ can = ["read"]
       alg: "HS256",
       kid: "2027",
     });
-    // The older server takes what is signed with the secret that both have only.
+    // The older server accepts only tokens signed with the secret that both have.
     const there = await connectPhoenix(before.url);
     ends.push(() => there.socket.cut());
     expect((await there.join("room", { token })).status).toBe("error");
@@ -188,7 +188,7 @@ can = ["read"]
 });
 
 describe("the audit log", () => {
-  test("holds each act with who, from where, what and what came of it, and no secret", async () => {
+  test("contains each act with user, address, target and result, and no secret", async () => {
     const redis = await redisProcess();
     const key = "a-moderator-key-of-some-backend";
     const channel = await server(
@@ -237,7 +237,7 @@ describe("the audit log", () => {
       expect(channel.output()).not.toContain(secret);
   });
 
-  test("a key that may moderate one channel kicks there, and reads nothing", async () => {
+  test("a key that may moderate one channel can kick there, and cannot read", async () => {
     const redis = await redisProcess();
     const key = "a-moderator-key-of-some-backend";
     const channel = await server(
@@ -261,46 +261,46 @@ describe("the audit log", () => {
   });
 });
 
-describe("what servers share", () => {
+describe("shared revocations", () => {
   interface Peer {
     readonly store: RevocationStore;
-    readonly heard: Inbox<Revocation>;
+    readonly received: Inbox<Revocation>;
   }
 
   async function peer(url: string): Promise<Peer> {
     const store = createRedisRevocations({ url, log: recordingLog().log });
     ends.push(() => store.stop());
-    const heard = new Inbox<Revocation>("revocations", ({ id }) => id);
-    await store.start((revocation) => heard.put(revocation));
+    const received = new Inbox<Revocation>("revocations", ({ id }) => id);
+    await store.start((revocation) => received.put(revocation));
     await eventually(() => store.complete, "the first list", 10_000);
-    return { store, heard };
+    return { store, received };
   }
 
   const revocation = (id: string): Revocation => ({ kind: "token", id, until: Date.now() + 3_600_000 });
 
-  /** Told at once to who is there, and from the list to who comes later. */
+  /** Running servers receive a revocation at once; later ones read it from the list. */
   async function shares(url: string): Promise<void> {
     const [one, two] = await Promise.all([peer(url), peer(url)]);
     one.store.add(revocation("at once"));
-    await two.heard.until(({ id }) => id === "at once", "what was told", 10_000);
+    await two.received.until(({ id }) => id === "at once", "the published revocation", 10_000);
     const late = await peer(url);
-    await late.heard.until(({ id }) => id === "at once", "what is listed", 10_000);
+    await late.received.until(({ id }) => id === "at once", "the stored revocation", 10_000);
   }
 
   test("over a Redis", async () => shares((await redisProcess()).url));
   test("over a Sentinel", async () => shares(await startSentinel(ends)), 40_000);
   test("over a cluster", async () => shares(await startCluster(ends)), 30_000);
 
-  test("survives a Redis that forgot everything", async () => {
+  test("are restored after Redis lost its data", async () => {
     const redis = await redisProcess();
     const one = await peer(redis.url);
     one.store.add(revocation("kept"));
-    await (await peer(redis.url)).heard.until(({ id }) => id === "kept");
+    await (await peer(redis.url)).received.until(({ id }) => id === "kept");
     await redis.restart();
     const late = createRedisRevocations({ url: redis.url, log: recordingLog().log });
     ends.push(() => late.stop());
-    const heard = new Inbox<Revocation>("revocations", ({ id }) => id);
-    await late.start((each) => heard.put(each));
-    await heard.until(({ id }) => id === "kept", "what was put back", 10_000);
+    const received = new Inbox<Revocation>("revocations", ({ id }) => id);
+    await late.start((each) => received.put(each));
+    await received.until(({ id }) => id === "kept", "the restored revocation", 10_000);
   }, 20_000);
 });

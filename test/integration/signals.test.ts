@@ -17,19 +17,19 @@ async function start(busPort: number, options: ChannelOptions = {}): Promise<Cha
   return channel;
 }
 
-test("SIGHUP ends it as SIGTERM does: sockets are closed, backends hear of the leaves", async () => {
+test("SIGHUP shuts down like SIGTERM: sockets are closed, backends receive the leaves", async () => {
   const busPort = freePort();
   const channel = await start(busPort);
   const backend = backendOn(busPort);
   ends.push(() => backend.stop());
-  const heard = await backend.listen("to:room:presence_diff");
+  const received = await backend.listen("to:room:presence_diff");
   const client = await connectPhoenix(channel.url);
   await client.join("room", { token: mint({ id: "alice", channel: "room" }, SECRET) });
   channel.kill("SIGHUP");
   // The kernel and the shell send one each when a terminal is closed.
   await channel.log.until(({ message }) => message === "stopping", "that it stops");
   channel.kill("SIGHUP");
-  await heard.until(({ payload }) => /"leaves":\{"alice"/.test(payload.toString()), "the leave");
+  await received.until(({ payload }) => /"leaves":\{"alice"/.test(payload.toString()), "the leave");
   expect((await client.socket.closed).code).toBe(1012);
   expect(await channel.exited).toBe(0);
   expect(channel.lines.slice(-2)).toMatchObject([
@@ -38,7 +38,7 @@ test("SIGHUP ends it as SIGTERM does: sockets are closed, backends hear of the l
   ]);
 });
 
-test("a second SIGTERM ends at once what a SIGHUP began", async () => {
+test("a second SIGTERM ends a shutdown started by SIGHUP at once", async () => {
   const channel = await start(freePort(), { toml: 'drain_delay = "60s"\n' });
   channel.kill("SIGHUP");
   await channel.log.until(({ message }) => message === "stopping", "that it stops");
@@ -46,7 +46,7 @@ test("a second SIGTERM ends at once what a SIGHUP began", async () => {
   expect(await channel.exited).toBe(143);
 });
 
-test("under nohup it outlives SIGHUP", async () => {
+test("ignores SIGHUP under nohup", async () => {
   const channel = await start(freePort(), { under: ["nohup"] });
   channel.kill("SIGHUP");
   channel.kill("SIGUSR1");
@@ -73,26 +73,26 @@ const mayFork =
   Bun.spawnSync(["unshare", "--pid", "--fork", "--mount-proc", "true"], { stderr: "ignore" }).exitCode === 0;
 
 describe.skipIf(!mayFork)("as process 1 of a container", () => {
-  test("it takes the children of others that have ended, and obeys signals", async () => {
+  test("reaps orphaned children, and handles signals", async () => {
     const enter = 'mount -t proc proc /proc; exec "$0" "$@"';
     const channel = await start(freePort(), {
       under: ["unshare", "--pid", "--fork", "--kill-child", "--mount", "sh", "-c", enter],
     });
     const [inside] = childrenOf(channel.pid);
     if (inside === undefined) throw new Error("no process in the namespace");
-    // What a health check leaves behind: its own parent ends before it.
+    // An orphan, as a health check leaves: its parent ends before it.
     const leave =
       "for i in 1 2 3; do (sleep 0.2; kill -KILL $$) & done; (exec sleep 0.3) & (exec sleep 0.4) &";
     const run = Bun.spawnSync(["nsenter", "--target", String(inside), "--pid", "sh", "-c", leave]);
     expect(run.exitCode).toBe(0);
     await eventually(() => childrenOf(inside).length > 0, "orphans");
-    await eventually(() => childrenOf(inside).length === 0, "that they are taken", 10_000);
+    await eventually(() => childrenOf(inside).length === 0, "that they are reaped", 10_000);
     process.kill(inside, "SIGTERM");
     expect(await channel.exited).toBe(0);
   }, 20_000);
 });
 
-/** Processes whose parent is this one, ended ones included. */
+/** Child processes of this one, including zombies. */
 function childrenOf(pid: number): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))

@@ -8,7 +8,7 @@ const COUNT = 400;
 
 describe.concurrent("a client too slow to read", () => {
   for (const bus of BUSES) {
-    test(`is cut off, its presence ends, and other clients miss no message, on ${bus}`, async () => {
+    test(`is disconnected, its presence ends, and other clients lose no message, on ${bus}`, async () => {
       const world = await startWorld(bus, {
         toml: `presence_window = "10ms"\n[limits]\nmax_payload = "64KiB"\nmax_buffered_per_client = "256KiB"\n`,
       });
@@ -24,7 +24,7 @@ describe.concurrent("a client too slow to read", () => {
         const fill = "x".repeat(SIZE);
         for (let i = 0; i < COUNT; i++) {
           await world.backend.publish("to:busy:n", JSON.stringify({ i, fill }));
-          // No client can read an endless stream: on a busy machine this one must not become slow.
+          // Limits the rate: on a busy machine the reading client must not become slow.
           await quick.frames.until(
             (each) => each.event === "n" && Object(each.payload).i === i,
             `message ${i}`,
@@ -35,14 +35,14 @@ describe.concurrent("a client too slow to read", () => {
           .map((each) => Object(each.payload).i);
         expect(numbers).toEqual(Array.from({ length: COUNT }, (_, i) => i));
 
-        // They are cut off although they still don't read.
+        // They are disconnected although they still do not read.
         await eventually(() => {
           const diffs = quick.frames.all.filter((each) => each.event === "presence_diff");
           const left = diffs.flatMap(({ payload }) => Object(Object(payload).leaves.slow).metas ?? []);
           return left.length === slow.length;
         }, "the leaves of the slow ones");
 
-        // What the slow clients received has no gaps, and no close frame after it.
+        // The slow clients received messages without gaps, and no close frame.
         for (const client of slow) {
           client.socket.resume();
           expect((await client.socket.closed).code).toBe(1006);

@@ -1,12 +1,12 @@
 import { eventually } from "./phoenix-client.ts";
 
-/** A program that runs in a pseudo-terminal of 100 columns, as under somebody's hands. */
+/** A program that runs in a pseudo-terminal of 100 columns, as for a user. */
 export interface TerminalProcess {
-  /** What the terminal showed so far. */
+  /** The output of the terminal so far. */
   screen(): string;
   /** Waits until the terminal shows this. */
   until(text: string): Promise<void>;
-  /** Types this. */
+  /** Sends keys to the terminal. */
   type(text: string): void;
   readonly exited: Promise<number>;
 }

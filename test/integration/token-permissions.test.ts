@@ -26,7 +26,7 @@ async function post(
   return { status: answer.status, body: Object(value) };
 }
 
-/** What a token says, whoever signed it. */
+/** The claims of a token; its signature is not verified. */
 function claimsOf(token: unknown): Readonly<Record<string, unknown>> {
   const payload = String(token).split(".")[1] ?? "";
   return JSON.parse(Buffer.from(payload, "base64url").toString("utf8"));
@@ -36,14 +36,14 @@ function bearer(claims: object): Readonly<Record<string, string>> {
   return { authorization: `Bearer ${mint({ exp: inSeconds(3600), ...claims }, SECRET)}` };
 }
 
-describe("permissions for each channel of a token", () => {
+describe("permissions per channel in a token", () => {
   let world: World;
   beforeAll(async () => {
     world = await startWorld("embedded", { toml: `presence_window = "10ms"\n` });
   });
   afterAll(() => world.stop());
 
-  test("hold in that channel; of several names its own decides, else the longest pattern", async () => {
+  test("apply to that channel; the exact name decides, else the longest pattern", async () => {
     const token = mint(
       {
         id: "alice",
@@ -79,7 +79,7 @@ describe("permissions for each channel of a token", () => {
     expect(seen).toEqual(["room:quiet:desk"]);
   });
 
-  test("that are none make the token none, and never open admin by a pattern", async () => {
+  test("that are invalid invalidate the token; a pattern never grants admin", async () => {
     const client = await world.connect();
     for (const channels of [{ news: "join" }, { news: null }, { news: { join: true } }]) {
       const token = mint({ id: "a", exp: inSeconds(60), channels: channels as never }, SECRET);
@@ -90,7 +90,7 @@ describe("permissions for each channel of a token", () => {
     expect((await client.join("news", { token })).status).toBe("ok");
   });
 
-  test("hold for event groups", async () => {
+  test("apply to event groups", async () => {
     const token = mint(
       { id: "a", exp: inSeconds(60), channels: { jobs: ["join"], control: ["push"] } },
       SECRET,
@@ -109,7 +109,7 @@ describe("permissions for each channel of a token", () => {
     expect(JSON.parse(said[2] ?? "")).toMatchObject({ groups_current: ["jobs-a"] });
   });
 
-  test("are minted by /token for the names that it gives, and for patterns by the administrator", async () => {
+  test("are issued by /token for the names it grants, and for patterns only to the administrator", async () => {
     const channels = { news: ["join"], room: ["join", "push"] };
     const open = await post(world, "/token", { channels, id: "bob" });
     expect(open).toMatchObject({ status: 200, body: { id: "bob", channels } });
@@ -142,7 +142,7 @@ describe("a renewal", () => {
     payload: JSON.stringify({ token: world.token(topic, { can }) }),
   });
 
-  test("that no longer allows to join ends the membership", async () => {
+  test("that no longer allows join ends the membership", async () => {
     const client = await world.connect();
     await client.join("room", { token: world.token("room") });
     const { status, response } = await client.ask(renew("room", []));
@@ -155,7 +155,7 @@ describe("a renewal", () => {
     expect(client.frames.all.filter((each) => each.text.includes("for members"))).toEqual([]);
   });
 
-  test("takes and gives the sight of who is there", async () => {
+  test("removes and grants access to presence", async () => {
     const client = await world.connect();
     const presence = () => client.frames.all.filter((each) => each.event.startsWith("presence_")).length;
     await client.join("sight", { token: world.token("sight", { can: ["join", "push"] }) });
@@ -178,7 +178,7 @@ describe("a renewal", () => {
   });
 });
 
-describe("a token as Bearer", () => {
+describe("a bearer token for POST /token", () => {
   let world: World;
   beforeAll(async () => {
     world = await startWorld("embedded", {
@@ -187,7 +187,7 @@ describe("a token as Bearer", () => {
   });
   afterAll(() => world.stop());
 
-  test("buys no more than it allows, nor for longer", async () => {
+  test("is exchanged for no wider permissions and no later expiry", async () => {
     const exp = inSeconds(60);
     const short = bearer({ id: "alice", channel: "room:a", can: ["join"], exp });
     for (const channel of ["room:a", "room:b"]) {
@@ -204,7 +204,7 @@ describe("a token as Bearer", () => {
     }
   });
 
-  test("buys what token_channels or it covers, and nothing else", async () => {
+  test("is exchanged only for channels that it or token_channels covers", async () => {
     const own = bearer({ id: "alice", channels: { "room:*": ["join", "push"], "x:*": ["join"] } });
     const ask = (channels: unknown) => post(world, "/token", { channels, id: "alice" }, own);
     expect((await ask(["room:z"])).body).toMatchObject({ channels: ["room:z"], can: ["join", "push"] });
@@ -218,14 +218,14 @@ describe("a token as Bearer", () => {
     expect((await ask(["room:z", "elsewhere"])).status).toBe(403);
     expect((await ask(["room:*"])).status).toBe(401);
     const narrow = bearer({ id: "alice", channels: { "x:1": ["join"], "x:2": ["join", "push"] } });
-    // What it does not cover itself, token_channels gives: with what it allows everywhere.
+    // token_channels grants the channels that the token does not cover, with the token's global permissions.
     expect((await post(world, "/token", { channel: "room:b", id: "alice" }, narrow)).body).toMatchObject({
       channel: "room:b",
       can: ["join"],
     });
   });
 
-  test("of another user, over, or badly signed, buys nothing", async () => {
+  test("of another user, expired, or with a bad signature is rejected", async () => {
     for (const headers of [
       bearer({ id: "mallory", channel: "room:b" }),
       bearer({ id: "alice", channel: "room:b", exp: inSeconds(-60) }),

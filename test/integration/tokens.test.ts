@@ -4,11 +4,11 @@ import { ADMIN_SECRET, startWorld, type World } from "./world.ts";
 
 const inSeconds = (seconds: number): number => Math.floor(Date.now() / 1000) + seconds;
 
-/** Leeway of `exp`, in seconds: a token that ran out less than so long ago is good. */
+/** Leeway of `exp`, in seconds: a token that expired less than this ago is valid. */
 const LEEWAY = 5;
-/** A token that is good for two to three seconds from now. */
+/** A token that is valid for two to three more seconds. */
 const nearlyOver = (): number => inSeconds(3 - LEEWAY);
-/** By when everything that runs out then has run out, spread and swept. In ms. */
+/** Time in ms until every such token has expired and its end was handled, spread included. */
 const OVER_MS = 12_000;
 
 interface Answer {
@@ -52,7 +52,7 @@ describe("POST /token", () => {
   afterAll(() => world.stop());
 
   for (const vsn of VERSIONS) {
-    test(`gives what a join takes, ${vsn}`, async () => {
+    test(`returns a token that a join accepts, ${vsn}`, async () => {
       const { status, body } = await ask(world, { channel: "system", id: "client1" });
       expect(status).toBe(200);
       expect(body).toEqual({ id: "client1", channel: "system", token: expect.any(String) });
@@ -66,7 +66,7 @@ describe("POST /token", () => {
     });
   }
 
-  test("without an id or with a blank one makes one of id_length characters", async () => {
+  test("without an id or with a blank one generates one of id_length characters", async () => {
     for (const body of [
       { channel: "system" },
       { channel: "system", id: "" },
@@ -77,7 +77,7 @@ describe("POST /token", () => {
     }
   });
 
-  test("of several channels is good for each of them and no other", async () => {
+  test("for several channels is valid for each of them and no other", async () => {
     const { status, body } = await ask(world, { channels: ["a", "b:c"], id: "bob" });
     expect(status).toBe(200);
     expect(body).toEqual({ id: "bob", channels: ["a", "b:c"], token: expect.any(String) });
@@ -87,7 +87,7 @@ describe("POST /token", () => {
     expect(tries).toEqual(["ok", "ok", "error", "error", "error"]);
   });
 
-  test("for a pattern needs the administrator's secret, and never opens admin", async () => {
+  test("for a pattern requires the administrator's secret, and never grants admin", async () => {
     for (const channel of ["room:*", "*", "adm*"]) {
       const { status, body } = await ask(world, { channel });
       expect(status).toBeWithin(401, 404);
@@ -109,7 +109,7 @@ describe("POST /token", () => {
     }
   });
 
-  test("for admin needs the administrator's secret; one of jwt_secret is never enough", async () => {
+  test("for admin requires the administrator's secret; a token of jwt_secret is not enough", async () => {
     expect((await ask(world, { channel: "admin" })).status).toBeWithin(401, 404);
     expect((await ask(world, { channels: ["system", "admin"] })).status).toBeWithin(401, 404);
     const client = await world.connect();
@@ -120,12 +120,12 @@ describe("POST /token", () => {
     expect((await client.join("admin", { token: await world.adminToken("root") })).status).toBe("ok");
   });
 
-  test("for phoenix is given to nobody", async () => {
+  test("for phoenix is always rejected", async () => {
     expect((await ask(world, { channel: "phoenix" })).status).toBeWithin(400, 404);
     expect((await ask(world, { channel: "phoenix" }, AS_ADMIN)).status).toBeWithin(400, 404);
   });
 
-  test("what makes no sense is refused with a sentence", async () => {
+  test("rejects an invalid request with a message", async () => {
     for (const body of [
       {},
       { channel: 7 },
@@ -143,7 +143,7 @@ describe("POST /token", () => {
 });
 
 describe("token_channels", () => {
-  test("with {id} gives everyone the stream of that id only", async () => {
+  test("with {id} grants each user only the channel of its id", async () => {
     const world = await startWorld("embedded", { toml: `token_channels = ["system", "streaming-{id}"]\n` });
     try {
       const token = await tokenFor(world, { channel: "streaming-bob", id: "bob" });
@@ -160,7 +160,7 @@ describe("token_channels", () => {
         const answer = await ask(world, body);
         expect([body, answer.status]).toEqual([body, 403]);
       }
-      // An id cannot turn it into a pattern.
+      // An id cannot make the name a pattern.
       const { status } = await ask(world, { channel: "streaming-*", id: "*" });
       expect(status).toBeOneOf([401, 403]);
     } finally {
@@ -176,9 +176,9 @@ describe("expiry = close", () => {
   });
   afterAll(() => world.stop());
 
-  describe.concurrent("a token that runs out", () => {
+  describe.concurrent("a token that expires", () => {
     for (const vsn of VERSIONS) {
-      test(`ends its memberships with phx_error and no others, ${vsn}`, async () => {
+      test(`ends only its memberships, with phx_error, ${vsn}`, async () => {
         const watcher = await world.connect();
         await watcher.join(`short ${vsn}`, { token: world.token(`short ${vsn}`, { id: "watcher" }) });
         const client = await world.connect({ vsn });
@@ -203,7 +203,7 @@ describe("expiry = close", () => {
       }, 20_000);
     }
 
-    test("closes the socket with 1001 at once where it was the socket's, its memberships good until then", async () => {
+    test("closes the socket with 1001 when it is the socket's token; memberships last until then", async () => {
       const watcher = await world.connect();
       await watcher.join("socketed", { token: world.token("socketed", { id: "watcher" }) });
       const token = world.token("socketed", { id: "leaver", exp: nearlyOver() });
@@ -218,11 +218,11 @@ describe("expiry = close", () => {
       await watcher.frames.until((each) => /"leaves":\{"leaver"/.test(each.text), "its leave");
       const got = client.frames.all.filter(({ event }) => event === "n").map(({ payload }) => payload);
       expect(got).toEqual(Array.from({ length: got.length }, (_, i) => i + 1));
-      // Those that were sent while the close was on its way: not those of seconds.
+      // Only the messages sent while the close was in transit, not those of seconds.
       expect(sent - got.length).toBeLessThan(100);
     }, 25_000);
 
-    test("ends a long-poll session at once where it was the session's, after what waited was fetched", async () => {
+    test("ends a long-poll session when it is the session's token, after pending messages were fetched", async () => {
       const topic = "polled";
       const token = world.token(topic, { id: "leaver", exp: nearlyOver() });
       const watcher = await world.connect();
@@ -239,7 +239,7 @@ describe("expiry = close", () => {
       expect(sent - got.length).toBeLessThan(200);
     }, 25_000);
 
-    test("is replaced in time by access_token", async () => {
+    test("is renewed by access_token before it expires", async () => {
       const client = await world.connect();
       await client.join("renewed", { token: world.token("renewed", { exp: nearlyOver() }) });
       const payload = JSON.stringify({ token: world.token("renewed") });
@@ -251,7 +251,7 @@ describe("expiry = close", () => {
       expect(client.frames.all.filter((each) => each.event === "phx_error")).toEqual([]);
     }, 25_000);
 
-    test("runs out all the same where the renewal was refused", async () => {
+    test("expires when the renewal was rejected", async () => {
       const client = await world.connect();
       await client.join("refused", { token: world.token("refused", { exp: nearlyOver() }) });
       for (const token of [
@@ -271,7 +271,7 @@ describe("expiry = close", () => {
       expect(error.payload).toEqual({ reason: "token expired" });
     }, 20_000);
 
-    test("shortens a membership when a renewal brings a shorter one", async () => {
+    test("shortens a membership when the renewed token expires earlier", async () => {
       const client = await world.connect();
       await client.join("shortened", { token: world.token("shortened") });
       const payload = JSON.stringify({ token: world.token("shortened", { exp: nearlyOver() }) });
@@ -279,7 +279,7 @@ describe("expiry = close", () => {
       await client.frames.until((each) => each.event === "phx_error", "phx_error", OVER_MS);
     }, 20_000);
 
-    test("together with many others ends them spread over some seconds", async () => {
+    test("at the same time as many others: the ends are spread over several seconds", async () => {
       const SOCKETS = 16;
       const EACH = 100;
       const clients = await Promise.all(Array.from({ length: SOCKETS }, () => world.connect()));
@@ -305,7 +305,7 @@ describe("expiry = close", () => {
       expect(Math.max(...times.flat()) - Math.min(...times.flat())).toBeWithin(1000, OVER_MS);
     }, 25_000);
 
-    test("is looked at only when joining where expiry = join", async () => {
+    test("is checked only at join when expiry = join", async () => {
       const lenient = await startWorld("embedded", { toml: `expiry = "join"\n` });
       try {
         const token = lenient.token("room", { exp: nearlyOver() });
@@ -321,7 +321,7 @@ describe("expiry = close", () => {
       }
     }, 20_000);
 
-    test("leaves alone what was left or joined again with a longer one", async () => {
+    test("does not affect a channel that was left, or rejoined with a later expiry", async () => {
       const client = await world.connect();
       await client.join("left", { token: world.token("left", { exp: nearlyOver() }) });
       await client.ask({ topic: "left", event: "phx_leave" });

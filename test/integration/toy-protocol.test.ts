@@ -27,7 +27,7 @@ afterAll(() => server.stop());
 interface Toy {
   readonly socket: WebSocket;
   readonly frames: string[];
-  /** Resolves when `count` frames came. */
+  /** Resolves when `count` frames were received. */
   until(count: number): Promise<string[]>;
 }
 
@@ -60,7 +60,7 @@ async function publish(channel: string, event: string, payload: unknown): Promis
   return response.status;
 }
 
-test("its sockets get messages of the API and of one another, and its route answers", async () => {
+test("its sockets receive messages of the API and of each other, and its route responds", async () => {
   const [one, two, other] = await Promise.all([
     connect("/toy/room"),
     connect("/toy/room"),
@@ -84,7 +84,7 @@ test("its sockets get messages of the API and of one another, and its route answ
   two.socket.close();
 });
 
-test("a plain request where its sockets open is told so, and the other protocols are still there", async () => {
+test("rejects a plain request at its socket path, and the other protocols still work", async () => {
   const plain = await fetch(`${server.url}/toy/room`);
   expect([plain.status, plain.headers.get("upgrade")]).toEqual([426, "websocket"]);
   const phoenix = await connect("/socket/websocket?vsn=2.0.0");

@@ -9,7 +9,7 @@ const encoder: Encoder<Message> = {
 };
 
 /**
- * The smallest protocol: a socket at `/toy/<channel>` gets `<event> <payload>` of every message, and what it sends is
+ * The smallest protocol: a socket at `/toy/<channel>` receives `<event> <payload>` of every message, and each frame it sends is
  * published as the event `said`. `GET /toy` returns the number of open sockets.
  */
 export const createToy: CreateProtocol = ({ hub, context, fanouts }) => {

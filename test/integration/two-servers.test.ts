@@ -21,7 +21,7 @@ afterAll(async () => {
   await redis.stop();
 });
 
-/** A member of a channel on each server: the first is user 0, and so on. */
+/** Joins one member per server: user 0 on the first, and so on. */
 async function members(topic: string): Promise<{ client: PhoenixClient; agent: string }[]> {
   return Promise.all(
     servers.map(async ({ url }, i) => {
@@ -33,8 +33,8 @@ async function members(topic: string): Promise<{ client: PhoenixClient; agent: s
   );
 }
 
-test("two servers on one Redis both carry a broadcast, and each push is published once", async () => {
-  const heard = await backend.listen("from:room:*");
+test("two servers on one Redis both deliver a broadcast, and each push is published once", async () => {
+  const received = await backend.listen("from:room:*");
   const [one, two] = await members("room");
   if (one === undefined || two === undefined) throw new Error("two servers");
   expect(one.agent.split(":")[0]).not.toBe(two.agent.split(":")[0]);
@@ -44,12 +44,12 @@ test("two servers on one Redis both carry a broadcast, and each push is publishe
   }
   await one.client.ask({ topic: "room", event: "one", payload: "1" });
   await two.client.ask({ topic: "room", event: "two", payload: "2" });
-  await heard.until((each) => each.name === "from:room:two");
-  const pushed = heard.all.filter((each) => !each.name.endsWith("phx_join"));
+  await received.until((each) => each.name === "from:room:two");
+  const pushed = received.all.filter((each) => !each.name.endsWith("phx_join"));
   expect(pushed.map((each) => each.name)).toEqual(["from:room:one", "from:room:two"]);
 });
 
-test("presence is that of a server's own clients: no diff crosses without its state", async () => {
+test("presence contains only a server's own clients: no diff of another server is sent", async () => {
   const clients = await members("lobby");
   for (const [i, { client }] of clients.entries()) {
     await client.event("presence_diff");
@@ -61,7 +61,7 @@ test("presence is that of a server's own clients: no diff crosses without its st
   }
 });
 
-test("exports of the other server are ignored without a warning; a forged event of the protocol is warned about", async () => {
+test("ignores exports of the other server without a warning, and warns about a forged protocol event", async () => {
   await members("exported");
   await backend.publish("to:exported:presence_diff", "{}");
   await backend.publish("to:admin:channel.add", "{}");

@@ -26,7 +26,7 @@ const FORWARDED = [
 const remarks = ({ channel }: World) =>
   channel.lines.filter(({ message }) => message.includes("trusted_proxies")).length;
 
-test("what comes through a proxy on this machine is not from this machine", async () => {
+test("requests through a proxy on this machine are not treated as local", async () => {
   const world = await start();
   const metrics = async (headers: Record<string, string>) =>
     (await fetch(`${world.channel.url}/metrics`, { headers })).status;
@@ -42,7 +42,7 @@ test("what comes through a proxy on this machine is not from this machine", asyn
   expect(remarks(world)).toBe(1);
 });
 
-test("wrong secrets that come through it do not lock out who is on this machine", async () => {
+test("wrong secrets sent through it do not lock out local clients", async () => {
   const world = await start();
   const signIn = async (secret: string, headers: Record<string, string> = {}) =>
     (
@@ -52,17 +52,17 @@ test("wrong secrets that come through it do not lock out who is on this machine"
         body: JSON.stringify({ secret }),
       })
     ).status;
-  const visitor = { "x-forwarded-for": "203.0.113.9" };
-  for (let times = 0; times < 12; times++) await signIn("wrong-one", visitor);
-  expect(await signIn("wrong-one", visitor)).toBe(429);
+  const remote = { "x-forwarded-for": "203.0.113.9" };
+  for (let times = 0; times < 12; times++) await signIn("wrong-one", remote);
+  expect(await signIn("wrong-one", remote)).toBe(429);
   expect(await signIn(ADMIN_SECRET)).toBe(204);
 });
 
-test("the limits of one address hold for it, and its visitors are no signers of Channelstream's calls", async () => {
+test("the limits of one address apply to it, and its clients cannot sign Channelstream calls", async () => {
   const world = await start(
     `[limits]\nconnects_per_second_per_ip = 1\n[channelstream]\nsecret = "a-secret-of-web-applications"\n`,
   );
-  const visitor = { "x-forwarded-for": "203.0.113.9" };
+  const remote = { "x-forwarded-for": "203.0.113.9" };
   const upgrade = async (headers: Record<string, string>) =>
     (
       await fetch(`${world.channel.url}/websocket?vsn=2.0.0`, {
@@ -80,13 +80,13 @@ test("the limits of one address hold for it, and its visitors are no signers of 
     const options = { method: "POST", headers: signed, body: "[]" };
     return (await fetch(`${world.channel.url}/message`, options)).status;
   };
-  expect([await call({}), await call(visitor)]).toEqual([200, 403]);
+  expect([await call({}), await call(remote)]).toEqual([200, 403]);
   const refused: number[] = [];
-  for (let times = 0; times < 15; times++) refused.push(await upgrade(visitor));
+  for (let times = 0; times < 15; times++) refused.push(await upgrade(remote));
   expect(refused).toContain(429);
 });
 
-test("a proxy that is listed is believed, and not remarked on", async () => {
+test("a listed proxy is trusted, without a warning", async () => {
   const world = await start('trusted_proxies = ["127.0.0.1"]\n');
   const metrics = async (client: string) =>
     (await fetch(`${world.channel.url}/metrics`, { headers: { "x-forwarded-for": client } })).status;

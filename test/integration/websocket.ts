@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { connect, type Socket } from "node:net";
 import { Inbox, short } from "./inbox.ts";
 
-/** A WebSocket client with nothing between a test and the bytes: RFC 6455, no extensions, written for these tests. */
+/** A WebSocket client for tests that need control of every byte: RFC 6455, no extensions. */
 export interface RawSocket {
   readonly status: 101;
   /** Headers of the answer to the upgrade, names in lower case. */
@@ -10,7 +10,7 @@ export interface RawSocket {
   readonly messages: Inbox<RawMessage>;
   readonly pings: Inbox<Buffer>;
   readonly pongs: Inbox<Buffer>;
-  /** How the server ended it; 1006 where no close frame came. */
+  /** The close code of the server; 1006 without a close frame. */
   readonly closed: Promise<Closed>;
   readonly isClosed: boolean;
   /** Writes frames (of `frame`) in one write. */
@@ -18,18 +18,18 @@ export interface RawSocket {
   sendText(text: string | Uint8Array): void;
   sendBinary(data: Uint8Array): void;
   ping(data?: string): void;
-  /** Whether the server's pings are answered, which a live client does. */
+  /** Whether to answer the server's pings. */
   answerPings(yes: boolean): void;
-  /** Stops and resumes reading, as a client whose line hangs. */
+  /** Stops and resumes reading, as a client on a stalled connection. */
   pause(): void;
   resume(): void;
-  /** Closes with a handshake. */
+  /** Closes with a closing handshake. */
   close(code?: number): Promise<Closed>;
-  /** Cuts the connection: no close frame, as a line that breaks. */
+  /** Cuts the connection without a close frame. */
   cut(): void;
 }
 
-/** The upgrade was refused. */
+/** The upgrade was rejected. */
 export interface Refusal {
   readonly status: number;
   readonly headers: ReadonlyMap<string, string>;
@@ -74,8 +74,8 @@ function uint64(value: number): Buffer {
 }
 
 /**
- * Asks for an upgrade. `url` begins with `http://`; `headers` win over those that make an upgrade, and one set to `""`
- * is left out. Each message goes to `received` too, in its turn. Rejects only where there is no HTTP answer at all.
+ * Requests an upgrade. `url` begins with `http://`; `headers` override those of an upgrade, and one set to `""`
+ * is left out. Each message is passed to `received` too, in order. Rejects only without any HTTP response.
  */
 export function openWebSocket(
   url: string,
@@ -237,7 +237,7 @@ function parseHead(text: string): { status: number; headers: Map<string, string>
   return { status: Number(first.split(" ")[1]), headers };
 }
 
-/** The first frame of what a server sent; `null` while it is not whole. Servers neither mask nor, here, fragment. */
+/** The first frame of what a server sent; `null` while it is incomplete. Servers neither mask nor, here, fragment. */
 function parseFrame(bytes: Buffer): { opcode: number; data: Buffer; size: number } | null {
   if (bytes.length < 2) return null;
   const first = bytes[0] ?? 0;

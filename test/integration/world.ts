@@ -12,25 +12,25 @@ import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
 
 export type BusName = "redis" | "embedded";
 
-/** Every bus that the executable can have: tests of the wire run over each. */
+/** Every bus that the executable supports: protocol tests run over each. */
 export const BUSES: readonly BusName[] = ["redis", "embedded"];
 
 export const SECRET = "a-secret-of-these-tests-that-is-long-enough";
 export const ADMIN_SECRET = "the-administrator-of-these-tests-and-nobody-else";
 
-/** A message that a backend heard. */
+/** A message that a backend received. */
 export interface Heard {
   readonly name: string;
   readonly payload: Buffer;
 }
 
-/** A backend: a Redis client that knows nothing of ours. */
+/** A backend: a plain Redis client, independent of the code under test. */
 export interface Backend {
-  /** How many subscribers got it. */
+  /** Returns the number of subscribers that received it. */
   publish(name: string | Buffer, payload: string | Buffer): Promise<number>;
-  /** Hears a pattern from now on. */
+  /** Subscribes to a pattern. */
   listen(pattern: string): Promise<Inbox<Heard>>;
-  /** Hears what clients push on a channel; a join or leave, which may still be on its way, is left out. */
+  /** Subscribes to pushes of clients on a channel, without joins and leaves, which may still arrive. */
   listenToPushes(channel: string): Promise<Inbox<Heard>>;
   readonly redis: Redis;
   stop(): void;
@@ -43,12 +43,12 @@ export interface World {
   /** `null` on the embedded bus. */
   readonly redis: RedisProcess | null;
   readonly backend: Backend;
-  /** A token of the server's secret for `channel`: `{id: "alice", channel}` and what `claims` says. */
+  /** A token of the server's secret for `channel`: `{id: "alice", channel}` and `claims`. */
   token(channel: string, claims?: TokenClaims): string;
   connect(options?: ConnectOptions): Promise<PhoenixClient>;
   /** Cuts every connection made here, or every one but these. */
   cutClients(...but: readonly PhoenixClient[]): void;
-  /** Asks `POST /token` with the administrator's secret. */
+  /** Calls `POST /token` with the administrator's secret. */
   adminToken(id: string): Promise<string>;
   stop(): Promise<void>;
 }
@@ -60,10 +60,10 @@ export interface WorldOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Servers that trust a proxy on this machine: for them a client is here only where the proxy says so. */
+/** Servers that trust a proxy on this machine: a client is local only if the proxy says so. */
 const trusting = new Set<string>();
 
-/** The headers of a client on this machine, with those that a test wants. */
+/** The headers of a client on this machine, with those of the test. */
 export function hereHeaders(
   address: string,
   headers: Readonly<Record<string, string>> = {},
@@ -73,7 +73,7 @@ export function hereHeaders(
     : { ...headers };
 }
 
-/** Starts everything that a test of the wire needs. */
+/** Starts everything that a protocol test needs. */
 export async function startWorld(bus: BusName, options: WorldOptions = {}): Promise<World> {
   const redis = bus === "redis" ? await startRedis() : null;
   const port = redis?.port ?? freePort();
@@ -136,7 +136,7 @@ export function backendOn(port: number): Backend {
   const open: Redis[] = [];
   const client = (): Redis => {
     const redis = new Redis({ host: "127.0.0.1", port, lazyConnect: true });
-    // A Redis that a test takes away is no surprise; without a listener ioredis prints it.
+    // A test may stop its Redis; without a listener ioredis prints the error.
     redis.on("error", () => {});
     open.push(redis);
     return redis;
@@ -144,13 +144,13 @@ export function backendOn(port: number): Backend {
   const redis = client();
   const listen = async (pattern: string, wanted: (name: string) => boolean): Promise<Inbox<Heard>> => {
     const subscriber = client();
-    const heard = new Inbox<Heard>(`backend ${pattern}`, (each) => short(`${each.name} ${each.payload}`));
+    const received = new Inbox<Heard>(`backend ${pattern}`, (each) => short(`${each.name} ${each.payload}`));
     subscriber.on("pmessageBuffer", (_pattern: Buffer, bytes: Buffer, payload: Buffer) => {
       const name = bytes.toString();
-      if (wanted(name)) heard.put({ name, payload });
+      if (wanted(name)) received.put({ name, payload });
     });
     await subscriber.psubscribe(pattern);
-    return heard;
+    return received;
   };
   return {
     redis,
