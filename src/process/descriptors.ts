@@ -1,5 +1,4 @@
 import { readdirSync, statSync } from "node:fs";
-import type { Listeners } from "../http/listeners.ts";
 import { atMostOncePer, type Log } from "../log.ts";
 import { openFileLimit } from "./open-files.ts";
 import { openSilentConnections, type SilentConnections } from "./silent-connections.ts";
@@ -16,6 +15,13 @@ const SOON = 20;
 const LATER = 1000;
 
 const WARN_PAUSE = 60_000;
+
+/** The listening sockets, as far as descriptors need them. */
+export interface ListeningSockets {
+  readonly port: number;
+  /** Closes kept-alive connections without a request. Returns their number. */
+  closeIdleConnections(): number;
+}
 
 /**
  * Keeps descriptors of this process free: with none left, the runtime retries `accept` in an endless loop. Clients get at most the
@@ -60,7 +66,7 @@ export class Descriptors {
   }
 
   /** Call this a few times per second. Closes connections if clients use reserved descriptors. */
-  check(listeners: Listeners): void {
+  check(listeners: ListeningSockets): void {
     this.#unchecked = 0;
     if (this.limit === Number.POSITIVE_INFINITY) return;
     const used = inUse();
@@ -85,7 +91,7 @@ export class Descriptors {
     });
   }
 
-  #closeSilent(listeners: Listeners, excess: number, unanswered: boolean): void {
+  #closeSilent(listeners: ListeningSockets, excess: number, unanswered: boolean): void {
     const now = performance.now();
     if (this.#silent === null || now < this.#nextScan) return;
     const closed = this.#silent.close(listeners.port, this.limit, excess, unanswered);
