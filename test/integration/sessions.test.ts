@@ -214,6 +214,7 @@ describe("the audit log", () => {
     await ask("/api/tokens", { channels: ["room:1"] }, key);
     await call(channel.url, "/api/bans", { secret: null, headers: { cookie } });
     await signOut(channel, cookie);
+    await eventually(() => acts().some(({ act }) => act === "sign_out"), "the line of the last act");
     const rows = acts().map(({ time, level, message, ...fields }) => fields);
     const session = expect.stringMatching(/^session:[\w-]{8}$/);
     const from = "127.0.0.1";
