@@ -55,7 +55,7 @@ describe.each(["text", "json"] as const)("a log as %s", (format) => {
 });
 
 describe("text", () => {
-  test("is time, level, message, and values that can be told apart", () => {
+  test("is time, level, message, and distinguishable values", () => {
     const line = written({}, "listening", {
       url: "http://127.0.0.1:1",
       name: "a b",
@@ -95,14 +95,14 @@ describe("json", () => {
     }
   });
 
-  test("tells the time in UTC", () => {
+  test("prints the time in UTC", () => {
     expect(written({ format: "json" }, "x")).toMatch(
       /^\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","level":"info","message":"x"\}\n$/,
     );
   });
 });
 
-test("what happens often is told at once, then counted, then told with its number", async () => {
+test("a frequent event is logged at once, then counted, then logged with its count", async () => {
   const told: number[] = [];
   const tell = atMostOncePer(50, (times) => told.push(times));
   for (let i = 0; i < 1000; i++) tell();

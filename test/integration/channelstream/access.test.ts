@@ -144,7 +144,7 @@ test("calls come from the addresses that may post, after trusted proxies; client
     for (const address of ["192.0.2.8", "127.0.0.1", "192.0.2.7, 192.0.2.8"]) {
       expect((await rig.call("POST", "/connect", connect, from(address))).status).toBe(403);
     }
-    // Where nobody may post from, no signature is looked at.
+    // With no allowed address, no signature is checked.
     expect(
       (await rig.call("POST", "/connect", connect, { ...from("192.0.2.8"), signature: "bad" })).status,
     ).toBe(403);
@@ -159,7 +159,7 @@ test("calls come from the addresses that may post, after trusted proxies; client
   }
 });
 
-test("0.0.0.0 lets everybody post", async () => {
+test("0.0.0.0 lets every address post", async () => {
   const rig = await startRig(
     'allow_posting_from = ["0.0.0.0"]',
     "embedded",

@@ -12,7 +12,7 @@ function fresh(word: string): string {
   return `${word}-${count}`;
 }
 
-/** What backends hear on `to:` of one channel, our own presence of Phoenix left out. */
+/** What backends receive on `to:` of one channel, without our own Phoenix presence. */
 function ofChannel(heard: readonly Heard[], channel: string): [string, Json][] {
   const before = `to:${channel}:`;
   return heard
@@ -37,7 +37,7 @@ describe.each([...BUSES])("on the %s bus", (bus) => {
   });
   afterAll(() => rig.stop());
 
-  /** Waits until all have heard what the server, and then what the backend published so far. */
+  /** Waits until all have received what the server, and then the backend, published so far. */
   async function settle(): Promise<void> {
     const mark = fresh("mark");
     await rig.ok("POST", "/channel_config", { [mark]: {} });
@@ -65,7 +65,7 @@ describe.each([...BUSES])("on the %s bus", (bus) => {
     expect(ear.inbox.take()).toEqual([]);
   });
 
-  test("Phoenix members of a channel that nobody opened here hear a call's message, too", async () => {
+  test("Phoenix members of a channel that is not open here receive a call's message", async () => {
     const room = fresh("room");
     const phoenix = await world.connect();
     await phoenix.join(room, { token: world.token(room) });
@@ -74,7 +74,7 @@ describe.each([...BUSES])("on the %s bus", (bus) => {
       text: "over there",
     });
     expect((await rig.ok("POST", "/info", { info: { channels: [room] } })).channels).toEqual({});
-    // Where nobody at all is, it goes nowhere.
+    // Without any member it goes nowhere.
     await rig.send({ user: "sys", channel: `${room}-empty`, message: {} });
     await settle();
     expect(ofChannel(heard.all, `${room}-empty`)).toEqual([]);
@@ -129,7 +129,7 @@ describe.each([...BUSES])("on the %s bus", (bus) => {
     }
     await rig.ok("PATCH", "/message", [{ uuid: sent[0]?.uuid, pm_users: [ann], message: { secret: 5 } }]);
     await settle();
-    // A private message is in no channel: an edit that names one speaks of a message that is not there.
+    // A private message is in no channel: an edit that names a channel refers to no message.
     const leaked = ofChannel(heard.all, room).filter(([, { uuid }]) => uuid !== sent[2]?.uuid);
     expect(leaked).toEqual([]);
     expect(heard.all.some(({ name }) => name.includes(ann))).toBe(false);
@@ -201,13 +201,13 @@ describe.each([...BUSES])("on the %s bus", (bus) => {
     expect(got.slice(0, 4)).toEqual([message, edit, { ...edit, message: { far: 3 } }, joined]);
     expect(got[4]?.message).toEqual({ event: "message", payload: foreign });
     expect(b.inbox.take()).toEqual([]);
-    // Nobody is told of their own presence.
+    // No user receives their own presence.
     expect(
       (await Promise.all(Array.from({ length: 4 }, () => a.inbox.next()))).map(({ type }) => type),
     ).not.toContain("presence");
   });
 
-  test("what came over the bus while nobody listened is caught up with", async () => {
+  test("messages of the bus missed between connections are caught up with", async () => {
     const room = fresh("room");
     const id = await rig.connect(fresh("ann"), [room]);
     await world.backend.publish(`to:${room}:update`, "[12345678901234567890]");
@@ -228,7 +228,7 @@ describe.each([...BUSES])("on the %s bus", (bus) => {
     expect(heard.all.some(({ name }) => name === "to:admin:message")).toBe(false);
   });
 
-  test("a channel is there while somebody is in it, and Phoenix' list of channels does not speak of it", async () => {
+  test("a channel exists while it has members, and Phoenix' channel list does not contain it", async () => {
     const room = fresh("room");
     const id = await rig.connect(fresh("ann"), [room]);
     const numbers = async (): Promise<string> => (await fetch(`${rig.url}/metrics`)).text();
@@ -241,7 +241,7 @@ describe.each([...BUSES])("on the %s bus", (bus) => {
   });
 });
 
-test("own members hear a call's message though the bus is away", async () => {
+test("local members receive a call's message while the bus is away", async () => {
   const rig = await startRig("", "redis");
   try {
     const ear = await rig.listen(await rig.connect("ann", ["room"]));
@@ -254,7 +254,7 @@ test("own members hear a call's message though the bus is away", async () => {
   }
 });
 
-test("two servers on one Redis tell each other's members, and each its own once", async () => {
+test("two servers on one Redis deliver to each other's members, and each to its own once", async () => {
   const one = await startRig("", "redis");
   const two = await startChannel({
     args: ["--bus", "redis", "--redis-url", one.world.redis?.url ?? ""],
@@ -267,7 +267,7 @@ test("two servers on one Redis tell each other's members, and each its own once"
     const answer = await call(two.url, "POST", "/connect", { username: "bob", channels: ["room"] });
     const there = await openSocket(two.url, String(object(answer.body).conn_id));
     const [sent] = await one.send({ user: "sys", channel: "room", message: { text: "to both" } });
-    // What was told of ann may still have been on its way.
+    // A message about ann may still have been in transit.
     const got = await there.inbox.until(({ type }) => type === "message", "the message");
     expect(got).toEqual(await here.inbox.next());
     await one.ok("PATCH", "/message", [{ uuid: sent?.uuid, channel: "room", message: { text: "edited" } }]);

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { openWebSocket } from "../websocket.ts";
 import { list, object, startRig } from "./rig.ts";
 
-test("a server that stops tells sockets 1012, answers polls, and publishes who parted", async () => {
+test("a stopping server closes sockets with 1012, answers polls, and publishes who parted", async () => {
   const rig = await startRig("wake_connections_after = 20", "redis");
   try {
     const heard = await rig.world.backend.listen("to:room:*");

@@ -36,7 +36,7 @@ function texts(messages: readonly Json[]): unknown[] {
 }
 
 describe.each([...TRANSPORTS])("over %s", (transport) => {
-  test("a message reaches those in its channel, and tells nothing of its delivery", async () => {
+  test("a message reaches the members of its channel, without its delivery options", async () => {
     const [room, other] = [fresh("room"), fresh("other")];
     const [ann, bob] = [fresh("ann"), fresh("bob")];
     const a = await rig.listen(await rig.connect(ann, [room]), transport);
@@ -95,14 +95,14 @@ describe.each([...TRANSPORTS])("over %s", (transport) => {
       { user: "sys", channel: room, pm_users: [ann, bob], exclude_users: [ann], message: { text: "bob's" } },
       { user: "sys", pm_users: [ann, ann, "nobody"], message: { text: "private" } },
     );
-    // Who is named twice hears twice, as with Channelstream.
+    // A user named twice receives it twice, as with Channelstream.
     expect(texts(await until(a, room))).toEqual(["for ann", "private", "private"]);
     expect(texts(await until(a2, room))).toContain("private");
     expect(texts(await until(b, room))).toEqual(["not for ann", "bob's"]);
     expect(texts(await until(e, room))).toEqual(["not for ann"]);
   });
 
-  test("the first connection of a user joins, the last one parts, and nobody hears of themselves", async () => {
+  test("the first connection of a user joins, the last one parts, and no user receives their own presence", async () => {
     const room = fresh("room");
     const [ann, bob] = [fresh("ann"), fresh("bob")];
     const config = { channel_configs: { [room]: PRESENCE } };
@@ -158,7 +158,7 @@ describe.each([...TRANSPORTS])("over %s", (transport) => {
     expect(await until(ear, one)).toEqual([]);
   });
 
-  test("public changes of a user's state are told where the channel wants it", async () => {
+  test("public state changes are sent in channels with notify_state", async () => {
     const [told, silent] = [fresh("told"), fresh("silent")];
     const ann = fresh("ann");
     const config = { channel_configs: { [told]: { notify_state: true } } };
@@ -182,7 +182,7 @@ describe.each([...TRANSPORTS])("over %s", (transport) => {
     });
   });
 
-  test("edits and deletions are told, and change the history and what is caught up with", async () => {
+  test("edits and deletions are sent, and change history and catch-up", async () => {
     const room = fresh("room");
     const ann = fresh("ann");
     const config = { channel_configs: { [room]: { store_history: true, history_size: 5 } } };
@@ -259,7 +259,7 @@ describe.each([...TRANSPORTS])("over %s", (transport) => {
     ]);
   });
 
-  test("an edit of a message for some is told to them alone", async () => {
+  test("an edit of a restricted message is sent to its recipients only", async () => {
     const room = fresh("room");
     const [ann, eve] = [fresh("ann"), fresh("eve")];
     const a = await rig.listen(await rig.connect(ann, [room]), transport);
@@ -275,7 +275,7 @@ describe.each([...TRANSPORTS])("over %s", (transport) => {
     expect(await until(e, room)).toEqual([]);
   });
 
-  test("an edit of a message that nobody knows is sent on all the same", async () => {
+  test("an edit of an unknown message is sent nevertheless", async () => {
     const room = fresh("room");
     const ear = await rig.listen(await rig.connect(fresh("ann"), [room]), transport);
     const uuid = crypto.randomUUID();
@@ -283,7 +283,7 @@ describe.each([...TRANSPORTS])("over %s", (transport) => {
     expect((await until(ear, room)).map((each) => [each.type, each.uuid])).toEqual([["message:edit", uuid]]);
   });
 
-  test("what came while nobody listened is caught up with, once, channel by channel", async () => {
+  test("messages missed between connections are caught up with once, channel by channel", async () => {
     const [one, two] = [fresh("one"), fresh("two")];
     const ann = fresh("ann");
     await rig.send({ user: "sys", channel: one, message: { text: "before" } });
@@ -334,7 +334,7 @@ describe.each([...TRANSPORTS])("over %s", (transport) => {
     expect((await rig.call("GET", `/listen?conn_id=${id}`, undefined, { signature: null })).status).toBe(401);
   });
 
-  test("a connection on which nobody listens is forgotten after gc_conns_after", async () => {
+  test("a connection without a client is removed after gc_conns_after", async () => {
     const room = fresh("room");
     const config = { channel_configs: { [room]: PRESENCE } };
     const watcher = await rig.listen(await rig.connect(fresh("ann"), [room], config), transport);
@@ -371,7 +371,7 @@ test("a socket with an unknown conn_id, or none, is closed at once", async () =>
   }
 });
 
-test("a socket that says goodbye is gone a second later", async () => {
+test("a socket that closes normally is removed a second later", async () => {
   const room = fresh("room");
   const config = { channel_configs: { [room]: PRESENCE } };
   const watcher = await rig.listen(await rig.connect(fresh("ann"), [room], config));
@@ -461,7 +461,7 @@ test("a history keeps its size, and leaves out what is not for it", async () => 
   expect((await rig.info(room)).history).toEqual([]);
 });
 
-test("a message to a channel that nobody opened goes nowhere and opens nothing", async () => {
+test("a message to a channel that is not open goes nowhere and opens nothing", async () => {
   const room = fresh("room");
   expect(await rig.send({ user: "sys", channel: room, message: {} })).toHaveLength(1);
   const { channels } = await rig.ok("POST", "/info", { info: { channels: [room] } });
@@ -522,7 +522,7 @@ test("a heartbeat is an empty list within five seconds", async () => {
   socket.close();
 }, 20_000);
 
-test("the administrator and signed calls read the server's numbers; nobody else", async () => {
+test("only the administrator and signed calls read the server's figures", async () => {
   const { url, world } = rig;
   const ann = fresh("ann");
   const id = await rig.connect(ann, []);

@@ -14,7 +14,7 @@ function say(channel: string, text: string): Json {
   return { user: "sys", channel, message: { text } };
 }
 
-test("a user too many takes the place of the one longest inactive, and nobody's who is connected", () =>
+test("beyond the limit a user replaces the one inactive for longest, never a connected one", () =>
   withRig("max_users = 3\ngc_conns_after = 1", "", async (rig) => {
     await rig.connect("old", []);
     await rig.connect("older", []);
@@ -95,7 +95,7 @@ test("what is kept for history and catching up stays within max_stored, the olde
     expect(kept.at(-1)).toBe(50);
   }));
 
-test("connections are counted before anybody listens on them", () =>
+test("connections count before a client listens on them", () =>
   withRig("", "[limits]\nmax_connections = 2", async (rig) => {
     await rig.connect("ann", []);
     await rig.connect("ann", []);
@@ -119,7 +119,7 @@ test("a body that is no text, or no JSON, is refused in words", () =>
       "{",
       "NaN",
       '[{"user":"a","channel":"b","message":{"n":NaN}}]',
-      // More than anybody can print again.
+      // Deeper than can be printed again.
       `[{"user":"a","channel":"b","message":{"n":${"[".repeat(200_000)}${"]".repeat(200_000)}}}]`,
       new Uint8Array([0xff, 0xfe]),
     ]) {
@@ -138,7 +138,7 @@ test("a body that is no text, or no JSON, is refused in words", () =>
     expect([status, body]).toEqual([422, { "0": { user: ["Not a valid utf-8 string."] } }]);
   }));
 
-test("a client that does not read is cut off, and nobody else waits for it", () =>
+test("a client that does not read is disconnected, and no other client waits for it", () =>
   withRig("", '[limits]\nmax_payload = "64KiB"\nmax_buffered_per_client = "256KiB"', async (rig) => {
     const slow = await rig.connect("slow", ["room"]);
     const quick = await rig.listen(await rig.connect("quick", ["room"]));

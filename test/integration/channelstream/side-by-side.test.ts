@@ -58,7 +58,7 @@ function due({ ours }: Comparison, theirs: Plain): Plain {
   return ours === undefined ? theirs : { status: ours.status, body: ours.body };
 }
 
-/** Calls whose answers differ, to be read by whoever has to mend it. */
+/** Calls whose answers differ, for the one who fixes it. */
 function differences(got: readonly Plain[], theirs: readonly Plain[], exact: boolean): string[] {
   return CALLS.flatMap((comparison, index) => {
     const answer = got[index];
@@ -110,7 +110,7 @@ test("Channelstream 0.7.1 beside ours still answers so", async () => {
   }
 }, 60_000);
 
-/** What somebody hears who was away, and what is counted, where a user is named twice and channels take turns. */
+/** What a returning client receives, and what is counted, with a user named twice and alternating channels. */
 async function heard(base: string, transport: Transport): Promise<unknown> {
   const post = (path: string, body: unknown, method = "POST") => call(base, method, path, body);
   const channels = ["zebra", "\u{1f993}", "\uff5a", "ant", "Bee"];

@@ -140,7 +140,7 @@ describe.skipIf(why !== null)("the image", () => {
 
   const served = { here: "200", healthy: "yes", user: "2025", ended: "0" };
 
-  test("serves with the documented command word by word, and nobody beyond this machine", () => {
+  test("serves with the documented command word by word, on this machine only", () => {
     const seen = serve(DOCUMENTED);
     expect(seen).toMatchObject({ ...served, beyond: "000" });
     expect(seen.log).toMatch(
@@ -149,13 +149,13 @@ describe.skipIf(why !== null)("the image", () => {
     expect(seen.log).not.toContain("your-secret-key");
   }, 60_000);
 
-  test("serves everybody with a secret of its own, as docs/deployment.md shows it", () => {
+  test("serves every address with its own secret, as docs/deployment.md shows", () => {
     const seen = serve(documented("podman run "));
     expect(seen).toMatchObject({ ...served, beyond: "200" });
     expect(seen.log).not.toContain("known from examples");
   }, 60_000);
 
-  test("refuses a secret known from examples where somebody names an address beyond loopback", () => {
+  test("refuses a secret known from examples on an explicit address beyond loopback", () => {
     const [, options = "", command = ""] = /^(.* --network host) (.*)$/.exec(DOCUMENTED) ?? [];
     for (const line of [`${DOCUMENTED} --host 0.0.0.0`, `${options} --env CHANNEL_HOST=0.0.0.0 ${command}`]) {
       const { code, errors } = run(line);

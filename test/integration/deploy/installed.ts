@@ -26,7 +26,7 @@ export interface Visit {
   readonly token: number;
   readonly foreignOrigin: number;
   readonly foreignHost: number;
-  /** What a joined client heard, by transport. */
+  /** What a joined client received, by transport. */
   readonly heard: Readonly<Record<string, unknown>>;
   readonly log: string;
 }

@@ -22,7 +22,7 @@ beforeAll(async () => {
   const toml = `jwt_secret = "${SECRET}"\nredis_url = "${redis.url}"\nbus = "redis"\ntrusted_proxies = ["127.0.0.1"]\n`;
   servers = await Promise.all([startChannel({ toml }), startChannel({ toml })]);
   before = process.env.NODE_TLS_REJECT_UNAUTHORIZED;
-  // The certificates here are signed by nobody that this machine knows, and phoenix.js has no option for it.
+  // This machine does not trust the certificates here, and phoenix.js has no option for that.
   process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
 });
 
@@ -89,7 +89,7 @@ for (const name of ["nginx", "caddy"] as const) {
     });
 
     for (const transport of ["websocket", "longpoll"] as const) {
-      test(`phoenix.js joins, hears and is answered over ${transport}, whichever server it is on`, async () => {
+      test(`phoenix.js joins, receives and is answered over ${transport}, on either server`, async () => {
         const visitors = Array.from({ length: 6 }, (_, i) => visit(proxy, transport, `v${i}`));
         try {
           for (const visitor of visitors) expect(await visitor.joined()).toBe("ok");
@@ -181,7 +181,7 @@ test.each(["nginx", "caddy"] as const)(
     try {
       for (const visitor of visitors) expect(await visitor.joined()).toBe("ok");
       await server.stop();
-      // They try in vain at least once: nobody listens.
+      // They fail at least once: no server listens.
       await eventually(() => /"status": ?502|" 502 /.test(proxy.written()), "a try in vain", 10_000);
       server = await startChannel({ toml, port: server.port });
       for (const visitor of visitors) expect(await visitor.joined()).toBe("ok");

@@ -48,7 +48,7 @@ test.skipIf(!hasSystemd)("the unit is a good one, and exposed to 2.0 at the most
   expect(security.exitCode).toBe(0);
 });
 
-/** A unix datagram socket that prints what it is told, as a service manager listens. */
+/** A unix datagram socket that prints what it receives, as a service manager would. */
 const LISTENER = `
 import socket, sys, os
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -197,7 +197,7 @@ const mayRemount =
   Bun.spawnSync(["unshare", "--mount", "mount", "-o", "remount,ro,bind", "/"], { stderr: "ignore" })
     .exitCode === 0;
 
-/** The image's own user, command and health check on a root that nobody can write to; no engine is needed for that. */
+/** The image's own user, command and health check on a read-only root; no engine is needed for that. */
 test.skipIf(!mayRemount)(
   "what the image runs needs no root, no capability and nothing to write to",
   async () => {

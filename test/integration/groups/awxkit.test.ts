@@ -107,7 +107,7 @@ for (const [road, connect] of Object.entries(ROADS)) {
       }
     });
 
-    test("follows a job that it hears to be pending, with each of its methods for that", async () => {
+    test("follows a job reported as pending, with each of its methods", async () => {
       let id = 100;
       for (const [method, group] of PENDING) {
         id++;
@@ -155,7 +155,7 @@ for (const [road, connect] of Object.entries(ROADS)) {
       expect(client.received.all.filter((each) => Object(each).late)).toEqual([]);
     });
 
-    test("is told which groups its token does not cover", async () => {
+    test("receives the groups that its token does not cover", async () => {
       await client.call("subscribe", [], { jobs: ["summary"], secrets: [1] });
       expect(await client.received.next()).toEqual({
         error: "access denied to channel secrets for resource id 1",

@@ -117,7 +117,7 @@ describe.concurrent("a group client", () => {
       expect((await client.socket.closed).code).toBe(1009);
     }));
 
-  test("is told by 1012 that the server restarts, at once, beside those of Phoenix", async () => {
+  test("is closed with 1012 at once when the server restarts, as Phoenix sockets are", async () => {
     const world = await startWorld("embedded");
     try {
       const clients = await Promise.all([1, 2, 3].map(() => enter(world)));
@@ -152,7 +152,7 @@ describe.concurrent("a group client", () => {
       expect((await call(url, `/api/connections/${ann.id}`, { method: "DELETE" })).status).toBe(200);
       const answer = await call(url, "/api/disconnect", { body: { id: "bob", ban: "1m" } });
       expect(answer.body.disconnected).toBe(1);
-      // At once nobody follows anything, and both are closed later.
+      // Both subscriptions end at once, and both sockets are closed later.
       expect(await metric(world, 'channel_listeners{protocol="groups"}')).toBe(0);
       expect(await enter(world, { id: "bob" }).catch((error: unknown) => String(error))).toContain(
         '"close":true',
@@ -161,7 +161,7 @@ describe.concurrent("a group client", () => {
       expect((await (await enter(world, { id: "ann" })).follow({ jobs: ["n"] })).joined).toEqual(["jobs-n"]);
     }));
 
-  test("counts in max_connections like everybody", () =>
+  test("counts in max_connections like every client", () =>
     inWorld("[limits]\nmax_connections = 2\n", async (world) => {
       await enter(world);
       await world.connect();

@@ -18,7 +18,7 @@ const BAD = mint({ id: "mallory", channel: "jobs" }, `not ${SECRET}`);
 const HEARTBEAT = '[null,"1","phoenix","heartbeat",{}]';
 const PHOENIX_REPLY = '[null,"1","phoenix","phx_reply",{"status":"ok","response":{}}]';
 
-/** Which protocol a socket speaks, and how it was received: by what it says first when a heartbeat of Phoenix is sent. */
+/** The protocol of a socket, and whether it was accepted: by its first frame after a Phoenix heartbeat. */
 async function spoken(
   url: string,
   options: GroupsOptions,
@@ -41,7 +41,7 @@ const cookie = (text: string) => ({ cookie: text });
 const bearer = { authorization: `Bearer ${GOOD}` };
 const offers = (names: string) => ({ "sec-websocket-protocol": names });
 
-describe("which protocol an upgrade speaks", () => {
+describe("the protocol of an upgrade", () => {
   const CASES: readonly (readonly [
     string,
     GroupsOptions,
@@ -164,7 +164,7 @@ describe("the token's way on the paths of groups", () => {
     });
   }
 
-  test("tells any user's name as it is", async () => {
+  test("sends any user's name unchanged", async () => {
     for (const user of ["__proto__", 'a"b\\', "名前", ""]) {
       const client = await connectGroups(world.channel.url, {
         params: { token: world.token("jobs", { id: user }) },
@@ -210,7 +210,7 @@ describe.concurrent("a token that is missing or bad", () => {
     expect(connections).toBeWithin(1, 5);
   }, 20_000);
 
-  test("does not end everybody at the same moment", async () => {
+  test("does not close all sockets at the same moment", async () => {
     const began = performance.now();
     const clients = await Promise.all(
       Array.from({ length: 20 }, () => connectGroups(world.channel.url, { params: { token: BAD } })),

@@ -5,7 +5,7 @@ import { openWebSocket } from "../websocket.ts";
 import { BUSES, startWorld, type World } from "../world.ts";
 import { AWX_GROUPS, enterGroups, type GroupsClient } from "./groups-client.ts";
 
-/** Somebody who hears one event of one channel, by whichever protocol. */
+/** A client of any protocol that receives one event of one channel. */
 interface Listener {
   /** The JSON text of the next payload, byte for byte. */
   payload(): Promise<string>;
@@ -97,23 +97,20 @@ describe.each(BUSES.map((bus) => [bus] as const))("on %s", (bus) => {
     for (const listener of listeners) listener.cut();
   });
 
-  test.each(AWX_GROUPS.map((pair) => pair))(
-    "%s-%s reaches who follows it, and nobody else",
-    async (group, entry) => {
-      const follower = await enter(group);
-      await follower.follow({ [group]: [entry] });
-      const beside = await enter();
-      await beside.follow({ [group]: [`${entry}0`], [`${group}s`]: [entry], other: [entry] });
-      const payload = JSON.stringify({ group_name: group, entry });
-      await world.backend.publish(`to:${group}:${entry}`, payload);
-      await world.backend.publish("to:other:end", "0");
-      expect(await follower.texts.next()).toBe(payload);
-      await beside.follow({ other: ["end"] });
-      await world.backend.publish("to:other:end", "1");
-      expect(await beside.texts.next()).toBe("1");
-      expect(await follower.fence()).toEqual([]);
-    },
-  );
+  test.each(AWX_GROUPS.map((pair) => pair))("%s-%s reaches its subscribers only", async (group, entry) => {
+    const follower = await enter(group);
+    await follower.follow({ [group]: [entry] });
+    const beside = await enter();
+    await beside.follow({ [group]: [`${entry}0`], [`${group}s`]: [entry], other: [entry] });
+    const payload = JSON.stringify({ group_name: group, entry });
+    await world.backend.publish(`to:${group}:${entry}`, payload);
+    await world.backend.publish("to:other:end", "0");
+    expect(await follower.texts.next()).toBe(payload);
+    await beside.follow({ other: ["end"] });
+    await world.backend.publish("to:other:end", "1");
+    expect(await beside.texts.next()).toBe("1");
+    expect(await follower.fence()).toEqual([]);
+  });
 
   test("messages keep their order among groups", async () => {
     const client = await enter();

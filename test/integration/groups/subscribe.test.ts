@@ -12,7 +12,7 @@ function enter(channel = "*", claims = {}): Promise<GroupsClient> {
   return enterGroups(world.channel.url, world.token(channel, claims));
 }
 
-/** Publishes, and tells what of it this client got. */
+/** Publishes, and returns what this client received of it. */
 async function hears(client: GroupsClient, name: string): Promise<boolean> {
   const payload = JSON.stringify({ said: Math.random() });
   const marker = JSON.stringify({ marker: Math.random() });

@@ -71,7 +71,7 @@ async function stream(url: string, redisUrl: string, phase: number): Promise<Run
     const begun = Date.now();
     expect(pages[0]?.within(NETHERLANDS)).not.toEqual(pages[0]?.within(FRANCE));
     expect(pages[0]?.within(FRANCE).within).toBe(pages[0]?.within(FRANCE).all);
-    // Halfway every map is moved, and the backend must hear of it.
+    // Halfway every map is moved, and the backend must receive it.
     await Bun.sleep((SECONDS / 2) * 1000);
     await Promise.all(pages.map((page) => page.look(NETHERLANDS)));
     await Bun.sleep(Math.max(0, begun + SECONDS * 1000 - Date.now()));

@@ -114,7 +114,7 @@ describe("a Tangram installation", () => {
     expect(events).not.toContain("phx_error");
   });
 
-  test("hears what its page says: the join without its token, the map's bounds as they were sent", () =>
+  test("receives what its page pushes: the join without its token, the map's bounds unchanged", () =>
     open.watched(async () => {
       const join = heard.all.find((each) => each.name === "from:system:phx_join");
       expect(join?.payload.toString()).toBe("{}");
@@ -135,7 +135,7 @@ describe("a Tangram installation", () => {
       });
     }));
 
-  test("tells its backends who is there", async () => {
+  test("sends presence to its backends", async () => {
     const first = await eventually(
       () => heard.all.find((each) => each.name === "to:system:presence_diff"),
       "a diff",
@@ -168,7 +168,7 @@ describe("a Tangram installation", () => {
       expect(open.sockets.every((each) => new URL(each).host === `127.0.0.1:${hubPort}`)).toBe(true);
     }));
 
-  test("hears that its page has left", async () => {
+  test("receives the leave of its page", async () => {
     const id = await connectionId();
     heard.take();
     await open.close();

@@ -177,7 +177,7 @@ for (const transport of TRANSPORTS) {
       readonly what: string;
       readonly toml: string;
       readonly params?: object;
-      /** Makes the server refuse whoever comes from that address. */
+      /** Makes the server refuse clients from that address. */
       prepare?(url: string): Promise<unknown>;
     }[] = [
       { what: "a version that does not exist", toml: "", params: { vsn: "3.0.0" } },

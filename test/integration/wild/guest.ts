@@ -91,7 +91,7 @@ export function present(room: Room): Record<string, number> {
   return counts;
 }
 
-/** Numbers that a page missed without having been told: gaps in its story other than those behind a rejoin. */
+/** Numbers that a page missed without notice: gaps in its sequence except after a rejoin. */
 export function silentGaps(story: readonly unknown[]): string[] {
   const gaps: string[] = [];
   let last: number | null = null;

@@ -13,7 +13,7 @@ async function joined(world: World, topic: string, id = "alice"): Promise<Phoeni
   return client;
 }
 
-describe.concurrent("a server that is told to stop", () => {
+describe.concurrent("a server that receives SIGTERM", () => {
   test("says so at /ready first, and goes on serving old and new clients for drain_delay", async () => {
     const world = await startWorld("redis", { toml: `drain_delay = "6s"\nshutdown_grace = "0s"\n` });
     const ready = async (): Promise<number> => (await fetch(`${world.channel.url}/ready`)).status;
@@ -116,7 +116,7 @@ describe.concurrent("a server that is told to stop", () => {
     }
   });
 
-  test("gives a poll what there is, then tells it that the session is over", async () => {
+  test("answers a poll with what is buffered, then ends the session", async () => {
     const world = await startWorld("redis", { toml: `[channels."*"]\npresence = false\n` });
     try {
       const poller = await startPoller(world.channel.url);

@@ -7,7 +7,7 @@ export interface Line {
   readonly port: number;
   /** When each connection was opened (`performance.now()`), and the first line that the client sent over it. */
   readonly attempts: readonly Attempt[];
-  /** Carries nothing in either direction, and nobody is told; then goes on where it stopped. */
+  /** Passes nothing in either direction without closing; then continues where it stopped. */
   stall(): void;
   resume(): void;
   /** Cuts all connections. */

@@ -50,7 +50,7 @@ for (const transport of TRANSPORTS) {
           async () => (await fetch(`http://127.0.0.1:${port}/ready`)).status === 200,
           "the server again",
         );
-        // Whoever was on it is back, over the other one or the new one: everybody hears and is heard.
+        // Its clients are back, over the other server or the new one: all of them send and receive.
         const since = n;
         await Promise.all(
           rooms.map(async (room) => {

@@ -83,7 +83,7 @@ describe("a command line", () => {
     expect(readArguments(["publish", "--help"], WITH_OPERANDS, "serve")).toMatchObject({ ok: true });
   });
 
-  test("tells all values of a flag that was repeated", () => {
+  test("returns all values of a repeated flag", () => {
     const argv = ["token", "--channel", "a", "--channel=b"];
     expect(readArguments(argv, WITH_OPERANDS, "serve")).toMatchObject({ all: { channel: ["a", "b"] } });
   });

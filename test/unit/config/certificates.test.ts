@@ -19,7 +19,7 @@ test("a certificate that is good is not talked about", () => {
   expect(warnings(null)).toEqual([]);
 });
 
-test("one that ended, and a clock that is years behind, are told with what to do", () => {
+test("an expired one, and a clock that is years behind, are logged with a remedy", () => {
   expect(warnings("2199-01-01")).toEqual([
     expect.stringMatching(/^TLS_CERT: the certificate expired on \S+: renew it and restart the server/),
   ]);

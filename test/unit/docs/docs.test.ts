@@ -151,7 +151,7 @@ describe("code", () => {
       });
     } else {
       test(name, () => {
-        // Pictures of text, not code; a language that nobody checks is none to write in.
+        // Diagrams, not code; a language without a check is not allowed.
         expect(["", "text"]).toContain(language);
       });
     }

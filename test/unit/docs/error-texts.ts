@@ -16,7 +16,7 @@ const WRITTEN = [
   /\bunusable\(\s*("[^"]*"|`[^`]*`)/g,
 ];
 
-/** Too short to be told from anything, or the beginning of something that is listed anyway. */
+/** Too short to be distinctive, or the beginning of a text that is listed anyway. */
 const LEAST = 8;
 
 /** A remark that is no error, and the pattern of many. */

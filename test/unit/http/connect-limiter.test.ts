@@ -15,7 +15,7 @@ function limiter(changes: Partial<typeof limits>) {
   return { made, wait };
 }
 
-test("places run out for everybody, and come back", () => {
+test("places run out for all addresses, and become free again", () => {
   const { made } = limiter({ maxConnections: 2 });
   expect(made.admit(client("127.0.0.1"))).toBeNull();
   expect(made.admit(client("192.0.2.1"))).toBeNull();

@@ -62,7 +62,7 @@ test("a message is encoded once: sockets get it by topic, other transports one b
   expect([fanout.deliver("b"), other.sent, socket.topics.size]).toEqual([2, ["<a>"], 0]);
 });
 
-test("what the format leaves out goes to nobody", () => {
+test("what the format leaves out is not sent", () => {
   fanout.add(subscriber(true));
   expect([fanout.deliver("left out"), published]).toEqual([0, []]);
 });

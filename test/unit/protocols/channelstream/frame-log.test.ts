@@ -63,7 +63,7 @@ test("an edited frame takes the place of the one before, in one shelf and not in
   expect(store.bytes).toBe(0);
 });
 
-test("what was told lately is known, and what was told long ago is forgotten", () => {
+test("recent keys are known, old ones are forgotten", () => {
   const recent = new RecentKeys(3);
   expect([recent.add("a"), recent.add("a"), recent.add("b")]).toEqual([true, false, true]);
   for (const key of ["c", "d", "e"]) recent.add(key);

@@ -83,7 +83,7 @@ describe("what can be no entry", () => {
     ["false", "false"],
     ["{}", "{...}"],
     ["[[1]]", "[...]"],
-  ])("%s is told as it may be shown, the others are good", (entry, shown) => {
+  ])("%s is reported in a printable form, the others are accepted", (entry, shown) => {
     const message = read(`{"groups":{"jobs":["a",${entry},"b"]}}`);
     expect(message.impossible).toEqual([{ group: "jobs", entry: shown }]);
     expect([...(message.wanted.get("jobs") ?? [])]).toEqual(["a", "b"]);

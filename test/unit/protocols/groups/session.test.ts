@@ -77,7 +77,7 @@ describe("a session", () => {
     const client = world.enter();
     follow(client, { jobs: ["a"] });
     client.stalled = true;
-    // What is denied is told at once, and that is what the network does not take.
+    // A denial is sent at once, and the network does not accept it.
     client.receive('{"groups":{"secrets":["x"],"jobs":["b","c"]}}');
     await new Promise((resolve) => setImmediate(resolve));
     expect(leftovers(world)).toEqual(NOTHING);
@@ -154,7 +154,7 @@ describe("a token that is verified elsewhere", () => {
 });
 
 describe("delivery", () => {
-  test("is one publish for each message, however many hear it, and none for who follows another entry", async () => {
+  test("is one publish for each message and any number of subscribers, and none for another entry", async () => {
     const world = await open();
     const clients = Array.from({ length: 50 }, () => world.enter());
     for (const client of clients) follow(client, { jobs: ["a"] });
@@ -177,7 +177,7 @@ describe("delivery", () => {
     expect(world.hub.stats.deliveries).toBe(0);
   });
 
-  test("cuts off who does not read, and nobody else", async () => {
+  test("disconnects the client that does not read, and no other", async () => {
     const world = await open();
     const [slow, quick] = [world.enter(), world.enter()];
     for (const client of [slow, quick]) follow(client, { jobs: ["a"] });

@@ -70,7 +70,7 @@ test("a join is answered, then comes the state, then the diff, then what backend
   ]);
 });
 
-test("a client that reads no more is cut off, and its join leaves nobody behind", async () => {
+test("a client that stops reading is disconnected, and its join leaves no member behind", async () => {
   await start();
   const other = world.connect().client;
   join(other, "lobby");
@@ -89,7 +89,7 @@ test("a client that reads no more is cut off, and its join leaves nobody behind"
   expect(other.take()).toEqual([[null, null, "lobby", "news", 1]]);
 });
 
-test("a client that stalls while it joins again leaves nobody behind, and the others hear on", async () => {
+test("a client that stalls during a rejoin leaves no member behind, and others keep receiving", async () => {
   await start();
   const other = world.connect().client;
   const { client } = world.connect();
@@ -176,7 +176,7 @@ test("joining again with a bad token ends the old membership all the same", asyn
   expect(world.hub.channels.has("room")).toBe(false);
 });
 
-test("a join, a leave and a close sent together end with nobody present, however late the verdict", async () => {
+test("a join, a leave and a close sent together end with no member, however late the verdict", async () => {
   let verdict: (verdict: Verdict) => void = () => {};
   await start({ verify: () => new Promise((resolve) => (verdict = resolve)) });
   const { client } = world.connect();
@@ -517,7 +517,7 @@ test("a token that runs out ends its membership, and the socket where it was the
   expect(world.hub.channels.has("room")).toBe(false);
 });
 
-test("whatever clients do and whenever they vanish, nobody is left behind and nobody goes deaf", async () => {
+test("random actions and disconnects leave no stale member, and no member without messages", async () => {
   let seed = 20_261_121;
   const random = (below: number): number => {
     seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff;

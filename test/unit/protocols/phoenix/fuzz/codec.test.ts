@@ -61,7 +61,7 @@ function found(decoded: Frame | Malformed): unknown[] | null {
   return [joinRef, ref, topic, event, JSON.parse(payload)];
 }
 
-/** Fast when they are the same text, told in full when they are not. */
+/** Fast for equal texts, a full comparison for different ones. */
 function same(input: string, got: unknown, expected: unknown): void {
   // JSON has no -0 and no infinity; what both sides parsed from one text agrees in print, or differs.
   if (JSON.stringify(got) === JSON.stringify(expected)) return;
