@@ -3,8 +3,8 @@ import type { Page } from "playwright-core";
 import { followMany } from "../../integration/followers.ts";
 import { type Stage, startStage } from "./stage.ts";
 
-/** Maximum time the page may be blocked, in ms. Generous: other tests run at the same time. */
-const MAX_BLOCKED = 1000;
+/** A page that is blocked for longer hangs, in ms. Server, publisher and browser share the machine: this is no measure of speed. */
+const MAX_BLOCKED = 5000;
 
 let stage: Stage;
 beforeAll(async () => {
