@@ -36,9 +36,21 @@ function load(input: LoadInput): Loaded {
   const file = readConfigFile(input.cwd, input.flags.config, input.systemFile ?? SYSTEM_FILE);
   const reader = new Reader(input, file);
   refuseUnknownVariables(input.env);
-  const { jwtSecret, jwtSecrets, adminSecret, adminSecrets, tlsCert, tlsKey, ...top } = reader.table("", TOP);
+  const values = reader.table("", TOP);
+  const {
+    jwtSecret,
+    jwtSecrets,
+    adminSecret,
+    adminSecrets,
+    fleetSecret,
+    fleetSecrets,
+    tlsCert,
+    tlsKey,
+    ...top
+  } = values;
   const jwt = secretsOf(reader, "jwt_secret", jwtSecret, jwtSecrets);
   const admin = secretsOf(reader, "admin_secret", adminSecret, adminSecrets);
+  const fleet = secretsOf(reader, "fleet_secret", fleetSecret, fleetSecrets);
   const written: Config = {
     ...top,
     redisUrlGiven: reader.given("redis_url"),
@@ -51,6 +63,7 @@ function load(input: LoadInput): Loaded {
     adminSecret: admin[0]?.secret ?? randomSecret(),
     adminSecretGenerated: admin.length === 0,
     olderAdminSecrets: admin.slice(1).map(({ secret }) => secret),
+    fleetSecrets: (fleet.length > 0 ? fleet : jwt).map(({ secret }) => secret),
     tls: tlsOf(reader, tlsCert, tlsKey),
     claims: reader.table("claims", CLAIMS),
     limits: reader.table("limits", LIMITS),

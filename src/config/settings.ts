@@ -62,11 +62,14 @@ export type Top = Omit<
   | "channels"
   | "channelstream"
   | "apiKeys"
+  | "fleetSecrets"
 > & {
   readonly jwtSecret: string | null;
   readonly jwtSecrets: readonly JwtSecret[] | null;
   readonly adminSecret: string | null;
   readonly adminSecrets: readonly JwtSecret[] | null;
+  readonly fleetSecret: string | null;
+  readonly fleetSecrets: readonly JwtSecret[] | null;
   readonly tlsCert: string | null;
   readonly tlsKey: string | null;
 };
@@ -206,6 +209,18 @@ export const TOP: Table<Top> = {
     default: null,
     secret: "all",
     doc: "Instead of admin_secret, for rotation: a list, the newest first; each grants access.",
+  },
+  fleetSecret: {
+    type: secret,
+    default: null,
+    secret: "all",
+    doc: "Signs what servers on one Redis send each other; the same on all. Default: derived from jwt_secret, if that is set.",
+  },
+  fleetSecrets: {
+    type: optional(secretList(anyText)),
+    default: null,
+    secret: "all",
+    doc: "Instead of fleet_secret, for rotation: a list, the newest first. The first signs, all verify.",
   },
   allowedOrigins: {
     type: originRule,

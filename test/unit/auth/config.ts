@@ -30,6 +30,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     tokenIds: "any",
     adminSecret: "the administrator's own secret",
     adminSecretGenerated: false,
+    fleetSecrets: [],
     olderAdminSecrets: [],
     allowedOrigins: "same-host",
     allowedHosts: null,

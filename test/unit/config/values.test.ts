@@ -117,6 +117,7 @@ describe("values", () => {
       tokenChannels: ["*"],
       tokenIds: "any",
       adminSecretGenerated: true,
+      fleetSecrets: [],
       olderAdminSecrets: [],
       allowedOrigins: "same-host",
       allowedHosts: null,
