@@ -9,6 +9,10 @@ import { createVerifier } from "./auth/verifier.ts";
 import { openBus, openRevocationStore } from "./bus/open-bus.ts";
 import type { Config, Limits } from "./config/config.ts";
 import { Drain } from "./drain.ts";
+import { BusDispatcher } from "./fleet/bus-dispatcher.ts";
+import { FleetMessages } from "./fleet/fleet-messages.ts";
+import { Markers } from "./fleet/markers.ts";
+import { Signer } from "./fleet/signer.ts";
 import { takeSnapshot } from "./http/api/snapshot.ts";
 import { StatsHistory } from "./http/api/stats-history.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
@@ -21,9 +25,10 @@ import { createPlaces, createRequestRules } from "./http/request-rules.ts";
 import { serve } from "./http/serve.ts";
 import { createPeerOf } from "./http/trusted-proxies.ts";
 import { createUpgrade } from "./http/upgrade.ts";
-import { createChannelRules } from "./hub/channel-rules.ts";
+import { createChannelRules, keepsHistory } from "./hub/channel-rules.ts";
 import { createConnectionIds } from "./hub/connection-ids.ts";
 import { Connections } from "./hub/connections.ts";
+import { MemoryHistory } from "./hub/history/memory-history.ts";
 import { Hub } from "./hub/hub.ts";
 import { InboundBudget } from "./hub/inbound-budget.ts";
 import { isJson } from "./hub/json/is-json.ts";
@@ -73,7 +78,23 @@ export async function startServer(
   const presence = new MemoryPresenceStore();
   const rulesFor = createChannelRules(config.channels);
   const node = randomId(4);
-  const hub = new Hub({ ...config, ...limits, bus, connections, stats, log, presence, node, rulesFor });
+  const history = keepsHistory(config.channels) ? new MemoryHistory(limits.historyBytes) : null;
+  const hub = new Hub({
+    ...config,
+    ...limits,
+    bus,
+    connections,
+    stats,
+    log,
+    presence,
+    history,
+    node,
+    rulesFor,
+  });
+  // A server without a secret is alone: it verifies what it signed itself.
+  const secrets = config.fleetSecrets.length > 0 ? config.fleetSecrets : [randomId(32)];
+  const fleetMessages = new FleetMessages(bus, new Signer(secrets, config.prefix), log);
+  const dispatcher = new BusDispatcher(hub, fleetMessages, new Markers(fleetMessages, hub));
   const inbound = new InboundBudget(limits);
   const context = new ConnectionContext({
     ...limits,
@@ -117,7 +138,7 @@ export async function startServer(
     loopDelay: loopDelay.reader(),
     inbound: () => inbound.bytes,
   });
-  const history = new StatsHistory((delay) => takeSnapshot(hub, busState, delay), loopDelay.reader());
+  const statsHistory = new StatsHistory((delay) => takeSnapshot(hub, busState, delay), loopDelay.reader());
   const http = createHttp({
     config,
     log,
@@ -132,7 +153,7 @@ export async function startServer(
     inbound,
     revocations,
     audit,
-    history,
+    history: statsHistory,
     busState,
     draining: () => drain.started,
   });
@@ -161,11 +182,12 @@ export async function startServer(
     for (const protocol of active) protocol.tick?.();
   });
   const stopParts = (): void => {
-    for (const part of [ticker, history, descriptors, connections, hub, ...active]) part.stop?.();
+    for (const part of [ticker, statsHistory, descriptors, connections, hub, ...active]) part.stop?.();
   };
 
   try {
-    await Promise.all([hub.start(), revocations.start()]);
+    hub.start();
+    await Promise.all([bus.subscribe(["to", "hub"], dispatcher), revocations.start()]);
   } catch (error) {
     stopParts();
     await listeners.stop(true);

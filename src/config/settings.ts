@@ -358,6 +358,11 @@ export const LIMITS: Table<Limits> = {
     default: 4 * MIB,
     doc: "Bytes per second from all clients of one address, with bursts of ten times that; loopback is exempt.",
   },
+  historyBytes: {
+    type: size(64 * KIB, 1024 * GIB),
+    default: 64 * MIB,
+    doc: "Maximum size of the kept messages of all channels; above it, the channel not used for longest is forgotten.",
+  },
   maxInbound: {
     type: size(1, 1024 * GIB),
     default: 32 * MIB,
@@ -448,6 +453,26 @@ export const CHANNELSTREAM: Table<ChannelstreamSettings> = {
 /** Keys of `[channels."<pattern>"]`. */
 export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
   presence: { type: bool, default: true, doc: "Sends presence (who has joined) to members." },
+  history: {
+    type: integer(0, 1_000_000),
+    default: 0,
+    doc: "Messages of a channel that are kept, so that clients that reconnect get what they missed; 0: none.",
+  },
+  historyBytes: {
+    type: size(1, 64 * GIB),
+    default: MIB,
+    doc: "Maximum size of the kept messages of one channel; each counts 256 bytes more than its payload.",
+  },
+  historyTtl: {
+    type: duration(SECOND, 365 * 86_400 * SECOND),
+    default: 300 * SECOND,
+    doc: "How long a message is kept.",
+  },
+  lastValue: {
+    type: bool,
+    default: false,
+    doc: "Sends the newest message of each event to new members; works without history.",
+  },
 };
 
 /** An entry of `[[api_keys]]` as written. */

@@ -62,6 +62,7 @@ export interface Limits {
   readonly framesPerSecond: number;
   readonly bytesPerSecond: number;
   readonly bytesPerSecondPerIp: number;
+  readonly historyBytes: number;
   readonly maxInbound: number;
   readonly frameTimeout: number;
   readonly idleTimeout: number;
@@ -95,6 +96,11 @@ export interface ChannelstreamSettings {
 export interface ChannelSettings {
   readonly pattern: string;
   readonly presence: boolean;
+  /** Messages; 0: none. */
+  readonly history: number;
+  readonly historyBytes: number;
+  readonly historyTtl: number;
+  readonly lastValue: boolean;
 }
 
 /** Permission of an API key. */

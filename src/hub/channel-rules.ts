@@ -2,9 +2,23 @@ import { nameCovers } from "../auth/claims.ts";
 import type { ChannelSettings } from "../config/config.ts";
 import type { ChannelRules } from "./channel.ts";
 
+const DEFAULTS: ChannelRules = { presence: true, history: null };
+
 /** The rules of a channel: of the first `[[channels]]` whose pattern covers its name, or the defaults. */
 export function createChannelRules(settings: readonly ChannelSettings[]): (channel: string) => ChannelRules {
-  return (channel) => ({
-    presence: settings.find(({ pattern }) => nameCovers(pattern, channel))?.presence ?? true,
-  });
+  const rules = settings.map((each) => ({ pattern: each.pattern, rules: rulesOf(each) }));
+  return (channel) => rules.find(({ pattern }) => nameCovers(pattern, channel))?.rules ?? DEFAULTS;
+}
+
+/** Whether messages of any channel are kept. */
+export function keepsHistory(settings: readonly ChannelSettings[]): boolean {
+  return settings.some((each) => rulesOf(each).history !== null);
+}
+
+function rulesOf({ presence, history, historyBytes, historyTtl, lastValue }: ChannelSettings): ChannelRules {
+  const keeps = history > 0 || lastValue;
+  return {
+    presence,
+    history: keeps ? { count: history, bytes: historyBytes, ttl: historyTtl, lastValue } : null,
+  };
 }

@@ -1,5 +1,6 @@
 import type { Connection } from "./connection.ts";
 import type { Backlogged } from "./connections.ts";
+import type { HistoryRules } from "./history/history.ts";
 import type { Message } from "./message.ts";
 import type { ChannelPresence, Meta } from "./presence/presence-store.ts";
 import { Traffic } from "./traffic.ts";
@@ -31,11 +32,18 @@ export interface Receiver {
   readonly listeners: number;
   /** Encodes the message and sends it. Returns the number of subscribers it went to. */
   deliver(message: Message): number;
+  /**
+   * Called where the channel has history: the subscription was lost and is back, so that messages may be missing. Positions are
+   * known again.
+   */
+  resubscribed?(): void;
 }
 
 /** The configuration of one channel. */
 export interface ChannelRules {
   readonly presence: boolean;
+  /** What is kept of it; `null`: nothing. */
+  readonly history: HistoryRules | null;
 }
 
 /** A named stream: its members, and the receivers of its messages. The hub keeps it; protocols add and remove receivers. */
@@ -43,6 +51,8 @@ export class Channel implements Backlogged {
   readonly name: string;
   /** `null` where presence is turned off. */
   readonly presence: ChannelPresence | null;
+  /** What is kept of its messages; `null`: nothing. */
+  readonly history: HistoryRules | null;
   readonly members = new Set<Member>();
   readonly receivers: Receiver[] = [];
   readonly traffic = new Traffic();
@@ -53,9 +63,10 @@ export class Channel implements Backlogged {
   /** The names on the bus that the hub has cached for it, as latin1 text. */
   readonly names: string[] = [];
 
-  constructor(name: string, presence: ChannelPresence | null) {
+  constructor(name: string, presence: ChannelPresence | null, history: HistoryRules | null) {
     this.name = name;
     this.presence = presence;
+    this.history = history;
   }
 
   addReceiver(receiver: Receiver): void {

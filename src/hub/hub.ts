@@ -1,5 +1,5 @@
-import type { Bus, BusListener, BusState, PublishAck } from "../bus/bus.ts";
-import { printFrom, printTo } from "../bus/topics.ts";
+import type { Bus, BusState, PublishAck } from "../bus/bus.ts";
+import { isChannelName, isEventName, parseTo, printFrom, printTo } from "../bus/topics.ts";
 import { atMostOncePer, type Log } from "../log.ts";
 import { AdminEvents } from "./admin-events.ts";
 import { BusTargets } from "./bus-targets.ts";
@@ -7,6 +7,8 @@ import { Channel, type ChannelRules, type Member } from "./channel.ts";
 import { ChannelLists } from "./channel-lists.ts";
 import type { Connections } from "./connections.ts";
 import { createExports } from "./exports.ts";
+import type { History, HistoryRules } from "./history/history.ts";
+import { Positions } from "./history/positions.ts";
 import { jsonMessage, Message } from "./message.ts";
 import { PresenceEvents } from "./presence/presence-events.ts";
 import type { PresenceStore } from "./presence/presence-store.ts";
@@ -25,6 +27,8 @@ export interface HubOptions {
   readonly stats: Stats;
   readonly log: Log;
   readonly presence: PresenceStore;
+  /** Keeps the messages of channels whose rules say so; `null` where no rules do. */
+  readonly history: History | null;
   /** This server's id: random, new at each start. */
   readonly node: string;
   /** ms for which the changes of a channel are collected, longer under load (`PresenceWindows`). */
@@ -37,12 +41,14 @@ export interface HubOptions {
   readonly adminEvents: boolean;
   /** Whether backends get `presence_diff`. Members of the channel always do. */
   readonly presenceEvents: boolean;
-  /** The rules of a channel; called once, when it is opened. */
+  /** The rules of a channel: the same object for all of one pattern. */
   rulesFor(channel: string): ChannelRules;
 }
 
 /** The channels with their members, and the delivery of messages to them. Knows no wire format and no broker. */
-export class Hub implements BusListener {
+export class Hub {
+  /** Of the messages on `to:`, delivered or not. */
+  readonly positions = new Positions();
   readonly #options: HubOptions;
   readonly #channels = new Map<string, Channel>();
   readonly #targets: BusTargets;
@@ -53,6 +59,8 @@ export class Hub implements BusListener {
   readonly #ownAck: PublishAck;
   #stopClock: (() => void) | null = null;
   #time = Date.now();
+  /** Whether the subscription was lost, and no marker was received since. */
+  #inGap = false;
 
   constructor(options: HubOptions) {
     const { bus, log, stats, adminEvents } = options;
@@ -92,12 +100,16 @@ export class Hub implements BusListener {
     return this.#options.stats;
   }
 
+  get history(): History | null {
+    return this.#options.history;
+  }
+
   get node(): string {
     return this.#options.node;
   }
 
-  /** Starts the clock, the presence store and the bus; settles as `Bus.start` does. */
-  async start(): Promise<void> {
+  /** Starts the clock and the presence store. */
+  start(): void {
     if (this.#options.datetime) {
       this.#stopClock = startClock((payload) => this.broadcast("system", jsonMessage("datetime", payload)));
     }
@@ -105,12 +117,12 @@ export class Hub implements BusListener {
       const channel = this.#channels.get(name);
       if (channel !== undefined) this.#presence.changedElsewhere(channel);
     });
-    await this.#options.bus.subscribe(["to"], this);
   }
 
-  /** Updates the time of `Traffic.lastAt`. To be called several times a second. */
+  /** Updates the time of `Traffic.lastAt`, and frees messages that are too old. To be called several times a second. */
   tick(): void {
     this.#time = Date.now();
+    this.#options.history?.tick(this.#time);
   }
 
   /**
@@ -214,19 +226,41 @@ export class Hub implements BusListener {
     return channel === undefined ? 0 : this.#deliver(channel, message);
   }
 
+  /** A message of the bus on a `to:` name. Both buffers are valid until this returns. */
   message(name: Buffer, payload: Buffer): void {
     const { stats } = this;
+    const seq = this.positions.advance();
     stats.received.messages++;
     stats.received.bytes += payload.length;
     const target = this.#targets.resolve(name);
     if (target === "malformed" || target === "reserved" || target === "own") return this.#drop(target);
-    if (payload.length === 0) return this.#drop("empty");
     if (payload.length > this.#options.maxPayload) return this.#drop("too_large");
-    if (typeof target === "string") return this.#drop(target);
+    if (typeof target === "string") {
+      if (target === "unheard") this.#keepUnheard(name, payload, seq);
+      return this.#drop(payload.length === 0 ? "empty" : target);
+    }
     const { channel, event } = target;
+    if (channel.history !== null) this.#keep(channel.name, channel.history, event, payload, seq);
+    if (payload.length === 0) return this.#drop("empty");
     if (channel.receivers.length === 0) return this.#drop("unheard");
     stats.delivered++;
-    this.#deliver(channel, new Message(event, payload, false));
+    this.#deliver(channel, new Message(event, payload, false, seq));
+  }
+
+  /** A marker of this or another server, in the order of the messages. Malformed ones are ignored. */
+  marker(id: string): void {
+    this.positions.mark(id);
+    if (!this.#inGap || this.positions.current === null) return;
+    this.#inGap = false;
+    for (const channel of this.#channels.values()) {
+      if (channel.history !== null) for (const receiver of channel.receivers) receiver.resubscribed?.();
+    }
+  }
+
+  /** The subscription was lost: messages until the next one are missed. */
+  lost(): void {
+    this.positions.gap();
+    this.#inGap = true;
   }
 
   changed({ live, detail, gaps }: BusState): void {
@@ -236,7 +270,24 @@ export class Hub implements BusListener {
 
   #create(name: string): Channel {
     const { rulesFor, presence } = this.#options;
-    return new Channel(name, rulesFor(name).presence ? presence.load(name) : null);
+    const rules = rulesFor(name);
+    return new Channel(name, rules.presence ? presence.load(name) : null, rules.history);
+  }
+
+  /** Keeps a message; an empty one removes the last value of its event. */
+  #keep(channel: string, rules: HistoryRules, event: string, payload: Buffer, seq: number): void {
+    const { history } = this.#options;
+    if (payload.length === 0) history?.removeLastValue(channel, event);
+    else history?.append(channel, rules, { seq, event, payload: Buffer.from(payload), at: this.#time });
+  }
+
+  /** Keeps a message of a channel without listeners, which may not be open. */
+  #keepUnheard(name: Buffer, payload: Buffer, seq: number): void {
+    if (this.#options.history === null) return;
+    const topic = parseTo(name);
+    if (topic === null || !isChannelName(topic.channel) || !isEventName(topic.event)) return;
+    const rules = this.#options.rulesFor(topic.channel).history;
+    if (rules !== null) this.#keep(topic.channel, rules, topic.event, payload, seq);
   }
 
   #drop(reason: DropReason): void {

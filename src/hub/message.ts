@@ -16,12 +16,15 @@ export class Message {
   /** `presence_diff`: not sent to members whose token does not allow presence. */
   readonly presence: boolean;
   readonly isJson: boolean;
+  /** Its number in `Positions`; 0 for a message that did not come on `to:`. */
+  readonly seq: number;
   readonly #ascii: boolean;
   #json: string | null;
 
-  constructor(event: string, payload: string | Buffer, presence: boolean) {
+  constructor(event: string, payload: string | Buffer, presence: boolean, seq = 0) {
     this.event = event;
     this.presence = presence;
+    this.seq = seq;
     if (typeof payload === "string") {
       this.bytes = NO_BYTES;
       this.size = Buffer.byteLength(payload);

@@ -39,9 +39,11 @@ function start(): { hub: Hub; listener: BusListener } {
     datetime: false,
     adminEvents: false,
     presenceEvents: true,
-    rulesFor: () => ({ presence: false }),
+    history: null,
+    rulesFor: () => ({ presence: false, history: null }),
   });
-  void hub.start();
+  hub.start();
+  void bus.subscribe(["to"], hub);
   if (listener === null) throw new Error("the bus was not started");
   return { hub, listener };
 }

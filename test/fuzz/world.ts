@@ -114,7 +114,8 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     datetime: false,
     adminEvents: true,
     presenceEvents: true,
-    rulesFor: (name) => ({ presence: !name.startsWith("quiet") }),
+    history: null,
+    rulesFor: (name) => ({ presence: !name.startsWith("quiet"), history: null }),
   });
   const context = new ConnectionContext({
     connections,
@@ -144,7 +145,8 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
   const shared = { hub, context, fanouts: { publisher: { publish }, connections }, verify };
   const phoenix = new PhoenixProtocol({ ...shared, maxChannels: MAX_CHANNELS });
   const groups = new GroupsProtocol({ ...shared, maxSubscriptions: MAX_SUBSCRIPTIONS });
-  await hub.start();
+  hub.start();
+  await bus.subscribe(["to"], hub);
   let serial = 0;
   return {
     bus,

@@ -60,6 +60,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
       framesPerSecond: 200,
       bytesPerSecond: 1 << 20,
       bytesPerSecondPerIp: 4 * 1024 * 1024,
+      historyBytes: 64 * 1024 * 1024,
       maxInbound: 32 << 20,
       frameTimeout: 10_000,
       idleTimeout: 60_000,

@@ -64,9 +64,11 @@ export function testHttp(changes: Partial<Config> = {}) {
     datetime: false,
     adminEvents: true,
     presenceEvents: true,
-    rulesFor: () => ({ presence: true }),
+    history: null,
+    rulesFor: () => ({ presence: true, history: null }),
   });
-  void hub.start();
+  hub.start();
+  void fakeBus.subscribe(["to"], hub);
   const history = new StatsHistory(
     (delay) => takeSnapshot(hub, () => ({ kind: bus.kind, ...bus.state }), delay),
     () => 0,

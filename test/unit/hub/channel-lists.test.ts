@@ -41,9 +41,11 @@ async function start(adminEvents: boolean): Promise<void> {
     datetime: false,
     adminEvents,
     presenceEvents: true,
-    rulesFor: () => ({ presence: false }),
+    history: null,
+    rulesFor: () => ({ presence: false, history: null }),
   });
-  await hub.start();
+  hub.start();
+  await bus.subscribe(["to"], hub);
 }
 
 function join(name: string): FakeMember {

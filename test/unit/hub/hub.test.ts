@@ -59,10 +59,12 @@ async function start(changes: {
     datetime: false,
     adminEvents: true,
     presenceEvents: true,
-    rulesFor: (name) => ({ presence: !name.startsWith("anonymous:") }),
+    history: null,
+    rulesFor: (name) => ({ presence: !name.startsWith("anonymous:"), history: null }),
     ...changes,
   });
-  await hub.start();
+  hub.start();
+  await bus.subscribe(["to"], hub);
 }
 
 function receiverOf(channel: Channel): FakeReceiver {

@@ -39,9 +39,11 @@ beforeEach(async () => {
     datetime: false,
     adminEvents: true,
     presenceEvents: true,
-    rulesFor: () => ({ presence: false }),
+    history: null,
+    rulesFor: () => ({ presence: false, history: null }),
   });
-  await hub.start();
+  hub.start();
+  await bus.subscribe(["to"], hub);
 });
 
 test("an observer gets both directions, and is no listener", () => {

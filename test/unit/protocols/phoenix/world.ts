@@ -133,7 +133,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     datetime: false,
     adminEvents: true,
     presenceEvents: true,
-    rulesFor: () => ({ presence: true }),
+    history: null,
+    rulesFor: () => ({ presence: true, history: null }),
   });
   const framesPerSecond = options.framesPerSecond ?? 1_000_000;
   const maxFrame = 1 << 20;
@@ -162,7 +163,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     verify: options.verify ?? verdictOf,
     maxChannels: options.maxChannels ?? 100,
   });
-  await hub.start();
+  hub.start();
+  await bus.subscribe(["to"], hub);
   let serial = 0;
   return {
     bus,

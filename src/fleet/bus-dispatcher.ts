@@ -1,0 +1,37 @@
+import type { BusListener, BusState } from "../bus/bus.ts";
+import type { Hub } from "../hub/hub.ts";
+import type { FleetMessages } from "./fleet-messages.ts";
+import type { Markers } from "./markers.ts";
+
+/** The first byte of `hub:` names. */
+const H = 0x68;
+
+/** Passes what the bus delivers to the hub (`to:`) and to the handlers of messages between servers (`hub:`), in one order. */
+export class BusDispatcher implements BusListener {
+  readonly #hub: Hub;
+  readonly #messages: FleetMessages;
+  readonly #markers: Markers;
+
+  constructor(hub: Hub, messages: FleetMessages, markers: Markers) {
+    this.#hub = hub;
+    this.#messages = messages;
+    this.#markers = markers;
+  }
+
+  greeting(brokerTime: number, node: string): { readonly name: string; readonly payload: string } {
+    return this.#markers.greeting(brokerTime, node);
+  }
+
+  message(name: Buffer, payload: Buffer): void {
+    if (name[0] === H) this.#messages.message(name, payload);
+    else this.#hub.message(name, payload);
+  }
+
+  lost(): void {
+    this.#hub.lost();
+  }
+
+  changed(state: BusState): void {
+    this.#hub.changed(state);
+  }
+}
