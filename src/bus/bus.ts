@@ -21,6 +21,13 @@ export interface BusState {
 /** Families that a server can subscribe to. */
 export type SubscribedFamily = Exclude<Family, "from">;
 
+/** A message that a server publishes on its own subscribing connection. */
+export interface Greeting {
+  /** Of the family `hub`, without the prefix. */
+  readonly name: string;
+  readonly payload: string | Uint8Array;
+}
+
 /** Receives what is published on the subscribed families. No method may throw. */
 export interface BusListener {
   /**
@@ -30,6 +37,19 @@ export interface BusListener {
   message(name: Buffer, payload: Buffer): void;
   /** Called once for each change of `state.live`. */
   changed(state: BusState): void;
+  /**
+   * Called before each subscription and resubscription. The result is published at the moment at which the subscription
+   * begins, so it is the first message that this listener receives, and all other subscribers receive it at the same place of
+   * the order of messages. `null`: nothing is published. Not called without the family `hub`.
+   * @param brokerTime the broker's clock, as Unix time in microseconds; the local clock where the broker's is not available
+   * @param node the node of a cluster that is subscribed: its id, or its address; otherwise empty
+   */
+  greeting?(brokerTime: number, node: string): Greeting | null;
+  /**
+   * A confirmed subscription ended: messages may be missing between the last one and the next one. Called once for each,
+   * before any message of the next subscription.
+   */
+  lost?(): void;
 }
 
 /** Called once with whether the bus accepted a message. An object, so that a publish needs no closure. */

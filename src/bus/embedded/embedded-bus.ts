@@ -91,6 +91,15 @@ class InProcessBus implements EmbeddedBus {
     const why = this.#options.noRedis === true ? "no Redis found, " : "";
     log.info(`${why}using the embedded bus (development only)`, { where });
     listener.changed(this.#state);
+    if (families.includes("hub")) this.#greet(listener);
+  }
+
+  /** Published at once: no client can publish before. The subscription is never lost. */
+  #greet(listener: BusListener): void {
+    const greeting = listener.greeting?.(Date.now() * 1000, "") ?? null;
+    if (greeting === null) return;
+    const { prefix = "" } = this.#options;
+    this.#subscriptions.publish(Buffer.from(prefix + greeting.name), Buffer.from(greeting.payload));
   }
 
   /** Delivers at the end of the tick: as with a Redis, never within the call. */

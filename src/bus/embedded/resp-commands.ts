@@ -37,6 +37,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ["select", { arity: 2, run: select }],
   ["client", { arity: -2, run: client }],
   ["role", { arity: 1, run: () => reply.array([reply.bulk("master"), reply.integer(0), reply.array([])]) }],
+  ["time", { arity: 1, run: time }],
   ["info", { arity: -1, run: () => INFO }],
   ["command", { arity: -1, run: command }],
   ["quit", { arity: -1, run: quit, subscribed: true, open: true }],
@@ -184,6 +185,12 @@ function client(connection: RespConnection, args: readonly Buffer[]): Resp {
 const INFO = reply.bulk(
   [`redis_version:${REDIS_VERSION}`, "redis_mode:standalone", "loading:0", "role:master", ""].join("\r\n"),
 );
+
+/** Unix time in seconds, and the microseconds of the current second. */
+function time(): Resp {
+  const now = Date.now();
+  return reply.array([reply.bulk(String(Math.floor(now / 1000))), reply.bulk(String((now % 1000) * 1000))]);
+}
 
 /** redis-cli asks for documentation, other clients for the number of commands: there is neither list nor documentation. */
 function command(connection: RespConnection, [sub]: readonly Buffer[]): Resp {

@@ -4,6 +4,7 @@ import type { Bus, BusListener, BusState, PublishAck, SubscribedFamily } from ".
 import { parseRedisAddress, type RedisAddress, type SentinelCredentials } from "./redis-address.ts";
 import { checkBufferLimit } from "./redis-buffer-limit.ts";
 import { NO_CLUSTER, RedisConnection } from "./redis-connection.ts";
+import type { Refusable } from "./redis-handshake.ts";
 import { RedisPublisher } from "./redis-publisher.ts";
 import { RedisError, type RedisValue } from "./redis-reply.ts";
 import { isUnasked, isUnfit, noticeOf, whyNoMaster } from "./redis-role.ts";
@@ -71,6 +72,7 @@ class RedisBus implements Bus {
   /** The notice about its cause that was logged last (`noticeOf`). */
   #notice: string | null = null;
   #warnedOfRole = false;
+  readonly #refusedParts = new Set<Refusable>();
   #checkedLimit = false;
   /** The server that both connections are connected to; `null` if they differ. */
   #common: string | null = null;
@@ -136,10 +138,19 @@ class RedisBus implements Bus {
           this.#forbidden = refusal;
           this.#update(refusal ?? undefined);
         },
+        refused: (what, reason) => this.#refusedPart(what, reason),
         message: (name, payload) => this.#listener?.message(name, payload),
         failed: (reason) => this.#subscribing.drop(reason),
       },
-      { families, prefix: this.#prefix, maxPayload: this.#maxPayload },
+      {
+        families,
+        prefix: this.#prefix,
+        maxPayload: this.#maxPayload,
+        clustered: this.#address.kind === "cluster",
+        ...(listener.greeting === undefined
+          ? {}
+          : { greeting: (brokerTime, node) => this.#listener?.greeting?.(brokerTime, node) ?? null }),
+      },
     );
     this.#ticker = setInterval(() => this.#tick(), TICK);
     this.#subscribing.start();
@@ -183,10 +194,14 @@ class RedisBus implements Bus {
 
   #subscriberDown(reason: string): void {
     const { gaps } = this.#state;
-    if (this.#subscribed) this.#state = { ...this.#state, gaps: gaps + 1 };
+    const wasSubscribed = this.#subscribed;
     this.#subscribed = false;
     this.#forbidden = undefined;
     this.#subscriber?.close();
+    if (wasSubscribed) {
+      this.#state = { ...this.#state, gaps: gaps + 1 };
+      this.#listener?.lost?.();
+    }
     this.#update(reason);
   }
 
@@ -329,6 +344,16 @@ class RedisBus implements Bus {
     } else if (this.#silent >= GIVE_UP_AFTER) {
       this.#subscribing.drop("no answer");
     }
+  }
+
+  /** Logged once: it stays so until an operator changes the ACL. */
+  #refusedPart(what: Refusable, reason: string): void {
+    if (this.#refusedParts.has(what)) return;
+    this.#refusedParts.add(what);
+    const fields = { where: this.#shown, reason };
+    if (what === "TIME") this.#log.debug("Redis does not answer TIME, using the local clock", fields);
+    else
+      this.#log.warn("Redis refused hub:*, messages between servers and history are not available", fields);
   }
 
   #refused(error: string): void {

@@ -1,8 +1,8 @@
-import type { Socket } from "node:net";
-import type { SubscribedFamily } from "../bus.ts";
+import type { Greeting, SubscribedFamily } from "../bus.ts";
 import { bulk, type Protocol, push, request } from "../resp.ts";
 import { printFrom } from "../topics.ts";
-import { NOT_REDIS } from "./redis-reply.ts";
+import { RedisHandshake, type Refusable } from "./redis-handshake.ts";
+import { NOT_REDIS, readReply } from "./redis-reply.ts";
 
 /** Receives what arrives on a subscribing connection. */
 export interface SubscriberOwner {
@@ -10,6 +10,8 @@ export interface SubscriberOwner {
   subscribed(): void;
   /** Whether clients' messages may be published: `null`, or the error of Redis. Called after `subscribed`. */
   permitted(refusal: string | null): void;
+  /** Redis refused a part that the subscription can do without. */
+  refused(what: Refusable, reason: string): void;
   /** A message, as for `BusListener.message`. */
   message(name: Buffer, payload: Buffer): void;
   /** The connection is unusable: Redis refused a command, or sent what is not its protocol. */
@@ -22,6 +24,19 @@ export interface SubscriberOptions {
   readonly prefix: string;
   /** Bytes. Of a longer payload, this many and one more are delivered, so that the receiver sees that it is too long. */
   readonly maxPayload: number;
+  /** As `BusListener.greeting`. Default: nothing is published. */
+  readonly greeting?: (brokerTime: number, node: string) => Greeting | null;
+  /** Whether the server is known to be a node of a cluster. Default: the server tells. */
+  readonly clustered?: boolean;
+}
+
+/** The part of a socket that is used. */
+export interface SubscribingStream {
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+  on(event: "data", listener: (chunk: Buffer) => void): unknown;
+  removeAllListeners(event: "data"): unknown;
+  write(data: string | Uint8Array): unknown;
 }
 
 const PING = request("PING");
@@ -42,6 +57,7 @@ const MAX_NAME = 1024 * 1024;
 const MAX_SHOWN = 200;
 
 const GREATER = 62;
+const STAR = 42;
 const CR = 13;
 const ZERO = 48;
 
@@ -57,13 +73,15 @@ export class RedisSubscriber {
   readonly #maxPayload: number;
   readonly #prefixBytes: number;
   readonly #heads: readonly MessageHead[];
-  readonly #subscribe: string;
+  readonly #options: SubscriberOptions;
   /**
    * Publishes nothing: RESP2 does not allow PUBLISH on a subscribed connection. Redis checks the ACL first, so the error
    * is `NOPERM`, or `ERR Can't execute` if publishing is permitted.
    */
   readonly #mayPublish: string;
-  #stream: Socket | null = null;
+  #stream: SubscribingStream | null = null;
+  /** `null` once the subscription is complete. */
+  #handshake: RedisHandshake | null = null;
   /** A partial value: `#joined` of its `#length` bytes; `#length` is 0 while unknown. */
   #joint = Buffer.allocUnsafe(64 * 1024);
   #joined = 0;
@@ -71,6 +89,7 @@ export class RedisSubscriber {
   /** Bytes to skip: the rest of a payload over the limit. */
   #skip = 0;
   #subscribed = false;
+  #resp2 = true;
   // Offsets of the message that `#find` found last.
   #nameAt = 0;
   #nameEnd = 0;
@@ -81,8 +100,10 @@ export class RedisSubscriber {
   /** Offset after the number that `#number` read last and its line end. */
   #after = 0;
 
-  constructor(owner: SubscriberOwner, { families, prefix, maxPayload }: SubscriberOptions) {
+  constructor(owner: SubscriberOwner, options: SubscriberOptions) {
+    const { families, prefix, maxPayload } = options;
     this.#owner = owner;
+    this.#options = options;
     this.#maxPayload = maxPayload;
     this.#prefixBytes = prefix.length;
     const patterns = families.map((family) => `${prefix}${family}:*`);
@@ -92,12 +113,11 @@ export class RedisSubscriber {
       return Buffer.from(`${whole.slice(0, -2 * empty.length)}$`);
     };
     this.#heads = patterns.map((pattern) => ({ push: head(3, pattern), array: head(2, pattern) }));
-    this.#subscribe = request("PSUBSCRIBE", ...patterns);
     this.#mayPublish = request("PUBLISH", prefix + printFrom("phoenix", "heartbeat"), "{}");
   }
 
   /** Takes over a connection with no command of ioredis in flight, and subscribes. */
-  take(stream: Socket): void {
+  take(stream: SubscribingStream): void {
     this.close();
     // ioredis' own reader would parse the same bytes.
     stream.removeAllListeners("data");
@@ -106,21 +126,47 @@ export class RedisSubscriber {
       release(chunk);
     });
     this.#stream = stream;
-    stream.write(this.#subscribe);
+    this.#handshake = this.#handshakeOn(stream);
+    this.#handshake.start();
+  }
+
+  #handshakeOn(stream: SubscribingStream): RedisHandshake {
+    const { families, prefix, greeting = null, clustered = false } = this.#options;
+    return new RedisHandshake(
+      {
+        write: (data) => stream.write(data),
+        greeting: families.includes("hub") ? greeting : null,
+        confirmed: () => {
+          this.#subscribed = true;
+          this.#owner.subscribed();
+        },
+        finished: (resp2) => {
+          this.#handshake = null;
+          this.#resp2 = resp2;
+          this.askPermission();
+        },
+        refused: (what, reason) => this.#owner.refused(what, reason),
+        failed: (reason) => this.#owner.failed(reason),
+      },
+      { families, prefix, clustered, address: `${stream.remoteAddress}:${stream.remotePort}` },
+    );
   }
 
   /** Sends PING. Any byte received shows that the connection lives. */
   ping(): void {
-    this.#stream?.write(PING);
+    if (this.#handshake === null) this.#stream?.write(PING);
   }
 
   /** Asks whether clients' messages may be published. Only while subscribed: otherwise PUBLISH would take effect. */
   askPermission(): void {
-    if (this.#subscribed) this.#stream?.write(this.#mayPublish);
+    if (!this.#subscribed || this.#handshake !== null) return;
+    if (this.#resp2) this.#stream?.write(this.#mayPublish);
+    else this.#owner.permitted(null);
   }
 
   close(): void {
     this.#stream = null;
+    this.#handshake = null;
     this.#subscribed = false;
     this.#joined = 0;
     this.#length = 0;
@@ -255,22 +301,29 @@ export class RedisSubscriber {
 
   /** Reads a reply that is not a message. Returns the offset after it, 0 while incomplete. */
   #other(data: Buffer, at: number, end: number): number {
+    const handshake = this.#handshake;
+    if (handshake?.atTransaction === true && data[at] === STAR) {
+      const head = data.indexOf("\r\n", at);
+      if (head < 0 || head + 2 > end) return 0;
+      handshake.transactionBegins();
+      return head + 2;
+    }
     const after = this.#valueEnd(data, at, end);
     if (after < 0) return 0;
+    if (handshake !== null) {
+      const read = readReply(data, at);
+      if (read === null || read === "malformed") this.#owner.failed(NOT_REDIS);
+      else handshake.reply(read.value);
+      return after;
+    }
     const text = data.toString("latin1", at, Math.min(after, at + MAX_SHOWN));
     if (text.startsWith("-")) this.#error(text.slice(1).trimEnd());
     else if (text.startsWith(":")) this.#owner.permitted(null);
-    else if (text.includes("psubscribe")) {
-      this.#subscribed = true;
-      this.#owner.subscribed();
-      this.askPermission();
-    }
     return after;
   }
 
   #error(text: string): void {
-    if (!this.#subscribed) this.#owner.failed(text);
-    else if (text.startsWith("ERR Can't execute")) this.#owner.permitted(null);
+    if (text.startsWith("ERR Can't execute")) this.#owner.permitted(null);
     else if (text.startsWith("NOPERM") && !text.includes("'ping'")) this.#owner.permitted(text);
     else this.#owner.failed(text);
   }
