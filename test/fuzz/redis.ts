@@ -37,6 +37,7 @@ export async function redis(random: Random): Promise<Target> {
     {
       subscribed() {},
       permitted() {},
+      refused() {},
       message: (name, payload) => world.bus.listener?.message(name, payload),
       failed: (reason) => {
         failure = reason;
@@ -88,6 +89,7 @@ export function brokenRedis(random: Random): Target {
       {
         subscribed() {},
         permitted() {},
+        refused() {},
         message: () => void given++,
         failed: () => {
           failed = true;

@@ -1,5 +1,5 @@
 import { Redis } from "ioredis";
-import type { BusListener, BusState, PublishAck } from "../../src/bus/bus.ts";
+import type { BusListener, BusState, Greeting, PublishAck } from "../../src/bus/bus.ts";
 import type { Fields, Log } from "../../src/log.ts";
 import { Inbox, short } from "./inbox.ts";
 
@@ -28,6 +28,53 @@ export class RecordingListener implements BusListener {
   async on(name: string): Promise<Buffer> {
     const message = await this.messages.until((each) => each.name.equals(Buffer.from(name)), name);
     return message.payload;
+  }
+}
+
+export interface GreetingCall {
+  readonly brokerTime: number;
+  readonly node: string;
+}
+
+/** A listener with a greeting, `<own name> <number>` on `hub:marker`; keeps one list of all calls, in order. */
+export class GreetingListener extends RecordingListener {
+  readonly greetings: GreetingCall[] = [];
+  /** `greeting`, `lost`, or `<name> <payload>` of a message. */
+  readonly calls = new Inbox<string>("calls", (call) => call);
+  readonly #own: string;
+
+  constructor(own: string) {
+    super();
+    this.#own = own;
+  }
+
+  greeting(brokerTime: number, node: string): Greeting {
+    this.greetings.push({ brokerTime, node });
+    this.calls.put("greeting");
+    return { name: "hub:marker", payload: this.marker(this.greetings.length) };
+  }
+
+  lost(): void {
+    this.calls.put("lost");
+  }
+
+  override message(name: Buffer, payload: Buffer): void {
+    super.message(name, payload);
+    this.calls.put(`${name} ${payload}`);
+  }
+
+  /** The payload of a greeting, counted from 1. */
+  marker(number: number): string {
+    return `${this.#own} ${number}`;
+  }
+
+  /** The messages since a greeting that was received, up to the loss of that subscription. */
+  since(number: number): string[] {
+    const { all } = this.calls;
+    const start = all.indexOf(`hub:marker ${this.marker(number)}`);
+    if (start < 0) throw new Error(`greeting ${number} was not received`);
+    const end = all.indexOf("lost", start);
+    return all.slice(start, end < 0 ? all.length : end);
   }
 }
 

@@ -1,56 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Bus } from "../../src/bus/bus.ts";
-import { createEmbeddedBus } from "../../src/bus/embedded/embedded-bus.ts";
 import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
+import { embeddedRig, IMPLEMENTATIONS, LIMITS, MIB, type Rig, redisRig } from "./bus-implementations.ts";
 import { Backend, RecordingListener, recordingLog, Settled } from "./bus-rig.ts";
-import { startRedis } from "./redis-process.ts";
-
-const MIB = 1024 * 1024;
-const LIMITS = { maxPayload: 4 * MIB, maxBuffered: 64 * MIB };
-
-/** One implementation of the bus, with what this test needs. */
-interface Rig {
-  readonly bus: Bus;
-  /** Port of the Redis protocol for backends. */
-  readonly port: () => number;
-  readonly end: () => Promise<void>;
-  /** Number of servers that subscribe. Default: 1. */
-  readonly servers?: number;
-  /** Prefix of each name that backends use. Default: none. */
-  readonly prefix?: string;
-}
-
-/** The contract of `Bus` holds for each of these. A new implementation is one more line. */
-const IMPLEMENTATIONS: Readonly<Record<string, () => Promise<Rig>>> = {
-  redis: () => redisRig(),
-  "redis with a prefix": () => redisRig("one.app:"),
-  embedded: () => embeddedRig(),
-  "embedded with a prefix": () => embeddedRig("one.app:"),
-  "redis, connected to an embedded bus": redisOnEmbeddedRig,
-};
-
-async function redisRig(prefix = ""): Promise<Rig> {
-  const redis = await startRedis();
-  const bus = createRedisBus({ url: redis.url, prefix, ...LIMITS, log: recordingLog().log });
-  return { bus, prefix, port: () => redis.port, end: () => redis.stop() };
-}
-
-async function embeddedRig(prefix = ""): Promise<Rig> {
-  const bus = createEmbeddedBus({ port: 0, prefix, ...LIMITS, log: recordingLog().log });
-  return { bus, prefix, port: () => bus.port, end: async () => {} };
-}
-
-/** The bus of a second server on a machine where the first has the embedded bus. */
-async function redisOnEmbeddedRig(): Promise<Rig> {
-  const embedded = createEmbeddedBus({ port: 0, ...LIMITS, log: recordingLog().log });
-  await embedded.subscribe(["to"], new RecordingListener());
-  const bus = createRedisBus({
-    url: `redis://127.0.0.1:${embedded.port}`,
-    ...LIMITS,
-    log: recordingLog().log,
-  });
-  return { bus, port: () => embedded.port, end: () => embedded.stop(), servers: 2 };
-}
 
 describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) => {
   let rig: Rig;
@@ -77,7 +29,7 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
   test("is live after subscribe and notifies once", () => {
     expect(received.changes.all).toHaveLength(1);
     expect(bus.state).toMatchObject({ live: true, gaps: 0 });
-    expect(bus.state.detail).toContain(`127.0.0.1:${rig.port()}`);
+    expect(bus.state.detail).toContain(`127.0.0.1:${rig.proxy?.port ?? rig.port()}`);
     expect(Math.abs(bus.state.since - Date.now())).toBeLessThan(60_000);
   });
 

@@ -1,17 +1,28 @@
 import { beforeEach, describe, expect, test } from "bun:test";
-import { RedisSubscriber } from "../../../src/bus/redis/redis-subscriber.ts";
+import { RedisSubscriber, type SubscribingStream } from "../../../src/bus/redis/redis-subscriber.ts";
 
 const MAX_PAYLOAD = 10_000;
 
 let calls: string[];
+let written: string;
 let subscriber: RedisSubscriber;
+
+const stream: SubscribingStream = {
+  on() {},
+  removeAllListeners() {},
+  write(data) {
+    written += Buffer.from(data).toString("latin1");
+  },
+};
 
 beforeEach(() => {
   calls = [];
+  written = "";
   subscriber = new RedisSubscriber(
     {
       subscribed: () => void calls.push("subscribed"),
       permitted: (refusal) => void calls.push(`permitted: ${refusal}`),
+      refused: (what, reason) => void calls.push(`refused: ${what} ${reason}`),
       message(name, payload) {
         calls.push(`${name.toString("latin1")} ${payload.toString("latin1")}`);
       },
@@ -19,6 +30,7 @@ beforeEach(() => {
     },
     { families: ["to", "hub"], prefix: "", maxPayload: MAX_PAYLOAD },
   );
+  subscriber.take(stream);
 });
 
 function bulk(text: string): string {
@@ -50,11 +62,15 @@ function seeded(seed: number): () => number {
   };
 }
 
-const CONFIRMED = `>3\r\n${bulk("psubscribe")}${bulk("to:*")}:1\r\n`;
+/** The confirmation of a pattern. */
+function confirmed(pattern: string, count: number, sign = ">"): string {
+  return `${sign}3\r\n${bulk("psubscribe")}${bulk(pattern)}:${count}\r\n`;
+}
 
 describe.each([">", "*"])("messages that begin with %s", (sign) => {
   const session = [
-    sign === ">" ? CONFIRMED : CONFIRMED.replace(">", "*"),
+    confirmed("to:*", 1, sign),
+    confirmed("hub:*", 2, sign),
     message("to:a:b", "1", sign),
     sign === ">" ? "+PONG\r\n" : `*2\r\n${bulk("pong")}${bulk("")}`,
     message("to:a:b", "", sign),
@@ -72,6 +88,7 @@ describe.each([">", "*"])("messages that begin with %s", (sign) => {
   test("are read wherever they are cut in two", () => {
     for (let cut = 0; cut <= session.length; cut++) {
       calls = [];
+      subscriber.take(stream);
       feed(session, [cut]);
       expect(calls).toEqual(expected);
     }
@@ -89,6 +106,7 @@ describe.each([">", "*"])("messages that begin with %s", (sign) => {
     const random = seeded(7);
     for (let run = 0; run < 2_000; run++) {
       calls = [];
+      subscriber.take(stream);
       const cuts = Array.from({ length: Math.floor(random() * 12) }, () =>
         Math.floor(random() * session.length),
       );
@@ -119,6 +137,7 @@ test("a payload over the limit is handed on cut, one byte too long, and what fol
 test("an error before the subscription makes the connection unusable", () => {
   feed("-NOPERM this user has no permissions\r\n", [4]);
   expect(calls).toEqual(["failed: NOPERM this user has no permissions"]);
+  expect(written).toBe("*2\r\n$10\r\nPSUBSCRIBE\r\n$4\r\nto:*\r\n*2\r\n$10\r\nPSUBSCRIBE\r\n$5\r\nhub:*\r\n");
 });
 
 test.each(["HTTP/1.1 400 Bad Request\r\n", ">x\r\n", ">4\r\n$8\r\npmessage\r\n$4\r\nto:*\r\n$1x\r\n"])(
@@ -135,6 +154,7 @@ test("names of all families are delivered without the prefix", () => {
     {
       subscribed: () => {},
       permitted: () => {},
+      refused: () => {},
       message: (name, payload) => void names.push(`${name} ${payload}`),
       failed: (reason) => void names.push(reason),
     },
