@@ -30,6 +30,7 @@ export const JOIN_CODES = [
   "too_many_joined",
   "invalid_topic",
   "rate_limited",
+  "invalid_presence",
 ] as const;
 
 export type JoinCode = (typeof JOIN_CODES)[number];

@@ -3,6 +3,7 @@ import {
   address,
   basePath,
   bool,
+  boolOr,
   busPrefix,
   duration,
   host,
@@ -452,7 +453,16 @@ export const CHANNELSTREAM: Table<ChannelstreamSettings> = {
 
 /** Keys of `[channels."<pattern>"]`. */
 export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
-  presence: { type: bool, default: true, doc: "Sends presence (who has joined) to members." },
+  presence: {
+    type: boolOr("count"),
+    default: true,
+    doc: "Sends presence (who has joined) to members; count: only the number of members, at most once a second.",
+  },
+  presenceMeta: {
+    type: bool,
+    default: false,
+    doc: "Whether a push of the event presence replaces the metadata that presence shows of the member.",
+  },
   history: {
     type: integer(0, 1_000_000),
     default: 0,

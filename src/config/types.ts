@@ -95,7 +95,8 @@ export interface ChannelstreamSettings {
  */
 export interface ChannelSettings {
   readonly pattern: string;
-  readonly presence: boolean;
+  readonly presence: boolean | "count";
+  readonly presenceMeta: boolean;
   /** Messages; 0: none. */
   readonly history: number;
   readonly historyBytes: number;

@@ -114,6 +114,15 @@ export const bool: ValueType<boolean> = {
   print: (value) => value,
 };
 
+/** `true`, `false` or a word. */
+export function boolOr<const T extends string>(word: T): ValueType<boolean | T> {
+  return {
+    expects: `true, false or ${JSON.stringify(word)}`,
+    parse: (value) => (value === word ? word : bool.parse(value)),
+    print: (value) => value,
+  };
+}
+
 /** One of a few words. */
 export function oneOf<const T extends string>(...words: readonly T[]): ValueType<T> {
   return {

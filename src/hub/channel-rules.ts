@@ -2,7 +2,7 @@ import { nameCovers } from "../auth/claims.ts";
 import type { ChannelSettings } from "../config/config.ts";
 import type { ChannelRules } from "./channel.ts";
 
-const DEFAULTS: ChannelRules = { presence: true, history: null };
+const DEFAULTS: ChannelRules = { presence: true, presenceMeta: false, history: null };
 
 /** The rules of a channel: of the first `[[channels]]` whose pattern covers its name, or the defaults. */
 export function createChannelRules(settings: readonly ChannelSettings[]): (channel: string) => ChannelRules {
@@ -15,10 +15,12 @@ export function keepsHistory(settings: readonly ChannelSettings[]): boolean {
   return settings.some((each) => rulesOf(each).history !== null);
 }
 
-function rulesOf({ presence, history, historyBytes, historyTtl, lastValue }: ChannelSettings): ChannelRules {
+function rulesOf(settings: ChannelSettings): ChannelRules {
+  const { presence, presenceMeta, history, historyBytes, historyTtl, lastValue } = settings;
   const keeps = history > 0 || lastValue;
   return {
     presence,
+    presenceMeta,
     history: keeps ? { count: history, bytes: historyBytes, ttl: historyTtl, lastValue } : null,
   };
 }

@@ -12,6 +12,8 @@ export interface Member extends Meta {
   /** The agent id: `<conn_id>:<topic>:<join_ref>`. */
   readonly agent: string;
   readonly seesPresence: boolean;
+  /** What presence shows of it: itself, until its metadata is replaced. */
+  meta: Meta;
   /** Sends one event to this member alone, in its wire format. `payload` is JSON text. */
   send(event: string, payload: string): void;
   /** Ends this membership. Its client is notified, and does not rejoin by itself. */
@@ -41,18 +43,29 @@ export interface Receiver {
 
 /** The configuration of one channel. */
 export interface ChannelRules {
-  readonly presence: boolean;
+  /** `"count"`: members get the number of members only. */
+  readonly presence: boolean | "count";
+  /** Whether a push of `presence` replaces a member's metadata. */
+  readonly presenceMeta: boolean;
   /** What is kept of it; `null`: nothing. */
   readonly history: HistoryRules | null;
 }
 
+const NO_RULES: ChannelRules = { presence: false, presenceMeta: false, history: null };
+
 /** A named stream: its members, and the receivers of its messages. The hub keeps it; protocols add and remove receivers. */
 export class Channel implements Backlogged {
   readonly name: string;
-  /** `null` where presence is turned off. */
+  /** `null` where presence is turned off, and where members are only counted. */
   readonly presence: ChannelPresence | null;
   /** What is kept of its messages; `null`: nothing. */
   readonly history: HistoryRules | null;
+  /** Whether members get the number of members (`PresenceCounts`). */
+  readonly counted: boolean;
+  /** Whether a push of `presence` replaces a member's metadata. */
+  readonly presenceMeta: boolean;
+  /** When members got the last count (`performance.now()`). */
+  countedAt = Number.NEGATIVE_INFINITY;
   readonly members = new Set<Member>();
   readonly receivers: Receiver[] = [];
   readonly traffic = new Traffic();
@@ -63,10 +76,12 @@ export class Channel implements Backlogged {
   /** The names on the bus that the hub has cached for it, as latin1 text. */
   readonly names: string[] = [];
 
-  constructor(name: string, presence: ChannelPresence | null, history: HistoryRules | null) {
+  constructor(name: string, presence: ChannelPresence | null, rules: ChannelRules = NO_RULES) {
     this.name = name;
     this.presence = presence;
-    this.history = history;
+    this.history = rules.history;
+    this.counted = rules.presence === "count";
+    this.presenceMeta = rules.presenceMeta && presence !== null;
   }
 
   addReceiver(receiver: Receiver): void {

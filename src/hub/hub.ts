@@ -10,7 +10,9 @@ import { createExports } from "./exports.ts";
 import type { History, HistoryRules } from "./history/history.ts";
 import { Positions } from "./history/positions.ts";
 import { jsonMessage, Message } from "./message.ts";
+import { PresenceCounts } from "./presence/presence-counts.ts";
 import { PresenceEvents } from "./presence/presence-events.ts";
+import { nextMeta } from "./presence/presence-info.ts";
 import type { PresenceStore } from "./presence/presence-store.ts";
 import type { DropReason, Stats } from "./stats.ts";
 import { startClock } from "./system-clock.ts";
@@ -55,6 +57,7 @@ export class Hub {
   readonly #adminEvents: AdminEvents;
   readonly #channelLists: ChannelLists;
   readonly #presence: PresenceEvents;
+  readonly #counts: PresenceCounts;
   /** Counts the messages of this server itself that the bus did not accept. */
   readonly #ownAck: PublishAck;
   #stopClock: (() => void) | null = null;
@@ -72,6 +75,10 @@ export class Hub {
       window: options.presenceWindow,
       deliver: (channel, message) => this.#deliver(channel, message),
       export: exports.presenceDiff,
+    });
+    this.#counts = new PresenceCounts({
+      deliver: (channel, message) => this.#deliver(channel, message),
+      elsewhere: () => 0,
     });
     this.#adminEvents = new AdminEvents(
       PERMANENT,
@@ -138,6 +145,7 @@ export class Hub {
     this.#stopClock?.();
     this.#channelLists.stop();
     this.#presence.stop();
+    this.#counts.stop();
     this.#adminEvents.stop();
     this.#options.presence.stop();
   }
@@ -158,6 +166,7 @@ export class Hub {
     this.#adminEvents.closed(channel);
     if (channel.receivers.length > 0 || PERMANENT.some((name) => name === channel.name)) return;
     this.#channels.delete(channel.name);
+    this.#counts.forget(channel);
     if (channel.presence !== null) this.#options.presence.unload(channel.name);
     this.#targets.forget(channel);
   }
@@ -172,6 +181,7 @@ export class Hub {
     this.stats.joins.accepted++;
     this.#adminEvents.opened(channel);
     this.#presence.joined(member);
+    if (channel.counted) this.#counts.changed(channel);
     this.#adminEvents.joined(member);
     if (channel.name !== "admin") return;
     this.#presence.flush(channel);
@@ -181,6 +191,12 @@ export class Hub {
   /** To be called when `member.seesPresence` has changed. A member that sees presence now gets the state. */
   presenceVisibilityChanged(member: Member): void {
     this.#presence.visibilityChanged(member);
+    if (member.channel.counted) this.#counts.changed(member.channel);
+  }
+
+  /** Replaces the metadata that presence shows of a member; `info` as in `Meta`. */
+  updatePresence(member: Member, info: string): void {
+    this.#presence.replaced(member, nextMeta(member, member.meta, info));
   }
 
   /** Removes a member, whose fanout does not have it any more. The last one closes the channel, unless it `rejoins`. */
@@ -189,6 +205,7 @@ export class Hub {
     if (!channel.members.delete(member)) return;
     this.stats.joins.left++;
     this.#presence.left(member);
+    if (channel.counted) this.#counts.changed(channel);
     this.#adminEvents.left(member);
     if (!rejoins) this.release(channel);
   }
@@ -271,7 +288,7 @@ export class Hub {
   #create(name: string): Channel {
     const { rulesFor, presence } = this.#options;
     const rules = rulesFor(name);
-    return new Channel(name, rules.presence ? presence.load(name) : null, rules.history);
+    return new Channel(name, rules.presence === true ? presence.load(name) : null, rules);
   }
 
   /** Keeps a message; an empty one removes the last value of its event. */

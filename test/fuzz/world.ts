@@ -115,7 +115,7 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     adminEvents: true,
     presenceEvents: true,
     history: null,
-    rulesFor: (name) => ({ presence: !name.startsWith("quiet"), history: null }),
+    rulesFor: (name) => ({ presence: !name.startsWith("quiet"), presenceMeta: false, history: null }),
   });
   const context = new ConnectionContext({
     connections,

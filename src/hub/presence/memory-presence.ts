@@ -57,6 +57,15 @@ export class MemoryPresence implements ChannelPresence {
     this.#state = null;
   }
 
+  replace(old: Meta, meta: Meta): void {
+    const known = this.#users.get(old.user);
+    if (known === old) this.#users.set(old.user, meta);
+    else if (Array.isArray(known) && known.includes(old)) known[known.indexOf(old)] = meta;
+    else return;
+    this.#changes.replaced(old, meta);
+    this.#state = null;
+  }
+
   /** A join appends to the text; after a leave it is encoded once, on the next call. */
   state(): string {
     this.#state ??= encodeUsers(this.#users);

@@ -1,5 +1,6 @@
 import type { Channel, Member } from "../channel.ts";
 import { jsonMessage, type Message } from "../message.ts";
+import type { Meta } from "./presence-store.ts";
 import { PresenceWindows } from "./presence-windows.ts";
 
 /** Up to this number of users each joiner gets the state at once: it is cheap, and a page should not wait for it. */
@@ -37,7 +38,7 @@ export class PresenceEvents {
   joined(member: Member): void {
     const { channel } = member;
     if (channel.presence === null) return;
-    channel.presence.put(member);
+    channel.presence.put(member.meta);
     if (member.seesPresence) this.#requestState(member);
     this.#diffs.open(channel);
   }
@@ -45,8 +46,17 @@ export class PresenceEvents {
   left(member: Member): void {
     const { channel } = member;
     if (channel.presence === null) return;
-    channel.presence.remove(member);
+    channel.presence.remove(member.meta);
     cancelState(member);
+    this.#diffs.open(channel);
+  }
+
+  /** Replaces what presence shows of a member. */
+  replaced(member: Member, meta: Meta): void {
+    const { channel, meta: old } = member;
+    member.meta = meta;
+    if (channel.presence === null) return;
+    channel.presence.replace(old, meta);
     this.#diffs.open(channel);
   }
 

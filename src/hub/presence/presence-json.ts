@@ -15,10 +15,14 @@ export function encodeUsers(users: ReadonlyMap<string, Meta | readonly Meta[]>):
 /** One entry of that object: `"<user>":{"metas":[...]}`. */
 export function encodeUser(user: string, metas: readonly Meta[]): string {
   let text = "";
-  for (const { ref, onlineAt } of metas) {
-    text += `${text === "" ? "" : ","}{"phx_ref":"${ref}","online_at":"${onlineAt}"}`;
-  }
+  for (const meta of metas) text += text === "" ? encodeMeta(meta) : `,${encodeMeta(meta)}`;
   return `${JSON.stringify(user)}:{"metas":[${text}]}`;
+}
+
+function encodeMeta({ ref, onlineAt, info, previous }: Meta): string {
+  const before = previous === undefined ? "" : `,"phx_ref_prev":"${previous}"`;
+  const more = info === undefined || info === "" ? "" : `,${info}`;
+  return `{"phx_ref":"${ref}"${before},"online_at":"${onlineAt}"${more}}`;
 }
 
 function isList(metas: Meta | readonly Meta[]): metas is readonly Meta[] {

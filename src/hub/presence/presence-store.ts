@@ -5,6 +5,10 @@ export interface Meta {
   readonly ref: string;
   /** Unix time in ms. */
   readonly onlineAt: number;
+  /** Metadata: the members of a JSON object, without its braces. */
+  readonly info?: string;
+  /** The ref of the meta that this one replaced. */
+  readonly previous?: string;
 }
 
 /** The changes of one window, each as the payload of `presence_diff`. */
@@ -17,7 +21,7 @@ export interface PresenceDiff {
 
 /**
  * The members of one channel, on all servers that share the store. Payloads are those of Phoenix:
- * `{"<user>":{"metas":[{"phx_ref":"...","online_at":"<unix ms>"}]}}`.
+ * `{"<user>":{"metas":[{"phx_ref":"...","online_at":"<unix ms>", <metadata>}]}}`.
  */
 export interface ChannelPresence {
   /** Whether the members on other servers are known. Until then no state and no diff is sent. */
@@ -30,11 +34,13 @@ export interface ChannelPresence {
   put(meta: Meta): void;
   /** Removes a membership that was added by `put`; does nothing if it is not there. */
   remove(meta: Meta): void;
+  /** Replaces a meta that was added by `put`: the diff has the new one as a join, and the old one as a leave. */
+  replace(old: Meta, meta: Meta): void;
   /** The payload of `presence_state`. */
   state(): string;
   /**
    * The changes since the last call, or `null` when nothing changed. A membership that was added and removed in between
-   * is in both halves, since a state that holds it may have been sent.
+   * is in both halves, since a state that holds it may have been sent; a meta that replaced another is never in both.
    */
   takeDiff(): PresenceDiff | null;
 }

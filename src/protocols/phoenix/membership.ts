@@ -1,7 +1,11 @@
 import type { Channel, Member } from "../../hub/channel.ts";
+import type { Meta } from "../../hub/presence/presence-store.ts";
 import type { Client } from "../../transports/client.ts";
 import type { Ref } from "./phoenix-codec.ts";
 import type { PhoenixFanout } from "./phoenix-encoder.ts";
+
+/** Updates of the metadata of one member within a second. */
+const UPDATES_PER_SECOND = 10;
 
 /** The session of a membership. */
 export interface Owner {
@@ -31,6 +35,11 @@ export class Membership implements Member {
   canPush: boolean;
   /** The id (`jti`) of its token, if any. */
   jti: string | undefined = undefined;
+  /** Metadata of the join, as in `Meta`. */
+  info = "";
+  meta: Meta = this;
+  /** Times (`performance.now()`) of the last updates of its metadata; `null` before the first. */
+  #updates: number[] | null = null;
   /** The number of its join among those of its client. */
   readonly #serial: number;
   /** The join_ref, or the ref of a join without one. */
@@ -77,6 +86,16 @@ export class Membership implements Member {
 
   get seesPresence(): boolean {
     return this.fanout.encoder.format.presence;
+  }
+
+  /** Whether its metadata may be replaced now. Each call that returns true counts. */
+  mayUpdate(now: number): boolean {
+    this.#updates ??= [];
+    const updates = this.#updates;
+    if (updates.length >= UPDATES_PER_SECOND && now - (updates[0] ?? 0) < 1000) return false;
+    if (updates.length >= UPDATES_PER_SECOND) updates.shift();
+    updates.push(now);
+    return true;
   }
 
   /** Whether a frame with this join_ref belongs to an earlier membership. `null` means the current one. */

@@ -9,6 +9,7 @@ import { isChannelName, isEventName, RESERVED_EVENTS } from "../../bus/topics.ts
 import type { Channel } from "../../hub/channel.ts";
 import type { Hub } from "../../hub/hub.ts";
 import { withoutMember } from "../../hub/json/members.ts";
+import { infoOfJoin, parseInfo } from "../../hub/presence/presence-info.ts";
 import { countRefusal } from "../../hub/stats.ts";
 import type { Client } from "../../transports/client.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
@@ -255,10 +256,13 @@ export class PhoenixSession implements Session, Owner {
     if (this.#memberships.size >= this.#context.maxChannels) {
       return this.#refuseJoin(frame, "too many channels joined", "too_many_joined", claims.user);
     }
-    this.#enter(frame, claims, can, ownToken);
+    // Who may not see presence puts nothing into it.
+    const info = can.presence && typeof frame.payload === "string" ? infoOfJoin(frame.payload) : "";
+    if (info === null) return this.#refuseJoin(frame, "invalid presence", "invalid_presence", claims.user);
+    this.#enter(frame, claims, can, ownToken, info);
   }
 
-  #enter(frame: Frame, claims: Claims, can: Abilities, ownToken: boolean): void {
+  #enter(frame: Frame, claims: Claims, can: Abilities, ownToken: boolean, info: string): void {
     const { hub } = this.#context;
     if (this.#serial >= this.#context.maxChannels) this.client.chargeFrames(REPEATED_JOIN_FRAMES - 1);
     const codec = this.#codec ?? V2;
@@ -278,6 +282,7 @@ export class PhoenixSession implements Session, Owner {
       ownToken,
     );
     member.jti = claims.jti;
+    member.info = info;
     this.#memberships.add(member);
     member.expirySlot = this.#context.context.expireAt(member, claims.expiresAt);
     this.#reply(
@@ -316,6 +321,7 @@ export class PhoenixSession implements Session, Owner {
     if (member === undefined) return this.#refuse(frame, "unmatched topic", null);
     if (member.isStale(frame.joinRef)) return;
     if (frame.event === "access_token") return this.#renew(frame, member);
+    if (frame.event === "presence" && member.channel.presenceMeta) return this.#updatePresence(frame, member);
     if (!isEventName(frame.event) || RESERVED_EVENTS.has(frame.event))
       return this.#refuse(frame, "invalid event");
     if (!member.canPush) return this.#refuse(frame, "forbidden");
@@ -325,6 +331,20 @@ export class PhoenixSession implements Session, Owner {
       this.#replies.expect(ack);
     }
     this.#context.hub.push(member, frame.event, frame.payload, ack);
+  }
+
+  /** Replaces the metadata that presence shows of a member. */
+  #updatePresence(frame: Frame, member: Membership): void {
+    if (!member.seesPresence) return this.#refuse(frame, "forbidden");
+    const info = typeof frame.payload === "string" ? parseInfo(frame.payload) : null;
+    if (info === null) return this.#refuse(frame, "invalid presence");
+    if (info !== (member.meta.info ?? "")) {
+      if (!member.mayUpdate(performance.now())) return this.#refuse(frame, "rate limited");
+      this.#context.hub.updatePresence(member, info);
+    }
+    if (frame.ref !== null) {
+      this.#reply(member.joinRef, frame.ref, member.fanout.encoder.quotedTopic, "ok", "{}");
+    }
   }
 
   /** Replies to a push when the bus has accepted or refused it. */

@@ -351,7 +351,7 @@ describe("values", () => {
       { pattern: "*", presence: false },
     ]);
     expect(refusal(toml('channels."room:*".presence = 1'))).toBe(
-      '2: channel.toml: channels."room:*".presence must be true or false, not 1',
+      '2: channel.toml: channels."room:*".presence must be true, false or "count", not 1',
     );
     expect(refusal(toml('[channels.""]'))).toBe(
       '2: channel.toml: "" under [channels] is not a channel name or pattern',

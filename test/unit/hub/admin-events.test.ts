@@ -44,7 +44,7 @@ function leave(member: FakeMember): void {
 }
 
 function channelOf(name: string): Channel {
-  return new Channel(name, null, null);
+  return new Channel(name, null);
 }
 
 /** Advances time in steps, each followed by a turn of the event loop. */

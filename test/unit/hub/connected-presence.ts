@@ -107,6 +107,15 @@ class ConnectedPresence implements ChannelPresence {
     this.#left.push(meta);
   }
 
+  replace(old: Meta, meta: Meta): void {
+    if (!this.own.delete(old)) return;
+    this.own.add(meta);
+    this.all.replace(old, meta);
+    this.#backends.replaced(old, meta);
+    this.#left.push(old);
+    this.#joined.push(meta);
+  }
+
   state(): string {
     return this.all.state();
   }

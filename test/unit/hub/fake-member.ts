@@ -1,5 +1,6 @@
 import type { Channel, Member, Receiver } from "../../../src/hub/channel.ts";
 import type { Message } from "../../../src/hub/message.ts";
+import type { Meta } from "../../../src/hub/presence/presence-store.ts";
 import { FakeConnection } from "./fake-connection.ts";
 
 export interface ReceivedEvent {
@@ -17,6 +18,7 @@ export class FakeMember implements Member {
   readonly onlineAt = 1_700_000_000_000;
   readonly seesPresence: boolean;
   readonly received: ReceivedEvent[] = [];
+  meta: Meta = this;
 
   constructor(channel: Channel, ref: string, user = ref, seesPresence = true) {
     this.channel = channel;

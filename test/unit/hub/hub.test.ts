@@ -60,7 +60,7 @@ async function start(changes: {
     adminEvents: true,
     presenceEvents: true,
     history: null,
-    rulesFor: (name) => ({ presence: !name.startsWith("anonymous:"), history: null }),
+    rulesFor: (name) => ({ presence: !name.startsWith("anonymous:"), presenceMeta: false, history: null }),
     ...changes,
   });
   hub.start();

@@ -40,7 +40,7 @@ beforeEach(async () => {
     adminEvents: true,
     presenceEvents: true,
     history: null,
-    rulesFor: () => ({ presence: false, history: null }),
+    rulesFor: () => ({ presence: false, presenceMeta: false, history: null }),
   });
   hub.start();
   await bus.subscribe(["to"], hub);

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { MemoryPresenceStore } from "../../../src/hub/presence/memory-presence.ts";
+import { nextMeta } from "../../../src/hub/presence/presence-info.ts";
 import type { ChannelPresence, Meta, PresenceStore } from "../../../src/hub/presence/presence-store.ts";
 import { connectStores } from "./connected-presence.ts";
 
@@ -141,6 +142,69 @@ describe.each([...stores])("$name", ({ create, connect }) => {
     expect(copy).toEqual(new Map([["alice", new Set([after.ref])]]));
   });
 
+  test("metadata is shown beside ref and time", () => {
+    const presence = load();
+    presence.put({ user: "alice", ref: "abc.1", onlineAt: 5, info: '"typing":true' });
+    const alice = { metas: [{ phx_ref: "abc.1", online_at: "5", typing: true }] };
+    expect(JSON.parse(presence.state())).toEqual({ alice });
+    expect(JSON.parse(take(presence))).toEqual({ joins: { alice }, leaves: {} });
+  });
+
+  test("a replaced meta is one diff: the new one with phx_ref_prev, and the leave of the old one", () => {
+    const presence = load();
+    const [first, other] = [meta("alice"), meta("alice")];
+    presence.put(first);
+    presence.put(other);
+    presence.takeDiff();
+    const copy = refs(presence.state());
+    const second = nextMeta(first, first, '"n":1');
+    presence.replace(first, second);
+    const diff = take(presence);
+    const [joined, left] = [JSON.parse(diff).joins.alice.metas, JSON.parse(diff).leaves.alice.metas];
+    const online_at = String(first.onlineAt);
+    expect(joined).toEqual([{ phx_ref: `${first.ref}.1`, phx_ref_prev: first.ref, online_at, n: 1 }]);
+    expect(left).toEqual([{ phx_ref: first.ref, online_at }]);
+    fold(copy, diff);
+    expect(copy).toEqual(refs(presence.state()));
+    expect(copy.get("alice")).toEqual(new Set([other.ref, second.ref]));
+  });
+
+  test("no ref of a replaced meta is in both halves, whatever happens within one diff", () => {
+    for (const announced of [false, true]) {
+      for (const leaves of [false, true]) {
+        const presence = load();
+        let last = meta("alice");
+        const original = last;
+        presence.put(last);
+        const copies = [refs(presence.state())];
+        if (announced) presence.takeDiff();
+        for (const n of [1, 2, 3]) {
+          const next = nextMeta(original, last, `"n":${n}`);
+          presence.replace(last, next);
+          last = next;
+          copies.push(refs(presence.state()));
+        }
+        if (leaves) presence.remove(last);
+        const diff = take(presence);
+        const { joins, leaves: left }: { joins: Users; leaves: Users } = JSON.parse(diff);
+        const joined = new Set(joins.alice?.metas.map((each) => each.phx_ref));
+        for (const each of left.alice?.metas ?? []) expect(joined).not.toContain(each.phx_ref);
+        for (const copy of copies) {
+          fold(copy, diff);
+          expect(copy).toEqual(new Map(leaves ? [] : [["alice", new Set([last.ref])]]));
+        }
+      }
+    }
+  });
+
+  test("a meta that is not there is not replaced", () => {
+    const presence = load();
+    const alice = meta("alice");
+    presence.replace(alice, nextMeta(alice, alice, ""));
+    expect(presence.state()).toBe("{}");
+    expect(take(presence)).toBe("");
+  });
+
   test("a join adds to the state, after a leave it is encoded once for all calls", () => {
     const presence = load();
     let encoded = 0;
@@ -196,7 +260,14 @@ describe.each([...stores])("$name", ({ create, connect }) => {
         const one = meta(users[random(users.length)] ?? "");
         model.push(one);
         presence.put(one);
-      } else if (what < 7 && model.length > 0) {
+      } else if (what < 6 && model.length > 0) {
+        const at = random(model.length);
+        const old = model[at];
+        if (old === undefined) continue;
+        const next = { ...meta(old.user), previous: old.ref };
+        model[at] = next;
+        presence.replace(old, next);
+      } else if (what < 8 && model.length > 0) {
         for (const gone of model.splice(random(model.length), 1)) presence.remove(gone);
       } else if (what === 8) {
         // In the middle of a window: its diff holds some of what this state has already.

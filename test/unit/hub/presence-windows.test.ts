@@ -24,7 +24,7 @@ function start(membersPerMs: number): void {
 }
 
 function channelOf(members: number, name = "room"): Channel {
-  const channel = new Channel(name, null, null);
+  const channel = new Channel(name, null);
   for (let i = 0; i < members; i++) channel.members.add(new FakeMember(channel, `c${i}`));
   return channel;
 }
