@@ -43,6 +43,12 @@ export const HTTP_CODES = [
   "too_many_bans",
   "too_many_revocations",
   "channelstream_off",
+  // History.
+  "history_off",
+  "position_unknown",
+  "history_too_old",
+  "history_too_many",
+  "history_gap",
   // Limits and unavailable parts.
   "too_many_connects",
   "too_many_connections_of_address",

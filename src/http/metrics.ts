@@ -119,6 +119,8 @@ export function createMetrics({ hub, version, busState, loopDelay, inbound }: Me
   });
   gauge("channel_buffered_bytes", "Bytes buffered for slow clients.", () => hub.connections.buffered);
   gauge("channel_inbound_bytes", "Bytes received from clients and not handled yet.", inbound);
+  gauge("channel_history_bytes", "Bytes of kept messages, overhead included.", () => hub.history?.bytes ?? 0);
+  gauge("channel_history_channels", "Channels of which messages are kept.", () => hub.history?.channels ?? 0);
   gauge("channel_channels", "Open channels.", () => hub.channels.size);
   gauge("channel_bus_live", "1 if the bus is connected, else 0.", () => (busState().live ? 1 : 0));
   gauge("process_resident_memory_bytes", "Resident memory in bytes.", () => process.memoryUsage.rss());

@@ -10,6 +10,7 @@ import { channelOperations } from "./channel-operations.ts";
 import { channelstreamOperations, channelstreamPaths } from "./channelstream-operations.ts";
 import { connectionOperations } from "./connection-operations.ts";
 import type { ApiDeps } from "./deps.ts";
+import { historyOperations } from "./history-operations.ts";
 import { inspectOperations } from "./inspect-operations.ts";
 import { describeApi } from "./openapi.ts";
 import type { AuditTrail, Operation } from "./operation.ts";
@@ -40,6 +41,7 @@ export function createApi(deps: ApiDeps): Api {
   const operations = [
     ...statsOperations(deps),
     ...channelOperations(deps),
+    ...historyOperations(deps),
     ...inspectOperations(deps),
     ...connectionOperations(deps),
     ...publishOperations(deps),

@@ -42,6 +42,10 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
         listeners: z
           .number()
           .meta({ description: "Memberships and subscriptions of the channel on this server." }),
+        position: z.string().nullable().optional().meta({
+          description:
+            "Where the channel has history: the position of the message; null if this server did not receive it within 1 s.",
+        }),
       }),
       errors: {
         413: "More than `max_payload`",
@@ -64,12 +68,17 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
             `The payload exceeds ${config.limits.maxPayload} bytes (limits.max_payload).`,
           );
         }
-        const accepted = await publish(printTo(channel, event), bytes);
+        const name = printTo(channel, event);
+        const keeps = (hub.historyRules(channel)?.count ?? 0) > 0;
+        const numbered = keeps ? hub.publications.expect(name, bytes) : null;
+        const accepted = await publish(name, bytes);
         if (!accepted)
           return new Rejection(503, "bus_away", "The bus is disconnected: the message was not published.");
         let listeners = 0;
         for (const receiver of hub.channels.get(channel)?.receivers ?? []) listeners += receiver.listeners;
-        return { listeners };
+        if (numbered === null) return { listeners };
+        const seq = await numbered;
+        return { listeners, position: seq === null ? null : hub.positions.at(seq) };
       },
     }),
   ];
