@@ -71,7 +71,9 @@ describe.each([...BUSES])("history over HTTP (%s)", (bus) => {
     expect(Math.abs(Date.now() - (messages[0]?.at ?? 0))).toBeLessThan(60_000);
     const after = await history("room:1", `?since=${messages[0]?.position}`);
     expect(after.messages).toEqual(messages.slice(1));
-    expect((await history("room:1", `?since=${messages[0]?.position}&limit=1`)).messages).toEqual([messages[1] as Message]);
+    expect((await history("room:1", `?since=${messages[0]?.position}&limit=1`)).messages).toEqual([
+      messages[1] as Message,
+    ]);
     expect((await history("room:1", "?limit=2")).messages).toEqual(messages.slice(1));
     expect((await history("room:1", `?since=${position}`)).messages).toEqual([]);
   });
@@ -92,7 +94,12 @@ describe.each([...BUSES])("history over HTTP (%s)", (bus) => {
   });
 
   test("keeps what was published without a listener, and not what is invalid", async () => {
-    const names = ["to:room:3:phx_join", "to:room:3:presence_diff", "to:room:3:", `to:room:3:${"e".repeat(300)}`];
+    const names = [
+      "to:room:3:phx_join",
+      "to:room:3:presence_diff",
+      "to:room:3:",
+      `to:room:3:${"e".repeat(300)}`,
+    ];
     for (const name of names) await world.backend.publish(name, "1");
     await world.backend.publish("to:room:3:empty", "");
     await publish("room:3", "kept", 1);
@@ -109,7 +116,10 @@ describe.each([...BUSES])("history over HTTP (%s)", (bus) => {
       const { messages }: Answer = await (await get(path)).json();
       return messages.map(({ event, payload }) => [event, payload]);
     };
-    expect(await values()).toEqual([["b", 2], ["a", 3]]);
+    expect(await values()).toEqual([
+      ["b", 2],
+      ["a", 3],
+    ]);
     await world.backend.publish("to:value:1:b", "");
     await publish("room:4", "done", 0);
     expect(await values()).toEqual([["a", 3]]);
