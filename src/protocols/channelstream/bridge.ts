@@ -82,15 +82,20 @@ export class Bridge {
       };
     }
     const uuid = crypto.randomUUID();
-    const time = timestamp();
-    const date = legacyDate ? `,"date":"${time}"` : "";
-    const head = `{"uuid":"${uuid}","type":"message","channel":${JSON.stringify(channel)},"user":null,`;
-    const body = `"message":{"event":${JSON.stringify(event)},"payload":${json}},`;
-    return {
-      uuid,
-      text: `${head}${body}"timestamp":"${time}"${date},"edited":null,"catchup":false}`,
-      audience: EVERYONE,
-    };
+    return { uuid, text: wrapped(uuid, channel, event, json, timestamp(), legacyDate), audience: EVERYONE };
+  }
+
+  /** A kept message in this protocol's form; `null` for one that a new member does not need: presence, edits, binary. */
+  readValue(
+    channel: string,
+    { event, json }: Message,
+    timestamp: () => string,
+    legacyDate: boolean,
+  ): string | null {
+    if (json === null) return null;
+    const own = ownMessage(json, channel);
+    if (own !== null) return own.type === "message" ? json.trim() : null;
+    return wrapped(crypto.randomUUID(), channel, event, json, timestamp(), legacyDate);
   }
 }
 
@@ -102,6 +107,21 @@ export interface Named {
 
 interface OwnMessage extends Named {
   readonly user: unknown;
+}
+
+/** A payload of a backend as a message of this protocol. */
+function wrapped(
+  uuid: string,
+  channel: string,
+  event: string,
+  json: string,
+  time: string,
+  legacyDate: boolean,
+): string {
+  const date = legacyDate ? `,"date":"${time}"` : "";
+  const head = `{"uuid":"${uuid}","type":"message","channel":${JSON.stringify(channel)},"user":null,`;
+  const body = `"message":{"event":${JSON.stringify(event)},"payload":${json}},`;
+  return `${head}${body}"timestamp":"${time}"${date},"edited":null,"catchup":false}`;
 }
 
 /** Whether all protocols may share a channel of this name. */

@@ -1,7 +1,7 @@
 import type { JsonObject } from "../../auth/json-object.ts";
 import type { ChannelstreamSettings } from "../../config/config.ts";
 import type { Hub } from "../../hub/hub.ts";
-import type { Message } from "../../hub/message.ts";
+import { Message } from "../../hub/message.ts";
 import { Bridge } from "./bridge.ts";
 import { type ChannelstreamChannel, listText } from "./channelstream-channel.ts";
 import { type Audience, audienceOf, EVERYONE, Frame } from "./frame.ts";
@@ -230,6 +230,16 @@ export class Dispatch {
     channel.lastActive = this.micros();
     channel.keep(frame);
     return frame.restricted ? channel.sendToSome(frame) : channel.sendToAll(frame);
+  }
+
+  /** JSON texts of the last values of a channel, up to the message with the number `seq`. */
+  lastValues({ name }: ChannelstreamChannel, seq: number): string[] {
+    const values = this.#hub.history?.lastValues(name).filter((value) => value.seq <= seq) ?? [];
+    return values.flatMap(({ event, payload }) => {
+      const message = new Message(event, payload, false);
+      const { legacyDate } = this.#settings;
+      return this.bridge.readValue(name, message, () => this.timestamp(), legacyDate) ?? [];
+    });
   }
 
   /**

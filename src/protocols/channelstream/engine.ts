@@ -157,6 +157,7 @@ export class Engine {
     this.#touch(listener.user);
     if (listener.live) return;
     listener.live = true;
+    this.#sendValues(listener, client);
     const missed = this.dispatch.missed(listener, client.context.maxBuffered / 2);
     if (missed.length > 0) client.send(listText(missed.join(",")));
     for (const channel of listener.channels) channel.subscribe(listener);
@@ -301,7 +302,19 @@ export class Engine {
     listener.join(channel);
     this.#empty.delete(channel);
     this.dispatch.bridge.open(channel);
+    if (channel.bridge?.channel.history?.lastValue) {
+      listener.awaitingValues.set(channel, this.hub.positions.seq);
+    }
+    if (listener.live && listener.client !== null) this.#sendValues(listener, listener.client);
     return true;
+  }
+
+  /** Sends a client the last values of channels that it joined. Later ones are among the messages that it missed. */
+  #sendValues({ awaitingValues }: Listener, client: Client): void {
+    if (awaitingValues.size === 0) return;
+    const texts = [...awaitingValues].flatMap(([channel, seq]) => this.dispatch.lastValues(channel, seq));
+    awaitingValues.clear();
+    if (texts.length > 0) client.send(listText(texts.join(",")));
   }
 
   #part(listener: Listener, channel: ChannelstreamChannel): boolean {

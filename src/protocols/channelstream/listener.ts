@@ -12,6 +12,8 @@ export class Listener implements UserConnection {
   readonly channels = new Set<ChannelstreamChannel>();
   client: Client | null = null;
   live = false;
+  /** Channels whose last values its client has not got yet, with the number of the newest message when it joined. */
+  readonly awaitingValues = new Map<ChannelstreamChannel, number>();
   /** The last frame before it was last active. */
   seen: number;
   /** When it is removed unless its client is back, in ms (`performance.now()`). Ignored while it is live. */
@@ -33,6 +35,7 @@ export class Listener implements UserConnection {
   /** Leaves a channel; `false` if it was not in it. */
   leave(channel: ChannelstreamChannel): boolean {
     if (!this.channels.delete(channel)) return false;
+    this.awaitingValues.delete(channel);
     channel.remove(this);
     return true;
   }

@@ -18,6 +18,7 @@ import {
   decode,
   denied,
   refused,
+  type Subscription,
   type Subscriptions,
 } from "./groups-codec.ts";
 
@@ -32,6 +33,8 @@ export interface GroupsContext {
   readonly maxSubscriptions: number;
   /** The subscribers of a group, opened if it was not. */
   open(group: string): EventFanouts;
+  /** The newest message of an event as its subscribers get it; `null` if none is kept, or it is binary. */
+  lastValue(group: string, event: string): string | null;
   /** Closes a group without subscribers. */
   close(fanouts: EventFanouts): void;
 }
@@ -115,6 +118,12 @@ export class GroupsSession implements Session {
     const cost = (refusals + changes.joined.length + changes.left.length) / ENTRIES_PER_FRAME;
     this.#client.chargeFrames(Math.floor(cost));
     this.#client.send(changed(changes));
+    for (const { group, entry } of changes.added) this.#sendLastValue(group, entry);
+  }
+
+  #sendLastValue(group: string, entry: string): void {
+    const value = this.#context.lastValue(group, entry);
+    if (value !== null) this.#client.send(value);
   }
 
   #accept(claims: Claims): void {
@@ -181,12 +190,13 @@ export class GroupsSession implements Session {
   }
 
   /** Subscribes to exactly `wanted`, and unsubscribes from all else. */
-  #follow(wanted: Subscriptions): Changed {
+  #follow(wanted: Subscriptions): Changed & { readonly added: readonly Subscription[] } {
     const before = this.#followed;
     this.#followed = wanted;
     const current: string[] = [];
     const left: string[] = [];
     const joined: string[] = [];
+    const added: Subscription[] = [];
     for (const [group, entries] of wanted) {
       const old = before.get(group);
       const fanouts = this.#context.open(group);
@@ -196,6 +206,7 @@ export class GroupsSession implements Session {
         if (old?.has(entry)) continue;
         fanouts.add(this.#client, entry);
         joined.push(name);
+        added.push({ group, entry });
       }
     }
     for (const [group, entries] of before) {
@@ -208,6 +219,6 @@ export class GroupsSession implements Session {
       }
       if (fanouts.empty) this.#context.close(fanouts);
     }
-    return { current, left, joined };
+    return { current, left, joined, added };
   }
 }

@@ -1,6 +1,7 @@
 import type { Verify } from "../../auth/verifier.ts";
 import type { FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
+import { Message } from "../../hub/message.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import { WebSocketClient } from "../../transports/websocket.ts";
 import type { Accepted, CreateProtocol, Protocol, SocketRequest, UpgradeRequest } from "../protocol.ts";
@@ -71,6 +72,13 @@ export class GroupsProtocol implements Protocol, GroupsContext {
     const fanouts = new EventFanouts(channel, this.#fanouts, this.context.stats);
     channel.addReceiver(fanouts);
     return fanouts;
+  }
+
+  lastValue(group: string, event: string): string | null {
+    const { history } = this.hub;
+    if (history === null || !this.hub.channels.get(group)?.history?.lastValue) return null;
+    const kept = history.lastValues(group).find((each) => each.event === event);
+    return kept === undefined ? null : new Message(event, kept.payload, false).json;
   }
 
   close(fanouts: EventFanouts): void {
