@@ -1,0 +1,109 @@
+import { afterEach, expect, test } from "bun:test";
+import { Redis } from "ioredis";
+import { PositionServer } from "./position-server.ts";
+import { type Agreement, compare, killSubscribers, Publishing, resolveElsewhere } from "./positions-rig.ts";
+import { startRedis } from "./redis-process.ts";
+import { startRedisProxy } from "./redis-proxy.ts";
+
+/** Losses and messages after which a run ends, and ms after which it ends in any case. */
+const RUN = { losses: 200, messages: 200_000, most: 60_000 };
+
+const ends: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+function connect(port: number): Redis {
+  const redis = new Redis({ host: "127.0.0.1", port });
+  redis.on("error", () => {});
+  ends.push(() => redis.disconnect());
+  return redis;
+}
+
+function startServers(...urls: readonly string[]): PositionServer[] {
+  return urls.map((url) => {
+    const server = new PositionServer(url);
+    ends.push(() => server.stop());
+    return server;
+  });
+}
+
+interface Run {
+  readonly losses: number;
+  readonly messages: number;
+  readonly most: number;
+}
+
+/** Runs under load with a fault now and then, and holds each server's positions against each other's. */
+async function run(
+  servers: readonly PositionServer[],
+  publishing: Publishing,
+  { losses, messages, most }: Run,
+  fault: () => Promise<unknown>,
+): Promise<Agreement> {
+  const agreement: Agreement = { both: 0, resolved: 0, differing: [] };
+  const pairs = servers.flatMap((one) =>
+    servers.filter((each) => each !== one).map((other) => [one, other] as const),
+  );
+  const sampling = setInterval(() => {
+    for (const [one, other] of pairs) resolveElsewhere(one, other, agreement);
+  }, 5);
+  const end = performance.now() + most;
+  const lost = (): number => servers.reduce((sum, server) => sum + server.losses, 0);
+  while (performance.now() < end && (lost() < losses || publishing.sent < messages)) {
+    await Bun.sleep(50 + Math.random() * 250);
+    await fault();
+  }
+  await publishing.stop();
+  clearInterval(sampling);
+  for (const [one, other] of pairs)
+    if (servers.indexOf(one) < servers.indexOf(other)) compare(one, other, agreement);
+  const placed = servers.map(({ records }) => records.byPosition.size);
+  const unplaced = servers.map(({ records }) => records.unplaced);
+  console.log({
+    losses: lost(),
+    sent: publishing.sent,
+    placed,
+    unplaced,
+    ...agreement,
+    differing: agreement.differing.slice(0, 5),
+  });
+  return agreement;
+}
+
+test.each([
+  ["", false],
+  [" without RESP3", true],
+])(
+  "two servers on one Redis%s agree on every position, however often their subscriptions are lost",
+  async (_kind, resp2) => {
+    const redis = await startRedis(["--enable-debug-command", "yes"]);
+    ends.push(() => redis.stop());
+    const proxies = await Promise.all([0, 1].map(() => startRedisProxy(redis.port, { resp2 })));
+    const servers = startServers(...proxies.map(({ port }) => `redis://127.0.0.1:${port}`));
+    for (const proxy of proxies) ends.push(() => proxy.stop());
+    const control = connect(redis.port);
+    const publisher = connect(redis.port);
+    const publishing = new Publishing(() => publisher);
+    let long = 0;
+    const agreement = await run(servers, publishing, RUN, async () => {
+      const dice = Math.random();
+      if (dice < 0.35) await killSubscribers(control);
+      else if (dice < 0.5) await killSubscribers(control, true);
+      else if (dice < 0.9) proxies[Math.random() < 0.5 ? 0 : 1]?.cutSubscribers();
+      else if (dice < 0.98 || long === 2) await control.call("DEBUG", "SLEEP", String(Math.random() / 5));
+      else {
+        // Longer than a server waits for an answer.
+        long++;
+        await control.call("DEBUG", "SLEEP", "3");
+      }
+    });
+    expect(agreement.differing).toEqual([]);
+    const losses = servers.map((server) => server.losses);
+    expect(Math.min(...losses)).toBeGreaterThan(RUN.losses / 4);
+    expect(publishing.sent).toBeGreaterThanOrEqual(RUN.messages);
+    expect(agreement.both).toBeGreaterThan(RUN.messages / 4);
+    expect(agreement.resolved).toBeGreaterThan(100);
+  },
+  120_000,
+);
