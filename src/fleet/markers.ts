@@ -5,6 +5,9 @@ import type { FleetMessages } from "./fleet-messages.ts";
 
 const KIND = "marker";
 
+/** Longest pause in ms before a further marker is published, random, so that one of all servers does it. */
+const RENEWED_WITHIN = 100;
+
 /** Random characters of a marker: two servers may subscribe in the same microsecond. */
 const RANDOM_CHARACTERS = 4;
 
@@ -18,6 +21,7 @@ export class Markers {
   readonly #hub: Hub;
   /** The node of a cluster that this server is subscribed to; empty without a cluster. */
   #node = "";
+  #renewing: Timer | null = null;
 
   constructor(messages: FleetMessages, hub: Hub) {
     this.#messages = messages;
@@ -28,13 +32,32 @@ export class Markers {
   /** The marker to publish as the first message of a subscription. @param brokerTime Unix time in microseconds */
   greeting(brokerTime: number, node: string): { readonly name: string; readonly payload: string } {
     this.#node = node;
+    return { name: printHub(KIND), payload: this.#messages.sign(KIND, this.#next(brokerTime)) };
+  }
+
+  /** The body of a marker above the newest. */
+  #next(micros: number): string {
     const random = Math.floor(Math.random() * 36 ** RANDOM_CHARACTERS).toString(36);
-    const id = printMarker(Math.max(brokerTime, this.#hub.positions.newestMarker + 1), random);
-    return { name: printHub(KIND), payload: this.#messages.sign(KIND, `${id} ${node}`) };
+    return `${printMarker(Math.max(micros, this.#hub.positions.newestMarker + 1), random)} ${this.#node}`;
   }
 
   #received(body: string): void {
     const space = body.indexOf(" ");
-    if (space >= 0 && body.slice(space + 1) === this.#node) this.#hub.marker(body.slice(0, space));
+    if (space < 0 || body.slice(space + 1) !== this.#node) return;
+    if (!this.#hub.marker(body.slice(0, space))) this.#renew();
+  }
+
+  /**
+   * Servers that subscribe at the same time may publish their markers in another order than they made them. The server whose
+   * marker the others ignored has not received theirs: it has no position in common with them until a marker that all accept.
+   */
+  #renew(): void {
+    if (this.#renewing !== null) return;
+    const newest = this.#hub.positions.newestMarker;
+    this.#renewing = setTimeout(() => {
+      this.#renewing = null;
+      if (this.#hub.positions.newestMarker === newest) this.#messages.publish(KIND, this.#next(0));
+    }, Math.random() * RENEWED_WITHIN);
+    this.#renewing.unref();
   }
 }

@@ -273,10 +273,14 @@ export class Hub {
     this.#deliver(channel, new Message(event, payload, false, seq));
   }
 
-  /** A marker of this or another server, in the order of the messages. Malformed ones are ignored. */
-  marker(id: string): void {
-    this.positions.mark(id);
-    if (!this.#inGap || this.positions.current === null) return;
+  /** A marker of this or another server, in the order of the messages. Returns whether it is the newest now. */
+  marker(id: string): boolean {
+    const isNewest = this.positions.mark(id);
+    if (this.#inGap && this.positions.current !== null) this.#endGap();
+    return isNewest;
+  }
+
+  #endGap(): void {
     this.#inGap = false;
     for (const channel of this.#channels.values()) {
       if (channel.history !== null) for (const receiver of channel.receivers) receiver.resubscribed?.();

@@ -13,6 +13,8 @@ import { recordingLog } from "./bus-rig.ts";
 /** Bytes; small, so that messages over it are cheap. */
 export const MAX_PAYLOAD = 1000;
 
+export const SECRET = "a secret of all servers";
+
 /** The part of a server that counts messages: bus, signatures, markers and hub. Records the position of each message. */
 export class PositionServer {
   readonly bus: Bus;
@@ -26,7 +28,7 @@ export class PositionServer {
     const { log } = recordingLog();
     this.bus = createRedisBus({ url, maxPayload: MAX_PAYLOAD, log });
     this.hub = new CountingHub(hubOptions(this.bus));
-    const messages = new FleetMessages(this.bus, new Signer(["a secret of all servers"], ""), log);
+    const messages = new FleetMessages(this.bus, new Signer([SECRET], ""), log);
     const dispatcher = new BusDispatcher(this.hub, messages, new Markers(messages, this.hub));
     void this.bus.subscribe(["to", "hub"], {
       message: (name, payload) => dispatcher.message(name, payload),
@@ -94,6 +96,6 @@ function hubOptions(bus: Bus): HubOptions {
     adminEvents: false,
     presenceEvents: false,
     history: null,
-    rulesFor: () => ({ presence: false, history: null }),
+    rulesFor: () => ({ presence: false, presenceMeta: false, history: null }),
   };
 }

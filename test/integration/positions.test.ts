@@ -1,6 +1,9 @@
 import { afterEach, expect, test } from "bun:test";
 import { Redis } from "ioredis";
-import { PositionServer } from "./position-server.ts";
+import { Signer } from "../../src/fleet/signer.ts";
+import { printMarker } from "../../src/hub/history/positions.ts";
+import { eventually } from "./phoenix-client.ts";
+import { PositionServer, SECRET } from "./position-server.ts";
 import { type Agreement, compare, killSubscribers, Publishing, resolveElsewhere } from "./positions-rig.ts";
 import { startRedis } from "./redis-process.ts";
 import { startRedisProxy } from "./redis-proxy.ts";
@@ -107,3 +110,16 @@ test.each([
   },
   120_000,
 );
+
+test("a marker that servers ignore, because it is older than one before it, is followed by one that all accept", async () => {
+  const redis = await startRedis();
+  ends.push(() => redis.stop());
+  const servers = startServers(redis.url, redis.url, redis.url);
+  const current = (): (string | null)[] => servers.map(({ hub }) => hub.positions.current);
+  await eventually(() => new Set(current()).size === 1 && current()[0] !== null, "one position of all");
+  const [before] = current();
+  const payload = new Signer([SECRET], "").sign("hub:marker", `${printMarker(1, "a")} `);
+  await connect(redis.port).publish("hub:marker", payload);
+  await eventually(() => !current().includes(before ?? null), "a new marker");
+  await eventually(() => new Set(current()).size === 1, "one position of all");
+});

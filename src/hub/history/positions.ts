@@ -64,14 +64,15 @@ export class Positions {
     return seq < this.#resumable;
   }
 
-  /** Applies a marker. One that is malformed, or not above the newest, is ignored. */
-  mark(id: string): void {
+  /** Applies a marker. One that is malformed, or not above the newest, is ignored. Returns whether it is the newest now. */
+  mark(id: string): boolean {
     const micros = timeOf(id);
-    if (micros === null || micros <= this.newestMarker) return;
+    if (micros === null || micros <= this.newestMarker) return false;
     this.#byId.set(id, this.#forgotten + this.#marks.length);
     this.#marks.push({ id, micros, at: this.#seq });
     this.#marked = true;
     this.#limit();
+    return true;
   }
 
   /**
@@ -97,10 +98,11 @@ export class Positions {
     this.#marked = false;
   }
 
-  /** The position of a number; `null` if its marker is not known. */
+  /** The position of a number; `null` if its marker is not known, or is from before the last gap and the number is not. */
   at(seq: number): string | null {
     const mark = this.#markBefore(seq);
-    return mark === null ? null : `${mark.id}-${seq - mark.at}`;
+    if (mark === null || (mark.at < this.#resumable && seq >= this.#resumable)) return null;
+    return `${mark.id}-${seq - mark.at}`;
   }
 
   /** The number of a position, or why it cannot be resumed from. */

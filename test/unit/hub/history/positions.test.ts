@@ -79,6 +79,8 @@ describe("positions", () => {
     counted(3, positions);
     positions.gap();
     expect(positions.current).toBeNull();
+    expect(positions.at(3)).toBe("rs.a1-3");
+    expect(positions.at(positions.advance())).toBeNull();
     expect(positions.resolve("rs.a1-3")).toBe("gap");
     expect(positions.resolve("rs.a1-9")).toBe("gap");
     counted(1, positions);
