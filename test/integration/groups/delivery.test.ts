@@ -103,8 +103,9 @@ describe.each(BUSES.map((bus) => [bus] as const))("on %s", (bus) => {
     const beside = await enter();
     await beside.follow({ [group]: [`${entry}0`], [`${group}s`]: [entry], other: [entry] });
     const payload = JSON.stringify({ group_name: group, entry });
-    await world.backend.publish(`to:${group}:${entry}`, payload);
+    // In this order: once the follower has the payload, the server has received both.
     await world.backend.publish("to:other:end", "0");
+    await world.backend.publish(`to:${group}:${entry}`, payload);
     expect(await follower.texts.next()).toBe(payload);
     await beside.follow({ other: ["end"] });
     await world.backend.publish("to:other:end", "1");
