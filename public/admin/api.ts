@@ -60,6 +60,15 @@ export interface ChannelRow {
   readonly pushed_bytes: number;
   readonly rate: number;
   readonly last_active: number | null;
+  readonly history: { readonly messages: number; readonly bytes: number; readonly limit: number } | null;
+}
+
+export interface HistoryMessage {
+  readonly position: string | null;
+  readonly event: string;
+  readonly payload?: unknown;
+  readonly base64?: string;
+  readonly at: number;
 }
 
 export interface MemberRow {
@@ -95,6 +104,10 @@ interface Responses {
   "GET api/channels/{name}": ChannelRow & {
     readonly matching: number;
     readonly listed: readonly MemberRow[];
+  };
+  "GET api/channels/{name}/history": {
+    readonly position: string | null;
+    readonly messages: readonly HistoryMessage[];
   };
   "GET api/connections": {
     readonly matching: number;

@@ -4,12 +4,14 @@ import { VirtualTable } from "../shared/virtual-table.ts";
 import { disconnectUser, kick } from "./actions.ts";
 import { type ChannelRow, call, type MemberRow } from "./api.ts";
 import { buttons, text } from "./cells.ts";
+import { History } from "./history.ts";
 import { Inspector } from "./inspector.ts";
 
 /** One channel: members and live messages. */
 export class ChannelPage {
   readonly #table: VirtualTable<MemberRow>;
   readonly #inspector = new Inspector();
+  readonly #history = new History();
   readonly #search = element("members-search", HTMLInputElement);
   #name = "";
 
@@ -74,6 +76,7 @@ export class ChannelPage {
       this.#table.restart();
     }
     this.#inspector.open(name);
+    this.#history.open(name);
     this.refresh();
   }
 
@@ -93,9 +96,11 @@ export class ChannelPage {
     if (!answer.ok) {
       if (answer.status !== 404) return null;
       this.#facts(null);
+      this.#history.refresh(false);
       return { matching: 0, rows: [] };
     }
     this.#facts(answer.value);
+    this.#history.refresh(answer.value.history !== null);
     return { matching: answer.value.matching, rows: answer.value.listed };
   }
 
@@ -111,6 +116,14 @@ export class ChannelPage {
             ["Sent", `${amount(row.sent)}, ${bytes(row.sent_bytes)}`],
             ["Pushed", `${amount(row.pushed)}, ${bytes(row.pushed_bytes)}`],
             ["Last active", ago(row.last_active)],
+            ...(row.history === null
+              ? []
+              : [
+                  [
+                    "History",
+                    `${amount(row.history.messages)} of ${amount(row.history.limit)}, ${bytes(row.history.bytes)}`,
+                  ] as const,
+                ]),
             ...Object.entries(row.listeners)
               .filter(([protocol]) => protocol !== "phoenix")
               .map(([protocol, count]) => [`${protocol} members`, amount(count)] as const),

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { Rejection } from "../../auth/rejection.ts";
 import { splitAgent } from "../../hub/agent-id.ts";
 import type { Channel, Member } from "../../hub/channel.ts";
+import type { Hub } from "../../hub/hub.ts";
 import { ChannelName, Counts, paging, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
@@ -20,6 +21,10 @@ const ChannelRow = z
     pushed_bytes: z.number(),
     rate: z.number().meta({ description: "Messages per second in both directions, since the last request." }),
     last_active: UnixMs.nullable(),
+    history: z
+      .object({ messages: z.number(), bytes: z.number(), limit: z.number() })
+      .nullable()
+      .meta({ description: "Kept messages, at most `limit`; null without history." }),
   })
   .meta({ id: "Channel" });
 
@@ -46,7 +51,12 @@ function listeners({ receivers }: Channel): Record<string, number> {
   return counts;
 }
 
-function rowOf(channel: Channel, now: number): Row {
+function historyOf({ name, history }: Channel, hub: Hub): Row["history"] {
+  if (history === null || hub.history === null) return null;
+  return { ...hub.history.sizeOf(name), limit: history.count };
+}
+
+function rowOf(channel: Channel, hub: Hub, now: number): Row {
   const { name, members, presence, traffic } = channel;
   return {
     name,
@@ -59,6 +69,7 @@ function rowOf(channel: Channel, now: number): Row {
     pushed_bytes: traffic.pushedBytes,
     rate: Math.round(traffic.rate(now) * 10) / 10,
     last_active: traffic.lastAt === 0 ? null : traffic.lastAt,
+    history: historyOf(channel, hub),
   };
 }
 
@@ -114,7 +125,7 @@ export function channelOperations({ hub }: ApiDeps): Operation[] {
         return {
           total: everything ? hub.channels.size : page.matching,
           matching: page.matching,
-          channels: page.rows.map((channel) => rowOf(channel, now)),
+          channels: page.rows.map((channel) => rowOf(channel, hub, now)),
         };
       },
     }),
@@ -145,7 +156,7 @@ export function channelOperations({ hub }: ApiDeps): Operation[] {
           limit,
         );
         return {
-          ...rowOf(channel, Date.now()),
+          ...rowOf(channel, hub, Date.now()),
           matching: page.matching,
           listed: page.rows.map(memberRow),
         };

@@ -50,6 +50,8 @@ export interface History {
   lastValues(channel: string): readonly KeptMessage[];
   /** Removes the last value of one event. */
   removeLastValue(channel: string, event: string): void;
+  /** What is kept of one channel for replay, and its bytes, overhead included. */
+  sizeOf(channel: string): { readonly messages: number; readonly bytes: number };
   /** Bytes kept, overhead included. */
   readonly bytes: number;
   /** Channels of which something is kept. */

@@ -92,6 +92,11 @@ export class MemoryHistory implements History {
     this.#bytes += entry.bytes;
   }
 
+  sizeOf(channel: string): { readonly messages: number; readonly bytes: number } {
+    const entry = this.#entries.get(channel);
+    return { messages: entry?.ring.size ?? 0, bytes: entry?.bytes ?? 0 };
+  }
+
   tick(now: number): void {
     this.#now = now;
     for (let i = 0; i < EXPIRED_PER_TICK; i++) {

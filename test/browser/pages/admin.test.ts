@@ -105,6 +105,27 @@ test("the overview shows live counters and charts", async () => {
   stage.world.cutClients();
 });
 
+test("a channel with history shows its kept messages, the newest first", async () => {
+  const apart = await startStage('[channels."room:*"]\nhistory = 3\n');
+  try {
+    for (const n of [1, 2, 3, 4]) await apart.world.backend.publish(`to:room:9:line`, `{"n":${n}}`);
+    const opened = await apart.admin("#/channels/room%3A9");
+    const { page } = opened;
+    await page.waitForSelector("#history tbody tr:not(.spacer):not([hidden]):nth-child(4)");
+    const rows = page.locator("#history tbody tr:not(.spacer):not([hidden])");
+    const texts = await rows.allInnerTexts();
+    expect(texts.map((text) => /"n":(\d)/.exec(text)?.[1])).toEqual(["4", "3", "2"]);
+    expect(texts[0]).toContain("line");
+    expect(texts[0]).toMatch(/[0-9a-z]+\.[0-9a-z]+-\d+/);
+    expect(await page.textContent("#channel-facts")).toContain("3 of 3");
+    await page.goto(`${apart.world.channel.url}/admin.html#/channels/other`);
+    await page.waitForFunction(() => document.getElementById("channel-name")?.textContent === "other");
+    await page.waitForSelector("#history-section", { state: "hidden" });
+  } finally {
+    await apart.stop();
+  }
+}, 60_000);
+
 test("channels can be searched and opened; a channel's page shows members and messages in both directions", async () => {
   const { world } = stage;
   const client = await world.connect();
