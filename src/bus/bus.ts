@@ -19,7 +19,7 @@ export interface BusState {
 }
 
 /** Families that a server can subscribe to. */
-export type SubscribedFamily = Exclude<Family, "from">;
+export type SubscribedFamily = Exclude<Family, "from" | "push">;
 
 /** A message that a server publishes on its own subscribing connection. */
 export interface Greeting {

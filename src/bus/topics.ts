@@ -1,11 +1,11 @@
 import { isUtf8 } from "node:buffer";
 
 /**
- * The families of names on the bus. `to` and `from` are the contract with backends: `to:<channel>:<event>` for messages to
- * clients, `from:<channel>:<event>` for messages of clients. `hub` is what servers send each other: `hub:<kind>...`.
- * The configured `prefix` is not part of a name: the bus adds and removes it.
+ * The families of names on the bus. `to`, `from` and `push` are the contract with backends: `to:<channel>:<event>` for messages
+ * to clients, `from:<channel>:<event>` for messages of clients, `push:<channel>:<event>` for the same with their sender. `hub`
+ * is what servers send each other: `hub:<kind>...`. The configured `prefix` is not part of a name: the bus adds and removes it.
  */
-export type Family = "to" | "from" | "hub";
+export type Family = "to" | "from" | "push" | "hub";
 
 /** The longest channel name or event, in bytes of UTF-8: the binary frame of Phoenix has one byte for each length. */
 export const MAX_NAME_BYTES = 255;
@@ -55,6 +55,11 @@ export function printTo(channel: string, event: string): string {
 /** The name for a message from a client of a channel to backends. */
 export function printFrom(channel: string, event: string): string {
   return `from:${channel}:${event}`;
+}
+
+/** The name for a message from a client of a channel to backends, in an envelope that names its sender. */
+export function printPush(channel: string, event: string): string {
+  return `push:${channel}:${event}`;
 }
 
 /** The name for a message between servers. `kind` has letters, digits and hyphens only. */

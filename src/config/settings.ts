@@ -463,6 +463,11 @@ export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
     default: false,
     doc: "Whether a push of the event presence replaces the metadata that presence shows of the member.",
   },
+  sender: {
+    type: bool,
+    default: false,
+    doc: "Publishes each push also on push:<channel>:<event>, with the user and the connection that sent it.",
+  },
   history: {
     type: integer(0, 1_000_000),
     default: 0,

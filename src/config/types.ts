@@ -97,6 +97,7 @@ export interface ChannelSettings {
   readonly pattern: string;
   readonly presence: boolean | "count";
   readonly presenceMeta: boolean;
+  readonly sender: boolean;
   /** Messages; 0: none. */
   readonly history: number;
   readonly historyBytes: number;

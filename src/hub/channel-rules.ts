@@ -2,7 +2,7 @@ import { nameCovers } from "../auth/claims.ts";
 import type { ChannelSettings } from "../config/config.ts";
 import type { ChannelRules } from "./channel.ts";
 
-const DEFAULTS: ChannelRules = { presence: true, presenceMeta: false, history: null };
+const DEFAULTS: ChannelRules = { presence: true, presenceMeta: false, namesSender: false, history: null };
 
 /** The rules of a channel: of the first `[[channels]]` whose pattern covers its name, or the defaults. */
 export function createChannelRules(settings: readonly ChannelSettings[]): (channel: string) => ChannelRules {
@@ -16,11 +16,12 @@ export function keepsHistory(settings: readonly ChannelSettings[]): boolean {
 }
 
 function rulesOf(settings: ChannelSettings): ChannelRules {
-  const { presence, presenceMeta, history, historyBytes, historyTtl, lastValue } = settings;
+  const { presence, presenceMeta, sender, history, historyBytes, historyTtl, lastValue } = settings;
   const keeps = history > 0 || lastValue;
   return {
     presence,
     presenceMeta,
+    namesSender: sender,
     history: keeps ? { count: history, bytes: historyBytes, ttl: historyTtl, lastValue } : null,
   };
 }

@@ -47,11 +47,13 @@ export interface ChannelRules {
   readonly presence: boolean | "count";
   /** Whether a push of `presence` replaces a member's metadata. */
   readonly presenceMeta: boolean;
+  /** Whether pushes are also published with their sender. */
+  readonly namesSender: boolean;
   /** What is kept of it; `null`: nothing. */
   readonly history: HistoryRules | null;
 }
 
-const NO_RULES: ChannelRules = { presence: false, presenceMeta: false, history: null };
+const NO_RULES: ChannelRules = { presence: false, presenceMeta: false, namesSender: false, history: null };
 
 /** A named stream: its members, and the receivers of its messages. The hub keeps it; protocols add and remove receivers. */
 export class Channel implements Backlogged {
@@ -64,6 +66,8 @@ export class Channel implements Backlogged {
   readonly counted: boolean;
   /** Whether a push of `presence` replaces a member's metadata. */
   readonly presenceMeta: boolean;
+  /** Whether pushes are also published with their sender. */
+  readonly namesSender: boolean;
   /** When members got the last count (`performance.now()`). */
   countedAt = Number.NEGATIVE_INFINITY;
   readonly members = new Set<Member>();
@@ -81,6 +85,7 @@ export class Channel implements Backlogged {
     this.presence = presence;
     this.history = rules.history;
     this.counted = rules.presence === "count";
+    this.namesSender = rules.namesSender;
     this.presenceMeta = rules.presenceMeta && presence !== null;
   }
 

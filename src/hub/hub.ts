@@ -1,5 +1,5 @@
 import type { Bus, BusState, PublishAck } from "../bus/bus.ts";
-import { isChannelName, isEventName, parseTo, printFrom, printTo } from "../bus/topics.ts";
+import { isChannelName, isEventName, parseTo, printFrom, printPush, printTo } from "../bus/topics.ts";
 import { atMostOncePer, type Log } from "../log.ts";
 import { AdminEvents } from "./admin-events.ts";
 import { BusTargets } from "./bus-targets.ts";
@@ -15,6 +15,7 @@ import { PresenceCounts } from "./presence/presence-counts.ts";
 import { PresenceEvents } from "./presence/presence-events.ts";
 import { nextMeta } from "./presence/presence-info.ts";
 import type { PresenceStore } from "./presence/presence-store.ts";
+import { type Pushed, pushEnvelope } from "./push-envelope.ts";
 import type { DropReason, Stats } from "./stats.ts";
 import { startClock } from "./system-clock.ts";
 
@@ -219,16 +220,19 @@ export class Hub {
   }
 
   /** Publishes a client's message to backends. `ack` is settled with whether the bus accepted it. */
-  push(member: Member, event: string, payload: string | Uint8Array, ack?: PublishAck): void {
+  push(pushed: Pushed, ack?: PublishAck): void {
+    const { member, event, payload } = pushed;
     const { pushes } = this.stats;
     pushes.messages++;
     pushes.bytes += payload.length;
-    const { name, traffic, observer } = member.channel;
+    const { name, traffic, observer, namesSender } = member.channel;
     traffic.pushed++;
     traffic.pushedBytes += payload.length;
     traffic.lastAt = this.#time;
     observer?.pushed(member.agent, event, payload);
-    this.#options.bus.publish(printFrom(name, event), payload, ack);
+    const { bus } = this.#options;
+    if (namesSender) bus.publish(printPush(name, event), pushEnvelope(pushed), this.#ownAck);
+    bus.publish(printFrom(name, event), payload, ack);
   }
 
   /** Publishes a notice of this server to backends: a join, a leave or a heartbeat. One that the bus does not accept is counted. */

@@ -40,7 +40,7 @@ function start(): { hub: Hub; listener: BusListener } {
     adminEvents: false,
     presenceEvents: true,
     history: null,
-    rulesFor: () => ({ presence: false, presenceMeta: false, history: null }),
+    rulesFor: () => ({ presence: false, presenceMeta: false, namesSender: false, history: null }),
   });
   hub.start();
   void bus.subscribe(["to"], hub);

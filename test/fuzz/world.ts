@@ -115,7 +115,12 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     adminEvents: true,
     presenceEvents: true,
     history: null,
-    rulesFor: (name) => ({ presence: !name.startsWith("quiet"), presenceMeta: false, history: null }),
+    rulesFor: (name) => ({
+      presence: !name.startsWith("quiet"),
+      presenceMeta: false,
+      namesSender: false,
+      history: null,
+    }),
   });
   const context = new ConnectionContext({
     connections,

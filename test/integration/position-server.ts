@@ -96,6 +96,6 @@ function hubOptions(bus: Bus): HubOptions {
     adminEvents: false,
     presenceEvents: false,
     history: null,
-    rulesFor: () => ({ presence: false, presenceMeta: false, history: null }),
+    rulesFor: () => ({ presence: false, presenceMeta: false, namesSender: false, history: null }),
   };
 }

@@ -330,7 +330,8 @@ export class PhoenixSession implements Session, Owner {
       this.#replies ??= new ReplyQueue(this.client);
       this.#replies.expect(ack);
     }
-    this.#context.hub.push(member, frame.event, frame.payload, ack);
+    const { event, ref, payload } = frame;
+    this.#context.hub.push({ member, event, ref, payload }, ack);
   }
 
   /** Replaces the metadata that presence shows of a member. */

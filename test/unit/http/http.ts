@@ -65,7 +65,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     adminEvents: true,
     presenceEvents: true,
     history: null,
-    rulesFor: () => ({ presence: true, presenceMeta: false, history: null }),
+    rulesFor: () => ({ presence: true, presenceMeta: false, namesSender: false, history: null }),
   });
   hub.start();
   void fakeBus.subscribe(["to"], hub);

@@ -42,7 +42,7 @@ async function start(adminEvents: boolean): Promise<void> {
     adminEvents,
     presenceEvents: true,
     history: null,
-    rulesFor: () => ({ presence: false, presenceMeta: false, history: null }),
+    rulesFor: () => ({ presence: false, presenceMeta: false, namesSender: false, history: null }),
   });
   hub.start();
   await bus.subscribe(["to"], hub);

@@ -60,7 +60,12 @@ async function start(changes: {
     adminEvents: true,
     presenceEvents: true,
     history: null,
-    rulesFor: (name) => ({ presence: !name.startsWith("anonymous:"), presenceMeta: false, history: null }),
+    rulesFor: (name) => ({
+      presence: !name.startsWith("anonymous:"),
+      presenceMeta: false,
+      namesSender: false,
+      history: null,
+    }),
     ...changes,
   });
   hub.start();
@@ -477,9 +482,9 @@ test("a push is passed to the bus unchanged, and the ack says whether the bus ac
   const accepted: boolean[] = [];
   const ack = { settled: (ok: boolean) => void accepted.push(ok) };
   const member = join("weather:wind");
-  hub.push(member, "ask", '{ "a": 1 }', ack);
+  hub.push({ member, event: "ask", ref: null, payload: '{ "a": 1 }' }, ack);
   bus.turn(false);
-  hub.push(member, "ask", "2", ack);
+  hub.push({ member, event: "ask", ref: null, payload: "2" }, ack);
   expect(accepted).toEqual([true, false]);
   expect(bus.on("from:weather:wind:ask")).toEqual(['{ "a": 1 }']);
 });

@@ -40,7 +40,7 @@ beforeEach(async () => {
     adminEvents: true,
     presenceEvents: true,
     history: null,
-    rulesFor: () => ({ presence: false, presenceMeta: false, history: null }),
+    rulesFor: () => ({ presence: false, presenceMeta: false, namesSender: false, history: null }),
   });
   hub.start();
   await bus.subscribe(["to"], hub);
@@ -53,7 +53,7 @@ test("an observer gets both directions, and is no listener", () => {
   bus.bring("to:room:2:update", "1");
   const member = new FakeMember(hub.open("room:1"), "c1");
   hub.join(member);
-  hub.push(member, "ask", "[1]");
+  hub.push({ member, event: "ask", ref: null, payload: "[1]" });
   hub.notify("room:1", "phx_join", "{}");
   hub.notify("room:2", "phx_join", "{}");
   expect(observed).toEqual([
@@ -86,7 +86,7 @@ test("a channel counts its traffic", () => {
   const { traffic } = hub.open("room");
   bus.bring("to:room:update", "12345");
   const member = new FakeMember(hub.open("room"), "c1");
-  hub.push(member, "ask", "123");
+  hub.push({ member, event: "ask", ref: null, payload: "123" });
   expect(traffic).toMatchObject({ sent: 1, sentBytes: 5, pushed: 1, pushedBytes: 3 });
   expect(Date.now() - traffic.lastAt).toBeLessThan(2000);
   stop();

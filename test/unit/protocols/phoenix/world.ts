@@ -134,7 +134,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     adminEvents: true,
     presenceEvents: true,
     history: null,
-    rulesFor: () => ({ presence: true, presenceMeta: false, history: null }),
+    rulesFor: () => ({ presence: true, presenceMeta: false, namesSender: false, history: null }),
   });
   const framesPerSecond = options.framesPerSecond ?? 1_000_000;
   const maxFrame = 1 << 20;
