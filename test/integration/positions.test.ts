@@ -7,9 +7,12 @@ import { PositionServer, SECRET } from "./position-server.ts";
 import { type Agreement, compare, killSubscribers, Publishing, resolveElsewhere } from "./positions-rig.ts";
 import { startRedis } from "./redis-process.ts";
 import { startRedisProxy } from "./redis-proxy.ts";
+import { startClusterNodes, startSentinels } from "./redis-topologies.ts";
 
 /** Losses and messages after which a run ends, and ms after which it ends in any case. */
 const RUN = { losses: 200, messages: 200_000, most: 60_000 };
+
+const SHORT_RUN = { losses: 60, messages: 60_000, most: 60_000 };
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
@@ -20,6 +23,15 @@ function connect(port: number): Redis {
   const redis = new Redis({ host: "127.0.0.1", port });
   redis.on("error", () => {});
   ends.push(() => redis.disconnect());
+  return redis;
+}
+
+/** A connection that refuses commands while it is not open, so that a publisher does not wait for a server that is gone. */
+async function openPublisher(port: number): Promise<Redis> {
+  const redis = new Redis({ host: "127.0.0.1", port, lazyConnect: true, enableOfflineQueue: false });
+  redis.on("error", () => {});
+  ends.push(() => redis.disconnect());
+  await redis.connect();
   return redis;
 }
 
@@ -110,6 +122,49 @@ test.each([
   },
   120_000,
 );
+
+test("over Sentinels, two servers agree on every position across the crash of a master and a failover", async () => {
+  const sentinels = await startSentinels(ends);
+  const servers = startServers(sentinels.url, sentinels.url);
+  let master = await openPublisher(await sentinels.masterPort());
+  // Messages are published at the old master until the new one is known.
+  const publishing = new Publishing(() => master);
+  let faults = 0;
+  const agreement = await run(servers, publishing, SHORT_RUN, async () => {
+    faults++;
+    if (faults === 15) await sentinels.crash();
+    else if (faults === 30) await sentinels.failover();
+    // Refused while this connection is not open: a failover closes all.
+    else await killSubscribers(master, Math.random() < 0.2).catch(() => 0);
+    if (faults === 15 || faults === 30) {
+      master.disconnect();
+      master = await openPublisher(await sentinels.masterPort());
+    }
+  });
+  expect(agreement.differing).toEqual([]);
+  expect(faults).toBeGreaterThan(30);
+  expect(agreement.both).toBeGreaterThan(10_000);
+  expect(agreement.resolved).toBeGreaterThan(100);
+}, 150_000);
+
+test("in a cluster, servers agree on every position that they share, which only those on one node do", async () => {
+  const ports = await startClusterNodes(ends);
+  const url = (port: number | undefined): string => `redis+cluster://127.0.0.1:${port}`;
+  const servers = startServers(...[ports[0], ports[0], ports[1]].map(url));
+  const nodes = ports.map(connect);
+  const publishers = nodes.slice(0, 2);
+  let turn = 0;
+  const publishing = new Publishing(() => publishers[turn++ % 2] ?? nodes[0] ?? connect(0), {
+    perSecond: 3000,
+  });
+  const agreement = await run(servers, publishing, SHORT_RUN, async () => {
+    await killSubscribers(nodes[Math.floor(Math.random() * nodes.length)] ?? connect(0));
+  });
+  expect(agreement.differing).toEqual([]);
+  expect(agreement.both).toBeGreaterThan(1000);
+  const ids = await Promise.all(nodes.map((node) => node.cluster("MYID")));
+  for (const server of servers) for (const node of server.nodes) expect(ids).toContain(node);
+}, 150_000);
 
 test("a marker that servers ignore, because it is older than one before it, is followed by one that all accept", async () => {
   const redis = await startRedis();
