@@ -24,6 +24,8 @@ export interface Claims {
   readonly expiresAt: number;
   /** Whether it was signed with the key derived from the admin secret. Required for the channel `admin`. */
   readonly admin: boolean;
+  /** Whether the user id can be trusted: the token covers the user's own channel, `user:<id>`. */
+  readonly ownChannel?: boolean;
   /** The id for revoking this token. */
   readonly jti?: string;
   /** The administrator session used in place of a token; it may end before `expiresAt`. */

@@ -107,11 +107,20 @@ export function intersection(a: Abilities, b: Abilities): Abilities {
   return { join: a.join && b.join, push: a.push && b.push, presence: a.presence && b.presence };
 }
 
+/** The start of the name of a channel that belongs to one user: `user:<id>`. */
+const USER = "user:";
+
+/** Whether a channel name, or a pattern, is of users' own channels. */
+export function isUserChannel(name: string): boolean {
+  return name.startsWith(USER);
+}
+
 /**
- * What a token allows in a channel; `null` if it does not cover the channel. The exact name wins, then the longest pattern.
- * `admin` requires the exact name and a token signed for administrators.
+ * What a token allows in a channel; `null` if it does not cover the channel. The exact name wins, then the longest pattern,
+ * then the user's own channel. `admin` requires the exact name and a token signed for administrators.
  */
-export function abilitiesIn({ channels, can, rights, admin }: Claims, channel: string): Abilities | null {
+export function abilitiesIn(claims: Claims, channel: string): Abilities | null {
+  const { channels, can, rights, admin } = claims;
   if (channel === ADMIN_CHANNEL && !admin) return null;
   if (channels.includes(channel)) return rights?.get(channel) ?? can;
   if (channel === ADMIN_CHANNEL) return null;
@@ -119,7 +128,13 @@ export function abilitiesIn({ channels, can, rights, admin }: Claims, channel: s
   for (const name of channels) {
     if (nameCovers(name, channel) && (best === null || name.length > best.length)) best = name;
   }
-  return best === null ? null : (rights?.get(best) ?? can);
+  if (best !== null) return rights?.get(best) ?? can;
+  return claims.ownChannel && isOwnChannel(claims, channel) ? can : null;
+}
+
+/** By equality, since an id may end in `*`. */
+function isOwnChannel({ user }: Claims, channel: string): boolean {
+  return user !== "" && channel.length === USER.length + user.length && channel === USER + user;
 }
 
 /** The code for a channel that a token does not cover. */

@@ -39,6 +39,12 @@ export function createVerifier(
   );
   const administrators = adminKeys(config, "token");
   const names = config.claims;
+  // With an open endpoint anyone may have a token for any id.
+  const ownChannel = config.tokenEndpoint !== "open" || config.tokenIds === "own";
+  const verdict = (claims: Claims | null): Verdict => {
+    if (claims === null) return unauthorized("claims_unusable");
+    return { ok: true, claims: ownChannel ? { ...claims, ownChannel } : claims };
+  };
 
   const shared = (token: string, source: AttemptSource): Verdict => {
     const result = verifyHs256(token, keys, rules, now());
@@ -84,10 +90,6 @@ export function createVerifier(
       ? verifyAsymmetric(token)
       : unauthorized(alg === null ? "token_malformed" : "algorithm_not_allowed");
   };
-}
-
-function verdict(claims: Claims | null): Verdict {
-  return claims === null ? unauthorized("claims_unusable") : { ok: true, claims };
 }
 
 /** Whether a token covers a channel, with any abilities. */

@@ -1,6 +1,13 @@
 import { type Admin, bearerOf, type Principal, principalName } from "../auth/admin.ts";
 import type { Audit } from "../auth/audit.ts";
-import { abilitiesIn, intersection, isPattern, leastAbilities, nameCovers } from "../auth/claims.ts";
+import {
+  abilitiesIn,
+  intersection,
+  isPattern,
+  isUserChannel,
+  leastAbilities,
+  nameCovers,
+} from "../auth/claims.ts";
 import { LEEWAY_SECS, MAX_TOKEN_BYTES } from "../auth/hs256.ts";
 import type { Grant, Mint } from "../auth/mint.ts";
 import type { Peer } from "../auth/peer.ts";
@@ -112,7 +119,8 @@ async function authorize(
   }
 
   const foreign = names.filter(
-    (name) => !config.tokenChannels.some((entry) => entryCovers(entry, wanted.id, name)),
+    (name) =>
+      isUserChannel(name) || !config.tokenChannels.some((entry) => entryCovers(entry, wanted.id, name)),
   );
   if (foreign.length === 0 && (config.tokenIds === "any" || !wanted.chosen)) return PUBLIC;
   const bearer = bearerOf(request.headers);

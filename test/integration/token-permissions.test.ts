@@ -236,3 +236,57 @@ describe("a bearer token for POST /token", () => {
     expect((await post(world, "/token", { channel: "room:b", id: "alice" }, AS_ADMIN)).status).toBe(200);
   });
 });
+
+describe("a user's own channel", () => {
+  let closed: World;
+  let open: World;
+  beforeAll(async () => {
+    const toml = 'token_endpoint = "admin"\n';
+    [closed, open] = await Promise.all([startWorld("embedded", { toml }), startWorld("embedded")]);
+  });
+  afterAll(() => Promise.all([closed?.stop(), open?.stop()]));
+
+  async function joins(world: World, topic: string, claims: object): Promise<string> {
+    const client = await world.connect();
+    const { status } = await client.join(topic, {
+      token: mint({ exp: inSeconds(3600), channels: [], ...claims }, SECRET),
+    });
+    client.socket.cut();
+    return String(status);
+  }
+
+  test("is covered by each token of the user, where ids can be trusted", async () => {
+    expect(await joins(closed, "user:alice", { id: "alice" })).toBe("ok");
+    expect(await joins(closed, "user:alice", { id: "alice", channels: ["room:1"] })).toBe("ok");
+    expect(await joins(closed, "user:bob", { id: "alice" })).toBe("error");
+    expect(await joins(open, "user:alice", { id: "alice" })).toBe("error");
+    expect(await joins(open, "user:alice", { id: "alice", channels: ["user:alice"] })).toBe("ok");
+  });
+
+  test("is compared with the id, which is no pattern", async () => {
+    expect(await joins(closed, "user:bob", { id: "*" })).toBe("error");
+    expect(await joins(closed, "user:*", { id: "*" })).toBe("ok");
+    expect(await joins(closed, "user:alice:more", { id: "alice" })).toBe("error");
+    expect(await joins(closed, "user:", { id: "" })).toBe("error");
+  });
+
+  test("is not given by an open token endpoint, by no name and no pattern", async () => {
+    const ask = async (channel: string, headers = {}): Promise<number> =>
+      (await post(open, "/token", { channel, id: "alice" }, headers)).status;
+    expect(await ask("user:alice")).toBe(403);
+    expect(await ask("user:")).toBe(403);
+    expect(await ask("user:*")).toBe(401);
+    expect(await ask("user:alice", AS_ADMIN)).toBe(200);
+    expect(await ask("user:alice", bearer({ id: "alice", channel: "user:alice" }))).toBe(200);
+  });
+
+  test("receives what a backend publishes to the user, on each connection", async () => {
+    const clients = await Promise.all([closed.connect(), closed.connect()]);
+    const token = mint({ exp: inSeconds(3600), channels: [], id: "alice" }, SECRET);
+    for (const client of clients) await client.join("user:alice", { token });
+    await closed.backend.publish("to:user:alice:note", '{"n":12345678901234567890}');
+    for (const client of clients) {
+      expect((await client.event("note", "user:alice")).text).toContain('{"n":12345678901234567890}');
+    }
+  });
+});
