@@ -72,7 +72,10 @@ class RedisBus implements Bus {
   /** The notice about its cause that was logged last (`noticeOf`). */
   #notice: string | null = null;
   #warnedOfRole = false;
-  readonly #refusedParts = new Set<Refusable>();
+  #warnedOfTime = false;
+  #warnedOfHub = false;
+  /** Why the last subscription has no messages between servers. */
+  #hubRefusal: string | null = null;
   #checkedLimit = false;
   /** The server that both connections are connected to; `null` if they differ. */
   #common: string | null = null;
@@ -189,6 +192,7 @@ class RedisBus implements Bus {
 
   #subscriberUp(redis: Redis): void {
     this.#silent = 0;
+    this.#hubRefusal = null;
     this.#subscriber?.take(redis.stream);
   }
 
@@ -254,6 +258,7 @@ class RedisBus implements Bus {
       });
       this.#logged = false;
       this.#notice = null;
+      this.#warnOfHub();
       this.#attempted.resolve();
       this.#listener?.changed(this.#state);
       return;
@@ -346,14 +351,21 @@ class RedisBus implements Bus {
     }
   }
 
-  /** Logged once: it stays so until an operator changes the ACL. */
   #refusedPart(what: Refusable, reason: string): void {
-    if (this.#refusedParts.has(what)) return;
-    this.#refusedParts.add(what);
-    const fields = { where: this.#shown, reason };
-    if (what === "TIME") this.#log.debug("Redis does not answer TIME, using the local clock", fields);
-    else
-      this.#log.warn("Redis refused hub:*, messages between servers and history are not available", fields);
+    if (what === "hub:*") this.#hubRefusal = reason;
+    else if (!this.#warnedOfTime) {
+      this.#warnedOfTime = true;
+      const message = "Redis does not answer TIME, using the local clock";
+      this.#log.debug(message, { where: this.#shown, reason });
+    }
+  }
+
+  /** Only where all else is permitted: a user without any rights is another problem. */
+  #warnOfHub(): void {
+    if (this.#hubRefusal === null || this.#warnedOfHub) return;
+    this.#warnedOfHub = true;
+    const message = "Redis refused hub:*, messages between servers and history are not available";
+    this.#log.warn(message, { where: this.#shown, reason: this.#hubRefusal });
   }
 
   #refused(error: string): void {
