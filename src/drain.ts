@@ -34,7 +34,10 @@ export class Drain {
     const size = Math.max(MIN_BATCH, Math.ceil(connections.length / batches));
     for (let at = 0; at < connections.length; at += size) {
       if (at > 0) await Bun.sleep(BATCH_PAUSE);
-      for (const connection of connections.slice(at, at + size)) connection.close(1012, "server restarting");
+      for (const connection of connections.slice(at, at + size)) {
+        connection.draining();
+        connection.close(1012, "server restarting");
+      }
     }
     for (let waited = 0; this.#connections.size > 0 && waited < LAST_WAIT; waited += BATCH_PAUSE) {
       await Bun.sleep(BATCH_PAUSE);

@@ -107,6 +107,11 @@ export class Connections implements Backlogged {
     this.#added += bytes;
   }
 
+  /** Whether frames may be sent that could wait: half of the budget is kept for live messages. */
+  hasRoom(bytes: number): boolean {
+    return !this.watching || this.#backlog + this.#added + bytes <= this.#limits.maxBuffered / 2;
+  }
+
   /** To be called when a frame was dropped. Checks now, and again at the end of the turn if more was dropped in it. */
   noticeDrop(clients: Backlogged): void {
     if (this.#checked.has(clients)) {

@@ -82,9 +82,14 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> {
     if (this.empty) return 0;
     const frame = this.encoder.encode(message);
     if (frame === null) return 0;
+    this.send(frame);
+    return this.listeners;
+  }
+
+  /** Sends a frame to all subscribers. */
+  send(frame: string | Buffer): void {
     if (this.#sockets > 0) this.#publish(frame);
     if (this.#others !== null) for (const subscriber of this.#others) subscriber.send(frame);
-    return this.listeners;
   }
 
   /** Bun drops a frame for a socket whose backlog is full and does not say which: then all are checked. */

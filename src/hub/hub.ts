@@ -66,8 +66,8 @@ export class Hub {
   readonly #ownAck: PublishAck;
   #stopClock: (() => void) | null = null;
   #time = Date.now();
-  /** Whether the subscription was lost, and no marker was received since. */
-  #inGap = false;
+  /** Whether no marker was received since the subscription was lost, or since the start. */
+  #inGap = true;
 
   constructor(options: HubOptions) {
     const { bus, log, stats, adminEvents } = options;

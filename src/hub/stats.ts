@@ -17,6 +17,8 @@ export interface Stats {
   /** Messages of this server itself to backends (presence, `admin`, joins, heartbeats) that the bus did not accept. */
   unpublished: number;
   readonly joins: { accepted: number; left: number };
+  /** Joins with a position, by result: `recovered`, or the reason; and `overtaken`, of those that recovered. */
+  readonly recoveries: Record<string, number>;
   /** Refused requests of clients, by the reason in the reply. */
   readonly refused: Record<string, number>;
   readonly connections: { opened: number; closed: number };
@@ -50,6 +52,7 @@ export function createStats(): Stats {
     pushes: { messages: 0, bytes: 0 },
     unpublished: 0,
     joins: { accepted: 0, left: 0 },
+    recoveries: {},
     refused: {},
     connections: { opened: 0, closed: 0 },
     closed: {},

@@ -173,6 +173,15 @@ export abstract class Client implements Connection, Transport {
     if (this.buffered() >= this.context.maxBuffered) this.cutOff("slow");
   }
 
+  /** Calls `send`. The frames that it sends leave in one write where the transport can. */
+  batch(send: () => void): void {
+    send();
+  }
+
+  draining(): void {
+    if (this.open) this.session?.draining?.();
+  }
+
   close(code: number, reason: string): void {
     this.#dismissed = true;
     this.session?.closed();

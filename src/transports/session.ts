@@ -13,6 +13,8 @@ export interface Session {
   receive(frame: string | Buffer, allowed: boolean): void;
   /** Whether the client uses this session or token; false where the protocol knows neither. */
   reliesOn?(kind: RevocationKind, id: string): boolean;
+  /** Called before the client is closed because the server stops. */
+  draining?(): void;
   /** Ends all memberships. Called when the client is closed or dismissed, and again when its transport is closed. */
   closed(): void;
 }

@@ -86,6 +86,10 @@ export class WebSocketClient extends Client {
     return this.#ws?.getBufferedAmount() ?? 0;
   }
 
+  override batch(send: () => void): void {
+    this.#ws?.cork(send);
+  }
+
   override ping(): void {
     this.#ws?.ping();
   }

@@ -27,6 +27,7 @@ function slow(id: string): Connection {
     reliesOn: () => false,
     checkBacklog() {},
     ping() {},
+    draining() {},
     close() {},
     dismiss() {},
     finish() {},

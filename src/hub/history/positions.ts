@@ -59,6 +59,11 @@ export class Positions {
     return this.#marks.at(-1)?.micros ?? 0;
   }
 
+  /** The number of the last gap: messages after it can be resumed from. */
+  get gapAt(): number {
+    return this.#resumable;
+  }
+
   /** Whether a number precedes the last gap: messages after it may have been missed. */
   isBeforeGap(seq: number): boolean {
     return seq < this.#resumable;

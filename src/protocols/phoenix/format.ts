@@ -9,23 +9,30 @@ export interface Format {
   readonly binary: boolean;
   /** Whether presence events are sent. */
   readonly presence: boolean;
+  /** Whether frames carry positions, for members that asked for recovery. */
+  readonly positions: boolean;
 }
 
 const FORMATS: readonly Format[] = [V1, V2].flatMap((codec) =>
-  [true, false].flatMap((presence) =>
-    [true, false].map((binary) => ({
-      name: `phoenix${codec.version}${binary ? "b" : ""}${presence ? "p" : ""}`,
-      codec,
-      binary,
-      presence,
-    })),
+  [true, false].flatMap((positions) =>
+    [true, false].flatMap((presence) =>
+      [true, false].map((binary) => ({
+        name: `phoenix${codec.version}${binary ? "b" : ""}${presence ? "p" : ""}${positions ? "r" : ""}`,
+        codec,
+        binary,
+        presence,
+        positions,
+      })),
+    ),
   ),
 );
 
 /** The format of a member. V1 has no binary frames. */
-export function formatOf(codec: Codec, binary: boolean, presence: boolean): Format {
+export function formatOf(codec: Codec, binary: boolean, presence: boolean, positions: boolean): Format {
   const wanted = binary && codec.version === 2;
-  const format = FORMATS.find((f) => f.codec === codec && f.binary === wanted && f.presence === presence);
+  const format = FORMATS.find(
+    (f) => f.codec === codec && f.binary === wanted && f.presence === presence && f.positions === positions,
+  );
   if (format === undefined) throw new Error("every combination has its format");
   return format;
 }

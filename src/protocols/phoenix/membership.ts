@@ -1,8 +1,11 @@
 import type { Channel, Member } from "../../hub/channel.ts";
+import type { Lost } from "../../hub/history/history.ts";
 import type { Meta } from "../../hub/presence/presence-store.ts";
 import type { Client } from "../../transports/client.ts";
+import type { CatchUp } from "./catch-up.ts";
 import type { Ref } from "./phoenix-codec.ts";
 import type { PhoenixFanout } from "./phoenix-encoder.ts";
+import { PositionFanout } from "./position-fanout.ts";
 
 /** Updates of the metadata of one member within a second. */
 const UPDATES_PER_SECOND = 10;
@@ -16,6 +19,8 @@ export interface Owner {
   expire(member: Membership): void;
   /** Ends the membership for good. */
   kick(member: Membership): void;
+  /** The membership was to get messages that are no longer kept. */
+  overtaken(): void;
 }
 
 /** The id of a join: `<conn_id>:<topic>:<join_ref>`. */
@@ -38,6 +43,12 @@ export class Membership implements Member {
   /** Metadata of the join, as in `Meta`. */
   info = "";
   meta: Meta = this;
+  /** What came of its position; `null` if its join had none. */
+  recovery: "recovered" | Lost | null = null;
+  /** Stands in the fanout in place of the client while it gets messages from the history; `null` once it is live. */
+  catchUp: CatchUp | null = null;
+  /** The number of the last message whose position it was sent alone. */
+  #reported = 0;
   /** Times (`performance.now()`) of the last updates of its metadata; `null` before the first. */
   #updates: number[] | null = null;
   /** The number of its join among those of its client. */
@@ -105,6 +116,45 @@ export class Membership implements Member {
 
   send(event: string, payload: string): void {
     this.connection.send(this.fanout.encoder.frameFor(this.joinRef, event, payload));
+    if (event === "presence_state") this.catchUp?.stateSent();
+  }
+
+  /** Starts to get messages of its fanout. */
+  subscribe(): void {
+    this.fanout.add(this.catchUp ?? this.connection);
+  }
+
+  unsubscribe(): void {
+    this.fanout.remove(this.catchUp ?? this.connection);
+  }
+
+  /** It has caught up. */
+  goLive(): void {
+    this.unsubscribe();
+    this.catchUp = null;
+    this.subscribe();
+  }
+
+  /** Messages that it was to get are no longer kept. */
+  overtaken(reason: Lost): void {
+    this.recovery = reason;
+    this.owner.overtaken();
+  }
+
+  /** Sends the position of a binary frame that no other frame has had. */
+  reportPosition(): void {
+    const { fanout } = this;
+    if (!(fanout instanceof PositionFanout) || this.catchUp !== null) return;
+    const { unreported } = fanout;
+    if (unreported === 0 || unreported === this.#reported) return;
+    this.#reported = unreported;
+    this.#sendPosition(fanout.positionOf(unreported));
+  }
+
+  /** Sends the newest position, which may be far beyond the last message of its channel. */
+  reportNewestPosition(): void {
+    const { fanout } = this;
+    if (fanout instanceof PositionFanout && this.catchUp === null) this.#sendPosition(fanout.newestPosition);
   }
 
   expire(): void {
@@ -113,6 +163,10 @@ export class Membership implements Member {
 
   kick(): void {
     this.owner.kick(this);
+  }
+
+  #sendPosition(position: string | null): void {
+    if (position !== null) this.connection.send(this.fanout.encoder.positionFrame(this.joinRef, position));
   }
 
   /** Notifies the client that this membership ended: `phx_close`, for good, or `phx_error`, after which it rejoins. */

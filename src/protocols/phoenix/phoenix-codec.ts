@@ -152,20 +152,22 @@ export function decodeBinary(bytes: Uint8Array): Frame | Malformed {
 }
 
 /**
- * Encodes a binary broadcast as a server push (kind 0) with an empty join_ref: npm `phoenix` handles it as kind 2,
- * and Elixir's Slipstream knows only kinds 0 and 1. Topic and event have at most 255 bytes each.
+ * Encodes a binary broadcast as a server push (kind 0), with an empty join_ref unless it is for one member: npm `phoenix`
+ * handles it as kind 2, and Elixir's Slipstream knows only kinds 0 and 1. Topic and event have at most 255 bytes each.
  */
-export function encodeBinary(topic: string, event: string, data: Uint8Array): Buffer {
+export function encodeBinary(topic: string, event: string, data: Uint8Array, joinRef = ""): Buffer {
+  const joinRefSize = Buffer.byteLength(joinRef);
   const topicSize = Buffer.byteLength(topic);
   const eventSize = Buffer.byteLength(event);
-  const frame = Buffer.allocUnsafe(4 + topicSize + eventSize + data.length);
+  const frame = Buffer.allocUnsafe(4 + joinRefSize + topicSize + eventSize + data.length);
   frame[0] = PUSH;
-  frame[1] = 0;
+  frame[1] = joinRefSize;
   frame[2] = topicSize;
   frame[3] = eventSize;
-  frame.write(topic, 4);
-  frame.write(event, 4 + topicSize);
-  frame.set(data, 4 + topicSize + eventSize);
+  frame.write(joinRef, 4);
+  frame.write(topic, 4 + joinRefSize);
+  frame.write(event, 4 + joinRefSize + topicSize);
+  frame.set(data, 4 + joinRefSize + topicSize + eventSize);
   return frame;
 }
 

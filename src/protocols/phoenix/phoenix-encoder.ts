@@ -1,5 +1,7 @@
 import type { Channel } from "../../hub/channel.ts";
 import type { Encoder, Fanout } from "../../hub/fanout.ts";
+import type { Lost } from "../../hub/history/history.ts";
+import type { Positions } from "../../hub/history/positions.ts";
 import type { Message } from "../../hub/message.ts";
 import type { Format } from "./format.ts";
 import { binaryAsJson, encodeBinary, type Ref } from "./phoenix-codec.ts";
@@ -18,6 +20,9 @@ export class PhoenixEncoder implements Encoder<Message> {
   readonly format: Format;
   /** The channel's name as JSON text. */
   readonly quotedTopic: string;
+  /** Whether the newest frame is not for members that catch up: they get what is in the history in its own order. */
+  liveOnly = false;
+  readonly #positions: Positions;
   // The frame up to the payload, cached for the last event.
   #event: string | null = null;
   #prefix = "";
@@ -26,9 +31,10 @@ export class PhoenixEncoder implements Encoder<Message> {
   #cachedEvent = "";
   #cachedPayload = "";
 
-  constructor(channel: Channel, format: Format) {
+  constructor(channel: Channel, format: Format, positions: Positions) {
     this.channel = channel;
     this.format = format;
+    this.#positions = positions;
     this.quotedTopic = JSON.stringify(channel.name);
   }
 
@@ -51,6 +57,10 @@ export class PhoenixEncoder implements Encoder<Message> {
       this.#clearCache();
       if (!this.format.presence) return null;
     }
+    if (this.format.positions) {
+      this.liveOnly = message.seq > 0;
+      if (this.liveOnly) return this.encodeKept(message, null);
+    }
     const { codec } = this.format;
     if (!message.isJson && this.format.binary) {
       return encodeBinary(this.channel.name, message.event, message.bytes);
@@ -60,6 +70,29 @@ export class PhoenixEncoder implements Encoder<Message> {
       this.#prefix = codec.beforePayload(this.quotedTopic, JSON.stringify(message.event));
     }
     return this.#prefix + (message.json ?? binaryAsJson(message.bytes)) + codec.behindPayload;
+  }
+
+  /** The frame of a message of the history, with its position where the format has positions. */
+  encodeKept(message: Message, joinRef: Ref): string | Buffer {
+    const { codec, binary, positions } = this.format;
+    if (!message.isJson && binary) {
+      return encodeBinary(this.channel.name, message.event, message.bytes, String(joinRef ?? ""));
+    }
+    const position = positions ? this.#positions.at(message.seq) : null;
+    const payload = message.json ?? binaryAsJson(message.bytes);
+    return codec.push(joinRef, position, this.quotedTopic, JSON.stringify(message.event), payload);
+  }
+
+  /** The event `position`: how far a member is that got binary frames, which have no place for it. */
+  positionFrame(joinRef: Ref, position: string): string {
+    const payload = `{"position":"${position}"}`;
+    return this.format.codec.push(joinRef, position, this.quotedTopic, '"position"', payload);
+  }
+
+  /** The event `gap`: messages before a position are missing. */
+  gapFrame(joinRef: Ref, position: string, reason: Lost): string {
+    const payload = `{"position":"${position}","reason":"${reason}"}`;
+    return this.format.codec.push(joinRef, position, this.quotedTopic, '"gap"', payload);
   }
 
   #clearCache(): void {

@@ -10,11 +10,13 @@ import type { Channel } from "../../hub/channel.ts";
 import type { Hub } from "../../hub/hub.ts";
 import { withoutMember } from "../../hub/json/members.ts";
 import { infoOfJoin, parseInfo } from "../../hub/presence/presence-info.ts";
-import { countRefusal } from "../../hub/stats.ts";
+import { count, countRefusal } from "../../hub/stats.ts";
 import type { Client } from "../../transports/client.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
 import type { Session } from "../../transports/session.ts";
+import { CatchUp } from "./catch-up.ts";
 import { type Format, formatOf } from "./format.ts";
+import { type FrameHandler, HeldTopics } from "./held-topics.ts";
 import { agentId, Membership, type Owner } from "./membership.ts";
 import { Memberships } from "./memberships.ts";
 import {
@@ -28,6 +30,9 @@ import {
   V2,
 } from "./phoenix-codec.ts";
 import type { PhoenixFanout } from "./phoenix-encoder.ts";
+import type { Recoveries } from "./recoveries.ts";
+import { isAhead, isKept, joinAnswer, type Recovery, recoveryIn, recoveryOf } from "./recovery.ts";
+import { Replays } from "./replays.ts";
 import { type PendingReply, ReplyQueue } from "./reply-queue.ts";
 
 /**
@@ -43,6 +48,7 @@ export interface PhoenixContext {
   readonly verify: Verify;
   /** Topics that one client may join. */
   readonly maxChannels: number;
+  readonly recoveries: Recoveries;
   /** The fanout of a channel and format, created for its first member. */
   fanout(channel: Channel, format: Format): PhoenixFanout;
 }
@@ -60,7 +66,7 @@ export interface Opening {
 }
 
 /** A client of Phoenix Channels, over any transport. */
-export class PhoenixSession implements Session, Owner {
+export class PhoenixSession implements Session, Owner, FrameHandler {
   readonly client: Client;
   readonly #context: PhoenixContext;
   readonly #binary: boolean;
@@ -71,6 +77,10 @@ export class PhoenixSession implements Session, Owner {
   #serial = 0;
   /** `null` for clients that push nothing, which are most. */
   #replies: ReplyQueue | null = null;
+  /** `null` for clients that were never sent anything from the history. */
+  #replays: Replays | null = null;
+  /** `null` unless a join has waited for a position. */
+  #held: HeldTopics | null = null;
 
   constructor(context: PhoenixContext, client: Client, opening: Opening) {
     this.#context = context;
@@ -94,6 +104,7 @@ export class PhoenixSession implements Session, Owner {
   }
 
   reply(frame: string): void {
+    this.#reportPositions();
     if (this.#replies === null) this.client.send(frame);
     else this.#replies.send(frame);
   }
@@ -120,7 +131,17 @@ export class PhoenixSession implements Session, Owner {
     return this.#memberships.all().some(({ jti }) => jti === id);
   }
 
+  overtaken(): void {
+    count(this.#context.context.stats.recoveries, "overtaken");
+  }
+
+  /** The next server may know only positions that are newer than the last message of a channel. */
+  draining(): void {
+    for (const member of this.#memberships.all()) member.reportNewestPosition();
+  }
+
   closed(): void {
+    this.#held?.clear();
     for (const member of this.#memberships.all()) this.#drop(member);
   }
 
@@ -128,10 +149,19 @@ export class PhoenixSession implements Session, Owner {
     const frame = this.#decode(data);
     if ("malformed" in frame) return this.#malformed(frame.malformed);
     if (!allowed) return this.#overBudget(frame);
+    if (this.#held?.hold(frame)) return;
+    this.handle(frame);
+  }
+
+  handle(frame: Frame): void {
     if (frame.topic === "phoenix" && frame.event === "heartbeat") return this.#heartbeat(frame);
     if (frame.event === "phx_join") return this.#join(frame);
     if (frame.event === "phx_leave") return this.#leave(frame);
     this.#push(frame);
+  }
+
+  isStillAhead({ topic, payload }: Frame): boolean {
+    return isAhead(this.#context.hub, topic, recoveryIn(payload));
   }
 
   #decode(data: string | Buffer): Frame | Malformed {
@@ -245,6 +275,7 @@ export class PhoenixSession implements Session, Owner {
     if (verdict.ok) this.#admitHolder(frame, verdict.claims, ownToken);
     else this.#refuseJoin(frame, verdict.reason, verdict.code);
     if (old !== undefined) hub.release(old.channel);
+    this.#held?.answered(frame);
   }
 
   #admitHolder(frame: Frame, claims: Claims, ownToken: boolean): void {
@@ -264,10 +295,13 @@ export class PhoenixSession implements Session, Owner {
 
   #enter(frame: Frame, claims: Claims, can: Abilities, ownToken: boolean, info: string): void {
     const { hub } = this.#context;
+    const request = recoveryIn(frame.payload);
+    if (isAhead(hub, frame.topic, request) && this.#waits(frame)) return;
     if (this.#serial >= this.#context.maxChannels) this.client.chargeFrames(REPEATED_JOIN_FRAMES - 1);
     const codec = this.#codec ?? V2;
-    const format = formatOf(codec, this.#binary, can.presence);
-    const fanout = this.#context.fanout(hub.open(frame.topic), format);
+    const channel = hub.open(frame.topic);
+    const format = formatOf(codec, this.#binary, can.presence, request !== null && isKept(channel));
+    const fanout = this.#context.fanout(channel, format);
     // V1 has no join_ref: the ref of the join takes its place.
     const joinRef = frame.joinRef ?? (codec === V1 ? frame.ref : null);
     const agentRef = frame.joinRef ?? frame.ref;
@@ -285,16 +319,42 @@ export class PhoenixSession implements Session, Owner {
     member.info = info;
     this.#memberships.add(member);
     member.expirySlot = this.#context.context.expireAt(member, claims.expiresAt);
-    this.#reply(
-      frame.joinRef,
-      frame.ref,
-      fanout.encoder.quotedTopic,
-      "ok",
-      `{"id":${JSON.stringify(member.agent)}}`,
-    );
-    fanout.add(this.client);
+    const replays = request !== null || channel.history?.lastValue === true;
+    const recovery = replays ? recoveryOf(hub, channel, request) : null;
+    const answer = joinAnswer(member.agent, request === null ? null : recovery);
+    this.#reply(frame.joinRef, frame.ref, fanout.encoder.quotedTopic, "ok", answer);
+    if (recovery !== null) this.#catchUp(member, recovery);
+    member.subscribe();
     hub.join(member);
+    if (this.#replays !== null && recovery !== null) this.#context.recoveries.start(this.#replays);
     hub.notify(frame.topic, "phx_join", withoutToken(frame.payload));
+  }
+
+  /** Holds back a join whose position this server may receive in a moment. Returns false if it has waited already. */
+  #waits(frame: Frame): boolean {
+    const { maxChannels, recoveries } = this.#context;
+    this.#held ??= new HeldTopics(this, recoveries);
+    return this.#memberships.size + this.#held.size < maxChannels && this.#held.wait(frame);
+  }
+
+  /** Lets a member get messages from the history before live ones. */
+  #catchUp(member: Membership, recovery: Recovery): void {
+    const { hub, recoveries, context } = this.#context;
+    const { recovered, reason } = recovery;
+    if (recovered !== null) {
+      member.recovery = reason ?? "recovered";
+      count(context.stats.recoveries, member.recovery.replaceAll(" ", "_"));
+    }
+    const awaitsState = member.channel.presence !== null && member.seesPresence;
+    member.catchUp = new CatchUp(member, recovery, hub, recoveries, awaitsState);
+    this.#replays ??= new Replays(this.client);
+    this.#replays.add(member.catchUp);
+  }
+
+  /** A client that gets an answer has been sent the positions of all messages before it. */
+  #reportPositions(): void {
+    if (this.#context.recoveries.late.size === 0) return;
+    for (const member of this.#memberships.all()) member.reportPosition();
   }
 
   #leave(frame: Frame): void {
@@ -313,6 +373,9 @@ export class PhoenixSession implements Session, Owner {
     this.#memberships.delete(member);
     this.#context.context.forgetExpiry(member, member.expirySlot);
     this.#unsubscribe(member);
+    if (member.catchUp !== null) this.#replays?.remove(member.catchUp);
+    member.catchUp = null;
+    if (this.#replays?.empty) this.#context.recoveries.forget(this.#replays);
     this.#context.hub.leave(member, rejoins);
   }
 
@@ -356,6 +419,7 @@ export class PhoenixSession implements Session, Owner {
     const status = accepted ? "ok" : "error";
     const response = accepted ? "{}" : '{"reason":"backend unavailable"}';
     const frame = this.#replyFrame(member.joinRef, ref, member.fanout.encoder.quotedTopic, status, response);
+    this.#reportPositions();
     this.#replies?.settle(ack, frame);
   }
 
@@ -396,15 +460,17 @@ export class PhoenixSession implements Session, Owner {
   /** Starts or stops sending presence to a member. */
   #setPresence(member: Membership, presence: boolean): void {
     const { channel, format } = member.fanout.encoder;
-    const fanout = this.#context.fanout(channel, formatOf(format.codec, format.binary, presence));
+    const { codec, binary, positions } = format;
+    const fanout = this.#context.fanout(channel, formatOf(codec, binary, presence, positions));
     this.#unsubscribe(member);
     member.fanout = fanout;
-    fanout.add(this.client);
+    member.subscribe();
     this.#context.hub.presenceVisibilityChanged(member);
   }
 
-  #unsubscribe({ fanout, channel }: Membership): void {
-    fanout.remove(this.client);
+  #unsubscribe(member: Membership): void {
+    const { fanout, channel } = member;
+    member.unsubscribe();
     if (fanout.empty) channel.removeReceiver(fanout);
   }
 }

@@ -20,6 +20,8 @@ import { vsnCodec } from "./phoenix-codec.ts";
 import { PhoenixEncoder, type PhoenixFanout } from "./phoenix-encoder.ts";
 import { LongPoll } from "./phoenix-longpoll.ts";
 import { type PhoenixContext, PhoenixSession } from "./phoenix-session.ts";
+import { PositionFanout } from "./position-fanout.ts";
+import { Recoveries } from "./recoveries.ts";
 
 const SUBPROTOCOL = "phoenix";
 const BEARER = "base64url.bearer.phx.";
@@ -52,6 +54,7 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
   readonly context: ConnectionContext;
   readonly verify: Verify;
   readonly maxChannels: number;
+  readonly recoveries = new Recoveries();
   /** `null` without long polling. */
   longPoll: { readonly poll: LongPoll; readonly route: ProtocolRoute } | null = null;
   readonly #fanouts: FanoutContext;
@@ -93,12 +96,21 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
 
   tick(): void {
     this.longPoll?.poll.tick();
+    this.recoveries.tick();
+  }
+
+  stop(): void {
+    this.recoveries.stop();
   }
 
   fanout(channel: Channel, format: Format): PhoenixFanout {
     for (const receiver of channel.receivers) if (isOf(receiver, format)) return receiver;
     const topic = `${format.name}\u0000${channel.name}`;
-    const fanout = new Fanout(topic, new PhoenixEncoder(channel, format), channel, this.#fanouts);
+    const { positions } = this.hub;
+    const encoder = new PhoenixEncoder(channel, format, positions);
+    const fanout = format.positions
+      ? new PositionFanout(topic, encoder, channel, this.#fanouts, positions, this.recoveries.late)
+      : new Fanout(topic, encoder, channel, this.#fanouts);
     channel.addReceiver(fanout);
     return fanout;
   }

@@ -34,6 +34,8 @@ export class FakeConnection implements Connection {
     this.done.push("ping");
   }
 
+  draining(): void {}
+
   close(code: number): void {
     this.done.push(`close ${code}`);
   }

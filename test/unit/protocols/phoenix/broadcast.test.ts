@@ -10,7 +10,7 @@ beforeEach(async () => {
 afterEach(() => world.stop());
 
 test("a frame for one member is kept for the same join_ref, event and payload only", () => {
-  const { encoder } = world.endpoint.fanout(world.hub.open("room"), formatOf(V2, true, true));
+  const { encoder } = world.endpoint.fanout(world.hub.open("room"), formatOf(V2, true, true, false));
   const large = JSON.stringify("x".repeat(10_000));
   const larger = JSON.stringify("y".repeat(10_000));
   for (const payload of [large, larger, large, "1"]) {

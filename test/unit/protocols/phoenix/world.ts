@@ -1,5 +1,7 @@
 import type { Claims, Verdict, Verify } from "../../../../src/auth/verifier.ts";
 import { Connections } from "../../../../src/hub/connections.ts";
+import type { HistoryRules } from "../../../../src/hub/history/history.ts";
+import { MemoryHistory } from "../../../../src/hub/history/memory-history.ts";
 import { Hub } from "../../../../src/hub/hub.ts";
 import { InboundBudget } from "../../../../src/hub/inbound-budget.ts";
 import { MemoryPresenceStore } from "../../../../src/hub/presence/memory-presence.ts";
@@ -23,6 +25,8 @@ export class FakeClient extends Client {
   readonly topics = new Set<string>();
   /** Reads nothing, with a full buffer. */
   stalled = false;
+  /** Bytes that it has not read; it gets what is sent all the same. */
+  unread = 0;
   ended: number | null = null;
   #up = true;
 
@@ -49,7 +53,7 @@ export class FakeClient extends Client {
   }
 
   override buffered(): number {
-    return this.#up && this.stalled ? this.context.maxBuffered : 0;
+    return this.#up && this.stalled ? this.context.maxBuffered : this.unread;
   }
 
   override ping(): void {}
@@ -91,6 +95,9 @@ export interface WorldOptions {
   readonly maxChannels?: number;
   readonly framesPerSecond?: number;
   readonly verify?: Verify;
+  /** What is kept of every channel; nothing if absent. */
+  readonly history?: HistoryRules;
+  readonly maxBuffered?: number;
 }
 
 /** Hub, context and endpoint as the server has them, with a bus and clients that need no network. */
@@ -121,6 +128,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   const stats = createStats();
   const bus = new FakeBus();
   const connections = new Connections({ idleTimeout: 60_000, maxBuffered: 1 << 30 });
+  const rules = { presence: true, presenceMeta: false, namesSender: false, history: options.history ?? null };
   const hub = new Hub({
     bus,
     connections,
@@ -133,8 +141,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     datetime: false,
     adminEvents: true,
     presenceEvents: true,
-    history: null,
-    rulesFor: () => ({ presence: true, presenceMeta: false, namesSender: false, history: null }),
+    history: options.history === undefined ? null : new MemoryHistory(1 << 30),
+    rulesFor: () => rules,
   });
   const framesPerSecond = options.framesPerSecond ?? 1_000_000;
   const maxFrame = 1 << 20;
@@ -147,7 +155,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     bytesPerSecondPerIp: Number.MAX_SAFE_INTEGER,
     inbound: new InboundBudget({ maxInbound: 64 << 20, frameTimeout: 10_000 }),
     maxFrame,
-    maxBuffered: 1024,
+    maxBuffered: options.maxBuffered ?? 1024,
     closeOnExpiry: true,
   });
   const clients = new Set<FakeClient>();
@@ -184,9 +192,12 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
       return { client: client.connect(), session };
     },
     tick() {
+      hub.tick();
       context.tick();
+      endpoint.tick();
     },
     stop() {
+      endpoint.stop();
       hub.stop();
       connections.stop();
     },
