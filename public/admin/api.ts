@@ -60,6 +60,7 @@ export interface ChannelRow {
   readonly pushed_bytes: number;
   readonly rate: number;
   readonly last_active: number | null;
+  readonly recoveries: Readonly<Record<string, number>>;
   readonly history: { readonly messages: number; readonly bytes: number; readonly limit: number } | null;
 }
 
@@ -78,6 +79,7 @@ export interface MemberRow {
   readonly user: string;
   readonly since: number;
   readonly address: string;
+  readonly recovery: string | null;
 }
 
 export interface ConnectionRow {

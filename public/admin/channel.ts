@@ -37,6 +37,7 @@ export class ChannelPage {
         },
         { title: "Join ref", className: "mono minor", fill: (cell, row) => text(cell, row.join_ref) },
         { title: "Address", className: "mono minor", fill: (cell, { address }) => text(cell, address) },
+        { title: "Recovery", className: "minor", fill: (cell, { recovery }) => text(cell, recovery ?? "") },
         { title: "Joined", className: "minor", fill: (cell, { since }) => text(cell, ago(since)) },
         {
           title: "Actions",
@@ -127,6 +128,9 @@ export class ChannelPage {
             ...Object.entries(row.listeners)
               .filter(([protocol]) => protocol !== "phoenix")
               .map(([protocol, count]) => [`${protocol} members`, amount(count)] as const),
+            ...Object.entries(row.recoveries).map(
+              ([result, count]) => [`Recovery: ${result.replaceAll("_", " ")}`, amount(count)] as const,
+            ),
           ];
     element("channel-facts", HTMLElement).replaceChildren(
       ...facts.map(([name, value]) =>

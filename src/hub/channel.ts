@@ -12,6 +12,8 @@ export interface Member extends Meta {
   /** The agent id: `<conn_id>:<topic>:<join_ref>`. */
   readonly agent: string;
   readonly seesPresence: boolean;
+  /** How it recovered what it missed: `recovered`, or the reason why not; `null` if it did not ask. */
+  readonly recovery?: string | null;
   /** What presence shows of it: itself, until its metadata is replaced. */
   meta: Meta;
   /** Sends one event to this member alone, in its wire format. `payload` is JSON text. */
@@ -73,6 +75,8 @@ export class Channel implements Backlogged {
   readonly members = new Set<Member>();
   readonly receivers: Receiver[] = [];
   readonly traffic = new Traffic();
+  /** Members that asked to recover since it was opened, by result; `null` without any. */
+  recoveries: Record<string, number> | null = null;
   /** `null` unless the channel is inspected. */
   observer: PushObserver | null = null;
   /** Members that wait for the presence state. */

@@ -25,6 +25,9 @@ const ChannelRow = z
       .object({ messages: z.number(), bytes: z.number(), limit: z.number() })
       .nullable()
       .meta({ description: "Kept messages, at most `limit`; null without history." }),
+    recoveries: Counts.meta({
+      description: "Members that asked for what they missed, by result: `recovered`, or why not.",
+    }),
   })
   .meta({ id: "Channel" });
 
@@ -38,6 +41,9 @@ const MemberRow = z
     user: z.string(),
     since: UnixMs,
     address: z.string(),
+    recovery: z.string().nullable().meta({
+      description: "`recovered`, or why it did not get what it missed; null if it did not ask.",
+    }),
   })
   .meta({ id: "Member" });
 
@@ -70,6 +76,7 @@ function rowOf(channel: Channel, hub: Hub, now: number): Row {
     rate: Math.round(traffic.rate(now) * 10) / 10,
     last_active: traffic.lastAt === 0 ? null : traffic.lastAt,
     history: historyOf(channel, hub),
+    recoveries: channel.recoveries ?? {},
   };
 }
 
@@ -82,6 +89,7 @@ function memberRow(member: Member): z.infer<typeof MemberRow> {
     user,
     since: onlineAt,
     address: connection.address,
+    recovery: member.recovery ?? null,
   };
 }
 

@@ -343,7 +343,10 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     const { recovered, reason } = recovery;
     if (recovered !== null) {
       member.recovery = reason ?? "recovered";
-      count(context.stats.recoveries, member.recovery.replaceAll(" ", "_"));
+      const result = member.recovery.replaceAll(" ", "_");
+      count(context.stats.recoveries, result);
+      member.channel.recoveries ??= {};
+      count(member.channel.recoveries, result);
     }
     const awaitsState = member.channel.presence !== null && member.seesPresence;
     member.catchUp = new CatchUp(member, recovery, hub, recoveries, awaitsState);

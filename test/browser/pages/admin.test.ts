@@ -118,6 +118,15 @@ test("a channel with history shows its kept messages, the newest first", async (
     expect(texts[0]).toContain("line");
     expect(texts[0]).toMatch(/[0-9a-z]+\.[0-9a-z]+-\d+/);
     expect(await page.textContent("#channel-facts")).toContain("3 of 3");
+    const position = String(/[0-9a-z]+\.[0-9a-z]+-\d+/.exec(texts[1] ?? "")?.[0]);
+    const token = apart.world.token("room:9");
+    const clients = await Promise.all([apart.world.connect(), apart.world.connect(), apart.world.connect()]);
+    for (const [index, recover] of [null, position, "unknown-1"].entries()) {
+      await clients[index]?.join("room:9", { token, recover });
+    }
+    await page.waitForSelector("#channel-facts:has-text('Recovery: unknown position')");
+    await page.waitForSelector("#members td:has-text('unknown position')");
+    expect(await page.locator("#members td", { hasText: /^recovered$/ }).count()).toBe(1);
     await page.goto(`${apart.world.channel.url}/admin.html#/channels/other`);
     await page.waitForFunction(() => document.getElementById("channel-name")?.textContent === "other");
     await page.waitForSelector("#history-section", { state: "hidden" });
