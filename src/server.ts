@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { createAdmin } from "./auth/admin.ts";
 import { type Audit, createAudit } from "./auth/audit.ts";
 import { Bans, rejectBanned } from "./auth/bans.ts";
@@ -6,12 +7,16 @@ import { stretchAdminSecrets } from "./auth/keys.ts";
 import { createMint } from "./auth/mint.ts";
 import { type Revocation, Revocations } from "./auth/revocations.ts";
 import { createVerifier } from "./auth/verifier.ts";
-import { openBus, openRevocationStore } from "./bus/open-bus.ts";
+import type { Bus } from "./bus/bus.ts";
+import { openBus, openLivenessStore, openRevocationStore } from "./bus/open-bus.ts";
 import type { Config, Limits } from "./config/config.ts";
 import { Drain } from "./drain.ts";
 import { BusDispatcher } from "./fleet/bus-dispatcher.ts";
+import { createFigures } from "./fleet/figures.ts";
+import { Fleet } from "./fleet/fleet.ts";
 import { FleetMessages } from "./fleet/fleet-messages.ts";
 import { Markers } from "./fleet/markers.ts";
+import { ServerList } from "./fleet/server-list.ts";
 import { Signer } from "./fleet/signer.ts";
 import { takeSnapshot } from "./http/api/snapshot.ts";
 import { StatsHistory } from "./http/api/stats-history.ts";
@@ -30,11 +35,13 @@ import { createConnectionIds } from "./hub/connection-ids.ts";
 import { Connections } from "./hub/connections.ts";
 import { MemoryHistory } from "./hub/history/memory-history.ts";
 import { Hub } from "./hub/hub.ts";
+import { Identity } from "./hub/identity.ts";
 import { InboundBudget } from "./hub/inbound-budget.ts";
 import { isJson } from "./hub/json/is-json.ts";
 import { MemoryPresenceStore } from "./hub/presence/memory-presence.ts";
 import type { Publisher } from "./hub/publisher.ts";
 import { randomId } from "./hub/random-id.ts";
+import { type Servers, SoleServer } from "./hub/servers.ts";
 import { createStats } from "./hub/stats.ts";
 import type { Log } from "./log.ts";
 import { Descriptors } from "./process/descriptors.ts";
@@ -77,7 +84,7 @@ export async function startServer(
   const connections = new Connections(limits);
   const presence = new MemoryPresenceStore();
   const rulesFor = createChannelRules(config.channels);
-  const node = randomId(4);
+  const identity = new Identity(config.nodeName ?? hostname());
   const history = keepsHistory(config.channels) ? new MemoryHistory(limits.historyBytes) : null;
   const hub = new Hub({
     ...config,
@@ -88,7 +95,7 @@ export async function startServer(
     log,
     presence,
     history,
-    node,
+    node: identity.incarnation,
     rulesFor,
   });
   // A server without a secret is alone: it verifies what it signed itself.
@@ -121,7 +128,7 @@ export async function startServer(
   const limiter = new ConnectLimiter(limits, () => descriptors.isExhausted());
   const places = createPlaces(limiter, isClosing);
   const rules = createRequestRules({ config, admin, inbound, refusals });
-  const newId = createConnectionIds(connections, config.idLength);
+  const newId = createConnectionIds(connections, config.idLength, identity);
   const publisher: Publisher = { publish: (topic, frame) => listeners.publish(topic, frame) };
   const fanouts = { publisher, connections };
   const parts = { config, limits, hub, context, fanouts, verify, rules, places, newId, auditWrongProof };
@@ -131,12 +138,39 @@ export async function startServer(
 
   const busState = () => ({ kind: bus.kind, ...bus.state });
   const loopDelay = new LoopDelay();
+  let url = "";
+  const figures = createFigures({
+    ...{ hub, busState, version: VERSION },
+    loopDelay: loopDelay.reader(),
+    draining: () => drain.started,
+    address: () => url,
+  });
+  const aloneBecause = whyAlone(config, bus);
+  const fleet =
+    aloneBecause !== null
+      ? null
+      : new Fleet({
+          ...{
+            identity,
+            messages: fleetMessages,
+            positions: hub.positions,
+            busState,
+            figures,
+            tickMs: TICK,
+            log,
+          },
+          store: openLivenessStore(config, log),
+        });
+  const servers: Servers = fleet ?? new SoleServer(identity);
+  const serverList = new ServerList(identity, fleet, figures, hub.positions);
   const registry = createMetrics({
     hub,
     version: VERSION,
     busState,
     loopDelay: loopDelay.reader(),
     inbound: () => inbound.bytes,
+    servers: () => servers.others.size + 1,
+    lags: () => serverList.lags(),
   });
   const statsHistory = new StatsHistory((delay) => takeSnapshot(hub, busState, delay), loopDelay.reader());
   const http = createHttp({
@@ -154,6 +188,7 @@ export async function startServer(
     revocations,
     audit,
     history: statsHistory,
+    servers: serverList,
     busState,
     draining: () => drain.started,
   });
@@ -173,12 +208,14 @@ export async function startServer(
     peerOf,
   });
   const listeners = await serve({ config, limits, entry, limiter, log });
+  url = urlOf(config, listeners);
 
   const ticker = new Ticker(TICK, loopDelay, (now) => {
     descriptors.check(listeners);
     hub.tick();
     context.tick();
     inbound.tick(now);
+    fleet?.tick(now);
     for (const protocol of active) protocol.tick?.();
   });
   const stopParts = (): void => {
@@ -187,14 +224,15 @@ export async function startServer(
 
   try {
     hub.start();
+    fleet?.start();
     await Promise.all([bus.subscribe(["to", "hub"], dispatcher), revocations.start()]);
   } catch (error) {
     stopParts();
     await listeners.stop(true);
     throw error;
   }
-  const url = urlOf(config, listeners);
   log.info("listening", { url, bus: bus.kind });
+  if (aloneBecause !== null) log.info("not part of a fleet", { reason: aloneBecause });
   if (limits.maxConnections < config.limits.maxConnections) {
     log.warn("limit on open files is too low for limits.max_connections", {
       max_connections: config.limits.maxConnections,
@@ -217,10 +255,17 @@ export async function startServer(
       });
       stopParts();
       await revocations.stop();
+      await fleet?.stop();
       await bus.stop();
       await listeners.stop(true);
     },
   };
+}
+
+/** Why this server has no others; `null` if it may. */
+function whyAlone({ fleetSecrets }: Config, { kind }: Bus): string | null {
+  if (kind !== "redis") return "the embedded bus serves one server";
+  return fleetSecrets.length > 0 ? null : "neither fleet_secret nor jwt_secret is set";
 }
 
 /** @param openFiles connections that the limit on open files allows */

@@ -5,8 +5,10 @@ import type { Log } from "../log.ts";
 import type { Bus, BusKind } from "./bus.ts";
 import { BusError } from "./bus-error.ts";
 import { createEmbeddedBus } from "./embedded/embedded-bus.ts";
+import type { LivenessStore } from "./liveness-store.ts";
 import { type HostPort, parseRedisAddress } from "./redis/redis-address.ts";
 import { createRedisBus } from "./redis/redis-bus.ts";
+import { createRedisLiveness } from "./redis/redis-liveness.ts";
 import { createRedisRevocations } from "./redis/redis-revocations.ts";
 
 /** Timeout of the connection that looks for a Redis on this machine, in ms. */
@@ -56,6 +58,12 @@ export function openRevocationStore(config: BusConfig, kind: BusKind, log: Log):
   return kind === "redis"
     ? createRedisRevocations({ url: config.redisUrl, sentinel, prefix: config.prefix, log })
     : NO_STORE;
+}
+
+/** Where servers keep which of them live: the Redis of the bus. */
+export function openLivenessStore(config: BusConfig, log: Log): LivenessStore {
+  const { redisUrl: url, sentinelUsername: username, sentinelPassword: password, prefix } = config;
+  return createRedisLiveness({ url, sentinel: { username, password }, prefix, log });
 }
 
 /** The configuration of the bus. */

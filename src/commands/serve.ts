@@ -160,6 +160,7 @@ function withoutSecrets(config: Config, text: string): string {
     ...config.olderJwtSecrets.map(({ secret }) => secret),
     config.adminSecret,
     ...config.olderAdminSecrets,
+    ...config.fleetSecrets,
   ];
   return secrets
     .reduce((rest, secret) => rest.replaceAll(secret, "********"), text)

@@ -12,6 +12,7 @@ import {
   integer,
   keySetAddress,
   list,
+  nodeName,
   oneOf,
   optional,
   originRule,
@@ -126,6 +127,11 @@ export const TOP: Table<Top> = {
     default: "",
     flag: "TEXT",
     doc: "Prefix of all names and keys in Redis, so that installations can share one; backends must add it too.",
+  },
+  nodeName: {
+    type: optional(nodeName),
+    default: null,
+    doc: "Name of this server among those on one Redis, for people. Default: the host name.",
   },
   bus: {
     type: oneOf("auto", "redis", "embedded"),

@@ -169,6 +169,8 @@ export interface Config {
   /** Still accepted, the newest first. */
   readonly olderAdminSecrets: readonly string[];
   readonly adminSecretGenerated: boolean;
+  /** `null`: the host name. */
+  readonly nodeName: string | null;
   /** Secrets of servers that share a Redis, the newest first; empty: a server is alone. */
   readonly fleetSecrets: readonly string[];
   /** Origins as browsers send them: lower case, no default port, no trailing slash. */

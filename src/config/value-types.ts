@@ -294,6 +294,13 @@ export const busPrefix: ValueType<string> = {
   print: (value) => value,
 };
 
+/** Longest name of a server, in characters. */
+const MAX_NODE_NAME = 64;
+
+export const nodeName = text(`text of at most ${MAX_NODE_NAME} characters`, (value) =>
+  value.length > MAX_NODE_NAME ? undefined : value,
+);
+
 const REDIS = /^(redis|rediss|redis\+sentinel|rediss\+sentinel|redis\+cluster|rediss\+cluster):\/\/[^\s/]+/;
 
 /** An address of Redis. Lists of hosts are checked by the bus. */

@@ -10,13 +10,18 @@ export interface MetricsDeps {
   readonly loopDelay: () => number;
   /** Bytes received from clients and not handled yet. */
   readonly inbound: () => number;
+  /** Living servers on the same Redis, this one included. */
+  readonly servers: () => number;
+  /** Messages that each living server has not received yet, by name. */
+  readonly lags: () => ReadonlyMap<string, number>;
 }
 
 /**
  * Creates the registry of all metrics. Values are read from the hub at each scrape. Channels are not a label: there may be
  * 100,000 of them.
  */
-export function createMetrics({ hub, version, busState, loopDelay, inbound }: MetricsDeps): Registry {
+export function createMetrics(deps: MetricsDeps): Registry {
+  const { hub, version, busState, loopDelay, inbound, servers, lags } = deps;
   const registry = new Registry();
   const { stats } = hub;
 
@@ -122,6 +127,17 @@ export function createMetrics({ hub, version, busState, loopDelay, inbound }: Me
   gauge("channel_history_bytes", "Bytes of kept messages, overhead included.", () => hub.history?.bytes ?? 0);
   gauge("channel_history_channels", "Channels of which messages are kept.", () => hub.history?.channels ?? 0);
   gauge("channel_channels", "Open channels.", () => hub.channels.size);
+  gauge("channel_servers", "Servers on this Redis that are not declared dead, this one included.", servers);
+  new Gauge({
+    name: "channel_fleet_lag_messages",
+    help: "Messages of the bus that a server has not received yet and others have, by server.",
+    labelNames: ["server"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [server, lag] of lags()) this.set({ server }, lag);
+    },
+  });
   gauge("channel_bus_live", "1 if the bus is connected, else 0.", () => (busState().live ? 1 : 0));
   gauge("process_resident_memory_bytes", "Resident memory in bytes.", () => process.memoryUsage.rss());
   gauge("process_start_time_seconds", "Start time as Unix time.", () => performance.timeOrigin / 1000);

@@ -1,8 +1,9 @@
-import { Cluster, Redis } from "ioredis";
+import type { Cluster, Redis } from "ioredis";
 import type { Revocation, RevocationKind, RevocationStore } from "../../auth/revocations.ts";
 import type { Log } from "../../log.ts";
 import { printHub } from "../topics.ts";
 import { parseRedisAddress, type SentinelCredentials } from "./redis-address.ts";
+import { createCommandClient, isTimeout, REPLY_TIMEOUT_MS } from "./redis-commands.ts";
 import { pauseBefore } from "./redis-connection.ts";
 
 /**
@@ -10,9 +11,6 @@ import { pauseBefore } from "./redis-connection.ts";
  * and the name on which each new entry is published as `<until> <kind>:<id>`.
  */
 const REVOKED = printHub("revoked");
-
-/** Timeout of a command, and of the first read of the list at start, in ms. */
-const REPLY_TIMEOUT_MS = 2000;
 
 /** Between two reads of the whole list, in ms: a message may be lost with a connection. */
 const READ_EVERY_MS = 30_000;
@@ -60,38 +58,8 @@ class RedisRevocations implements RevocationStore {
     this.#name = prefix + REVOKED;
     this.#log = log;
     this.#shown = address.shown;
-    const client = (name: string): Redis | Cluster => {
-      const common = {
-        connectionName: name,
-        disableClientInfo: true,
-        lazyConnect: true,
-        enableOfflineQueue: false,
-        autoResubscribe: false,
-        maxRetriesPerRequest: 0,
-        commandTimeout: REPLY_TIMEOUT_MS,
-        connectTimeout: REPLY_TIMEOUT_MS,
-        enableReadyCheck: address.kind === "sentinel",
-        // A master that became a replica keeps its connections for a while.
-        reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
-      };
-      if (address.kind === "cluster") {
-        return new Cluster([...address.hosts], {
-          redisOptions: { ...address.options, ...common },
-          clusterRetryStrategy: pauseBefore,
-          lazyConnect: true,
-          enableOfflineQueue: false,
-        });
-      }
-      return new Redis({
-        ...address.options,
-        ...common,
-        retryStrategy: pauseBefore,
-        sentinelRetryStrategy: pauseBefore,
-        sentinelCommandTimeout: REPLY_TIMEOUT_MS,
-      });
-    };
-    this.#commands = client("channel-revocations");
-    this.#subscriber = client("channel-revoked");
+    this.#commands = createCommandClient(address, "channel-revocations");
+    this.#subscriber = createCommandClient(address, "channel-revoked");
     this.#subscriber.on("ready", () => void this.#subscribe());
     this.#commands.on("ready", () => void this.#read());
     this.#subscriber.on("message", (_topic: string, text: string) => this.#parse(text));
@@ -230,11 +198,6 @@ class RedisRevocations implements RevocationStore {
     const reason = error instanceof Error ? error.message : "unknown";
     this.#log.warn("revocations not shared with other servers", { where: this.#shown, reason });
   }
-}
-
-/** Whether an error of ioredis means that `commandTimeout` elapsed. */
-function isTimeout(error: unknown): boolean {
-  return error instanceof Error && error.message === "Command timed out";
 }
 
 const KINDS: readonly RevocationKind[] = ["session", "token"];

@@ -15,6 +15,7 @@ import { inspectOperations } from "./inspect-operations.ts";
 import { describeApi } from "./openapi.ts";
 import type { AuditTrail, Operation } from "./operation.ts";
 import { publishOperations } from "./publish-operations.ts";
+import { serverOperations } from "./server-operations.ts";
 import { statsOperations } from "./stats-operations.ts";
 import { tokenOperations } from "./token-operations.ts";
 
@@ -40,6 +41,7 @@ function abilityMissing(ability: ApiAbility): Rejection {
 export function createApi(deps: ApiDeps): Api {
   const operations = [
     ...statsOperations(deps),
+    ...serverOperations(deps),
     ...channelOperations(deps),
     ...historyOperations(deps),
     ...inspectOperations(deps),

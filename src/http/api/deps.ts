@@ -5,6 +5,7 @@ import type { Mint } from "../../auth/mint.ts";
 import type { Revocations } from "../../auth/revocations.ts";
 import type { Bus, BusKind, BusState } from "../../bus/bus.ts";
 import type { Config } from "../../config/config.ts";
+import type { ServerList } from "../../fleet/server-list.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
 import type { StatsHistory } from "./stats-history.ts";
@@ -22,4 +23,5 @@ export interface ApiDeps {
   readonly revocations: Revocations;
   readonly audit: Audit;
   readonly history: StatsHistory;
+  readonly servers: ServerList;
 }

@@ -125,6 +125,14 @@ export class Positions {
     return seq > next.at ? "unknown position" : seq;
   }
 
+  /** The number that a position has, or will have: also beyond the newest message. `null` if its marker is not known. */
+  numberOf(position: string): number | null {
+    const [, id = "", digits] = POSITION.exec(position) ?? [];
+    const index = this.#byId.get(id);
+    const mark = index === undefined ? undefined : this.#marks[index - this.#forgotten];
+    return mark === undefined ? null : mark.at + Number(digits);
+  }
+
   /** The last mark at or before a number. */
   #markBefore(seq: number): Mark | null {
     let low = 0;

@@ -76,7 +76,16 @@ describe("the executable connects to Redis", () => {
   });
 
   test("as an ACL user with only the required rights", async () => {
-    const rules = ["resetchannels", "&to:*", "&from:*", "-@all", "+psubscribe", "+publish", "+ping"];
+    const rules = [
+      "resetchannels",
+      "&to:*",
+      "&from:*",
+      "&hub:*",
+      "-@all",
+      "+psubscribe",
+      "+publish",
+      "+ping",
+    ];
     const server = await redis("--user", "channel", "on", ">a-password-of-this-test", ...rules);
     const started = await start(`redis://channel:a-password-of-this-test@127.0.0.1:${server.port}`);
     await carries(started, server.port, "user");

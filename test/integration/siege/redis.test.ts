@@ -204,7 +204,7 @@ describe("a Redis under a whole server", () => {
   test("refuses a push that Redis refuses, and logs the reason", async () => {
     const { channel, control, push, gaps, logged, verify, untilReady } = await siegeWithUser();
     // An ACL change on a running server: the connections stay, some channels are refused.
-    await control.call("ACL", "SETUSER", "channel", "resetchannels", "&to:*", "&from:phoenix:*");
+    await control.call("ACL", "SETUSER", "channel", "resetchannels", "&to:*", "&hub:*", "&from:phoenix:*");
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
     await channel.log.until(({ message }) => message === "Redis refused a message");

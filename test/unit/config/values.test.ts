@@ -118,6 +118,7 @@ describe("values", () => {
       tokenIds: "any",
       adminSecretGenerated: true,
       fleetSecrets: [],
+      nodeName: null,
       olderAdminSecrets: [],
       allowedOrigins: "same-host",
       allowedHosts: null,

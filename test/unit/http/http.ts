@@ -8,11 +8,14 @@ import { Revocations } from "../../../src/auth/revocations.ts";
 import { createVerifier } from "../../../src/auth/verifier.ts";
 import type { BusKind, BusState } from "../../../src/bus/bus.ts";
 import type { Config } from "../../../src/config/config.ts";
+import { createFigures } from "../../../src/fleet/figures.ts";
+import { ServerList } from "../../../src/fleet/server-list.ts";
 import { takeSnapshot } from "../../../src/http/api/snapshot.ts";
 import { StatsHistory } from "../../../src/http/api/stats-history.ts";
 import { createHttp } from "../../../src/http/http-routes.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
+import { Identity } from "../../../src/hub/identity.ts";
 import { InboundBudget } from "../../../src/hub/inbound-budget.ts";
 import { MemoryPresenceStore } from "../../../src/hub/presence/memory-presence.ts";
 import { RefusalLog } from "../../../src/hub/refusal-log.ts";
@@ -74,6 +77,10 @@ export function testHttp(changes: Partial<Config> = {}) {
     () => 0,
   );
   history.stop();
+  const figures = {
+    ...{ hub, version: "0", busState: () => bus.state, loopDelay: () => 0 },
+    ...{ draining: () => bus.draining, address: () => "" },
+  };
   const bans = new Bans();
   const revocations = new Revocations();
   const audited: Act[] = [];
@@ -86,6 +93,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     revocations,
     audit: (act) => void audited.push(act),
     history,
+    servers: new ServerList(new Identity("n1"), null, createFigures(figures), hub.positions),
     config,
     log,
     refusals: new RefusalLog(log),

@@ -1,0 +1,47 @@
+import { Cluster, Redis } from "ioredis";
+import type { RedisAddress } from "./redis-address.ts";
+import { pauseBefore } from "./redis-connection.ts";
+
+/** Timeout of connecting and of each command, in ms. */
+export const REPLY_TIMEOUT_MS = 2000;
+
+/**
+ * A client for commands on keys, to a single Redis, the master of Sentinels, or a cluster; not yet connected. It retries
+ * without end, queues nothing and sends nothing twice.
+ * @param name shown by `CLIENT LIST`
+ */
+export function createCommandClient(address: RedisAddress, name: string): Redis | Cluster {
+  const common = {
+    connectionName: name,
+    disableClientInfo: true,
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    autoResubscribe: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: REPLY_TIMEOUT_MS,
+    connectTimeout: REPLY_TIMEOUT_MS,
+    enableReadyCheck: address.kind === "sentinel",
+    // A master that became a replica keeps its connections for a while.
+    reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
+  };
+  if (address.kind === "cluster") {
+    return new Cluster([...address.hosts], {
+      redisOptions: { ...address.options, ...common },
+      clusterRetryStrategy: pauseBefore,
+      lazyConnect: true,
+      enableOfflineQueue: false,
+    });
+  }
+  return new Redis({
+    ...address.options,
+    ...common,
+    retryStrategy: pauseBefore,
+    sentinelRetryStrategy: pauseBefore,
+    sentinelCommandTimeout: REPLY_TIMEOUT_MS,
+  });
+}
+
+/** Whether an error of ioredis means that `commandTimeout` elapsed. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === "Command timed out";
+}
