@@ -6,6 +6,9 @@ import { parseRedisAddress, type SentinelCredentials } from "./redis-address.ts"
 import { createCommandClient, isTimeout } from "./redis-commands.ts";
 import { pauseBefore } from "./redis-connection.ts";
 
+/** Errors that an operator has to mend; others pass with the state of Redis, which the bus logs. */
+const FOR_OPERATORS = /^(NOPERM|OOM|MISCONF)/;
+
 /** How long a server counts as declared dead, in seconds. */
 const DEAD_SECS = 86_400;
 
@@ -94,11 +97,11 @@ class RedisLiveness implements LivenessStore {
 
   #failed(error: unknown): void {
     if (this.#stopped || this.#redis.status !== "ready") return;
+    const reason = error instanceof Error ? error.message : "unknown";
     // The connection is dead, or Redis is blocked.
     if (isTimeout(error)) this.#redis.disconnect(true);
-    else if (!this.#loggedFailure) {
+    else if (!this.#loggedFailure && FOR_OPERATORS.test(reason)) {
       this.#loggedFailure = true;
-      const reason = error instanceof Error ? error.message : "unknown";
       this.#log.warn("Redis refused the keys of servers", { where: this.#shown, reason });
     }
   }
