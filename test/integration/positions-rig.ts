@@ -71,16 +71,17 @@ export class Publishing {
 
 const BATCH = 40;
 
-/** Mostly channels; also names that are malformed, reserved, or of exports. */
+/** Mostly one channel; also names that are malformed, reserved, or of exports. */
 function nameOf(number: number): string {
   if (number % 17 === 0) return "to:malformed";
   if (number % 19 === 0) return "to:room:presence_diff";
   if (number % 23 === 0) return "to:room:phx_reply";
-  return `to:room:${number % 7}:news`;
+  return `to:room:${number % 7 === 0 ? 2 : 1}:news`;
 }
 
+/** The number as JSON, some over `MAX_PAYLOAD`. */
 function payloadOf(number: number): string {
-  return number % 29 === 0 ? `${number} ${"x".repeat(2 * MAX_PAYLOAD)}` : `${number} `;
+  return `${number}${" ".repeat(number % 29 === 0 ? 2 * MAX_PAYLOAD : 1)}`;
 }
 
 /** Ends the subscribing connections of a Redis, all of them or a random one. Returns how many. */

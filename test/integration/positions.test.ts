@@ -73,16 +73,6 @@ async function run(
   clearInterval(sampling);
   for (const [one, other] of pairs)
     if (servers.indexOf(one) < servers.indexOf(other)) compare(one, other, agreement);
-  const placed = servers.map(({ records }) => records.byPosition.size);
-  const unplaced = servers.map(({ records }) => records.unplaced);
-  console.log({
-    losses: lost(),
-    sent: publishing.sent,
-    placed,
-    unplaced,
-    ...agreement,
-    differing: agreement.differing.slice(0, 5),
-  });
   return agreement;
 }
 
