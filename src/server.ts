@@ -45,16 +45,23 @@ import { type Servers, SoleServer } from "./hub/servers.ts";
 import { createStats } from "./hub/stats.ts";
 import type { Log } from "./log.ts";
 import { Descriptors } from "./process/descriptors.ts";
+import { openTcpProbe } from "./process/tcp-probe.ts";
 import { createChannelstream } from "./protocols/channelstream/channelstream.ts";
 import { createGroups } from "./protocols/groups/groups.ts";
 import { createPhoenix } from "./protocols/phoenix/phoenix.ts";
 import type { CreateProtocol } from "./protocols/protocol.ts";
+import { createSse } from "./protocols/sse/sse.ts";
 import { Ticker } from "./ticker.ts";
 import { ConnectionContext } from "./transports/connection-context.ts";
 import { VERSION } from "./version.ts";
 
 /** All protocols, in the order in which they are asked whether a request matches. To add one is to add a line. */
-export const PROTOCOLS: readonly CreateProtocol[] = [createChannelstream, createPhoenix, createGroups];
+export const PROTOCOLS: readonly CreateProtocol[] = [
+  createChannelstream,
+  createPhoenix,
+  createGroups,
+  createSse,
+];
 
 /** ms between two checks for what is due: expired tokens, closings, idle polls. */
 const TICK = 250;
@@ -133,7 +140,7 @@ export async function startServer(
   const fanouts = { publisher, connections };
   const parts = { config, limits, hub, context, fanouts, verify, rules, places, newId, auditWrongProof };
   const active = protocols
-    .map((create) => create({ ...parts, tickMs: TICK }))
+    .map((create) => create({ ...parts, openTcpProbe, tickMs: TICK }))
     .filter((protocol) => protocol !== null);
 
   const busState = () => ({ kind: bus.kind, ...bus.state });

@@ -255,6 +255,7 @@ export const TOP: Table<Top> = {
     doc: "Folder to serve instead of the built-in pages.",
   },
   groups: { type: bool, default: true, doc: "Enables event groups (the protocol of AWX)." },
+  sse: { type: bool, default: true, doc: "Enables server-sent events at /sse." },
   datetime: { type: bool, default: true, doc: "Sends the time on the channel system." },
   adminEvents: {
     type: bool,

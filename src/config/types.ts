@@ -184,6 +184,7 @@ export interface Config {
   /** An absolute path. */
   readonly staticPath: string | null;
   readonly groups: boolean;
+  readonly sse: boolean;
   readonly datetime: boolean;
   readonly adminEvents: boolean;
   readonly presenceEvents: boolean;

@@ -73,8 +73,8 @@ export class Entry {
     if (url === null) return this.#reject(BAD_HOST);
     const path = below(config.basePath, url.pathname);
     if (path === null) return this.#reject(NOT_FOUND);
-    const asked = { request, path, query: url.searchParams, peer };
-    return this.#dispatch(asked, bun, full !== null, socket?.port ?? null);
+    const asked = { request, path, query: url.searchParams, peer, remote: socket };
+    return this.#dispatch(asked, bun, full !== null);
   }
 
   /** Responds to a request whose path matches no pattern. */
@@ -87,9 +87,9 @@ export class Entry {
     return this.#reject(INTERNAL_ERROR);
   }
 
-  #dispatch(asked: PathRequest, bun: Bun, hasHost: boolean, port: number | null): Answer {
+  #dispatch(asked: PathRequest, bun: Bun, hasHost: boolean): Answer {
     const { config, protocols, upgrade, http, limiter, refusals } = this.#deps;
-    const { request, path, peer } = asked;
+    const { request, path, peer, remote } = asked;
     const route = this.#routeOf(path, request.method);
     const answer = (found: ProtocolRoute) =>
       found.handle({ ...asked, extend: (secs) => bun.timeout(request, secs) });
@@ -104,7 +104,7 @@ export class Entry {
       const rejection = upgrade(asked, bun);
       return rejection === null ? undefined : this.#reject(rejection);
     }
-    const tooMany = limiter.request(peer, isLast(request) ? null : port);
+    const tooMany = limiter.request(peer, isLast(request) ? null : (remote?.port ?? null));
     if (tooMany !== null && !this.#isExempt(asked, route)) return this.#reject(tooMany);
     if (isSocketPath) return this.#reject(WEBSOCKET_ONLY, { upgrade: "websocket" });
     return route === null ? http(request, path, peer) : answer(route);

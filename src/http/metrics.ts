@@ -100,7 +100,7 @@ export function createMetrics(deps: MetricsDeps): Registry {
     registers: [registry],
     collect() {
       this.reset();
-      const counts: Record<string, number> = { phoenix: 0, groups: 0 };
+      const counts: Record<string, number> = { phoenix: 0, groups: 0, sse: 0 };
       for (const { protocol } of hub.connections.all()) counts[protocol] = (counts[protocol] ?? 0) + 1;
       for (const [protocol, count] of Object.entries(counts)) this.set({ protocol }, count);
     },
@@ -112,7 +112,7 @@ export function createMetrics(deps: MetricsDeps): Registry {
     registers: [registry],
     collect() {
       this.reset();
-      const counts: Record<string, number> = { phoenix: 0, groups: 0 };
+      const counts: Record<string, number> = { phoenix: 0, groups: 0, sse: 0 };
       for (const { receivers } of hub.channels.values()) {
         for (const { protocol, listeners } of receivers) {
           // Inspectors are receivers without listeners.

@@ -1,16 +1,10 @@
 import { type Admin, bearerOf, type Principal, principalName } from "../auth/admin.ts";
 import type { Audit } from "../auth/audit.ts";
-import {
-  abilitiesIn,
-  intersection,
-  isPattern,
-  isUserChannel,
-  leastAbilities,
-  nameCovers,
-} from "../auth/claims.ts";
+import { abilitiesIn, intersection, isPattern, isUserChannel, leastAbilities } from "../auth/claims.ts";
 import { LEEWAY_SECS, MAX_TOKEN_BYTES } from "../auth/hs256.ts";
 import type { Grant, Mint } from "../auth/mint.ts";
 import type { Peer } from "../auth/peer.ts";
+import { entryCovers } from "../auth/public-channels.ts";
 import { Rejection } from "../auth/rejection.ts";
 import { isForeign } from "../auth/same-origin.ts";
 import { type Abilities, type Claims, covers, type Verify } from "../auth/verifier.ts";
@@ -154,14 +148,4 @@ async function authorize(
 
 function looksLikeToken(bearer: string): boolean {
   return bearer.startsWith("eyJ") && bearer.split(".").length === 3;
-}
-
-/**
- * Whether an entry of `token_channels` covers a channel for a user. Only a `*` in the entry makes a pattern: one in the id is
- * a plain character.
- */
-function entryCovers(entry: string, id: string, channel: string): boolean {
-  if (!entry.includes("{id}")) return nameCovers(entry, channel);
-  if (!isPattern(entry)) return entry.replaceAll("{id}", () => id) === channel;
-  return channel.startsWith(entry.slice(0, -1).replaceAll("{id}", () => id));
 }

@@ -18,6 +18,8 @@ export interface PathRequest {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly peer: Peer;
+  /** The remote end of the connection itself; `null` if the connection is gone. */
+  readonly remote: { readonly address: string; readonly port: number } | null;
 }
 
 export interface UpgradeDeps {

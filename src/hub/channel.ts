@@ -41,6 +41,8 @@ export interface Receiver {
    * known again.
    */
   resubscribed?(): void;
+  /** Ends the subscriptions of a user that are no memberships, and returns their number; absent: there are none. */
+  kick?(user: string): number;
 }
 
 /** The configuration of one channel. */

@@ -7,6 +7,8 @@ const NAMES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : 
 const SYMBOLS = {
   /** `int getsockopt(int socket, int level, int name, void *value, socklen_t *size)` */
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
+  /** `int getpeername(int socket, struct sockaddr *address, socklen_t *size)` */
+  getpeername: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   /** `int getsockname(int socket, struct sockaddr *address, socklen_t *size)` */
   getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   /** `int shutdown(int socket, int how)` */

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
 /** Soft limit of open files of this process; infinite if unknown (not Linux). */
 export function openFileLimit(): number {
@@ -7,5 +7,14 @@ export function openFileLimit(): number {
     return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft);
   } catch {
     return Number.POSITIVE_INFINITY;
+  }
+}
+
+/** The highest open descriptor; 0 if unknown (not Linux). */
+export function highestDescriptor(): number {
+  try {
+    return readdirSync("/proc/self/fd").reduce((highest, name) => Math.max(highest, Number(name)), 0);
+  } catch {
+    return 0;
   }
 }

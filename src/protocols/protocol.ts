@@ -6,6 +6,7 @@ import type { Config, Limits } from "../config/config.ts";
 import type { FanoutContext } from "../hub/fanout.ts";
 import type { Hub } from "../hub/hub.ts";
 import type { ConnectionContext } from "../transports/connection-context.ts";
+import type { RemoteEnd, TcpProbe } from "../transports/sse-liveness.ts";
 import type { WebSocketClient } from "../transports/websocket.ts";
 
 /** What decides which protocol an upgrade request is for. */
@@ -41,7 +42,9 @@ export interface PlainRequest {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly peer: Peer;
-  /** Allows this answer more seconds than other answers may take. */
+  /** The remote end of the connection itself: the last proxy, if there is one; `null` if the connection is gone. */
+  readonly remote: RemoteEnd | null;
+  /** Allows this answer more seconds than other answers may take; 0: any time. */
   extend(secs: number): void;
 }
 
@@ -119,6 +122,8 @@ export interface ProtocolDeps {
   readonly newId: () => string;
   /** Logs a wrong proof (a signature, a token) for the audit log. */
   readonly auditWrongProof: (source: AttemptSource, kind: CredentialKind) => void;
+  /** Looks at connections of this process; `null` where the system does not allow it. Uses some MB. */
+  readonly openTcpProbe: () => Promise<TcpProbe | null>;
   /** ms between two calls of `tick`. */
   readonly tickMs: number;
 }

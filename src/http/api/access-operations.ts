@@ -122,7 +122,7 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       tag: "Actions",
       summary: "Remove a user from a channel",
       description:
-        "Sends `phx_close`, after which phoenix.js does not rejoin by itself. `agent` instead of `id` ends a single membership.",
+        "Sends `phx_close`, after which phoenix.js does not rejoin by itself; listeners by SSE get `closed`. `agent` instead of `id` ends a single membership.",
       needs: "moderate",
       act: "kick",
       body: z
@@ -144,9 +144,12 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
           id === undefined ? member.agent === agent : member.user === id,
         );
         for (const member of members) member.kick();
-        if (members.length === 0)
-          return new Rejection(404, "user_not_in_channel", "No such member in this channel.");
-        return { kicked: members.length };
+        const receivers = id === undefined ? [] : (hub.channels.get(channel)?.receivers ?? []);
+        const others = [...receivers].reduce((sum, receiver) => sum + (receiver.kick?.(id ?? "") ?? 0), 0);
+        const kicked = members.length + others;
+        return kicked > 0
+          ? { kicked }
+          : new Rejection(404, "user_not_in_channel", "No such member in this channel.");
       },
     }),
   ];

@@ -39,6 +39,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     tls: null,
     staticPath: null,
     groups: true,
+    sse: true,
     datetime: true,
     adminEvents: true,
     presenceEvents: true,

@@ -126,6 +126,7 @@ describe("values", () => {
       tls: null,
       staticPath: null,
       groups: true,
+      sse: true,
       datetime: true,
       adminEvents: true,
       presenceEvents: true,

@@ -3,6 +3,8 @@ import type { ConnectionContext } from "../../../src/transports/connection-conte
 import { LongPollClient, type LongPollOptions } from "../../../src/transports/longpoll.ts";
 import { type AnswerFormat, deliver } from "../../../src/transports/longpoll-response.ts";
 import type { Session } from "../../../src/transports/session.ts";
+import { SseClient } from "../../../src/transports/sse.ts";
+import { SseLiveness } from "../../../src/transports/sse-liveness.ts";
 import { WebSocketClient, webSocketHandler } from "../../../src/transports/websocket.ts";
 
 const HOST = "127.0.0.1";
@@ -32,16 +34,19 @@ export interface TransportKind {
   readonly topics: boolean;
   /** Whether frames sent before `close` reach the remote end. */
   readonly flushesOnClose: boolean;
+  /** Whether the remote end sends frames. */
+  readonly receives: boolean;
   /** @param reads whether the remote end reads at all */
   connect(context: ConnectionContext, session: Session, reads?: boolean): Promise<Link>;
 }
 
 export const TRANSPORTS: readonly TransportKind[] = [
-  { name: "WebSocket", topics: true, flushesOnClose: true, connect: connectWebSocket },
+  { name: "WebSocket", topics: true, flushesOnClose: true, receives: true, connect: connectWebSocket },
   {
     name: "long polling that keeps messages (Phoenix)",
     topics: false,
     flushesOnClose: true,
+    receives: true,
     connect: (context, session, reads) =>
       connectLongPoll(context, session, { wait: 10_000, collect: 0, keep: true }, reads),
   },
@@ -49,9 +54,11 @@ export const TRANSPORTS: readonly TransportKind[] = [
     name: "long polling that keeps none (Channelstream)",
     topics: false,
     flushesOnClose: false,
+    receives: true,
     connect: (context, session, reads) =>
       connectLongPoll(context, session, { wait: 10_000, collect: 20, keep: false }, reads),
   },
+  { name: "server-sent events", topics: false, flushesOnClose: true, receives: false, connect: connectSse },
 ];
 
 /** Resolves when a condition holds; the test runner's timeout is its limit. */
@@ -182,4 +189,85 @@ async function connectLongPoll(
   if (reads) poll().catch(() => {});
   else void client.poll(stopped.signal, null);
   return link;
+}
+
+/** Frames are lines of one response. */
+async function connectSse(context: ConnectionContext, session: Session, reads = true): Promise<Link> {
+  const liveness = new SseLiveness(async () => null);
+  const ticker = setInterval(() => liveness.tick(), 10);
+  let client: SseClient | null = null;
+  const server = Bun.serve({
+    hostname: HOST,
+    port: 0,
+    development: false,
+    fetch(request, bun) {
+      client = new SseClient(context, "c1", HOST, {
+        liveness,
+        remote: bun.requestIP(request),
+        extend: (secs) => bun.timeout(request, secs),
+        lastFrame: () => ":bye\n",
+        onEnd() {},
+      });
+      // Each frame is a line.
+      const { send } = client;
+      client.send = (frame) => send.call(client, `${frame}\n`);
+      client.session = session;
+      return client.respond({ "content-type": "text/event-stream" });
+    },
+  });
+  const opened = async () => {
+    await until(() => client?.open ?? false);
+    if (client === null) throw new Error("no client");
+    return client;
+  };
+  const received: string[] = [];
+  const link = {
+    received,
+    ended: false,
+    ready: async () => {},
+    isWaiting: () => false,
+    publish: (topic: string, frame: string) => void server.publish(topic, frame),
+    send() {},
+  };
+  const socket = await Bun.connect({
+    hostname: HOST,
+    port: server.port ?? 0,
+    socket: { data: (_, bytes) => void reader.write(bytes), close: () => void reader.end() },
+  });
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const pipe = writable.getWriter();
+  const reader = {
+    write: (bytes: Uint8Array) => pipe.write(bytes).catch(() => {}),
+    end: () => pipe.close().catch(() => {}),
+  };
+  if (!reads) socket.pause();
+  socket.write(`GET / HTTP/1.0\r\nHost: ${HOST}\r\n\r\n`);
+  const remote = Object.assign(link, {
+    client: await opened(),
+    stop: async () => {
+      clearInterval(ticker);
+      socket.terminate();
+      await server.stop(true);
+    },
+  });
+  readLines(readable, (line) => received.push(line)).then(() => {
+    remote.ended = true;
+  });
+  return remote;
+}
+
+/** Calls `each` with every line behind the head of a response that is not a comment. */
+async function readLines(stream: ReadableStream<Uint8Array>, each: (line: string) => void): Promise<void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  let inHead = true;
+  for await (const part of stream) {
+    rest += decoder.decode(part, { stream: true });
+    const lines = rest.split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      if (inHead) inHead = line !== "\r";
+      else if (line !== "" && !line.startsWith(":")) each(line);
+    }
+  }
 }
