@@ -4,11 +4,12 @@ import { highestDescriptor } from "./open-files.ts";
 const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
 
-/** Offsets in `struct tcp_info`, which only grows at its end; the last field exists since Linux 4.1. */
+/** Offsets in `struct tcp_info`, which only grows at its end; the last field exists since Linux 4.6. */
 const IN_FLIGHT = 24;
 const ACKNOWLEDGEMENT_AGE = 56;
 const BYTES_ACKNOWLEDGED = 120;
-const INFO_SIZE = 128;
+const BYTES_UNSENT = 144;
+const INFO_SIZE = 148;
 
 /** Families of addresses (Linux). */
 const AF_INET = 2;
@@ -25,13 +26,13 @@ export interface TcpProbe {
   /** Finds the descriptors of connections by remote end. One pass over all descriptors. */
   find<T>(wanted: ReadonlyMap<T, Remote>): ReadonlyMap<T, number>;
   /**
-   * Reads how many bytes were acknowledged, how many segments were not, and the ms since the last acknowledgement. `false` if the
-   * descriptor is not of that connection any more.
+   * Reads how many bytes were acknowledged, how many segments were not, how many bytes the system could not send yet, and the
+   * ms since the last acknowledgement. `false` if the descriptor is not of that connection any more.
    */
   read(
     descriptor: number,
     remote: Remote,
-    sent: { acknowledged: number; inFlight: number; age: number },
+    sent: { acknowledged: number; inFlight: number; unsent: number; age: number },
   ): boolean;
 }
 
@@ -68,6 +69,7 @@ export async function openTcpProbe(): Promise<TcpProbe | null> {
       size.writeUInt32LE(INFO_SIZE);
       if (libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, size) !== 0) return false;
       sent.inFlight = info.readUInt32LE(IN_FLIGHT);
+      sent.unsent = info.readUInt32LE(BYTES_UNSENT);
       sent.age = info.readUInt32LE(ACKNOWLEDGEMENT_AGE);
       sent.acknowledged = Number(info.readBigUInt64LE(BYTES_ACKNOWLEDGED));
       return true;

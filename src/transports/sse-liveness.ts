@@ -3,7 +3,7 @@ const TICKS_PER_COMMENT = 60;
 const TICKS_PER_CHECK = 2;
 
 /** ms without an acknowledgement of what was sent, after which a client is gone. */
-const GONE_AFTER = 6_500;
+const GONE_AFTER = 6_000;
 
 /** How often the descriptor of a connection is looked for. */
 const MAX_SEARCHES = 3;
@@ -20,6 +20,8 @@ export interface SentBytes {
   acknowledged: number;
   /** Segments sent and not acknowledged. */
   inFlight: number;
+  /** Bytes that the system could not send yet: the client does not read, or cannot be reached. */
+  unsent: number;
   /** ms since the last acknowledgement. */
   age: number;
 }
@@ -39,6 +41,8 @@ export interface LiveClient {
   readonly blocked: boolean;
   /** Whether something was sent since all of it was known to have arrived. */
   unconfirmed: boolean;
+  /** The tick of the last write. */
+  writtenAt: number;
   lastSeen: number;
   /** Sends a comment. */
   ping(): void;
@@ -68,7 +72,7 @@ export class SseLiveness {
   readonly #unconfirmed = new Set<LiveClient>();
   /** Clients whose descriptor is not known. */
   readonly #unknown = new Map<LiveClient, RemoteEnd>();
-  readonly #sent: SentBytes = { acknowledged: 0, inFlight: 0, age: 0 };
+  readonly #sent: SentBytes = { acknowledged: 0, inFlight: 0, unsent: 0, age: 0 };
   /** `undefined` until it is open. */
   #probe: TcpProbe | null | undefined = undefined;
   #opened = false;
@@ -107,6 +111,7 @@ export class SseLiveness {
 
   /** Something was sent to a client. */
   written(client: LiveClient): void {
+    client.writtenAt = this.#ticks;
     if (client.unconfirmed) return;
     client.unconfirmed = true;
     this.#unconfirmed.add(client);
@@ -144,7 +149,8 @@ export class SseLiveness {
     const sent = this.#sent;
     // The connection is closed although Bun has not reported it.
     if (!this.#probe.read(descriptor, client.remote, sent)) return client.cutOff("silent");
-    if (sent.inFlight === 0 && !client.blocked) return this.#confirm(client, watched, now);
+    if (sent.inFlight === 0 && sent.unsent === 0 && !client.blocked)
+      return this.#confirm(client, watched, now);
     if (sent.acknowledged > watched.acknowledged || sent.inFlight === 0) {
       if (sent.acknowledged > watched.acknowledged) client.lastSeen = now;
       watched.acknowledged = sent.acknowledged;
