@@ -1,5 +1,5 @@
 import type { Config } from "../config/config.ts";
-import { isPattern, nameCovers } from "./claims.ts";
+import { isPattern, isUserChannel, nameCovers } from "./claims.ts";
 
 /**
  * Whether an entry of `token_channels` covers a channel for a user. Only a `*` in the entry makes a pattern: one in the id is
@@ -16,7 +16,13 @@ export function isPublicChannel(
   { tokenEndpoint, tokenChannels }: Pick<Config, "tokenEndpoint" | "tokenChannels">,
   channel: string,
 ): boolean {
-  if (tokenEndpoint !== "open" || channel === "admin" || channel === "phoenix" || isPattern(channel))
+  if (
+    tokenEndpoint !== "open" ||
+    channel === "admin" ||
+    channel === "phoenix" ||
+    isPattern(channel) ||
+    isUserChannel(channel)
+  )
     return false;
   return tokenChannels.some((entry) => !entry.includes("{id}") && nameCovers(entry, channel));
 }

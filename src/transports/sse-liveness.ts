@@ -149,8 +149,9 @@ export class SseLiveness {
     const sent = this.#sent;
     // The connection is closed although Bun has not reported it.
     if (!this.#probe.read(descriptor, client.remote, sent)) return client.cutOff("silent");
-    if (sent.inFlight === 0 && sent.unsent === 0 && !client.blocked)
-      return this.#confirm(client, watched, now);
+    // Bun writes at the end of a turn: the system may not have what was sent just now.
+    const settled = !client.blocked && client.writtenAt < this.#ticks - 1;
+    if (settled && sent.inFlight === 0 && sent.unsent === 0) return this.#confirm(client, watched, now);
     if (sent.acknowledged > watched.acknowledged || sent.inFlight === 0) {
       if (sent.acknowledged > watched.acknowledged) client.lastSeen = now;
       watched.acknowledged = sent.acknowledged;

@@ -36,6 +36,7 @@ export interface SseOptions {
 export class SseClient extends Client implements LiveClient {
   readonly remote: RemoteEnd | null;
   unconfirmed = false;
+  writtenAt = 0;
   readonly #options: SseOptions;
   #sink: ReadableStreamDirectController | null = null;
   #over = false;

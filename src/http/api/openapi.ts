@@ -35,7 +35,9 @@ export function describeApi(
         'Everything that the admin page does. Send the admin secret or an API key as Bearer; the pages send a session cookie instead. Every error is `{"error": "<sentence>", "code": "<code>"}`; codes never change. After ten wrong secrets within a minute, only one attempt every 2 seconds is checked for the rest of the minute.',
     },
     servers: [{ url: basePath === "" ? "/" : basePath }],
-    tags: ["Monitoring", "Actions", "Tokens", "Server", "Channelstream"].map((name) => ({ name })),
+    tags: ["Monitoring", "Actions", "Tokens", "Listening", "Server", "Channelstream"].map((name) => ({
+      name,
+    })),
     security: [{ bearer: [] }, { session: [] }],
     paths: { ...paths, ...outerPaths(schemaOf), ...more },
     components: {

@@ -59,6 +59,42 @@ export function outerPaths(
         },
       },
     },
+    "/sse": {
+      get: {
+        operationId: "getSse",
+        tags: ["Listening"],
+        summary: "Listen to channels by server-sent events",
+        description:
+          "An endless response. Each message is a block whose data is an object with `channel`, `event` and `payload` (or `base64`); `ready`, `gap`, `skipped` and `closed` are events of the stream itself. A refusal that passes is a 200 with `closed`.",
+        security: [],
+        parameters: [
+          {
+            name: "channel",
+            in: "query",
+            required: true,
+            description: "Once for each channel.",
+            schema: { type: "array", items: { type: "string" } },
+            style: "form",
+            explode: true,
+          },
+          {
+            name: "token",
+            in: "query",
+            description: "A token, for clients that send no header.",
+            schema: { type: "string" },
+          },
+        ],
+        responses: {
+          200: {
+            description: "The stream",
+            content: { "text/event-stream": { schema: { type: "string" } } },
+          },
+          401: answer("A token is missing or not accepted", ErrorBody),
+          403: answer("The token does not cover a channel, or the page's origin is not allowed", ErrorBody),
+          422: answer("No channel, too many, or an invalid name", ErrorBody),
+        },
+      },
+    },
     "/health": {
       get: {
         operationId: "getHealth",
