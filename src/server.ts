@@ -30,7 +30,7 @@ import { createPlaces, createRequestRules } from "./http/request-rules.ts";
 import { serve } from "./http/serve.ts";
 import { createPeerOf } from "./http/trusted-proxies.ts";
 import { createUpgrade } from "./http/upgrade.ts";
-import { createChannelRules, keepsHistory } from "./hub/channel-rules.ts";
+import { conflates, createChannelRules, keepsHistory } from "./hub/channel-rules.ts";
 import { createConnectionIds } from "./hub/connection-ids.ts";
 import { Connections } from "./hub/connections.ts";
 import { MemoryHistory } from "./hub/history/memory-history.ts";
@@ -46,6 +46,7 @@ import { createStats } from "./hub/stats.ts";
 import type { Log } from "./log.ts";
 import { Descriptors } from "./process/descriptors.ts";
 import { openTcpProbe } from "./process/tcp-probe.ts";
+import { limitUnsentData } from "./process/unsent-data.ts";
 import { createChannelstream } from "./protocols/channelstream/channelstream.ts";
 import { createGroups } from "./protocols/groups/groups.ts";
 import { createPhoenix } from "./protocols/phoenix/phoenix.ts";
@@ -216,6 +217,8 @@ export async function startServer(
   });
   const listeners = await serve({ config, limits, entry, limiter, log });
   url = urlOf(config, listeners);
+
+  if (conflates(config.channels)) await limitUnsentData(listeners.port);
 
   const ticker = new Ticker(TICK, loopDelay, (now) => {
     descriptors.check(listeners);

@@ -56,6 +56,7 @@ export interface ChannelRow {
   readonly listeners: Readonly<Record<string, number>>;
   readonly sent: number;
   readonly sent_bytes: number;
+  readonly left_out: number;
   readonly pushed: number;
   readonly pushed_bytes: number;
   readonly rate: number;

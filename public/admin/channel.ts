@@ -115,6 +115,7 @@ export class ChannelPage {
             ["Users", row.users === null ? "presence off" : amount(row.users)],
             ["Rate", `${compact(row.rate)}/s`],
             ["Sent", `${amount(row.sent)}, ${bytes(row.sent_bytes)}`],
+            ...(row.left_out > 0 ? [["Left out for slow clients", amount(row.left_out)] as const] : []),
             ["Pushed", `${amount(row.pushed)}, ${bytes(row.pushed_bytes)}`],
             ["Last active", ago(row.last_active)],
             ...(row.history === null

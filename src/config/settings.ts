@@ -495,6 +495,11 @@ export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
     default: false,
     doc: "Sends the newest message of each event to new members; works without history.",
   },
+  slow: {
+    type: oneOf("disconnect", "latest"),
+    default: "disconnect",
+    doc: "A client that does not keep up: disconnect: is disconnected at its limit, latest: gets only the newest message of each event.",
+  },
 };
 
 /** An entry of `[[api_keys]]` as written. */

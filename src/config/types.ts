@@ -44,6 +44,9 @@ export type BusChoice = "auto" | "redis" | "embedded";
 /** On token expiry: `close` ends the membership, `join` checks only at join. */
 export type ExpiryMode = "close" | "join";
 
+/** What happens to a client that does not keep up: it is disconnected, or gets only the newest message of each event. */
+export type SlowClients = "disconnect" | "latest";
+
 /** Who may request tokens from `POST /token`. */
 export type TokenEndpoint = "open" | "admin" | "off";
 
@@ -103,6 +106,7 @@ export interface ChannelSettings {
   readonly historyBytes: number;
   readonly historyTtl: number;
   readonly lastValue: boolean;
+  readonly slow: SlowClients;
 }
 
 /** Permission of an API key. */

@@ -70,6 +70,11 @@ export function createMetrics(deps: MetricsDeps): Registry {
   counter("deliveries_total", "Messages sent to clients, counted once per client.", () => stats.deliveries);
   counter("delivered_bytes_total", "Payload bytes sent to clients.", () => stats.deliveredBytes);
   counter(
+    "conflated_total",
+    "Messages left out for clients that did not keep up, counted once per client.",
+    () => hub.connections.conflated.leftOut,
+  );
+  counter(
     "unsendable_total",
     "Binary messages skipped because the client's protocol has no binary frames.",
     () => stats.unsendable,

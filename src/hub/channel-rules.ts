@@ -7,7 +7,16 @@ const DEFAULTS: ChannelRules = { presence: true, presenceMeta: false, namesSende
 /** The rules of a channel: of the first `[[channels]]` whose pattern covers its name, or the defaults. */
 export function createChannelRules(settings: readonly ChannelSettings[]): (channel: string) => ChannelRules {
   const rules = settings.map((each) => ({ pattern: each.pattern, rules: rulesOf(each) }));
-  return (channel) => rules.find(({ pattern }) => nameCovers(pattern, channel))?.rules ?? DEFAULTS;
+  return (channel) => {
+    const found = rules.find(({ pattern }) => nameCovers(pattern, channel))?.rules ?? DEFAULTS;
+    // Each event of `admin` counts: opened and closed, joined and left.
+    return channel === "admin" && found.conflates ? { ...found, conflates: false } : found;
+  };
+}
+
+/** Whether clients of any channel may get less than every message. */
+export function conflates(settings: readonly ChannelSettings[]): boolean {
+  return settings.some(({ slow }) => slow === "latest");
 }
 
 /** Whether messages of any channel are kept. */
@@ -16,12 +25,13 @@ export function keepsHistory(settings: readonly ChannelSettings[]): boolean {
 }
 
 function rulesOf(settings: ChannelSettings): ChannelRules {
-  const { presence, presenceMeta, sender, history, historyBytes, historyTtl, lastValue } = settings;
+  const { presence, presenceMeta, sender, history, historyBytes, historyTtl, lastValue, slow } = settings;
   const keeps = history > 0 || lastValue;
   return {
     presence,
     presenceMeta,
     namesSender: sender,
+    conflates: slow === "latest",
     history: keeps ? { count: history, bytes: historyBytes, ttl: historyTtl, lastValue } : null,
   };
 }

@@ -55,6 +55,8 @@ export interface ChannelRules {
   readonly namesSender: boolean;
   /** What is kept of it; `null`: nothing. */
   readonly history: HistoryRules | null;
+  /** Whether a client that does not keep up gets only the newest message of each event. */
+  readonly conflates?: boolean;
 }
 
 const NO_RULES: ChannelRules = { presence: false, presenceMeta: false, namesSender: false, history: null };
@@ -66,6 +68,8 @@ export class Channel implements Backlogged {
   readonly presence: ChannelPresence | null;
   /** What is kept of its messages; `null`: nothing. */
   readonly history: HistoryRules | null;
+  /** Whether a client that does not keep up gets only the newest message of each event. */
+  readonly conflates: boolean;
   /** Whether members get the number of members (`PresenceCounts`). */
   readonly counted: boolean;
   /** Whether a push of `presence` replaces a member's metadata. */
@@ -90,6 +94,7 @@ export class Channel implements Backlogged {
     this.name = name;
     this.presence = presence;
     this.history = rules.history;
+    this.conflates = rules.conflates ?? false;
     this.counted = rules.presence === "count";
     this.namesSender = rules.namesSender;
     this.presenceMeta = rules.presenceMeta && presence !== null;

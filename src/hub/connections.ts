@@ -1,3 +1,4 @@
+import { ConflatedClients } from "./conflation/conflated-clients.ts";
 import type { Connection } from "./connection.ts";
 
 /** A client is pinged after this time without a frame or pong, in ms, or after half of the idle timeout if that is less. */
@@ -14,6 +15,8 @@ export interface ConnectionLimits {
   readonly idleTimeout: number;
   /** Maximum backlog of all clients together, in bytes. */
   readonly maxBuffered: number;
+  /** Maximum backlog of one client, in bytes. Default: `maxBuffered`. */
+  readonly maxBufferedPerClient?: number;
 }
 
 /** Clients of which at least one may have a backlog over its limit. */
@@ -24,6 +27,8 @@ export interface Backlogged {
 
 /** All connections, by id. Ends those whose client is gone or does not read. */
 export class Connections implements Backlogged {
+  /** The clients that may get less than every message. */
+  readonly conflated: ConflatedClients;
   readonly #limits: ConnectionLimits;
   readonly #byId = new Map<string, Connection>();
   readonly #pinged = new WeakSet<Connection>();
@@ -44,6 +49,7 @@ export class Connections implements Backlogged {
 
   constructor(limits: ConnectionLimits) {
     this.#limits = limits;
+    this.conflated = new ConflatedClients({ maxBufferedPerClient: limits.maxBuffered, ...limits });
     this.#sweepInterval = Math.min(Math.max(limits.idleTimeout / 10, 50), 5_000);
     this.#sweeper = setInterval(() => this.#sweep(performance.now()), this.#sweepInterval);
   }
@@ -74,7 +80,7 @@ export class Connections implements Backlogged {
 
   /** The backlog of all clients together, in bytes. */
   get buffered(): number {
-    let total = 0;
+    let total = this.conflated.held.bytes;
     for (const connection of this.#byId.values()) total += connection.buffered();
     return total;
   }
@@ -87,7 +93,7 @@ export class Connections implements Backlogged {
   /** To be called when a client has a backlog. Starts the regular checks. */
   noticeBacklog(): void {
     if (this.#backlogTimer !== null) return;
-    this.#backlogTimer = setInterval(() => this.#checkBudget(), BACKLOG_INTERVAL);
+    this.#backlogTimer = setInterval(() => this.#checkAll(), BACKLOG_INTERVAL);
     // The size of the new backlog is not known: the next `expect` checks it.
     this.#added = Number.POSITIVE_INFINITY;
   }
@@ -128,6 +134,7 @@ export class Connections implements Backlogged {
   }
 
   stop(): void {
+    this.conflated.stop();
     clearInterval(this.#sweeper);
     if (this.#backlogTimer !== null) clearInterval(this.#backlogTimer);
     if (this.#turnEnd !== null) clearImmediate(this.#turnEnd);
@@ -168,14 +175,22 @@ export class Connections implements Backlogged {
     }
   }
 
+  #checkAll(): void {
+    this.conflated.check(performance.now());
+    this.#checkBudget();
+  }
+
   /** Cuts off the largest backlogs until the rest is within the budget. */
   #checkBudget(): void {
     let total = 0;
     for (const connection of this.#byId.values()) if (!connection.wasCutOff) total += connection.buffered();
-    if (total === 0 && this.#backlogTimer !== null) {
+    if (total === 0 && this.#backlogTimer !== null && !this.conflated.active) {
       clearInterval(this.#backlogTimer);
       this.#backlogTimer = null;
     }
+    const { bytes } = this.conflated.held;
+    if (bytes > this.#limits.maxBuffered) this.conflated.shed(bytes - this.#limits.maxBuffered);
+    total += bytes;
     if (total > this.#limits.maxBuffered) total = this.#cutLargest(total);
     this.#backlog = total;
     this.#added = 0;

@@ -124,6 +124,11 @@ export class Hub {
     return this.#options.node;
   }
 
+  /** Whether a client of a channel that does not keep up gets only the newest message of each event. */
+  conflates(channel: string): boolean {
+    return this.#options.rulesFor(channel).conflates ?? false;
+  }
+
   /** Starts the clock and the presence store. */
   start(): void {
     if (this.#options.datetime) {

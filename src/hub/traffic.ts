@@ -6,6 +6,8 @@ export class Traffic {
   /** Messages to listeners, including presence diffs and `datetime`. */
   sent = 0;
   sentBytes = 0;
+  /** Messages left out for listeners that did not keep up (`slow = "latest"`), once for each listener. */
+  leftOut = 0;
   /** Messages of members to backends. */
   pushed = 0;
   pushedBytes = 0;

@@ -11,6 +11,8 @@ const SYMBOLS = {
   getpeername: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   /** `int getsockname(int socket, struct sockaddr *address, socklen_t *size)` */
   getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+  /** `int setsockopt(int socket, int level, int name, const void *value, socklen_t size)` */
+  setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
   /** `int shutdown(int socket, int how)` */
   shutdown: { args: ["i32", "i32"], returns: "i32" },
   /** `pid_t waitpid(pid_t pid, int *status, int options)` */

@@ -1,4 +1,5 @@
 import type { RevocationKind } from "../auth/revocations.ts";
+import { ConflatedClient, type ConflatedTransport } from "../hub/conflation/conflated-client.ts";
 import type { Connection } from "../hub/connection.ts";
 import { count } from "../hub/stats.ts";
 import type { ByteBucket } from "./address-bytes.ts";
@@ -25,7 +26,7 @@ interface QueuedFrame {
 }
 
 /** One client of any transport: its rates of frames and bytes, its sign of life, and the ways to end it. */
-export abstract class Client implements Connection, Transport {
+export abstract class Client implements Connection, Transport, ConflatedTransport {
   readonly id: string;
   readonly address: string;
   readonly openedAt: number;
@@ -36,6 +37,9 @@ export abstract class Client implements Connection, Transport {
   idleSince: number | null;
   /** To be set once, before the first frame. */
   session: Session | null = null;
+  /** How long bytes may wait before a client does not keep up, in ms. */
+  readonly lagAfter: number = 300;
+  #conflated: ConflatedClient | null = null;
   #dismissed = false;
   #finishing = false;
   #cutOff = false;
@@ -82,6 +86,27 @@ export abstract class Client implements Connection, Transport {
 
   /** Closes the transport now, with a code that the client sees if the network allows. */
   abstract end(code: number, reason: string): void;
+
+  /** Created for the first channel with `slow = "latest"`. */
+  get conflated(): ConflatedClient | null {
+    this.#conflated ??= new ConflatedClient(this.context.connections.conflated, this);
+    return this.#conflated;
+  }
+
+  /** Since when bytes wait (`performance.now()`); `undefined` where the transport does not know. */
+  get waitingSince(): number | null | undefined {
+    return undefined;
+  }
+
+  /** Bytes that wait in this process until the client reads. */
+  waiting(): number {
+    return this.buffered();
+  }
+
+  /** See `ConflatedTransport`. */
+  fence(_id: number): boolean {
+    return false;
+  }
 
   get protocol(): string {
     return this.session?.protocol ?? "none";
@@ -213,6 +238,16 @@ export abstract class Client implements Connection, Transport {
     this.context.log.debug("cut off a client", { connection: this.id, address: this.address, reason });
     // Terminating calls the session at once, which may be handling a frame now.
     setImmediate(() => this.terminate());
+  }
+
+  /** The client has read everything that was sent before a fence. */
+  protected readFence(id: number): void {
+    this.#conflated?.read(id);
+  }
+
+  /** The backlog was sent. */
+  protected backlogSent(): void {
+    this.#conflated?.drained();
   }
 
   /** Called when no further frame of a client will be handled. */

@@ -1,3 +1,4 @@
+import type { ConflatedClient } from "../hub/conflation/conflated-client.ts";
 import { Client } from "./client.ts";
 import type { ConnectionContext } from "./connection-context.ts";
 import { Delivery } from "./delivery.ts";
@@ -42,8 +43,14 @@ function nextTurn(): Promise<void> {
 
 /** A client that fetches its messages by HTTP requests. It cannot subscribe to Bun topics. */
 export class LongPollClient extends Client {
+  /** A client needs some time between two polls. */
+  override readonly lagAfter = 1_000;
   readonly #options: LongPollOptions;
   #messages: string[] = [];
+  /** Since when messages wait for a poll (`performance.now()`); `null` without any. */
+  #messagesSince: number | null = null;
+  /** The last fence: reached when nothing is queued and the last answer arrived. */
+  #fence = 0;
   /** UTF-16 units of all messages, queued or in the last answer. */
   #size = 0;
   #poll: Poll | null = null;
@@ -121,6 +128,25 @@ export class LongPollClient extends Client {
     return false;
   }
 
+  /** Protocols whose messages are dropped between polls repeat them themselves. */
+  override get conflated(): ConflatedClient | null {
+    return this.#options.keep ? super.conflated : null;
+  }
+
+  override get waitingSince(): number | null {
+    return this.#messagesSince;
+  }
+
+  override waiting(): number {
+    return this.#size - (this.#delivery?.handed ?? 0);
+  }
+
+  override fence(id: number): boolean {
+    if (this.#size === 0) return false;
+    this.#fence = id;
+    return true;
+  }
+
   override unsubscribe(): void {}
 
   override buffered(): number {
@@ -149,11 +175,11 @@ export class LongPollClient extends Client {
   protected override transmit(frame: string | Buffer): number {
     const poll = this.#poll;
     if (poll === null && !this.#options.keep) return frame.length;
-    const backlog = this.#size - (this.#delivery?.handed ?? 0);
-    if (typeof frame !== "string" || backlog + frame.length > this.context.maxBuffered) {
+    if (typeof frame !== "string" || this.waiting() + frame.length > this.context.maxBuffered) {
       this.cutOff("slow");
       return 0;
     }
+    this.#messagesSince ??= performance.now();
     this.#messages.push(frame);
     this.#size += frame.length;
     if (poll === null) return -1;
@@ -244,6 +270,7 @@ export class LongPollClient extends Client {
     let count = 0;
     while (count < messages.length && size < limit) size += messages[count++]?.length ?? 0;
     this.#messages = messages.slice(count);
+    this.#messagesSince = this.#messages.length > 0 ? performance.now() : null;
     return messages.slice(0, count);
   }
 
@@ -274,12 +301,17 @@ export class LongPollClient extends Client {
     const delivery = this.#delivery;
     this.#delivery = null;
     for (const message of delivery?.cancel() ?? []) this.#size -= message.length;
+    if (this.#fence === 0 || this.#size > 0) return;
+    const fence = this.#fence;
+    this.#fence = 0;
+    this.readFence(fence);
   }
 
   /** The last answer did not arrive: the next one starts with its messages. */
   #takeBack(): void {
     if (this.#delivery === null) return;
     this.#messages = [...this.#delivery.cancel(), ...this.#messages];
+    this.#messagesSince ??= performance.now();
     this.#delivery = null;
   }
 

@@ -34,8 +34,11 @@ export function webSocketHandler(
     message(ws, frame) {
       ws.data.receive(frame);
     },
-    pong(ws) {
-      ws.data.pong();
+    pong(ws, data) {
+      ws.data.pong(data);
+    },
+    drain(ws) {
+      ws.data.drained();
     },
     close(ws, code, reason) {
       ws.data.closed(code, reason);
@@ -61,8 +64,20 @@ export class WebSocketClient extends Client {
     this.register();
   }
 
-  pong(): void {
+  /** @param data what the ping contained: the id of a fence, or nothing */
+  pong(data: Buffer): void {
     this.lastSeen = performance.now();
+    if (data.length > 0) this.readFence(Number(data.toString("latin1")));
+  }
+
+  drained(): void {
+    this.backlogSent();
+  }
+
+  /** The pong comes when the client has read all before it, whatever proxies and kernels have buffered. */
+  override fence(id: number): boolean {
+    this.#ws?.ping(String(id));
+    return true;
   }
 
   /** @param reason the client's reason or, with 1006, Bun's: empty when the network closed the connection */

@@ -17,6 +17,10 @@ const ChannelRow = z
     listeners: Counts.meta({ description: "Memberships and subscriptions, by protocol." }),
     sent: z.number().meta({ description: "Messages sent to clients since the channel was opened." }),
     sent_bytes: z.number(),
+    left_out: z.number().meta({
+      description:
+        'Messages left out for clients that did not keep up (slow = "latest"), once for each client.',
+    }),
     pushed: z.number().meta({ description: "Messages from members to backends." }),
     pushed_bytes: z.number(),
     rate: z.number().meta({ description: "Messages per second in both directions, since the last request." }),
@@ -71,6 +75,7 @@ function rowOf(channel: Channel, hub: Hub, now: number): Row {
     listeners: listeners(channel),
     sent: traffic.sent,
     sent_bytes: traffic.sentBytes,
+    left_out: traffic.leftOut,
     pushed: traffic.pushed,
     pushed_bytes: traffic.pushedBytes,
     rate: Math.round(traffic.rate(now) * 10) / 10,

@@ -18,6 +18,8 @@ export interface FromBus {
   readonly uuid: string | null;
   readonly text: string;
   readonly audience: Audience;
+  /** See `Frame`. */
+  readonly event: string | null;
 }
 
 /** Connects the channels of this protocol with the hub's channels, which all protocols share. */
@@ -79,10 +81,12 @@ export class Bridge {
         uuid: own.type === "message" ? own.uuid : null,
         text: json.trim(),
         audience: except === null ? EVERYONE : { only: null, except },
+        event: own.type === "message" ? own.type : null,
       };
     }
     const uuid = crypto.randomUUID();
-    return { uuid, text: wrapped(uuid, channel, event, json, timestamp(), legacyDate), audience: EVERYONE };
+    const text = wrapped(uuid, channel, event, json, timestamp(), legacyDate);
+    return { uuid, text, audience: EVERYONE, event };
   }
 
   /** A kept message in this protocol's form; `null` for one that a new member does not need: presence, edits, binary. */
@@ -110,7 +114,7 @@ interface OwnMessage extends Named {
 }
 
 /** A payload of a backend as a message of this protocol. */
-function wrapped(
+export function wrapped(
   uuid: string,
   channel: string,
   event: string,

@@ -1,6 +1,6 @@
 import type { Channel, Receiver } from "../../hub/channel.ts";
 import type { Backlogged } from "../../hub/connections.ts";
-import { type Encoder, Fanout, type FanoutContext } from "../../hub/fanout.ts";
+import { type Conflation, type Encoder, Fanout, type FanoutContext } from "../../hub/fanout.ts";
 import type { Client } from "../../transports/client.ts";
 import type { Frame } from "./frame.ts";
 import { type FrameBudget, FrameLog } from "./frame-log.ts";
@@ -44,12 +44,20 @@ export class ChannelstreamChannel implements Backlogged {
   readonly #fanout: Fanout<Frame>;
   #connected = 0;
 
-  constructor(name: string, budget: FrameBudget, fanouts: FanoutContext, now: number) {
+  /** @param skipped the notice that messages were left out for a client; `null` where none are */
+  constructor(
+    name: string,
+    budget: FrameBudget,
+    fanouts: FanoutContext,
+    now: number,
+    skipped: ((count: number) => string) | null = null,
+  ) {
     this.name = name;
     this.history = new FrameLog(budget);
     this.frames = new FrameLog(budget);
     this.lastActive = now;
-    this.#fanout = new Fanout(`channelstream\u0000${name}`, LIST, this, fanouts);
+    const encoder = skipped === null ? LIST : { ...LIST, conflation: this.#conflation(skipped) };
+    this.#fanout = new Fanout(`channelstream\u0000${name}`, encoder, this, fanouts);
   }
 
   /** Connections in it, live or not. */
@@ -112,11 +120,21 @@ export class ChannelstreamChannel implements Backlogged {
       if (!frame.visibleTo(user)) continue;
       for (const { client, live } of members) {
         if (!live || client === null) continue;
-        client.send(list);
+        this.#fanout.sendTo(client, list);
         sent++;
       }
     }
     return sent;
+  }
+
+  #conflation(skipped: (count: number) => string): Conflation<Frame> {
+    return {
+      keyOf: ({ event }) => event,
+      skipped: (count) => listText(skipped(count)),
+      count: (leftOut) => {
+        if (this.bridge !== null) this.bridge.channel.traffic.leftOut += leftOut;
+      },
+    };
   }
 
   checkBacklogs(): void {

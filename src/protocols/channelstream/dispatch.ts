@@ -2,7 +2,7 @@ import type { JsonObject } from "../../auth/json-object.ts";
 import type { ChannelstreamSettings } from "../../config/config.ts";
 import type { Hub } from "../../hub/hub.ts";
 import { Message } from "../../hub/message.ts";
-import { Bridge } from "./bridge.ts";
+import { Bridge, wrapped } from "./bridge.ts";
 import { type ChannelstreamChannel, listText } from "./channelstream-channel.ts";
 import { type Audience, audienceOf, EVERYONE, Frame } from "./frame.ts";
 import type { FrameLog } from "./frame-log.ts";
@@ -51,6 +51,13 @@ export class Dispatch {
   /** The time of a message sent now. */
   timestamp(): string {
     return printTimestamp(this.micros());
+  }
+
+  /** The notice that messages were left out for a client that did not keep up. */
+  skippedText(channel: string, count: number): string {
+    const { legacyDate } = this.#settings;
+    const payload = `{"count":${count}}`;
+    return wrapped(crypto.randomUUID(), channel, "skipped", payload, this.timestamp(), legacyDate);
   }
 
   /** Sends a message, and keeps it for clients that catch up. */
@@ -150,7 +157,9 @@ export class Dispatch {
   #frame(wire: Wire, audience: Audience, delivery: Delivery | null = null): Frame {
     const dated = this.#settings.legacyDate && wire.timestamp !== undefined;
     const text = JSON.stringify(dated ? { ...wire, date: wire.timestamp } : wire);
-    return new Frame(++this.#seq, wire.type === "message" ? wire.uuid : null, text, audience, delivery);
+    const isMessage = wire.type === "message";
+    const event = isMessage ? wire.type : null;
+    return new Frame(++this.#seq, isMessage ? wire.uuid : null, text, audience, delivery, event);
   }
 
   /** Where a message is kept, among the recipients that a call names. */
@@ -226,7 +235,7 @@ export class Dispatch {
       return 0;
     }
     if (read === null) return 0;
-    const frame = new Frame(++this.#seq, read.uuid, read.text, read.audience);
+    const frame = new Frame(++this.#seq, read.uuid, read.text, read.audience, null, read.event);
     channel.lastActive = this.micros();
     channel.keep(frame);
     return frame.restricted ? channel.sendToSome(frame) : channel.sendToAll(frame);

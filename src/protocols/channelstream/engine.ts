@@ -280,12 +280,18 @@ export class Engine {
       for (const channel of spare) this.#close(channel);
     }
     for (const name of missing) {
-      const channel = new ChannelstreamChannel(name, this.budget, this.#fanouts, this.dispatch.micros());
+      const channel = this.#newChannel(name);
       channel.config = configs.get(name) ?? channel.config;
       this.channels.set(name, channel);
       this.#empty.add(channel);
     }
     return null;
+  }
+
+  #newChannel(name: string): ChannelstreamChannel {
+    const { hub, dispatch, budget } = this;
+    const skipped = hub.conflates(name) ? (count: number) => dispatch.skippedText(name, count) : null;
+    return new ChannelstreamChannel(name, budget, this.#fanouts, dispatch.micros(), skipped);
   }
 
   #close(channel: ChannelstreamChannel): void {

@@ -40,6 +40,8 @@ export class Frame {
   /** The uuid of a message, which may be edited and deleted; `null` for edits, deletions, presence and state changes. */
   readonly uuid: string | null;
   readonly audience: Audience;
+  /** Its event: newer frames replace it for a client that does not keep up; `null`: never (presence, edits, deletions). */
+  readonly event: string | null;
   /** Where it is kept; owned by `FrameBudget`. */
   readonly holders: FrameHolder[] = [];
   /** JSON text. */
@@ -49,6 +51,7 @@ export class Frame {
   /**
    * @param text JSON text, as clients get it
    * @param delivery shown in the history; `null` for what is no caller's message
+   * @param event see the property
    */
   constructor(
     seq: number,
@@ -56,10 +59,12 @@ export class Frame {
     text: string,
     audience: Audience = EVERYONE,
     delivery: Delivery | null = null,
+    event: string | null = null,
   ) {
     this.seq = seq;
     this.uuid = uuid;
     this.audience = audience;
+    this.event = event;
     this.#delivery = delivery;
     this.text = text;
   }

@@ -1,25 +1,33 @@
 import type { Channel, Receiver } from "../../hub/channel.ts";
+import { conflationOf } from "../../hub/conflation/conflation-of.ts";
 import { type Encoder, Fanout, type FanoutContext, type Subscriber } from "../../hub/fanout.ts";
 import type { Message } from "../../hub/message.ts";
 import type { Stats } from "../../hub/stats.ts";
 
-/** Subscribers get the bare payload of an event. */
-const PAYLOAD: Encoder<Message> = {
-  protocol: "groups",
-  encode: (message) => message.json,
-};
+const PROTOCOL = "groups";
+
+/** Subscribers get the bare payload of an event. The protocol has no notice that messages were left out. */
+function encoderFor(channel: Channel): Encoder<Message> {
+  return {
+    protocol: PROTOCOL,
+    encode: (message) => message.json,
+    conflation: conflationOf(channel, () => null),
+  };
+}
 
 /** The subscribers of one group (a channel): one fanout for each of its events. */
 export class EventFanouts implements Receiver {
-  readonly protocol = PAYLOAD.protocol;
+  readonly protocol = PROTOCOL;
   readonly channel: Channel;
   readonly #context: FanoutContext;
+  readonly #encoder: Encoder<Message>;
   readonly #stats: Stats;
   readonly #byEvent = new Map<string, Fanout<Message>>();
 
   constructor(channel: Channel, context: FanoutContext, stats: Stats) {
     this.channel = channel;
     this.#context = context;
+    this.#encoder = encoderFor(channel);
     this.#stats = stats;
   }
 
@@ -40,7 +48,7 @@ export class EventFanouts implements Receiver {
       // No name contains the separator: two different pairs never share a topic, nor does another protocol.
       const topic = `groups\u0000${this.channel.name}\u0000${event}`;
       // Only Bun knows the subscribers of an event: after a drop all connections are checked.
-      fanout = new Fanout(topic, PAYLOAD, this.#context.connections, this.#context);
+      fanout = new Fanout(topic, this.#encoder, this.#context.connections, this.#context);
       this.#byEvent.set(event, fanout);
     }
     fanout.add(subscriber);

@@ -115,7 +115,7 @@ export class Membership implements Member {
   }
 
   send(event: string, payload: string): void {
-    this.connection.send(this.fanout.encoder.frameFor(this.joinRef, event, payload));
+    this.fanout.sendTo(this.connection, this.fanout.encoder.frameFor(this.joinRef, event, payload));
     if (event === "presence_state") this.catchUp?.stateSent();
   }
 
@@ -166,7 +166,9 @@ export class Membership implements Member {
   }
 
   #sendPosition(position: string | null): void {
-    if (position !== null) this.connection.send(this.fanout.encoder.positionFrame(this.joinRef, position));
+    if (position === null) return;
+    // Behind the messages that wait for it: it has not got them yet.
+    this.fanout.sendTo(this.connection, this.fanout.encoder.positionFrame(this.joinRef, position));
   }
 
   /** Notifies the client that this membership ended: `phx_close`, for good, or `phx_error`, after which it rejoins. */

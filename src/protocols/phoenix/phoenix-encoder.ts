@@ -1,8 +1,9 @@
 import type { Channel } from "../../hub/channel.ts";
-import type { Encoder, Fanout } from "../../hub/fanout.ts";
+import { conflationOf } from "../../hub/conflation/conflation-of.ts";
+import type { Conflation, Encoder, Fanout } from "../../hub/fanout.ts";
 import type { Lost } from "../../hub/history/history.ts";
 import type { Positions } from "../../hub/history/positions.ts";
-import type { Message } from "../../hub/message.ts";
+import { jsonMessage, type Message } from "../../hub/message.ts";
 import type { Format } from "./format.ts";
 import { binaryAsJson, encodeBinary, type Ref } from "./phoenix-codec.ts";
 
@@ -20,6 +21,7 @@ export class PhoenixEncoder implements Encoder<Message> {
   readonly format: Format;
   /** The channel's name as JSON text. */
   readonly quotedTopic: string;
+  readonly conflation: Conflation<Message> | null;
   /** Whether the newest frame is not for members that catch up: they get what is in the history in its own order. */
   liveOnly = false;
   readonly #positions: Positions;
@@ -36,6 +38,9 @@ export class PhoenixEncoder implements Encoder<Message> {
     this.format = format;
     this.#positions = positions;
     this.quotedTopic = JSON.stringify(channel.name);
+    this.conflation = conflationOf(channel, (count) =>
+      this.encode(jsonMessage("skipped", `{"count":${count}}`)),
+    );
   }
 
   /** A frame for one member. When thousands join at once, most get the same state under the same few join_refs. */

@@ -465,6 +465,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     const { channel, format } = member.fanout.encoder;
     const { codec, binary, positions } = format;
     const fanout = this.#context.fanout(channel, formatOf(codec, binary, presence, positions));
+    member.fanout.flush(this.client);
     this.#unsubscribe(member);
     member.fanout = fanout;
     member.subscribe();
