@@ -233,28 +233,35 @@ describe.concurrent("a client that does not keep up, with slow = latest", () => 
       await world.stop();
     }
   }, 60_000);
+});
 
-  test("is disconnected when it reads nothing for idle_timeout, although it sends", async () => {
+// One by one: a test that keeps this process busy would make clients of another silent.
+describe("clients that do not read, with slow = latest", () => {
+  test("are disconnected when they read nothing for idle_timeout, although they send", async () => {
     const toml = `[limits]\nidle_timeout = "3s"\n${LATEST}`;
+    let heartbeat: Timer | undefined;
     const world = await startWorld("embedded", { toml });
     const line = await startSlowLine(world.channel.url, Number.POSITIVE_INFINITY);
     try {
       const slow = await connectPhoenix(line.url);
       await join(world, slow, "map", "slow");
       line.setRate(0);
-      await makeLag(world, "map", "table");
       let ref = 0;
-      await eventually(async () => {
+      heartbeat = setInterval(() => {
         slow.send({ joinRef: null, ref: `beat-${ref++}`, topic: "phoenix", event: "heartbeat" });
+      }, 300);
+      await makeLag(world, "map", "table");
+      await eventually(async () => {
         return (await metric(world, 'channel_disconnects_total{reason="slow"}')) === 1;
       }, "the end of the connection");
     } finally {
+      clearInterval(heartbeat);
       line.stop();
       await world.stop();
     }
   }, 60_000);
 
-  test("costs little: 1,000 of them and 5,000 messages of as many events", async () => {
+  test("cost little: 1,000 of them and 5,000 messages of as many events", async () => {
     const clients = 1000;
     const world = await startWorld("redis", { toml: LATEST });
     try {
@@ -292,7 +299,8 @@ describe.concurrent("a client that does not keep up, with slow = latest", () => 
       expect(await metric(world, "channel_buffered_bytes")).toBeLessThan(clients * 256 * 1024);
       const grown = (await metric(world, "process_resident_memory_bytes")) - before;
       console.log(`${i} events, ${(grown / MIB).toFixed(0)} MiB more for ${clients} clients`);
-      expect(grown).toBeLessThan(256 * MIB);
+      // A backlog of 256 KiB each, at most, until the server notices.
+      expect(grown).toBeLessThan(384 * MIB);
       expect(await metric(world, 'channel_disconnects_total{reason="slow"}')).toBeNaN();
       client?.socket.resume();
       await client?.frames.until(({ payload }) => numberOf(payload) === i - 1, "the newest");
