@@ -1,4 +1,5 @@
 import type { Scene } from "./scene.ts";
+import { conflate } from "./scenes/conflate.ts";
 import { fanOut } from "./scenes/fan-out.ts";
 import { groupsFanOut, groupsOwn } from "./scenes/groups.ts";
 import { regroup, regroupMany } from "./scenes/groups-replace.ts";
@@ -16,6 +17,7 @@ export const scenes: readonly Scene[] = [
   ownChannels,
   groupsOwn,
   pages,
+  conflate,
   joined,
   presence,
   pushes,

@@ -65,21 +65,15 @@ export const ours: Contender = {
   name: "ours",
   groups: true,
   dialect: phoenix,
-  start: (options) => {
-    if (options.profileInto === null && !existsSync(BINARY)) {
-      throw new Error(`${BINARY} is not there: make it with "bun run build"`);
-    }
-    const command =
-      options.profileInto === null ? [BINARY] : [...runtime(options), join(ROOT, "src/main.ts")];
-    return launch(
-      [
-        ...command,
-        ...["serve", "--port", "0", "--redis-url", options.redisUrl],
-        ...["--jwt-secret", SECRET, "--log-format", "json"],
-      ],
-      options,
-    );
-  },
+  start: (options) => startOurs(options),
+};
+
+/** Ours with `slow = "latest"` for every channel. */
+export const oursLatest: Contender = {
+  ...ours,
+  name: "ours-latest",
+  only: ["conflate", "fan-out", "paced"],
+  start: (options) => startOurs(options, ["--config", join(import.meta.dir, "latest.toml")]),
 };
 
 /** Ours in the environment that deploy/ gives it: freed memory is kept for a minute, which matters to large messages. */
@@ -89,6 +83,22 @@ export const oursDeployed: Contender = {
   only: ["pages"],
   start: (options) => ours.start({ ...options, env: { ...options.env, MIMALLOC_PURGE_DELAY: "60000" } }),
 };
+
+function startOurs(options: ServerOptions, args: readonly string[] = []): Promise<RunningServer> {
+  if (options.profileInto === null && !existsSync(BINARY)) {
+    throw new Error(`${BINARY} is not there: make it with "bun run build"`);
+  }
+  const command = options.profileInto === null ? [BINARY] : [...runtime(options), join(ROOT, "src/main.ts")];
+  return launch(
+    [
+      ...command,
+      ...["serve", "--port", "0", "--redis-url", options.redisUrl],
+      ...["--jwt-secret", SECRET, "--log-format", "json"],
+      ...args,
+    ],
+    options,
+  );
+}
 
 /** How long a server may take to notice that thousands have left. */
 const LEAVING_MS = 2000;

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
+import { type Json, object, openSocket, startRig } from "./channelstream/rig.ts";
 import { enterGroups } from "./groups/groups-client.ts";
 import { connectPhoenix, eventually, type Frame, type PhoenixClient, WAYS } from "./phoenix-client.ts";
 import { startSlowLine } from "./slow-line.ts";
+import { listenSse } from "./sse-client.ts";
 import { ADMIN_SECRET, startWorld, type World } from "./world.ts";
 
 /** Seconds of the scene on a slow line. */
@@ -206,6 +208,59 @@ describe.concurrent("a client that does not keep up, with slow = latest", () => 
       expect(got).not.toContain(`{"done":1}`);
     } finally {
       await world.stop();
+    }
+  }, 60_000);
+
+  test("of server-sent events gets a notice, and the newest message of each event", async () => {
+    const world = await startWorld("embedded", { toml: LATEST });
+    try {
+      const slow = await listenSse(world.channel.port, "/sse?channel=map", {
+        headers: { authorization: `Bearer ${world.token("map")}` },
+      });
+      slow.socket.pause();
+      const count = await makeLag(world, "map", "table");
+      await world.backend.publish("to:map:other", `{"i":${count}}`);
+      await world.backend.publish("to:map:table", `{"i":${count + 1}}`);
+      slow.socket.resume();
+      const got = slow.events.all;
+      await slow.events.until(({ data }) => data.includes(`{"i":${count + 1}}`), "the newest");
+      const at = got.findIndex(({ event }) => event === "skipped");
+      const notice: unknown = JSON.parse(got[at]?.data ?? "");
+      const messages = got.filter(({ event }) => event === "message");
+      expect(notice).toEqual({ channel: "map", count: count + 2 - messages.length });
+      expect(got.slice(at + 1).map(({ data }) => JSON.parse(data))).toEqual([
+        { channel: "map", event: "other", payload: { i: count } },
+        { channel: "map", event: "table", payload: { i: count + 1 } },
+      ]);
+    } finally {
+      await world.stop();
+    }
+  }, 60_000);
+
+  test("of Channelstream gets a notice, and the newest message of each event", async () => {
+    const rig = await startRig("", "embedded", LATEST);
+    const line = await startSlowLine(rig.url, Number.POSITIVE_INFINITY);
+    try {
+      const slow = await openSocket(line.url, await rig.connect("slow", ["map"]));
+      line.setRate(0);
+      const count = await makeLag(rig.world, "map", "table");
+      await rig.send({ user: "someone", channel: "map", message: { i: -1 } });
+      await rig.send({ user: "someone", channel: "map", message: { i: -2 } });
+      await rig.world.backend.publish("to:map:table", `{"i":${count}}`);
+      await eventually(
+        async () => (await metric(rig.world, "channel_bus_messages_received_total")) > count,
+        "all",
+      );
+      line.setRate(Number.POSITIVE_INFINITY);
+      const isLast = ({ message }: Json) => numberOf(object(message).payload) === count;
+      await slow.inbox.until(isLast, "the newest");
+      const got = slow.inbox.all.map(({ message }) => object(message));
+      const end = got.slice(got.findIndex(({ event }) => event === "skipped"));
+      expect(end.map(({ event, i }) => event ?? i)).toEqual(["skipped", -2, "table"]);
+      await slow.close();
+    } finally {
+      line.stop();
+      await rig.stop();
     }
   }, 60_000);
 

@@ -6,13 +6,13 @@ const QUICK = 1_000;
 
 /** A client that keeps up is probed at most once in this time, and lags if it has not answered within this one, in ms. */
 const PROBE_INTERVAL = 1_000;
-const PROBE_TIMEOUT = 500;
+const PROBE_TIMEOUT = 800;
 
 /**
  * How long a client has to keep up with the newest messages before it gets every message again, in ms. Doubled each time that
  * it lags again within `PROBATION`.
  */
-const FIRST_TRIAL = 2_000;
+const FIRST_TRIAL = 500;
 const MAX_TRIAL = 64_000;
 
 /** How long a client is watched after it lagged, in ms. */

@@ -1,5 +1,12 @@
 import type { Channel, Receiver } from "../../hub/channel.ts";
-import { type Encoder, Fanout, type FanoutContext, type Subscriber } from "../../hub/fanout.ts";
+import { conflationOf } from "../../hub/conflation/conflation-of.ts";
+import {
+  type Conflation,
+  type Encoder,
+  Fanout,
+  type FanoutContext,
+  type Subscriber,
+} from "../../hub/fanout.ts";
 import type { KeptMessage } from "../../hub/history/history.ts";
 import type { Positions } from "../../hub/history/positions.ts";
 import { Message } from "../../hub/message.ts";
@@ -21,6 +28,7 @@ interface Notice {
 /** Encodes the messages of one channel as blocks. Those of presence are left out: listeners are no members. */
 class SseEncoder implements Encoder<Message | Notice> {
   readonly protocol = "sse";
+  readonly conflation: Conflation<Message | Notice> | null;
   readonly #positions: Positions;
   readonly #quoted: string;
   readonly #numbered: boolean;
@@ -28,8 +36,12 @@ class SseEncoder implements Encoder<Message | Notice> {
   #event: string | null = null;
   #before = "";
 
-  constructor({ name, history }: Channel, positions: Positions) {
+  constructor(channel: Channel, positions: Positions) {
+    const { name, history } = channel;
     this.#positions = positions;
+    this.conflation = withNotices(
+      conflationOf(channel, (count) => notice("skipped", { channel: name, count })),
+    );
     this.#quoted = JSON.stringify(name);
     this.#numbered = history !== null && history.count > 0;
   }
@@ -48,6 +60,16 @@ class SseEncoder implements Encoder<Message | Notice> {
     }
     return jsonBlock(id, this.#before, bytes.length > 0 ? bytes : Buffer.from(json ?? ""));
   }
+}
+
+/** Notices are never left out. */
+function withNotices(conflation: Conflation<Message> | null): Conflation<Message | Notice> | null {
+  return (
+    conflation && {
+      ...conflation,
+      keyOf: (message) => ("block" in message ? null : conflation.keyOf(message)),
+    }
+  );
 }
 
 /** The listeners of one channel. */

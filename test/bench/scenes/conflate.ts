@@ -1,0 +1,10 @@
+import type { Scene } from "../scene.ts";
+import { pages } from "./pages.ts";
+
+/** The traffic of `pages`: for clients that keep up, `slow = "latest"` (`ours-latest`) is not to cost more than `ours`. */
+export const conflate: Scene = {
+  ...pages,
+  name: "conflate",
+  worstRatio: 1.2,
+  title: '100 pages that keep up, 200 KB a second each, with slow = "latest" and without',
+};
