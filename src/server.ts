@@ -8,7 +8,7 @@ import { createMint } from "./auth/mint.ts";
 import { type Revocation, Revocations } from "./auth/revocations.ts";
 import { createVerifier } from "./auth/verifier.ts";
 import type { Bus } from "./bus/bus.ts";
-import { openBus, openLivenessStore, openRevocationStore } from "./bus/open-bus.ts";
+import { openBus, openLivenessStore, openPresenceDatabase, openRevocationStore } from "./bus/open-bus.ts";
 import type { Config, Limits } from "./config/config.ts";
 import { Drain } from "./drain.ts";
 import { BusDispatcher } from "./fleet/bus-dispatcher.ts";
@@ -39,6 +39,7 @@ import { Identity } from "./hub/identity.ts";
 import { InboundBudget } from "./hub/inbound-budget.ts";
 import { isJson } from "./hub/json/is-json.ts";
 import { MemoryPresenceStore } from "./hub/presence/memory-presence.ts";
+import { SharedPresenceStore } from "./hub/presence/shared-store.ts";
 import type { Publisher } from "./hub/publisher.ts";
 import { randomId } from "./hub/random-id.ts";
 import { type Servers, SoleServer } from "./hub/servers.ts";
@@ -90,7 +91,20 @@ export async function startServer(
   const [bus] = await Promise.all([openBus(config, log), stretchAdminSecrets(config)]);
 
   const connections = new Connections(limits);
-  const presence = new MemoryPresenceStore();
+  const aloneBecause = whyAlone(config, bus);
+  // A server without a secret is alone: it verifies what it signed itself.
+  const secrets = config.fleetSecrets.length > 0 ? config.fleetSecrets : [randomId(32)];
+  const fleetMessages = new FleetMessages(bus, new Signer(secrets, config.prefix), log);
+  const presence =
+    aloneBecause !== null
+      ? new MemoryPresenceStore()
+      : new SharedPresenceStore({
+          servers: () => servers,
+          database: openPresenceDatabase(config, log),
+          messages: fleetMessages,
+          window: config.presenceWindow,
+          maxMessage: limits.maxPayload,
+        });
   const rulesFor = createChannelRules(config.channels);
   const identity = new Identity(config.nodeName ?? hostname());
   const history = keepsHistory(config.channels) ? new MemoryHistory(limits.historyBytes) : null;
@@ -106,9 +120,6 @@ export async function startServer(
     node: identity.incarnation,
     rulesFor,
   });
-  // A server without a secret is alone: it verifies what it signed itself.
-  const secrets = config.fleetSecrets.length > 0 ? config.fleetSecrets : [randomId(32)];
-  const fleetMessages = new FleetMessages(bus, new Signer(secrets, config.prefix), log);
   const dispatcher = new BusDispatcher(hub, fleetMessages, new Markers(fleetMessages, hub));
   const inbound = new InboundBudget(limits);
   const context = new ConnectionContext({
@@ -153,7 +164,6 @@ export async function startServer(
     draining: () => drain.started,
     address: () => url,
   });
-  const aloneBecause = whyAlone(config, bus);
   const fleet =
     aloneBecause !== null
       ? null
@@ -238,6 +248,7 @@ export async function startServer(
     await Promise.all([bus.subscribe(["to", "hub"], dispatcher), revocations.start()]);
   } catch (error) {
     stopParts();
+    await presence.stop();
     await listeners.stop(true);
     throw error;
   }
@@ -264,6 +275,7 @@ export async function startServer(
         void listeners.stop();
       });
       stopParts();
+      await presence.stop();
       await revocations.stop();
       await fleet?.stop();
       await bus.stop();

@@ -1,6 +1,7 @@
 import { connect } from "node:net";
 import { NO_STORE, type RevocationStore } from "../auth/revocations.ts";
 import type { Config } from "../config/config.ts";
+import type { PresenceDatabase } from "../hub/presence/presence-database.ts";
 import type { Log } from "../log.ts";
 import type { Bus, BusKind } from "./bus.ts";
 import { BusError } from "./bus-error.ts";
@@ -9,6 +10,7 @@ import type { LivenessStore } from "./liveness-store.ts";
 import { type HostPort, parseRedisAddress } from "./redis/redis-address.ts";
 import { createRedisBus } from "./redis/redis-bus.ts";
 import { createRedisLiveness } from "./redis/redis-liveness.ts";
+import { createRedisPresence } from "./redis/redis-presence.ts";
 import { createRedisRevocations } from "./redis/redis-revocations.ts";
 
 /** Timeout of the connection that looks for a Redis on this machine, in ms. */
@@ -64,6 +66,12 @@ export function openRevocationStore(config: BusConfig, kind: BusKind, log: Log):
 export function openLivenessStore(config: BusConfig, log: Log): LivenessStore {
   const { redisUrl: url, sentinelUsername: username, sentinelPassword: password, prefix } = config;
   return createRedisLiveness({ url, sentinel: { username, password }, prefix, log });
+}
+
+/** Where servers keep the members of channels: the Redis of the bus. */
+export function openPresenceDatabase(config: BusConfig, log: Log): PresenceDatabase {
+  const { redisUrl: url, sentinelUsername: username, sentinelPassword: password, prefix } = config;
+  return createRedisPresence({ url, sentinel: { username, password }, prefix, log });
 }
 
 /** The configuration of the bus. */

@@ -1,4 +1,5 @@
 import type { Channel, Member } from "./channel.ts";
+import type { OpenChannels } from "./presence/presence-store.ts";
 
 /** Minimum time between two notices about a channel's members, in ms. A notice is a `channel.join` and a `channel.leave`. */
 const NOTICE_INTERVAL = 520;
@@ -11,7 +12,7 @@ const RATE_LIMIT = 4;
  * Above `MAX_NAMES` names or `MAX_LIST_BYTES` bytes of JSON a list is truncated. A list that grows with every join costs the
  * square of the joins, and Redis disconnects a subscriber that cannot read that fast.
  */
-const MAX_NAMES = 100;
+export const MAX_NAMES = 100;
 const MAX_LIST_BYTES = 4096;
 
 /** Sends an event of the `admin` channel, to local members of `admin` and to backends. */
@@ -55,14 +56,24 @@ export class AdminEvents {
   readonly #permanent: readonly string[];
   readonly #send: SendAdminEvent;
   readonly #hasReceiver: () => boolean;
+  readonly #alone: () => boolean;
   #queue: (Change | LastLeave | Notices)[] = [];
   /** By name: the rate limit holds for a channel that closes and opens again. */
   readonly #notices = new Map<string, Notices>();
   #flushing: NodeJS.Immediate | null = null;
   #timer: Timer | null = null;
 
-  /** @param hasReceiver whether a member of `admin` or a backend receives the events; without a receiver none is made */
-  constructor(permanent: readonly string[], send: SendAdminEvent, hasReceiver: () => boolean = () => true) {
+  /**
+   * @param hasReceiver whether a member of `admin` or a backend receives the events; without a receiver none is made
+   * @param alone whether channels open and close with the members of this server; otherwise `announce` says so
+   */
+  constructor(
+    permanent: readonly string[],
+    send: SendAdminEvent,
+    hasReceiver: () => boolean = () => true,
+    alone: () => boolean = () => true,
+  ) {
+    this.#alone = alone;
     this.#open = new Set(permanent);
     for (const name of permanent) this.#openBytes += listedBytes(name);
     this.#permanent = permanent;
@@ -80,7 +91,22 @@ export class AdminEvents {
     if (this.#open.has(channel.name)) return;
     this.#open.add(channel.name);
     this.#openBytes += listedBytes(channel.name);
-    if (this.#hasReceiver()) this.#change("channel.add", channel);
+    if (this.#alone() && this.#hasReceiver()) this.#change("channel.add", channel);
+  }
+
+  /**
+   * Sends `channel.add` or `channel.remove` now; `open`: the channels that have members on any server. Returns the payload;
+   * `null` for a channel that is always open.
+   */
+  announce(event: string, channel: string, { names, total }: OpenChannels): string | null {
+    if (this.#permanent.includes(channel)) return null;
+    const all = names === null ? null : [...new Set([...this.#permanent, ...names])];
+    const complete = all !== null && all.length <= MAX_NAMES && bytesOf(all) <= MAX_LIST_BYTES;
+    const listed = complete ? all : event === "channel.add" ? [channel] : [];
+    const count = complete ? "" : `,"total":${total + this.#permanent.length}`;
+    const payload = `{"channel":${JSON.stringify(channel)},"channels":${JSON.stringify(listed)}${count}}`;
+    this.#send(event, payload);
+    return payload;
   }
 
   /** A channel has no members. Sends `channel.remove`, after its last leave unless the rate limit drops that one. */
@@ -95,7 +121,7 @@ export class AdminEvents {
       const due = performance.now() + NOTICE_INTERVAL;
       this.#notices.set(name, { channel, due, sent, joined: null, left: null, queued: false });
     }
-    if (this.#hasReceiver()) this.#change("channel.remove", channel);
+    if (this.#alone() && this.#hasReceiver()) this.#change("channel.remove", channel);
   }
 
   joined(member: Member): void {
@@ -230,6 +256,11 @@ function dueAt({ due, sent }: Notices): number {
 function noteSent(sent: number[]): void {
   if (sent.length === RATE_LIMIT) sent.shift();
   sent.push(performance.now());
+}
+
+/** The length of a list of names as JSON text, in bytes. */
+function bytesOf(names: readonly string[]): number {
+  return names.reduce((bytes, name) => bytes + listedBytes(name), 1);
 }
 
 /** The length of a name in a list, in bytes: its JSON text and a comma. */

@@ -3,8 +3,8 @@ import { printTo } from "../bus/topics.ts";
 
 /** What a server sends to backends on `to:`; `null` if it is turned off. */
 export interface Exports {
-  /** The changes of a channel's members, as JSON text. */
-  readonly presenceDiff: ((channel: string, diff: string) => void) | null;
+  /** The changes of a channel's members, as JSON text. `ack` in place of the one for all. */
+  readonly presenceDiff: ((channel: string, diff: string, ack?: PublishAck) => void) | null;
   /** An event of the `admin` channel. */
   readonly adminEvent: ((event: string, payload: string) => void) | null;
 }
@@ -21,7 +21,7 @@ export interface ExportOptions {
 export function createExports(bus: Bus, ack: PublishAck, options: ExportOptions): Exports {
   return {
     presenceDiff: options.presenceEvents
-      ? (channel, diff) => bus.publish(printTo(channel, "presence_diff"), diff, ack)
+      ? (channel, diff, own = ack) => bus.publish(printTo(channel, "presence_diff"), diff, own)
       : null,
     adminEvent: options.adminEvents
       ? (event, payload) => bus.publish(printTo("admin", event), payload, ack)

@@ -6,7 +6,7 @@ import { BusTargets } from "./bus-targets.ts";
 import { Channel, type ChannelRules, type Member } from "./channel.ts";
 import { ChannelLists } from "./channel-lists.ts";
 import type { Connections } from "./connections.ts";
-import { createExports } from "./exports.ts";
+import { createExports, type Exports } from "./exports.ts";
 import type { History, HistoryRules } from "./history/history.ts";
 import { Positions } from "./history/positions.ts";
 import { Publications } from "./history/publications.ts";
@@ -60,6 +60,7 @@ export class Hub {
   readonly #targets: BusTargets;
   readonly #adminEvents: AdminEvents;
   readonly #channelLists: ChannelLists;
+  readonly #exports: Exports;
   readonly #presence: PresenceEvents;
   readonly #counts: PresenceCounts;
   /** Counts the messages of this server itself that the bus did not accept. */
@@ -74,27 +75,28 @@ export class Hub {
     this.#options = options;
     this.#targets = new BusTargets(this.#channels, warnReserved(log));
     this.#ownAck = { settled: (accepted) => void (accepted || stats.unpublished++) };
-    const exports = createExports(bus, this.#ownAck, options);
+    this.#exports = createExports(bus, this.#ownAck, options);
     this.#presence = new PresenceEvents({
       window: options.presenceWindow,
       deliver: (channel, message) => this.#deliver(channel, message),
-      export: exports.presenceDiff,
+      export: this.#exports.presenceDiff,
     });
     this.#counts = new PresenceCounts({
       deliver: (channel, message) => this.#deliver(channel, message),
-      elsewhere: () => 0,
+      elsewhere: (channel) => options.presence.elsewhere(channel),
     });
     this.#adminEvents = new AdminEvents(
       PERMANENT,
       (event, payload) => {
         this.broadcast("admin", jsonMessage(event, payload));
-        exports.adminEvent?.(event, payload);
+        this.#exports.adminEvent?.(event, payload);
       },
       () => adminEvents || (this.#channels.get("admin")?.receivers.length ?? 0) > 0,
+      () => !options.presence.shared,
     );
     this.#channelLists = new ChannelLists({
       list: (channel) => (this.#isListed(channel) ? this.#adminEvents.list(channel) : null),
-      export: exports.adminEvent,
+      export: this.#exports.adminEvent,
     });
     for (const name of PERMANENT) this.#channels.set(name, this.#create(name));
   }
@@ -134,9 +136,13 @@ export class Hub {
     if (this.#options.datetime) {
       this.#stopClock = startClock((payload) => this.broadcast("system", jsonMessage("datetime", payload)));
     }
-    this.#options.presence.start((name) => {
-      const channel = this.#channels.get(name);
-      if (channel !== undefined) this.#presence.changedElsewhere(channel);
+    this.#options.presence.start({
+      changed: (name) => this.#ifOpen(name, (channel) => this.#presence.changedElsewhere(channel)),
+      countChanged: (name) => this.#ifOpen(name, (channel) => this.#counts.changed(channel)),
+      export: this.#exports.presenceDiff,
+      announce: (event, channel, open) => this.#adminEvents.announce(event, channel, open),
+      announced: (event, payload) => void this.broadcast("admin", jsonMessage(event, payload)),
+      renewRefs: () => this.#renewRefs(),
     });
   }
 
@@ -151,17 +157,17 @@ export class Hub {
    * thousands of members that leave next would take longer than their leaves.
    */
   drain(): void {
+    this.#options.presence.drain();
     this.#presence.drain();
   }
 
-  /** Sends presence diffs and admin events that wait, then stops all timers. The bus is stopped by its owner. */
+  /** Sends presence diffs and admin events that wait, then stops all timers. Bus and presence store are stopped by their owner. */
   stop(): void {
     this.#stopClock?.();
     this.#channelLists.stop();
     this.#presence.stop();
     this.#counts.stop();
     this.#adminEvents.stop();
-    this.#options.presence.stop();
   }
 
   /** The channel of this name, opened if it was not. The caller must join it or call `release`. */
@@ -195,7 +201,7 @@ export class Hub {
     this.stats.joins.accepted++;
     this.#adminEvents.opened(channel);
     this.#presence.joined(member);
-    if (channel.counted) this.#counts.changed(channel);
+    this.#membersChanged(channel, 1);
     this.#adminEvents.joined(member);
     if (channel.name !== "admin") return;
     this.#presence.flush(channel);
@@ -219,7 +225,7 @@ export class Hub {
     if (!channel.members.delete(member)) return;
     this.stats.joins.left++;
     this.#presence.left(member);
-    if (channel.counted) this.#counts.changed(channel);
+    this.#membersChanged(channel, 0);
     this.#adminEvents.left(member);
     if (!rejoins) this.release(channel);
   }
@@ -305,6 +311,26 @@ export class Hub {
   changed({ live, detail, gaps }: BusState): void {
     // The bus logs this for the operator.
     this.#options.log.debug(live ? "bus up" : "bus down", { detail, gaps });
+    this.#options.presence.connectionChanged(live);
+  }
+
+  #ifOpen(name: string, run: (channel: Channel) => void): void {
+    const channel = this.#channels.get(name);
+    if (channel !== undefined) run(channel);
+  }
+
+  /** @param notable the number of members that other servers are notified of, if the channel is not counted */
+  #membersChanged(channel: Channel, notable: number): void {
+    const { name, members, counted } = channel;
+    if (counted) this.#counts.changed(channel);
+    if (counted || members.size === notable)
+      this.#options.presence.membersChanged(name, members.size, counted);
+  }
+
+  #renewRefs(): void {
+    for (const channel of this.#channels.values()) {
+      for (const member of channel.members) this.updatePresence(member, member.meta.info ?? "");
+    }
   }
 
   #create(name: string): Channel {

@@ -4,6 +4,8 @@ import type { ChannelPresence, Meta, PresenceDiff, PresenceStore } from "./prese
 
 /** Keeps memberships in this process: for a server that is alone. */
 export class MemoryPresenceStore implements PresenceStore {
+  readonly shared = false;
+
   start(): void {}
 
   load(): ChannelPresence {
@@ -12,7 +14,17 @@ export class MemoryPresenceStore implements PresenceStore {
 
   unload(): void {}
 
-  stop(): void {}
+  membersChanged(): void {}
+
+  elsewhere(): number {
+    return 0;
+  }
+
+  connectionChanged(): void {}
+
+  drain(): void {}
+
+  async stop(): Promise<void> {}
 }
 
 /** The members of one channel, in this process. */
@@ -26,6 +38,12 @@ export class MemoryPresence implements ChannelPresence {
 
   get users(): number {
     return this.#users.size;
+  }
+
+  /** The metas of a user. */
+  metasOf(user: string): readonly Meta[] {
+    const known = this.#users.get(user);
+    return known === undefined ? [] : Array.isArray(known) ? known : [known];
   }
 
   get hasJoins(): boolean {

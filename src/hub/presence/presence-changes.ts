@@ -1,4 +1,4 @@
-import { encodeUsers, withEntry } from "./presence-json.ts";
+import { encodeMetas, withEntry } from "./presence-json.ts";
 import type { Meta } from "./presence-store.ts";
 
 /** The memberships that were added and removed since the last diff. */
@@ -43,14 +43,4 @@ export class PresenceChanges {
     this.#joinsText = "{}";
     return `{"joins":${joinsText},"leaves":${encodeMetas(leaves)}}`;
   }
-}
-
-function encodeMetas(metas: Iterable<Meta>): string {
-  const users = new Map<string, Meta[]>();
-  for (const meta of metas) {
-    const known = users.get(meta.user);
-    if (known === undefined) users.set(meta.user, [meta]);
-    else known.push(meta);
-  }
-  return encodeUsers(users);
 }

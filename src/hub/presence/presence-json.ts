@@ -12,6 +12,17 @@ export function encodeUsers(users: ReadonlyMap<string, Meta | readonly Meta[]>):
   return `{${entries.join(",")}}`;
 }
 
+/** The same for metas of any users. */
+export function encodeMetas(metas: Iterable<Meta>): string {
+  const users = new Map<string, Meta[]>();
+  for (const meta of metas) {
+    const known = users.get(meta.user);
+    if (known === undefined) users.set(meta.user, [meta]);
+    else known.push(meta);
+  }
+  return encodeUsers(users);
+}
+
 /** One entry of that object: `"<user>":{"metas":[...]}`. */
 export function encodeUser(user: string, metas: readonly Meta[]): string {
   let text = "";

@@ -1,3 +1,5 @@
+import type { PublishAck } from "../../bus/bus.ts";
+
 /** One membership of a user. */
 export interface Meta {
   readonly user: string;
@@ -47,14 +49,51 @@ export interface ChannelPresence {
 
 /** Where memberships are kept: in this process, or shared with other servers. No method may throw. */
 export interface PresenceStore {
-  /**
-   * @param changed called with the name of a loaded channel when its members on other servers become known or change;
-   *   `takeDiff` returns what changed
-   */
-  start(changed: (channel: string) => void): void;
+  /** Whether there are other servers: `channel.add` and `channel.remove` are announced by `PresenceOwner.announce` then. */
+  readonly shared: boolean;
+  start(owner: PresenceOwner): void;
   /** Loads a channel. Called once for a name until `unload`. */
   load(channel: string): ChannelPresence;
   /** Forgets a channel that has no members on this server. Called after its last `takeDiff`. */
   unload(channel: string): void;
-  stop(): void;
+  /**
+   * The number of members of any channel on this server changed. Of a channel that is not `counted` only the changes to and
+   * from 0 matter.
+   */
+  membersChanged(channel: string, members: number, counted: boolean): void;
+  /** The number of members of a counted channel on other servers. */
+  elsewhere(channel: string): number;
+  /** Whether messages flow over the bus changed. */
+  connectionChanged(live: boolean): void;
+  /** This server is about to stop: what leaves from now on may come back to another server. */
+  drain(): void;
+  /** Writes what waits, then ends. */
+  stop(): Promise<void>;
+}
+
+/** The channels that have members on any server. */
+export interface OpenChannels {
+  /** `null` if there are too many to list. */
+  readonly names: readonly string[] | null;
+  readonly total: number;
+}
+
+/** What a store needs of the hub. */
+export interface PresenceOwner {
+  /** The members of a loaded channel on other servers became known, or changed: `takeDiff` returns what changed. */
+  changed(channel: string): void;
+  /** Sends a diff to backends; `null` if they get none. For stores whose diffs have nothing for backends. */
+  readonly export: ((channel: string, diff: string, ack: PublishAck) => void) | null;
+  /** The number of members of a counted channel on other servers changed. */
+  countChanged(channel: string): void;
+  /**
+   * This server, and no other, found that a channel has its first member on all servers, or none any more.
+   * @param open the names of all channels that have members, or `null` where they are too many, and their number
+   * @returns the payload that was sent, for the other servers; `null` if none was
+   */
+  announce(event: "channel.add" | "channel.remove", channel: string, open: OpenChannels): string | null;
+  /** Another server announced that. */
+  announced(event: string, payload: string): void;
+  /** All members of this server get new refs: the other servers have removed the old ones. */
+  renewRefs(): void;
 }

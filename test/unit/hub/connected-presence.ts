@@ -4,8 +4,19 @@ import type {
   ChannelPresence,
   Meta,
   PresenceDiff,
+  PresenceOwner,
   PresenceStore,
 } from "../../../src/hub/presence/presence-store.ts";
+
+/** A hub that takes no notice. */
+export const NO_OWNER: PresenceOwner = {
+  changed: () => {},
+  countChanged: () => {},
+  export: null,
+  announce: () => null,
+  announced: () => {},
+  renewRefs: () => {},
+};
 
 /** Stores that share their members in this process, as those of several servers would through a broker. */
 export function connectStores(servers: number): ConnectedPresenceStore[] {
@@ -25,9 +36,21 @@ export class ConnectedPresenceStore implements PresenceStore {
     this.#all = all;
   }
 
-  start(changed: (channel: string) => void): void {
+  readonly shared = false;
+
+  start({ changed }: PresenceOwner): void {
     this.#changed = changed;
   }
+
+  membersChanged(): void {}
+
+  elsewhere(): number {
+    return 0;
+  }
+
+  connectionChanged(): void {}
+
+  drain(): void {}
 
   load(channel: string): ChannelPresence {
     const presence = new ConnectedPresence((joined, left) => {
@@ -51,7 +74,7 @@ export class ConnectedPresenceStore implements PresenceStore {
     this.channels.delete(channel);
   }
 
-  stop(): void {}
+  async stop(): Promise<void> {}
 
   #apply(channel: string, joined: Iterable<Meta>, left: Iterable<Meta>): void {
     const presence = this.channels.get(channel);
