@@ -51,6 +51,7 @@ declare module "phoenix" {
   export class Presence {
     constructor(channel: Channel);
     readonly state: Readonly<Record<string, PresenceEntry>>;
+    onLeave(callback: (user: string, current: PresenceEntry, left: PresenceEntry) => void): void;
     onSync(callback: () => void): void;
     list<T>(chooser: (key: string, entry: PresenceEntry) => T): T[];
   }

@@ -49,18 +49,6 @@ test("two servers on one Redis both deliver a broadcast, and each push is publis
   expect(pushed.map((each) => each.name)).toEqual(["from:room:one", "from:room:two"]);
 });
 
-test("presence contains only a server's own clients: no diff of another server is sent", async () => {
-  const clients = await members("lobby");
-  for (const [i, { client }] of clients.entries()) {
-    await client.event("presence_diff");
-    await backend.publish("to:lobby:mark", "1");
-    await client.event("mark");
-    for (const frame of client.frames.all.filter((each) => each.event.startsWith("presence_"))) {
-      expect(frame.text).not.toContain(`user ${1 - i}`);
-    }
-  }
-});
-
 test("ignores exports of the other server without a warning, and warns about a forged protocol event", async () => {
   await members("exported");
   await backend.publish("to:exported:presence_diff", "{}");

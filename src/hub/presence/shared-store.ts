@@ -45,6 +45,10 @@ const BATCH = 100;
 const READ_AFTER = 50;
 const READ_WITHIN = 500;
 
+/** A server that lives is known after this time, in ms: each reports every 2 s. Until then entries are read again. */
+const KNOWN_WITHIN = 2500;
+const READ_AGAIN_AFTER = 200;
+
 /** Between two rounds of what is done regularly, in ms: the own number is published, strangers are looked at. */
 const ROUND = 5000;
 
@@ -182,6 +186,7 @@ export class SharedPresenceStore implements PresenceStore, SharedContext {
   }
 
   request(presence: SharedPresence): void {
+    if (this.#stopped || this.#channels.get(presence.name) !== presence) return;
     this.#requests.push(presence);
     if (this.#requests.length === 1) setImmediate(() => this.#readRequested());
   }
@@ -530,7 +535,10 @@ export class SharedPresenceStore implements PresenceStore, SharedContext {
     for (const [i, presence] of channels.entries()) {
       const stored = entries?.[i];
       if (stored === undefined) presence.failRead();
-      else {
+      else if (!presence.loaded && this.#mayBeIncomplete(stored)) {
+        setTimeout(() => this.request(presence), READ_AGAIN_AFTER);
+        continue;
+      } else {
         const repair = calm[i] === presence.version && this.#isCalm(presence.name);
         this.#ask(questions, presence.name, presence.endRead(stored, repair));
       }
@@ -542,6 +550,25 @@ export class SharedPresenceStore implements PresenceStore, SharedContext {
         messages.push(this.#message(`"to":"${peer.incarnation}","q":${each}`));
     }
     if (messages.length > 0) await database.write([], messages);
+  }
+
+  /**
+   * Whether there are entries of servers that may live, though this one does not know them yet: it has just started. A member
+   * that returns to it must not see others leave.
+   */
+  #mayBeIncomplete(entries: ReadonlyMap<string, string>): boolean {
+    const now = performance.now();
+    for (const field of entries.keys()) {
+      const incarnation = field.slice(0, field.indexOf("|"));
+      if (incarnation === this.incarnation || this.peers.has(incarnation) || this.#dead.has(incarnation))
+        continue;
+      const since = this.#strangers.get(incarnation);
+      if (since !== undefined && now - since > KNOWN_WITHIN) continue;
+      if (since === undefined && this.#strangers.size >= MAX_STRANGERS) continue;
+      if (since === undefined) this.#strangers.set(incarnation, now);
+      return true;
+    }
+    return false;
   }
 
   #ask(questions: Map<Peer, Packing>, channel: string, missing: ReadonlyMap<Peer, readonly string[]>): void {
