@@ -14,6 +14,8 @@ export class Drain {
   started = false;
   /** Whether new clients are rejected. */
   closing = false;
+  /** Whether a successor has replaced this server: clients that come back find it on the same port. */
+  replaced = false;
   readonly #config: Pick<Config, "drainDelay" | "shutdownGrace">;
   readonly #connections: Connections;
 
@@ -26,7 +28,7 @@ export class Drain {
   async run(closed: () => void): Promise<void> {
     this.started = true;
     const { drainDelay, shutdownGrace } = this.#config;
-    if (drainDelay > 0) await Bun.sleep(drainDelay);
+    if (drainDelay > 0 && !this.replaced) await Bun.sleep(drainDelay);
     this.closing = true;
     closed();
     const connections = [...this.#connections.all()];

@@ -7,7 +7,7 @@ import { stretchAdminSecrets } from "./auth/keys.ts";
 import { createMint } from "./auth/mint.ts";
 import { type Revocation, Revocations } from "./auth/revocations.ts";
 import { createVerifier } from "./auth/verifier.ts";
-import type { Bus } from "./bus/bus.ts";
+import type { Bus, BusKind } from "./bus/bus.ts";
 import { openBus, openLivenessStore, openPresenceDatabase, openRevocationStore } from "./bus/open-bus.ts";
 import type { Config, Limits } from "./config/config.ts";
 import { Drain } from "./drain.ts";
@@ -18,6 +18,7 @@ import { FleetMessages } from "./fleet/fleet-messages.ts";
 import { Markers } from "./fleet/markers.ts";
 import { ServerList } from "./fleet/server-list.ts";
 import { Signer } from "./fleet/signer.ts";
+import type { ReloadResult } from "./http/api/deps.ts";
 import { takeSnapshot } from "./http/api/snapshot.ts";
 import { StatsHistory } from "./http/api/stats-history.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
@@ -68,12 +69,39 @@ export const PROTOCOLS: readonly CreateProtocol[] = [
 /** ms between two checks for what is due: expired tokens, closings, idle polls. */
 const TICK = 250;
 
+/** How long (ms) a replaced server accepts connections that were opened before the successor got all new ones. */
+const LAST_ACCEPTS = 1000;
+
+/** Time (ms) in which the bus of a successor has to be live, and the pause between two checks. */
+const LIVE_TIMEOUT = 30_000;
+const LIVE_CHECK = 20;
+
 export interface RunningServer {
   /** Where it listens: `http://127.0.0.1:2025`. */
   readonly url: string;
-  /** Disconnects all clients, then ends. Resolves when nothing is left. */
-  stop(): Promise<void>;
+  readonly port: number;
+  readonly busKind: BusKind;
+  /**
+   * Disconnects all clients, then ends. Resolves when nothing is left.
+   * @param released called when the port is closed; given if a successor has replaced this server
+   */
+  stop(released?: () => void): Promise<void>;
 }
+
+/** What depends on how the process was started. */
+export interface StartOptions {
+  /** Whether it replaces another server: it then listens on the shared port, once its bus is live. */
+  readonly replaces: boolean;
+  /** Signs messages between servers if no secret is configured. */
+  readonly fleetSecret: string;
+  readonly reload: () => Promise<ReloadResult>;
+}
+
+const ALONE: StartOptions = {
+  replaces: false,
+  fleetSecret: randomId(32),
+  reload: async () => ({ ok: false, reason: "no executable to start" }),
+};
 
 /**
  * Builds the parts and listens. Resolves when it listens, whether or not Redis is connected.
@@ -84,16 +112,19 @@ export async function startServer(
   config: Config,
   log: Log,
   protocols: readonly CreateProtocol[] = PROTOCOLS,
+  start: StartOptions = ALONE,
 ): Promise<RunningServer> {
   const descriptors = new Descriptors(log);
   const limits = limitsInForce(config.limits, descriptors.available);
   const stats = createStats();
   const [bus] = await Promise.all([openBus(config, log), stretchAdminSecrets(config)]);
+  if (start.replaces && bus.kind === "embedded")
+    throw new Error("no Redis answers, and the embedded bus cannot replace one");
 
   const connections = new Connections(limits);
   const aloneBecause = whyAlone(config, bus);
   // A server without a secret is alone: it verifies what it signed itself.
-  const secrets = config.fleetSecrets.length > 0 ? config.fleetSecrets : [randomId(32)];
+  const secrets = config.fleetSecrets.length > 0 ? config.fleetSecrets : [start.fleetSecret];
   const fleetMessages = new FleetMessages(bus, new Signer(secrets, config.prefix), log);
   const presence =
     aloneBecause !== null
@@ -148,7 +179,8 @@ export async function startServer(
   const places = createPlaces(limiter, isClosing);
   const rules = createRequestRules({ config, admin, inbound, refusals });
   const newId = createConnectionIds(connections, config.idLength, identity);
-  const publisher: Publisher = { publish: (topic, frame) => listeners.publish(topic, frame) };
+  let listeners: Listeners | null = null;
+  const publisher: Publisher = { publish: (topic, frame) => listeners?.publish(topic, frame) ?? 0 };
   const fanouts = { publisher, connections };
   const parts = { config, limits, hub, context, fanouts, verify, rules, places, newId, auditWrongProof };
   const active = protocols
@@ -208,7 +240,8 @@ export async function startServer(
     history: statsHistory,
     servers: serverList,
     busState,
-    draining: () => drain.started,
+    draining: () => drain.started && !drain.replaced,
+    reload: start.reload,
   });
   const upgrade = createUpgrade({ config, protocols: active, admin, places, refusals, newId, isClosing });
   const peerOf = createPeerOf(config, (peer) =>
@@ -223,15 +256,24 @@ export async function startServer(
     limiter,
     refusals,
     stats,
+    isReplaced: () => drain.replaced,
     peerOf,
   });
-  const listeners = await serve({ config, limits, entry, limiter, log });
-  url = urlOf(config, listeners);
-
-  if (conflates(config.channels)) await limitUnsentData(listeners.port);
+  const connectBus = async (): Promise<void> => {
+    hub.start();
+    fleet?.start();
+    await Promise.all([bus.subscribe(["to", "hub"], dispatcher), revocations.start()]);
+  };
+  const listen = async (): Promise<Listeners> => {
+    const opened = await serve({ config, limits, entry, limiter, log, sharesPort: start.replaces });
+    listeners = opened;
+    url = urlOf(config, opened);
+    if (conflates(config.channels)) await limitUnsentData(opened.port);
+    return opened;
+  };
 
   const ticker = new Ticker(TICK, loopDelay, (now) => {
-    descriptors.check(listeners);
+    if (listeners !== null) descriptors.check(listeners);
     hub.tick();
     context.tick();
     inbound.tick(now);
@@ -242,14 +284,24 @@ export async function startServer(
     for (const part of [ticker, statsHistory, descriptors, connections, hub, ...active]) part.stop?.();
   };
 
+  const closeListeners = async (): Promise<void> => listeners?.stop(true);
+
+  let open: Listeners;
   try {
-    hub.start();
-    fleet?.start();
-    await Promise.all([bus.subscribe(["to", "hub"], dispatcher), revocations.start()]);
+    if (start.replaces) {
+      // The first report to other servers names it.
+      url = urlOf(config, config);
+      await connectBus();
+      await untilLive(bus);
+      open = await listen();
+    } else {
+      open = await listen();
+      await connectBus();
+    }
   } catch (error) {
     stopParts();
     await presence.stop();
-    await listeners.stop(true);
+    await closeListeners();
     throw error;
   }
   log.info("listening", { url, bus: bus.kind });
@@ -269,17 +321,26 @@ export async function startServer(
   }
   return {
     url,
-    async stop() {
+    port: open.port,
+    busKind: bus.kind,
+    async stop(released) {
+      if (released !== undefined) {
+        drain.replaced = true;
+        open.closeIdleConnections();
+        await Bun.sleep(LAST_ACCEPTS);
+        open.closeIdleConnections();
+      }
       await drain.run(() => {
         hub.drain();
-        void listeners.stop();
+        void open.stop();
+        released?.();
       });
       stopParts();
       await presence.stop();
       await revocations.stop();
       await fleet?.stop();
       await bus.stop();
-      await listeners.stop(true);
+      await open.stop(true);
     },
   };
 }
@@ -288,6 +349,15 @@ export async function startServer(
 function whyAlone({ fleetSecrets }: Config, { kind }: Bus): string | null {
   if (kind !== "redis") return "the embedded bus serves one server";
   return fleetSecrets.length > 0 ? null : "neither fleet_secret nor jwt_secret is set";
+}
+
+/** Resolves when messages flow. @throws Error with the reason if they do not within `LIVE_TIMEOUT` */
+async function untilLive(bus: Bus): Promise<void> {
+  for (let waited = 0; !bus.state.live; waited += LIVE_CHECK) {
+    if (waited >= LIVE_TIMEOUT)
+      throw new Error(`not subscribed within ${LIVE_TIMEOUT / 1000} s: ${bus.state.detail}`);
+    await Bun.sleep(LIVE_CHECK);
+  }
 }
 
 /** @param openFiles connections that the limit on open files allows */
@@ -313,7 +383,7 @@ function dismissRevoked(connections: Connections, { kind, id }: Revocation): voi
   }
 }
 
-function urlOf({ tls, host, basePath }: Config, { port }: Listeners): string {
+function urlOf({ tls, host, basePath }: Config, { port }: { readonly port: number }): string {
   const name = host.includes(":") ? `[${host}]` : host;
   return `${tls === null ? "http" : "https"}://${name}:${port}${basePath}`;
 }

@@ -48,6 +48,7 @@ export const HTTP_CODES = [
   "too_many_bans",
   "too_many_revocations",
   "channelstream_off",
+  "reload_failed",
   // History.
   "history_off",
   "position_unknown",

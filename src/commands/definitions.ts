@@ -82,6 +82,17 @@ export const COMMANDS: Definitions = {
       ],
     ],
   },
+  reload: {
+    run: lazy(async () => (await import("./reload.ts")).reload),
+    flags: { ...only("host", "port", "base-path"), ...CONFIG, ...ALWAYS },
+    description: "Replace the running server by a new process, on the same port; ends when that one serves.",
+    examples: [
+      [
+        "channel reload --config /etc/channel/channel.toml",
+        "starts the executable and the configuration as they are now; clients reconnect to it",
+      ],
+    ],
+  },
   token: {
     run: lazy(async () => (await import("./token.ts")).token),
     flags: {

@@ -1,82 +1,104 @@
-import { readFileSync } from "node:fs";
 import { BusError } from "../bus/bus-error.ts";
 import { type Config, type Loaded, loadConfig } from "../config/config.ts";
-import { atMostOncePer, createLog, type Log, standardErrorHasColor } from "../log.ts";
+import { atMostOncePer, createLog, flushLog, type Log, standardErrorHasColor } from "../log.ts";
+import { inherit } from "../process/inherit.ts";
 import { reapOrphans } from "../process/orphans.ts";
-import { createNotifier } from "../process/systemd-notify.ts";
-import { startServer } from "../server.ts";
+import { ownCommand } from "../process/own-command.ts";
+import { findPredecessor, type Predecessor } from "../process/predecessor.ts";
+import { catchSignals } from "../process/signals.ts";
+import type { Successor } from "../process/successor.ts";
+import { createNotifier, type Notifier } from "../process/systemd-notify.ts";
+import { Reload } from "../reload.ts";
+import { PROTOCOLS, type RunningServer, startServer } from "../server.ts";
 import type { Command } from "./command.ts";
 
-/** `channel serve`: runs the server until a signal stops it. */
+/** Time (ms) for a blocked standard error. */
+const LOG_WAIT = 500;
+
+const ORPHANED = "the server that this one was to replace has ended";
+
+/** `channel serve`: runs the server until a signal or its successor ends it. */
 export const serve: Command = async ({ values }, { env, cwd, stderr }) => {
+  const command = ownCommand(env);
+  const predecessor = findPredecessor(process.env);
+  const fail = async (message: string, exitCode: number): Promise<number> => {
+    stderr(message);
+    await predecessor?.failed(message);
+    return exitCode;
+  };
   const loaded = loadConfig({ flags: values, env, cwd });
-  if (!loaded.ok) {
-    stderr(loaded.message);
-    return loaded.exitCode;
-  }
-  const { config, warnings } = loaded;
+  if (!loaded.ok) return fail(loaded.message, loaded.exitCode);
+  const received = (await predecessor?.handover) ?? null;
+  if (received === null && predecessor !== null) return fail(ORPHANED, 1);
+  const inherited = inherit(loaded.config, received);
+  if (typeof inherited === "string") return fail(inherited, 1);
+  const { config } = inherited;
   const { logLevel: level, logFormat: format } = config;
   const log = createLog({ level, format, color: standardErrorHasColor(env) });
   const uncaught = reportUncaught(config, log, stderr);
   const signals = catchSignals(log);
+  if (inherited.handover.ignoresHangUp) signals.ignoreHangUp();
   if (process.pid === 1) reapOrphans();
-  let server: Awaited<ReturnType<typeof startServer>>;
+  let reload: Reload | null = null;
+  let server: RunningServer;
   try {
-    server = await startServer(config, log);
+    server = await startServer(config, log, PROTOCOLS, {
+      replaces: predecessor !== null,
+      fleetSecret: inherited.handover.fleetSecret,
+      reload: async () => (await reload?.run()) ?? { ok: false, reason: "the server is still starting" },
+    });
   } catch (error) {
-    stderr(withoutSecrets(config, listenProblem(loaded, error) ?? oneLine(error)));
-    return error instanceof BusError && error.code === "bad-address" ? 2 : 1;
+    const message = withoutSecrets(config, listenProblem(loaded, error) ?? oneLine(error));
+    return fail(message, error instanceof BusError && error.code === "bad-address" ? 2 : 1);
   }
   uncaught.started();
-  for (const warning of warnings) log.warn(warning);
+  for (const warning of loaded.warnings) log.warn(warning);
   const notifier = createNotifier(env, log);
-  notifier.ready(`listening on ${server.url}`);
-  log.info("stopping", { signal: await signals.first });
-  void notifier.stopping();
+  const handover = { ...inherited.handover, port: server.port };
+  reload = new Reload({ log, env, command, notifier, handover, predecessor, bus: server.busKind });
+  signals.hangUp = () => void reload?.run();
+  if (predecessor === null) notifier.ready(`listening on ${server.url}`);
+  else {
+    // Its log lines come before those of the process that it replaces.
+    await flushLog(LOG_WAIT);
+    predecessor.serving(server.url);
+  }
+  const successor = await Promise.race([reload.replaced, orphaned(predecessor, log), signals.first]);
   try {
-    await server.stop();
+    await end(server, successor, reload, notifier, log);
   } catch (error) {
     log.error("the server did not stop cleanly", { error: withoutSecrets(config, oneLine(error)) });
     return 1;
   }
-  log.info("stopped");
   return 0;
 };
 
-const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
-
-/**
- * `first` resolves at the first SIGINT, SIGTERM or SIGHUP; a second SIGINT or SIGTERM exits at once. A second SIGHUP does not:
- * a closed terminal causes two, from the shell and the kernel. SIGUSR1 and SIGUSR2 are ignored.
- */
-function catchSignals(log: Log): { readonly first: Promise<string> } {
-  const { promise, resolve } = Promise.withResolvers<string>();
-  let stopping = false;
-  const stop = (signal: string): void => {
-    stopping = true;
-    resolve(signal);
-  };
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, () => {
-      if (stopping) process.exit(SIGNAL_CODES[signal]);
-      stop(signal);
-    });
-  }
-  if (!hangUpIsIgnored()) process.on("SIGHUP", stop);
-  for (const signal of ["SIGUSR1", "SIGUSR2"] as const) {
-    process.on(signal, () => log.info("signal ignored", { signal }));
-  }
-  return { first: promise };
+/** Resolves if the server that this one was to replace ends before; it is then not known whether another one takes its place. */
+async function orphaned(predecessor: Predecessor | null, log: Log): Promise<null> {
+  if ((await predecessor?.confirmed) !== false) return new Promise(() => {});
+  log.error(ORPHANED);
+  return null;
 }
 
-/** Whether SIGHUP is ignored, as `nohup` sets it. */
-function hangUpIsIgnored(): boolean {
-  try {
-    const mask = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
-    return (BigInt(`0x${mask}`) & 1n) === 1n;
-  } catch {
-    return false;
+/** @param why a signal, the process that has replaced this one, or `null` */
+async function end(
+  server: RunningServer,
+  why: string | Successor | null,
+  reload: Reload,
+  notifier: Notifier,
+  log: Log,
+): Promise<void> {
+  if (typeof why === "object" && why !== null) {
+    log.info("stopping", { replaced_by: why.pid });
+    await server.stop(() => why.release());
+    log.info("stopped", { pid: process.pid });
+    return;
   }
+  reload.cancel();
+  log.info("stopping", why === null ? {} : { signal: why });
+  if (why !== null) void notifier.stopping();
+  await server.stop();
+  log.info("stopped");
 }
 
 /**

@@ -25,7 +25,10 @@ const EXEMPT: ReadonlySet<string> = new Set(["/health", "/ready"]);
 /** Paths that health checks may request over HTTP/1.0, without a `Host` header. */
 const WITHOUT_HOST: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics"]);
 
-/** Closes the connection of a client that has too many. */
+/** Paths whose answer may take longer than the idle timeout of the runtime, in seconds. */
+const SLOW_PATHS: ReadonlyMap<string, number> = new Map([["/api/reload", 60]]);
+
+/** Closes the connection of a client that has too many, or that is to reach the successor with its next request. */
 const CLOSE = { connection: "close" };
 
 /** Codes of rejections that close the connection, which would otherwise occupy a slot. */
@@ -45,6 +48,8 @@ export interface EntryDeps {
   readonly limiter: ConnectLimiter;
   readonly refusals: RefusalLog;
   readonly stats: Stats;
+  /** Whether another process has replaced this server. */
+  readonly isReplaced: () => boolean;
   readonly peerOf: (headers: Headers, address: string | null) => Peer;
 }
 
@@ -74,7 +79,10 @@ export class Entry {
     const path = below(config.basePath, url.pathname);
     if (path === null) return this.#reject(NOT_FOUND);
     const asked = { request, path, query: url.searchParams, peer, remote: socket };
-    return this.#dispatch(asked, bun, full !== null);
+    const slow = SLOW_PATHS.get(path);
+    if (slow !== undefined) bun.timeout(request, slow);
+    const answer = this.#dispatch(asked, bun, full !== null);
+    return this.#deps.isReplaced() ? lastAnswer(answer) : answer;
   }
 
   /** Responds to a request whose path matches no pattern. */
@@ -134,6 +142,17 @@ export class Entry {
     const closing = CLOSING_CODES.has(code) ? CLOSE : {};
     return Response.json({ error: reason, code }, { status, headers: { ...closing, ...headers } });
   }
+}
+
+/** Closes the connection after an answer. */
+function lastAnswer(answer: Answer): Answer {
+  if (answer instanceof Promise) return answer.then(closing);
+  return answer === undefined ? undefined : closing(answer);
+}
+
+function closing(response: Response): Response {
+  response.headers.set("connection", CLOSE.connection);
+  return response;
 }
 
 /** The URL of a request without a `Host` header, for the paths that need none. */

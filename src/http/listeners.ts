@@ -10,7 +10,7 @@ const TRIES = 10;
 export interface ListenOptions {
   readonly hostname: string;
   readonly port: number;
-  readonly reusePort: false;
+  readonly reusePort: boolean;
 }
 
 /** All listening sockets of this server, with one port. */
@@ -27,11 +27,13 @@ export interface Listeners {
 /**
  * Listens on `host`; for a loopback name, on all its loopback addresses.
  *
+ * @param shared whether another process that allows it listens on the port too
  * @throws Error of the runtime with a `code`, such as `EADDRINUSE`
  */
 export async function listen<T>(
   host: string,
   port: number,
+  shared: boolean,
   serve: (options: ListenOptions) => Server<T>,
 ): Promise<Listeners> {
   const addresses = await addressesOf(host);
@@ -41,7 +43,7 @@ export async function listen<T>(
       for (const hostname of addresses) {
         try {
           // By default Bun shares a port: a second server would get half of the connections.
-          servers.push(serve({ hostname, port: servers[0]?.port ?? port, reusePort: false }));
+          servers.push(serve({ hostname, port: servers[0]?.port ?? port, reusePort: shared }));
         } catch (error) {
           // /etc/hosts may list an IPv6 address although IPv6 is disabled.
           if (codeOf(error) !== "EADDRNOTAVAIL" || (servers.length === 0 && hostname === addresses.at(-1)))

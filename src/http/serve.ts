@@ -16,13 +16,15 @@ export interface ServeOptions {
   readonly entry: Entry;
   readonly limiter: ConnectLimiter;
   readonly log: Log;
+  /** As `shared` of `listen`. */
+  readonly sharesPort: boolean;
 }
 
 /** Starts Bun's HTTP and WebSocket server on all addresses of `config.host`. Rejects as `listen` does. */
-export function serve({ config, limits, entry, limiter, log }: ServeOptions): Promise<Listeners> {
+export function serve({ config, limits, entry, limiter, log, sharesPort }: ServeOptions): Promise<Listeners> {
   const handle = (request: BunRequest, bun: Server<WebSocketClient>) => entry.handle(request, bun);
   const routes = Object.fromEntries(pathPatterns().map((pattern) => [pattern, handle]));
-  return listen(config.host, config.port, (where) =>
+  return listen(config.host, config.port, sharesPort, (where) =>
     Bun.serve<WebSocketClient>({
       ...where,
       development: false,

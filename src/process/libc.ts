@@ -34,3 +34,20 @@ export async function openLibc(): Promise<Libc | null> {
   }
   return null;
 }
+
+/** The local port of a socket; 0 if the descriptor is no socket of IPv4 or IPv6. */
+export function localPort(libc: Libc, fd: number): number {
+  const address = Buffer.alloc(128);
+  const size = Buffer.alloc(4);
+  size.writeUInt32LE(address.length);
+  // The port follows the family in both IPv4 and IPv6, in network byte order.
+  return libc.getsockname(fd, address, size) === 0 && isInternet(address) ? address.readUInt16BE(2) : 0;
+}
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+
+function isInternet(address: Buffer): boolean {
+  const family = address.readUInt16LE(0);
+  return family === AF_INET || family === AF_INET6;
+}

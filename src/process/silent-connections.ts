@@ -1,4 +1,4 @@
-import { openLibc } from "./libc.ts";
+import { localPort, openLibc } from "./libc.ts";
 
 const IPPROTO_TCP = 6;
 const TCP_INFO = 11;
@@ -33,7 +33,6 @@ export async function openSilentConnections(): Promise<SilentConnections | null>
   const libc = await openLibc();
   if (libc === null) return null;
   const info = Buffer.alloc(INFO_SIZE);
-  const address = Buffer.alloc(128);
   const size = Buffer.alloc(4);
 
   const isSilent = (fd: number, unanswered: boolean): boolean => {
@@ -44,16 +43,12 @@ export async function openSilentConnections(): Promise<SilentConnections | null>
     const answered = info.readUInt32LE(DATA_SEGMENTS_SENT) > 0;
     return unanswered && !answered && info.readUInt32LE(LAST_DATA_RECEIVED) > REQUEST_PART_TIMEOUT;
   };
-  const portOf = (fd: number): number => {
-    size.writeUInt32LE(address.length);
-    // The port follows the family in both IPv4 and IPv6, in network byte order.
-    return libc.getsockname(fd, address, size) === 0 ? address.readUInt16BE(2) : 0;
-  };
   return {
     close(port, limit, max, unanswered) {
       let closed = 0;
       for (let fd = 3; fd < limit && closed < max; fd++) {
-        if (isSilent(fd, unanswered) && portOf(fd) === port && libc.shutdown(fd, SHUT_RDWR) === 0) closed++;
+        if (isSilent(fd, unanswered) && localPort(libc, fd) === port && libc.shutdown(fd, SHUT_RDWR) === 0)
+          closed++;
       }
       return closed;
     },

@@ -21,6 +21,8 @@ export interface ChannelOptions {
   readonly port?: number;
   /** A command that executes the server: `["prlimit", "--nofile=256"]`. */
   readonly under?: readonly string[];
+  /** The executable. Default: `channelBinary()`. */
+  readonly binary?: string;
   /** Working folder. Default: an empty temporary folder, removed at the end. */
   readonly cwd?: string;
 }
@@ -69,7 +71,7 @@ export async function startChannel(options: ChannelOptions = {}): Promise<Channe
   const child = Bun.spawn(
     [
       ...(options.under ?? []),
-      ...[channelBinary(), "--port", String(options.port ?? 0), "--log-format", "json"],
+      ...[options.binary ?? channelBinary(), "--port", String(options.port ?? 0), "--log-format", "json"],
       ...(options.args ?? []),
     ],
     {

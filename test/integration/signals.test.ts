@@ -17,9 +17,23 @@ async function start(busPort: number, options: ChannelOptions = {}): Promise<Cha
   return channel;
 }
 
-test("SIGHUP shuts down like SIGTERM: sockets are closed, backends receive the leaves", async () => {
+/** Executes a command with a terminal of its own, whose other end stays open. */
+const IN_TERMINAL = [
+  "python3",
+  "-c",
+  `
+import fcntl, os, pty, sys, termios
+other, terminal = pty.openpty()
+os.set_inheritable(other, True)
+os.setsid()
+fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+`,
+];
+
+test("SIGHUP from a terminal shuts down like SIGTERM: sockets are closed, backends receive the leaves", async () => {
   const busPort = freePort();
-  const channel = await start(busPort);
+  const channel = await start(busPort, { under: IN_TERMINAL });
   const backend = backendOn(busPort);
   ends.push(() => backend.stop());
   const received = await backend.listen("to:room:presence_diff");
@@ -39,7 +53,7 @@ test("SIGHUP shuts down like SIGTERM: sockets are closed, backends receive the l
 });
 
 test("a second SIGTERM ends a shutdown started by SIGHUP at once", async () => {
-  const channel = await start(freePort(), { toml: 'drain_delay = "60s"\n' });
+  const channel = await start(freePort(), { under: IN_TERMINAL, toml: 'drain_delay = "60s"\n' });
   channel.kill("SIGHUP");
   await channel.log.until(({ message }) => message === "stopping", "that it stops");
   channel.kill("SIGTERM");

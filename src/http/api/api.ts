@@ -15,6 +15,7 @@ import { inspectOperations } from "./inspect-operations.ts";
 import { describeApi } from "./openapi.ts";
 import type { AuditTrail, Operation } from "./operation.ts";
 import { publishOperations } from "./publish-operations.ts";
+import { reloadOperations } from "./reload-operations.ts";
 import { serverOperations } from "./server-operations.ts";
 import { statsOperations } from "./stats-operations.ts";
 import { tokenOperations } from "./token-operations.ts";
@@ -49,6 +50,7 @@ export function createApi(deps: ApiDeps): Api {
     ...publishOperations(deps),
     ...accessOperations(deps),
     ...tokenOperations(deps),
+    ...reloadOperations(deps),
     ...channelstreamOperations(deps),
   ];
   const paths = new Map<string, PathEntry>();

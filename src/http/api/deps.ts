@@ -10,6 +10,11 @@ import type { Hub } from "../../hub/hub.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
 import type { StatsHistory } from "./stats-history.ts";
 
+/** The result of a reload; after a failure the server goes on serving. */
+export type ReloadResult =
+  | { readonly ok: true; readonly pid: number }
+  | { readonly ok: false; readonly reason: string };
+
 /** The parts that API operations use. */
 export interface ApiDeps {
   readonly config: Config;
@@ -24,4 +29,6 @@ export interface ApiDeps {
   readonly audit: Audit;
   readonly history: StatsHistory;
   readonly servers: ServerList;
+  /** Starts a successor. Resolves when it serves, or has failed. */
+  readonly reload: () => Promise<ReloadResult>;
 }

@@ -52,6 +52,7 @@ export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
 main() { systemctl show channel.service -p MainPID --value; }
 show() { echo "$1: $(systemctl show channel.service -p ActiveState,StatusText --value | tr '\\n' ' ')"; }
 ip link set lo up
+redis-server --save "" --daemonize yes > /dev/null
 dpkg --force-unsafe-io --install /result/channel.deb
 show installed
 grep -E "^(Uid|CapEff|NoNewPrivs|Seccomp):" /proc/$(main)/status | tr '\\t' ' '
@@ -60,6 +61,28 @@ token=$(JWT_SECRET_FILE=/etc/channel/credentials/jwt_secret channel token --chan
 secret=$(cat /etc/channel/credentials/admin_secret)
 echo "admin $(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $secret" http://127.0.0.1:2025/api/stats)"
 systemctl restart channel.service && show restarted
+before=$(main)
+systemctl reload channel.service && echo "reloaded $?"
+test "$before" != "$(main)" && grep -q channel /proc/$(main)/cmdline && echo "main process replaced"
+i=0; while test -e /proc/$before && test $i -lt 100; do sleep 0.1; i=$((i + 1)); done
+show reloaded
+echo "restarts $(systemctl show channel.service -p NRestarts --value)"
+before=$(main)
+kill -HUP $before
+i=0; while test "$before" = "$(main)" && test $i -lt 100; do sleep 0.1; i=$((i + 1)); done
+test "$before" != "$(main)" && echo "main process replaced by SIGHUP"
+i=0; while test -e /proc/$before && test $i -lt 100; do sleep 0.1; i=$((i + 1)); done
+before=$(main)
+echo 'no_such_key = 1' >> /etc/channel/channel.toml
+systemctl reload channel.service || echo "reload refused $?"
+test "$before" = "$(main)" && echo "main process kept"
+sed -i '$d' /etc/channel/channel.toml
+mv /usr/bin/channel /usr/bin/channel.good
+echo garbage > /usr/bin/channel && chmod 755 /usr/bin/channel
+kill -HUP $before
+sleep 1
+mv /usr/bin/channel.good /usr/bin/channel
+test "$before" = "$(main)" && show broken
 kill -9 $(main)
 sleep 4
 show killed
@@ -79,7 +102,7 @@ StandardError=inherit
 `;
 
 test.skipIf(!process.env.CHANNEL_LONG || !mayBoot())(
-  "under a real systemd the package's service starts with its secrets, says when it is ready, comes back and goes",
+  "under a real systemd the package's service starts with its secrets, says when it is ready, is reloaded, comes back and goes",
   async () => {
     const folder = mkdtempSync(join(tmpdir(), "channel-systemd-"));
     const result = join(folder, "result");
@@ -113,6 +136,14 @@ test.skipIf(!process.env.CHANNEL_LONG || !mayBoot())(
       expect(all).toContain('health {"status":"up","bus":"redis"}');
       expect(all).toContain("admin 200");
       expect(all).toContain("restarted: listening on http://127.0.0.1:2025 active");
+      expect(all).toContain(
+        "reloaded 0\nmain process replaced\nreloaded: listening on http://127.0.0.1:2025 active",
+      );
+      expect(all).toContain("restarts 0\nmain process replaced by SIGHUP");
+      expect(all).toMatch(/^reload refused [1-9]\d*\nmain process kept$/m);
+      expect(all).toContain("broken: listening on http://127.0.0.1:2025 active");
+      expect(all).toMatch(/^channel: .*channel\.toml: unknown key no_such_key/m);
+      expect(all).toMatch(/reload failed, .*cannot execute \/usr\/bin\/channel: not an executable/);
       expect(all).toContain("killed: listening on http://127.0.0.1:2025 active");
       expect(all).toMatch(/^stopped: .*inactive $/m);
       expect(all).toContain("purged");
