@@ -84,8 +84,9 @@ export async function redis(random: Random): Promise<Target> {
 export function brokenRedis(random: Random): Target {
   let given = 0;
   let failed = false;
-  const make = (): RedisSubscriber =>
-    new RedisSubscriber(
+  const stream = { on() {}, removeAllListeners() {}, write() {} };
+  const make = (): RedisSubscriber => {
+    const made = new RedisSubscriber(
       {
         subscribed() {},
         permitted() {},
@@ -95,16 +96,23 @@ export function brokenRedis(random: Random): Target {
           failed = true;
         },
       },
-      { families: ["to"], prefix: "", maxPayload: MAX_PAYLOAD },
+      {
+        families: ["to", "hub"],
+        prefix: "",
+        maxPayload: MAX_PAYLOAD,
+        greeting: () => ({ name: "hub:marker", payload: "1" }),
+      },
     );
+    // Half of them with the replies to the commands that subscribe still to come.
+    if (random.chance(50)) made.take(stream);
+    return made;
+  };
   let intake = make();
   return {
     input() {
       if (failed || random.chance(5)) intake = make();
       failed = false;
-      const message = messageOf(random);
-      const bytes = random.chance(80) ? mutatedBytes(random, asPush(message)) : randomBytes(random, 60);
-      for (const piece of cut(random, bytes)) {
+      for (const piece of cut(random, brokenBytes(random))) {
         if (!failed) intake.read(piece);
       }
       return null;
@@ -112,6 +120,20 @@ export function brokenRedis(random: Random): Target {
     check: () => null,
     stop() {},
   };
+}
+
+/** Replies to the commands that subscribe. */
+const REPLIES = [
+  "%2\r\n$5\r\nproto\r\n:3\r\n$4\r\nmode\r\n$7\r\ncluster\r\n*2\r\n$10\r\n1795908980\r\n$6\r\n123456\r\n$2\r\nid\r\n",
+  "-ERR unknown command 'HELLO'\r\n-NOPERM\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n",
+  ">3\r\n$10\r\npsubscribe\r\n$4\r\nto:*\r\n:1\r\n-NOPERM\r\n:1\r\n",
+].map((text) => Buffer.from(text));
+
+function brokenBytes(random: Random): Buffer {
+  if (random.chance(20)) return randomBytes(random, 60);
+  if (random.chance(50)) return mutatedBytes(random, asPush(messageOf(random)));
+  const replies = Buffer.concat(REPLIES.filter(() => random.chance(60)));
+  return random.chance(50) ? replies : mutatedBytes(random, replies);
 }
 
 function listen(world: FuzzWorld, kind: Kind): Listener {

@@ -54,3 +54,26 @@ export function readReply(
   }
   return { value: values, end: next };
 }
+
+/** The offset after the value at `at`, of any type (RESP2 and RESP3); `null` while incomplete. `end`: the end of the bytes. */
+export function valueEnd(data: Buffer, at: number, end: number, depth = 0): number | null | "malformed" {
+  if (depth > MAX_DEPTH) return "malformed";
+  const lineEnd = data.indexOf(LINE_END, at);
+  if (lineEnd < 0 || lineEnd + LINE_END.length > end) return null;
+  const kind = String.fromCharCode(data[at] ?? 0);
+  let after = lineEnd + LINE_END.length;
+  if ("+-:_#,(".includes(kind)) return after;
+  const size = Number(data.toString("latin1", at + 1, lineEnd));
+  if (!Number.isInteger(size) || !"$=!*>~%|".includes(kind)) return "malformed";
+  if ("$=!".includes(kind)) {
+    after += size < 0 ? 0 : size + LINE_END.length;
+    return after > end ? null : after;
+  }
+  const values = "%|".includes(kind) ? 2 * size : size;
+  for (let i = 0; i < values; i++) {
+    const next = valueEnd(data, after, end, depth + 1);
+    if (typeof next !== "number") return next;
+    after = next;
+  }
+  return after;
+}

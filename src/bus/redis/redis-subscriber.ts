@@ -2,7 +2,7 @@ import type { Greeting, SubscribedFamily } from "../bus.ts";
 import { bulk, type Protocol, push, request } from "../resp.ts";
 import { printFrom } from "../topics.ts";
 import { RedisHandshake, type Refusable } from "./redis-handshake.ts";
-import { NOT_REDIS, readReply } from "./redis-reply.ts";
+import { NOT_REDIS, readReply, valueEnd } from "./redis-reply.ts";
 
 /** Receives what arrives on a subscribing connection. */
 export interface SubscriberOwner {
@@ -308,8 +308,9 @@ export class RedisSubscriber {
       handshake.transactionBegins();
       return head + 2;
     }
-    const after = this.#valueEnd(data, at, end);
-    if (after < 0) return 0;
+    const after = valueEnd(data, at, end);
+    if (after === "malformed") this.#owner.failed(NOT_REDIS);
+    if (after === "malformed" || after === null) return 0;
     if (handshake !== null) {
       const read = readReply(data, at);
       if (read === null || read === "malformed") this.#owner.failed(NOT_REDIS);
@@ -326,27 +327,6 @@ export class RedisSubscriber {
     if (text.startsWith("ERR Can't execute")) this.#owner.permitted(null);
     else if (text.startsWith("NOPERM") && !text.includes("'ping'")) this.#owner.permitted(text);
     else this.#owner.failed(text);
-  }
-
-  /** The offset after the value at `at`, of any type (RESP2 and RESP3); -1 while incomplete. */
-  #valueEnd(data: Buffer, at: number, end: number): number {
-    const lineEnd = data.indexOf("\r\n", at);
-    if (lineEnd < 0 || lineEnd + 2 > end) return -1;
-    const kind = String.fromCharCode(data[at] ?? 0);
-    let after = lineEnd + 2;
-    if ("+-:_#,(".includes(kind)) return after;
-    const size = Number(data.toString("latin1", at + 1, lineEnd));
-    if (!Number.isInteger(size) || !"$=!*>~%|".includes(kind)) {
-      this.#owner.failed(NOT_REDIS);
-      return -1;
-    }
-    if ("$=!".includes(kind)) {
-      after += size < 0 ? 0 : size + 2;
-      return after > end ? -1 : after;
-    }
-    const values = "%|".includes(kind) ? 2 * size : size;
-    for (let i = 0; i < values && after >= 0; i++) after = this.#valueEnd(data, after, end);
-    return after;
   }
 }
 
