@@ -37,7 +37,11 @@ export class ChannelPage {
         },
         { title: "Join ref", className: "mono minor", fill: (cell, row) => text(cell, row.join_ref) },
         { title: "Address", className: "mono minor", fill: (cell, { address }) => text(cell, address) },
-        { title: "Recovery", className: "minor", fill: (cell, { recovery }) => text(cell, recovery ?? "") },
+        {
+          title: "Recovery",
+          className: "minor long",
+          fill: (cell, { recovery }) => text(cell, recovery ?? ""),
+        },
         { title: "Joined", className: "minor", fill: (cell, { since }) => text(cell, ago(since)) },
         {
           title: "Actions",

@@ -26,7 +26,7 @@ export class History {
         { title: "Event", className: "mono", fill: (cell, { event }) => text(cell, event) },
         {
           title: "Payload",
-          className: "mono wide-cell",
+          className: "wide-cell",
           fill: (cell, { payload, base64 }) =>
             text(
               cell,
@@ -35,7 +35,7 @@ export class History {
         },
         {
           title: "Position",
-          className: "mono minor",
+          className: "mono minor long",
           fill: (cell, { position }) => text(cell, position ?? "unknown"),
         },
       ],
