@@ -7,6 +7,9 @@ const PING_AFTER = 25_000;
 /** Interval between two checks of all backlogs, in ms, while there is one. */
 const BACKLOG_INTERVAL = 100;
 
+/** Of so many checks while clients lag, one adds up all backlogs. */
+const CHECKS_PER_BUDGET = 10;
+
 /** A sweep that is late by this factor means that the whole process was suspended. */
 const SUSPENDED_FACTOR = 3;
 
@@ -41,6 +44,7 @@ export class Connections implements Backlogged {
   /** The backlog at the last check without what was cut off then, and the maximum that was added since; bytes. */
   #backlog = 0;
   #added = 0;
+  #checks = 0;
   /** Whether `expect` has checked the backlogs in this turn of the event loop. */
   #checkedByExpect = false;
   /** What was checked in this turn, and whether a frame was dropped for it since. */
@@ -49,7 +53,9 @@ export class Connections implements Backlogged {
 
   constructor(limits: ConnectionLimits) {
     this.#limits = limits;
-    this.conflated = new ConflatedClients({ maxBufferedPerClient: limits.maxBuffered, ...limits });
+    this.conflated = new ConflatedClients({ maxBufferedPerClient: limits.maxBuffered, ...limits }, () =>
+      this.noticeBacklog(),
+    );
     this.#sweepInterval = Math.min(Math.max(limits.idleTimeout / 10, 50), 5_000);
     this.#sweeper = setInterval(() => this.#sweep(performance.now()), this.#sweepInterval);
   }
@@ -176,8 +182,12 @@ export class Connections implements Backlogged {
   }
 
   #checkAll(): void {
-    this.conflated.check(performance.now());
-    this.#checkBudget();
+    const { conflated } = this;
+    conflated.check(performance.now());
+    // A client on a slow line may lag for hours: all connections need not be walked that often for it.
+    const isNear = this.#backlog + this.#added > this.#limits.maxBuffered / 2;
+    this.#checks = (this.#checks + 1) % CHECKS_PER_BUDGET;
+    if (!conflated.active || isNear || this.#checks === 0) this.#checkBudget();
   }
 
   /** Cuts off the largest backlogs until the rest is within the budget. */

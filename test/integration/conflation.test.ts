@@ -363,6 +363,8 @@ describe("clients that do not read, with slow = latest", () => {
       const after = got.slice(got.findIndex(({ event }) => event === "skipped") + 1);
       const newest = after.map(({ payload }) => numberOf(payload)).filter((n) => !Number.isNaN(n));
       expect(newest.slice(-100)).toEqual(Array.from({ length: 100 }, (_, n) => i - 100 + n));
+      world.cutClients();
+      await eventually(async () => (await metric(world, "channel_buffered_bytes")) === 0, "nothing kept");
     } finally {
       await world.stop();
     }

@@ -211,7 +211,7 @@ export class ConflatedClient implements Conflatable {
   #stopWatching(): void {
     this.#watchedUntil = 0;
     this.#fence = 0;
-    this.#clients.watch(this, false);
+    this.#clients.unwatch(this);
   }
 
   #lag(now: number): void {
@@ -222,7 +222,7 @@ export class ConflatedClient implements Conflatable {
     this.#backlogSince = null;
     this.#progressAt = now;
     this.#quickSince = null;
-    this.#clients.watch(this, true);
+    this.#clients.watch(this);
     this.#sentAt = now;
     for (const fanout of this.#fanouts) fanout.detach(this);
     this.#sendFence();

@@ -3,6 +3,9 @@ import type { HeldBytes } from "./lag-queue.ts";
 /** Interval between two checks of the probes that are not answered, in ms. */
 const PROBE_INTERVAL = 100;
 
+/** How long all clients are checked for a backlog after one was noticed, in ms. */
+const NOTICED_FOR = 1_000;
+
 /** Most bytes that a client on a channel with `slow = "latest"` may have as a backlog before it counts as lagging. */
 const MAX_BACKLOG = 256 * 1024;
 
@@ -31,6 +34,7 @@ export class ConflatedClients {
   readonly held: HeldBytes = { bytes: 0 };
   /** Messages left out since start. */
   leftOut = 0;
+  readonly #onActive: () => void;
   readonly #clients = new Set<Conflatable>();
   /** Those that lag, or lagged a short time ago. */
   readonly #watched = new Set<Conflatable>();
@@ -39,9 +43,13 @@ export class ConflatedClients {
   #probeTimer: Timer | null = null;
   /** Bytes that one client may have got as a backlog since the last check. */
   #unchecked = 0;
+  /** When one was last noticed (`performance.now()`). */
+  #noticedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(limits: ConflationLimits) {
+  /** @param onActive called when `active` may have become true */
+  constructor(limits: ConflationLimits, onActive: () => void) {
     this.limits = limits;
+    this.#onActive = onActive;
     // Two of them and the largest message are less than the backlog at which Bun closes a socket.
     this.maxBacklog = Math.min(MAX_BACKLOG, limits.maxBufferedPerClient / 8);
   }
@@ -71,21 +79,28 @@ export class ConflatedClients {
     this.#probed.delete(client);
   }
 
-  watch(client: Conflatable, watched: boolean): void {
-    if (watched) this.#watched.add(client);
-    else this.#watched.delete(client);
+  watch(client: Conflatable): void {
+    this.#watched.add(client);
+    this.#onActive();
+  }
+
+  unwatch(client: Conflatable): void {
+    this.#watched.delete(client);
   }
 
   /** To be called when a frame was sent to clients of which at least one has a backlog. */
   backlogged(bytes: number): void {
+    const now = performance.now();
+    this.#noticedAt = now;
     this.#unchecked += bytes;
-    if (this.#unchecked >= this.maxBacklog) this.check(performance.now());
+    if (this.#unchecked >= this.maxBacklog) this.check(now);
   }
 
   /** To be called several times a second while a client has a backlog or `active`. */
   check(now: number): void {
     this.#unchecked = 0;
-    for (const client of this.#clients) client.check(now);
+    const clients = now - this.#noticedAt < NOTICED_FOR ? this.#clients : this.#watched;
+    for (const client of clients) client.check(now);
   }
 
   stop(): void {
