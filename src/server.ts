@@ -8,13 +8,15 @@ import { createMint } from "./auth/mint.ts";
 import { type Revocation, Revocations } from "./auth/revocations.ts";
 import { createVerifier } from "./auth/verifier.ts";
 import type { Bus, BusKind } from "./bus/bus.ts";
-import { openBus, openLivenessStore, openPresenceDatabase, openRevocationStore } from "./bus/open-bus.ts";
+import { openBus, openFleetStores, openPresenceDatabase, openRevocationStore } from "./bus/open-bus.ts";
 import type { Config, Limits } from "./config/config.ts";
 import { Drain } from "./drain.ts";
 import { BusDispatcher } from "./fleet/bus-dispatcher.ts";
+import { Control } from "./fleet/control.ts";
 import { createFigures } from "./fleet/figures.ts";
 import { Fleet } from "./fleet/fleet.ts";
 import { FleetMessages } from "./fleet/fleet-messages.ts";
+import { FleetRequests } from "./fleet/fleet-requests.ts";
 import { Markers } from "./fleet/markers.ts";
 import { ServerList } from "./fleet/server-list.ts";
 import { Signer } from "./fleet/signer.ts";
@@ -125,7 +127,8 @@ export async function startServer(
   const aloneBecause = whyAlone(config, bus);
   // A server without a secret is alone: it verifies what it signed itself.
   const secrets = config.fleetSecrets.length > 0 ? config.fleetSecrets : [start.fleetSecret];
-  const fleetMessages = new FleetMessages(bus, new Signer(secrets, config.prefix), log);
+  const signer = new Signer(secrets, config.prefix);
+  const fleetMessages = new FleetMessages(bus, signer, log);
   const presence =
     aloneBecause !== null
       ? new MemoryPresenceStore()
@@ -167,10 +170,12 @@ export async function startServer(
   const audit = createAudit(log);
   const auditWrongProof = wrongProofAuditor(audit);
   const wrong = new FailedAttempts(undefined, auditWrongProof);
-  const revocations = new Revocations(openRevocationStore(config, bus.kind, log));
+  const shared = aloneBecause === null ? signer : null;
+  const revocations = new Revocations(openRevocationStore(config, bus.kind, log, shared));
   revocations.revoked = (revocation) => dismissRevoked(connections, revocation);
   const admin = createAdmin(config, { wrong, revocations, audit });
-  const bans = new Bans();
+  const stores = aloneBecause === null ? openFleetStores(config, log) : null;
+  const bans = new Bans(Date.now, stores?.bans);
   const verify = rejectBanned(createVerifier(config, Date.now, wrong), bans, revocations);
 
   const drain = new Drain(config, connections);
@@ -182,7 +187,10 @@ export async function startServer(
   let listeners: Listeners | null = null;
   const publisher: Publisher = { publish: (topic, frame) => listeners?.publish(topic, frame) ?? 0 };
   const fanouts = { publisher, connections };
-  const parts = { config, limits, hub, context, fanouts, verify, rules, places, newId, auditWrongProof };
+  const isBanned = (user: string) => bans.has(user);
+  const parts = {
+    ...{ config, limits, hub, context, fanouts, verify, isBanned, rules, places, newId, auditWrongProof },
+  };
   const active = protocols
     .map((create) => create({ ...parts, openTcpProbe, tickMs: TICK }))
     .filter((protocol) => protocol !== null);
@@ -197,7 +205,7 @@ export async function startServer(
     address: () => url,
   });
   const fleet =
-    aloneBecause !== null
+    stores === null
       ? null
       : new Fleet({
           ...{
@@ -209,10 +217,16 @@ export async function startServer(
             tickMs: TICK,
             log,
           },
-          store: openLivenessStore(config, log),
+          store: stores.liveness,
         });
   const servers: Servers = fleet ?? new SoleServer(identity);
   const serverList = new ServerList(identity, fleet, figures, hub.positions);
+  const requests = fleet === null ? null : new FleetRequests(fleet, fleetMessages);
+  const control = new Control({
+    ...{ identity, hub, bans },
+    endUser: (user) => active.reduce((ended, protocol) => ended + (protocol.endUser?.(user) ?? 0), 0),
+    fleet: fleet === null || requests === null ? null : { fleet, requests },
+  });
   const registry = createMetrics({
     hub,
     version: VERSION,
@@ -221,6 +235,7 @@ export async function startServer(
     inbound: () => inbound.bytes,
     servers: () => servers.others.size + 1,
     lags: () => serverList.lags(),
+    rejected: () => fleetMessages.rejected,
   });
   const statsHistory = new StatsHistory((delay) => takeSnapshot(hub, busState, delay), loopDelay.reader());
   const http = createHttp({
@@ -234,6 +249,7 @@ export async function startServer(
     hub,
     bus,
     bans,
+    control,
     inbound,
     revocations,
     audit,
@@ -262,7 +278,7 @@ export async function startServer(
   const connectBus = async (): Promise<void> => {
     hub.start();
     fleet?.start();
-    await Promise.all([bus.subscribe(["to", "hub"], dispatcher), revocations.start()]);
+    await Promise.all([bus.subscribe(["to", "hub"], dispatcher), revocations.start(), bans.start()]);
   };
   const listen = async (): Promise<Listeners> => {
     const opened = await serve({ config, limits, entry, limiter, log, sharesPort: start.replaces });
@@ -339,6 +355,8 @@ export async function startServer(
       await presence.stop();
       await revocations.stop();
       await fleet?.stop();
+      bans.stop();
+      stores?.stop();
       await bus.stop();
       await open.stop(true);
     },

@@ -3,8 +3,8 @@
  * `hub:dead:<incarnation>`. Each method resolves to `null` without an answer: not connected, or refused. None rejects.
  */
 export interface LivenessStore {
-  /** Connects, and retries until `stop`. @param opened called at each connection */
-  start(opened: () => void): void;
+  /** @param opened called at each connection */
+  onOpen(opened: () => void): void;
   /** Sets the key of a server for `ttl` ms. Resolves to whether that server was declared dead. */
   renew(incarnation: string, ttl: number): Promise<boolean | null>;
   /** Whether the key of a server exists. */
@@ -13,5 +13,4 @@ export interface LivenessStore {
   declareDead(incarnation: string): Promise<boolean | null>;
   /** Removes the key of a server. */
   remove(incarnation: string): Promise<void>;
-  stop(): void;
 }

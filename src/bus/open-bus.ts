@@ -1,4 +1,5 @@
 import { connect } from "node:net";
+import type { BanStore } from "../auth/bans.ts";
 import { NO_STORE, type RevocationStore } from "../auth/revocations.ts";
 import type { Config } from "../config/config.ts";
 import type { PresenceDatabase } from "../hub/presence/presence-database.ts";
@@ -8,13 +9,18 @@ import { BusError } from "./bus-error.ts";
 import { createEmbeddedBus } from "./embedded/embedded-bus.ts";
 import type { LivenessStore } from "./liveness-store.ts";
 import { type HostPort, parseRedisAddress } from "./redis/redis-address.ts";
+import { RedisBans } from "./redis/redis-bans.ts";
 import { createRedisBus } from "./redis/redis-bus.ts";
-import { createRedisLiveness } from "./redis/redis-liveness.ts";
+import { RedisFleetConnection } from "./redis/redis-fleet-connection.ts";
+import { RedisLiveness } from "./redis/redis-liveness.ts";
 import { createRedisPresence } from "./redis/redis-presence.ts";
-import { createRedisRevocations } from "./redis/redis-revocations.ts";
+import { createRedisRevocations, type MessageSigner } from "./redis/redis-revocations.ts";
 
 /** Timeout of the connection that looks for a Redis on this machine, in ms. */
 const PROBE_TIMEOUT_MS = 1000;
+
+/** Bytes of the longest message between servers. */
+const LEAST_PAYLOAD = 1024 * 1024;
 
 /** Hosts that `redis_url` may name for the embedded bus, and the address to listen on. */
 const LOOPBACK: ReadonlyMap<string, "127.0.0.1" | "::1"> = new Map([
@@ -36,7 +42,9 @@ export async function openBus(config: BusConfig, log: Log): Promise<Bus> {
   const [first] = address.hosts;
   const mayEmbed = bus === "auto" && !given && first !== undefined;
   const embed = bus === "embedded" || (mayEmbed && !(await answers(first)));
-  if (!embed) return createRedisBus({ url, sentinel, prefix, maxPayload, log });
+  // Messages of servers are not bounded by the setting; the hub drops longer ones of backends.
+  if (!embed)
+    return createRedisBus({ url, sentinel, prefix, maxPayload: Math.max(maxPayload, LEAST_PAYLOAD), log });
   const host = LOOPBACK.get(first?.host ?? "");
   if (address.kind !== "single" || first === undefined || host === undefined) {
     const sentence = `The embedded bus listens on this machine only, but redis_url is ${address.shown}.`;
@@ -55,17 +63,34 @@ export async function openBus(config: BusConfig, log: Log): Promise<Bus> {
 }
 
 /** The store of revocations: the Redis of the bus; with the embedded bus there is no other server to share with. */
-export function openRevocationStore(config: BusConfig, kind: BusKind, log: Log): RevocationStore {
+export function openRevocationStore(
+  config: BusConfig,
+  kind: BusKind,
+  log: Log,
+  signer: MessageSigner | null = null,
+): RevocationStore {
   const sentinel = { username: config.sentinelUsername, password: config.sentinelPassword };
   return kind === "redis"
-    ? createRedisRevocations({ url: config.redisUrl, sentinel, prefix: config.prefix, log })
+    ? createRedisRevocations({ url: config.redisUrl, sentinel, prefix: config.prefix, signer, log })
     : NO_STORE;
 }
 
-/** Where servers keep which of them live: the Redis of the bus. */
-export function openLivenessStore(config: BusConfig, log: Log): LivenessStore {
+/** What servers keep in the Redis of the bus, over one connection. */
+export interface FleetStores {
+  readonly liveness: LivenessStore;
+  readonly bans: BanStore;
+  stop(): void;
+}
+
+export function openFleetStores(config: BusConfig, log: Log): FleetStores {
   const { redisUrl: url, sentinelUsername: username, sentinelPassword: password, prefix } = config;
-  return createRedisLiveness({ url, sentinel: { username, password }, prefix, log });
+  const connection = new RedisFleetConnection({ url, sentinel: { username, password }, prefix, log });
+  // The bans start the connection: all that listens for it is there by then.
+  return {
+    liveness: new RedisLiveness(connection),
+    bans: new RedisBans(connection),
+    stop: () => connection.stop(),
+  };
 }
 
 /** Where servers keep the members of channels: the Redis of the bus. */

@@ -6,12 +6,15 @@ import type { Signer } from "./signer.ts";
 /** Minimum time between two log lines about messages that do not verify, in ms. */
 const LOG_INTERVAL = 60_000;
 
+/** Longest message that is verified, in bytes. */
+const MAX_BYTES = 1024 * 1024;
+
 /** Receives the messages of one kind. `body` is valid until it returns. Must not throw. */
 export type FleetHandler = (body: Buffer) => void;
 
 /** Messages between servers: signed, on `hub:<kind>`. A server receives its own too. */
 export class FleetMessages {
-  /** Messages that no configured secret signed. */
+  /** Messages that no configured secret signed, or that are too long. */
   rejected = 0;
   readonly #bus: Bus;
   readonly #signer: Signer;
@@ -47,7 +50,7 @@ export class FleetMessages {
     const text = name.toString("latin1");
     const handler = this.#handlers.get(text);
     if (handler === undefined) return;
-    const body = this.#signer.open(text, payload);
+    const body = payload.length > MAX_BYTES ? null : this.#signer.open(text, payload);
     if (body !== null) return handler(body);
     this.rejected++;
     this.#reportRejected();

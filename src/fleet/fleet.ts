@@ -106,12 +106,20 @@ export class Fleet implements Servers {
     return incarnation === this.incarnation || this.#peers.has(incarnation);
   }
 
+  /** The other living server that has an incarnation, or had it before; `null` if there is none. */
+  find(incarnation: string): Peer | null {
+    const peer = this.#peers.get(incarnation);
+    if (peer !== undefined) return peer;
+    for (const each of this.#peers.values()) if (each.previous.includes(incarnation)) return each;
+    return null;
+  }
+
   observe(observer: ServersObserver): void {
     this.#observers.push(observer);
   }
 
   start(): void {
-    this.#options.store.start(() => this.#reportSoon());
+    this.#options.store.onOpen(() => this.#reportSoon());
   }
 
   /** To be called every `tickMs`. @param now `performance.now()` */
@@ -149,7 +157,6 @@ export class Fleet implements Servers {
     const { store, messages } = this.#options;
     messages.publish("node", this.#encode(true));
     await store.remove(this.incarnation);
-    store.stop();
   }
 
   async #report(): Promise<void> {

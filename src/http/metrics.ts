@@ -14,6 +14,8 @@ export interface MetricsDeps {
   readonly servers: () => number;
   /** Messages that each living server has not received yet, by name. */
   readonly lags: () => ReadonlyMap<string, number>;
+  /** Messages between servers that do not verify. */
+  readonly rejected: () => number;
 }
 
 /**
@@ -21,7 +23,7 @@ export interface MetricsDeps {
  * 100,000 of them.
  */
 export function createMetrics(deps: MetricsDeps): Registry {
-  const { hub, version, busState, loopDelay, inbound, servers, lags } = deps;
+  const { hub, version, busState, loopDelay, inbound, servers, lags, rejected } = deps;
   const registry = new Registry();
   const { stats } = hub;
 
@@ -133,6 +135,7 @@ export function createMetrics(deps: MetricsDeps): Registry {
   gauge("channel_history_channels", "Channels of which messages are kept.", () => hub.history?.channels ?? 0);
   gauge("channel_channels", "Open channels.", () => hub.channels.size);
   gauge("channel_servers", "Servers on this Redis that are not declared dead, this one included.", servers);
+  counter("fleet_rejected_total", "Messages between servers ignored because of a wrong signature.", rejected);
   new Gauge({
     name: "channel_fleet_lag_messages",
     help: "Messages of the bus that a server has not received yet and others have, by server.",

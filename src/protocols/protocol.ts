@@ -75,6 +75,8 @@ export interface Protocol {
   checkOrigin?(headers: Headers, peer: Peer): Rejection | null;
   /** The route for plain requests of this path (below `base_path`) and method; `null` where there is none. */
   routes?(path: string, method: string): ProtocolRoute | null;
+  /** Ends what a user has without an open connection. Returns how many connections these were. */
+  endUser?(user: string): number;
   /** Called every `tickMs`. */
   tick?(): void;
   /** Called when the server stops and all clients are gone. */
@@ -116,6 +118,8 @@ export interface ProtocolDeps {
   readonly context: ConnectionContext;
   readonly fanouts: FanoutContext;
   readonly verify: Verify;
+  /** Whether a user is banned; `verify` rejects the tokens of one that is. */
+  readonly isBanned: (user: string) => boolean;
   readonly rules: RequestRules;
   readonly places: Places;
   /** A new connection id. */

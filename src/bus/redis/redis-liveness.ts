@@ -1,61 +1,28 @@
-import type { Cluster, Redis } from "ioredis";
-import type { Log } from "../../log.ts";
 import type { LivenessStore } from "../liveness-store.ts";
 import { printHub } from "../topics.ts";
-import { parseRedisAddress, type SentinelCredentials } from "./redis-address.ts";
-import { createCommandClient, isTimeout } from "./redis-commands.ts";
-import { pauseBefore } from "./redis-connection.ts";
-
-/** Errors that an operator has to mend; others pass with the state of Redis, which the bus logs. */
-const FOR_OPERATORS = /^(NOPERM|OOM|MISCONF)/;
+import type { RedisFleetConnection } from "./redis-fleet-connection.ts";
 
 /** How long a server counts as declared dead, in seconds. */
 const DEAD_SECS = 86_400;
 
-export interface RedisLivenessOptions {
-  readonly url: string;
-  readonly sentinel?: SentinelCredentials;
-  /** Added before each key in Redis. Default: none. */
-  readonly prefix?: string;
-  readonly log: Log;
-}
-
-/**
- * Keeps in Redis which servers live, on a connection of its own.
- * @throws BusError if the address is invalid.
- */
-export function createRedisLiveness(options: RedisLivenessOptions): LivenessStore {
-  return new RedisLiveness(options);
-}
-
-class RedisLiveness implements LivenessStore {
-  readonly #log: Log;
-  readonly #shown: string;
+/** Keeps in Redis which servers live. */
+export class RedisLiveness implements LivenessStore {
+  readonly #connection: RedisFleetConnection;
   readonly #node: string;
   readonly #dead: string;
-  readonly #redis: Redis | Cluster;
-  #loggedFailure = false;
-  #stopped = false;
 
-  constructor({ url, sentinel, prefix = "", log }: RedisLivenessOptions) {
-    const address = parseRedisAddress(url, sentinel);
-    this.#log = log;
-    this.#shown = address.shown;
-    this.#node = `${prefix}${printHub("node")}:`;
-    this.#dead = `${prefix}${printHub("dead")}:`;
-    this.#redis = createCommandClient(address, "channel-fleet");
-    // The bus logs connection errors.
-    this.#redis.on("error", () => {});
-    this.#redis.on("end", () => this.#reconnect());
+  constructor(connection: RedisFleetConnection) {
+    this.#connection = connection;
+    this.#node = `${connection.prefix}${printHub("node")}:`;
+    this.#dead = `${connection.prefix}${printHub("dead")}:`;
   }
 
-  start(opened: () => void): void {
-    this.#redis.on("ready", opened);
-    this.#redis.connect().catch(() => {});
+  onOpen(opened: () => void): void {
+    this.#connection.onOpen(opened);
   }
 
   renew(incarnation: string, ttl: number): Promise<boolean | null> {
-    return this.#ask(async (redis) => {
+    return this.#connection.ask(async (redis) => {
       const [, dead] = await Promise.all([
         redis.set(this.#node + incarnation, "1", "PX", ttl),
         redis.exists(this.#dead + incarnation),
@@ -65,52 +32,16 @@ class RedisLiveness implements LivenessStore {
   }
 
   isPresent(incarnation: string): Promise<boolean | null> {
-    return this.#ask(async (redis) => (await redis.exists(this.#node + incarnation)) === 1);
+    return this.#connection.ask(async (redis) => (await redis.exists(this.#node + incarnation)) === 1);
   }
 
   declareDead(incarnation: string): Promise<boolean | null> {
-    return this.#ask(
+    return this.#connection.ask(
       async (redis) => (await redis.set(this.#dead + incarnation, "1", "EX", DEAD_SECS, "NX")) === "OK",
     );
   }
 
   async remove(incarnation: string): Promise<void> {
-    await this.#ask(async (redis) => (await redis.del(this.#node + incarnation)) > 0);
-  }
-
-  stop(): void {
-    this.#stopped = true;
-    this.#redis.disconnect();
-  }
-
-  async #ask(run: (redis: Redis | Cluster) => Promise<boolean>): Promise<boolean | null> {
-    if (this.#stopped || this.#redis.status !== "ready") return null;
-    try {
-      const answer = await run(this.#redis);
-      this.#loggedFailure = false;
-      return answer;
-    } catch (error) {
-      this.#failed(error);
-      return null;
-    }
-  }
-
-  #failed(error: unknown): void {
-    if (this.#stopped || this.#redis.status !== "ready") return;
-    const reason = error instanceof Error ? error.message : "unknown";
-    // The connection is dead, or Redis is blocked.
-    if (isTimeout(error)) this.#redis.disconnect(true);
-    else if (!this.#loggedFailure && FOR_OPERATORS.test(reason)) {
-      this.#loggedFailure = true;
-      this.#log.warn("Redis refused the keys of servers", { where: this.#shown, reason });
-    }
-  }
-
-  /** ioredis gives up in some cases; this retries. */
-  #reconnect(): void {
-    if (this.#stopped) return;
-    setTimeout(() => {
-      if (!this.#stopped) this.#redis.connect().catch(() => {});
-    }, pauseBefore(10)).unref();
+    await this.#connection.ask((redis) => redis.del(this.#node + incarnation));
   }
 }

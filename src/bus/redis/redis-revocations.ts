@@ -18,11 +18,20 @@ const READ_EVERY_MS = 30_000;
 /** Entries of one command. */
 const BATCH = 500;
 
+/** Signs messages between servers, and verifies them. */
+export interface MessageSigner {
+  sign(name: string, body: string): string;
+  /** The body of a signed message; `null` if the signature is wrong. */
+  open(name: string, payload: Buffer): Buffer | null;
+}
+
 export interface RedisRevocationsOptions {
   readonly url: string;
   readonly sentinel?: SentinelCredentials;
   /** Added before each name and key in Redis. Default: none. */
   readonly prefix?: string;
+  /** `null`: messages are not signed, since no secret is shared. */
+  readonly signer?: MessageSigner | null;
   readonly log: Log;
 }
 
@@ -39,6 +48,7 @@ class RedisRevocations implements RevocationStore {
   complete = false;
   readonly #log: Log;
   readonly #name: string;
+  readonly #signer: MessageSigner | null;
   readonly #shown: string;
   readonly #commands: Redis | Cluster;
   readonly #subscriber: Redis | Cluster;
@@ -53,9 +63,10 @@ class RedisRevocations implements RevocationStore {
   #loggedFailure = false;
   #stopped = false;
 
-  constructor({ url, sentinel, prefix = "", log }: RedisRevocationsOptions) {
+  constructor({ url, sentinel, prefix = "", signer = null, log }: RedisRevocationsOptions) {
     const address = parseRedisAddress(url, sentinel);
     this.#name = prefix + REVOKED;
+    this.#signer = signer;
     this.#log = log;
     this.#shown = address.shown;
     this.#commands = createCommandClient(address, "channel-revocations");
@@ -91,7 +102,7 @@ class RedisRevocations implements RevocationStore {
     const failed = (error: unknown): void => this.#failed(error);
     if (this.#commands.status !== "ready") return;
     this.#commands.zadd(this.#name, until, member).catch(failed);
-    this.#commands.publish(this.#name, `${until} ${member}`).catch(failed);
+    this.#commands.publish(this.#name, this.#print(until, member)).catch(failed);
   }
 
   async stop(): Promise<void> {
@@ -171,14 +182,23 @@ class RedisRevocations implements RevocationStore {
       if (until <= now) this.#known.delete(member);
       else if (!listed.has(member)) {
         batch.push(until, member);
-        await this.#commands.publish(this.#name, `${until} ${member}`);
+        await this.#commands.publish(this.#name, this.#print(until, member));
         if (batch.length >= 2 * BATCH) await flush();
       }
     }
     await flush();
   }
 
-  #parse(text: string): void {
+  #print(until: number, member: string): string {
+    const body = `${until} ${member}`;
+    return this.#signer?.sign(REVOKED, body) ?? body;
+  }
+
+  #parse(message: string): void {
+    const signer = this.#signer;
+    // A message of a server with another secret, or of no server, is ignored; the list in Redis is read anyway.
+    const text = signer === null ? message : signer.open(REVOKED, Buffer.from(message))?.toString();
+    if (text === undefined) return;
     const space = text.indexOf(" ");
     this.#add(text.slice(space + 1), Number(text.slice(0, space)));
   }

@@ -1,7 +1,6 @@
 import * as z from "zod";
 import { MAX_TOKEN_ID } from "../../auth/claims.ts";
 import { Rejection } from "../../auth/rejection.ts";
-import type { Connection } from "../../hub/connection.ts";
 import { ChannelName, period, UnixMs, UserId } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
@@ -14,10 +13,14 @@ const CENTURY = 100 * YEAR;
 const TokenId = z.string().min(1).max(MAX_TOKEN_ID);
 const Revocation = z.object({ jti: z.string(), until: UnixMs }).meta({ id: "Revocation" });
 
+/** What each server did. `ok` is false for one that did not answer within a second. */
+const Disconnected = z.array(z.object({ name: z.string(), ok: z.boolean(), disconnected: z.number() }));
+const Kicked = z.array(z.object({ name: z.string(), ok: z.boolean(), kicked: z.number() }));
+
 const Ban = z.object({ id: z.string(), until: UnixMs }).meta({ id: "Ban" });
 
 /** Disconnects, bans, revocations and kicks. Operations on a user in all channels need a key for all channels. */
-export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation[] {
+export function accessOperations({ bans, control, revocations }: ApiDeps): Operation[] {
   return [
     operation({
       method: "POST",
@@ -25,26 +28,31 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       tag: "Actions",
       summary: "Disconnect a user",
       description:
-        "Closes all connections of a user, like `DELETE /api/connections/{id}`. Most clients reconnect at once: `ban` rejects the user's tokens for a time, on this server and until it stops.",
+        "Closes all connections of a user, like `DELETE /api/connections/{id}`. Most clients reconnect at once: `ban` rejects the user's tokens for a time, on all servers. Answers after at most a second; a server that did not answer is not `ok`.",
       needs: "moderate",
       act: "disconnect",
       body: z.object({ id: UserId, ban: period(SECOND, YEAR).optional() }),
       example: { id: "alice", ban: "10m" },
-      answer: z.object({ disconnected: z.number(), banned_until: UnixMs.nullable() }),
+      answer: z.object({
+        disconnected: z.number(),
+        servers: Disconnected,
+        banned_until: UnixMs.nullable(),
+      }),
       errors: { 409: "Ban limit reached" },
       what: ({ body: { id, ban } }) => ({ id, ...(ban === undefined ? {} : { ban_secs: ban / SECOND }) }),
-      run({ body: { id, ban }, principal }) {
+      async run({ body: { id, ban }, principal }) {
         if (!reachesAll(principal)) return allChannelsNeeded();
-        const until = ban === undefined ? null : Date.now() + ban;
-        if (until !== null && !bans.add({ user: id, until })) {
+        // The ban first: a client that reconnects at once is rejected.
+        const banned = ban === undefined ? null : await control.ban(id, ban);
+        if (ban !== undefined && banned === null) {
           return new Rejection(409, "too_many_bans", "Ban limit reached: lift some bans first.");
         }
-        const connections: Connection[] = [];
-        for (const connection of hub.connections.all()) {
-          if (connection.users.includes(id)) connections.push(connection);
-        }
-        for (const connection of connections) connection.dismiss(1001, "ended by an administrator");
-        return { disconnected: connections.length, banned_until: until };
+        const { count, servers } = await control.disconnect(id);
+        return {
+          disconnected: count,
+          servers: servers.map(({ name, ok, count }) => ({ name, ok, disconnected: count })),
+          banned_until: banned?.until ?? null,
+        };
       },
     }),
     operation({
@@ -67,14 +75,17 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       needs: "moderate",
       act: "lift_ban",
       params: z.object({ id: UserId }),
-      answer: z.object({ lifted: z.literal(true) }),
+      answer: z.object({
+        lifted: z.literal(true),
+        servers: z.array(z.object({ name: z.string(), ok: z.boolean() })),
+      }),
       errors: { 404: "The user is not banned" },
       what: ({ path: { id } }) => ({ id }),
-      run({ path: { id }, principal }) {
+      async run({ path: { id }, principal }) {
         if (!reachesAll(principal)) return allChannelsNeeded();
-        return bans.lift(id)
-          ? { lifted: true as const }
-          : new Rejection(404, "user_not_banned", "This user is not banned.");
+        const done = await control.ban(id, 0);
+        if (done === null) return new Rejection(404, "user_not_banned", "This user is not banned.");
+        return { lifted: true as const, servers: done.servers.map(({ name, ok }) => ({ name, ok })) };
       },
     }),
     operation({
@@ -122,7 +133,7 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
       tag: "Actions",
       summary: "Remove a user from a channel",
       description:
-        "Sends `phx_close`, after which phoenix.js does not rejoin by itself; listeners by SSE get `closed`. `agent` instead of `id` ends a single membership.",
+        "Sends `phx_close` on all servers, after which phoenix.js does not rejoin by itself; listeners by SSE get `closed`. `agent` instead of `id` ends a single membership.",
       needs: "moderate",
       act: "kick",
       body: z
@@ -131,25 +142,26 @@ export function accessOperations({ hub, bans, revocations }: ApiDeps): Operation
           message: "must contain either id or agent",
         }),
       example: { channel: "system", id: "alice" },
-      answer: z.object({ kicked: z.number() }),
+      answer: z.object({ kicked: z.number(), servers: Kicked }),
       errors: { 404: "No such member in this channel" },
       what: ({ body: { channel, id, agent } }) => ({
         channel,
         ...(id === undefined ? {} : { id }),
         ...(agent === undefined ? {} : { agent }),
       }),
-      run({ body: { channel, id, agent }, principal }) {
+      async run({ body: { channel, id, agent }, principal }) {
         if (!reaches(principal, channel)) return channelNotAllowed();
-        const members = [...(hub.channels.get(channel)?.members ?? [])].filter((member) =>
-          id === undefined ? member.agent === agent : member.user === id,
-        );
-        for (const member of members) member.kick();
-        const receivers = id === undefined ? [] : (hub.channels.get(channel)?.receivers ?? []);
-        const others = [...receivers].reduce((sum, receiver) => sum + (receiver.kick?.(id ?? "") ?? 0), 0);
-        const kicked = members.length + others;
-        return kicked > 0
-          ? { kicked }
-          : new Rejection(404, "user_not_in_channel", "No such member in this channel.");
+        const { count, servers } = await control.kick({
+          channel,
+          ...(id === undefined ? {} : { user: id }),
+          ...(agent === undefined ? {} : { agent }),
+        });
+        if (count === 0 && servers.every(({ ok }) => ok))
+          return new Rejection(404, "user_not_in_channel", "No such member in this channel.");
+        return {
+          kicked: count,
+          servers: servers.map(({ name, ok, count }) => ({ name, ok, kicked: count })),
+        };
       },
     }),
   ];

@@ -55,7 +55,7 @@ function rowOf(connection: Connection): z.infer<typeof ConnectionRow> {
   };
 }
 
-export function connectionOperations({ hub }: ApiDeps): Operation[] {
+export function connectionOperations({ hub, control }: ApiDeps): Operation[] {
   const { connections } = hub;
   return [
     operation({
@@ -100,20 +100,26 @@ export function connectionOperations({ hub }: ApiDeps): Operation[] {
       tag: "Actions",
       summary: "Close a connection",
       description:
-        "Its memberships end at once, the connection 2 to 5 s later (close code 1001). Most clients reconnect.",
+        "On the server that has it. Its memberships end at once, the connection 2 to 5 s later (close code 1001). Most clients reconnect.",
       needs: "moderate",
       act: "disconnect",
       params: z.object({ id: z.string() }),
-      answer: z.object({ disconnected: z.number() }),
+      answer: z.object({
+        disconnected: z.number(),
+        servers: z.array(z.object({ name: z.string(), ok: z.boolean(), disconnected: z.number() })),
+      }),
       errors: { 404: "The connection is not open" },
       what: ({ path: { id } }) => ({ connection: id }),
-      run({ path: { id }, principal }) {
+      async run({ path: { id }, principal }) {
         if (!reachesAll(principal)) return allChannelsNeeded();
-        const connection = connections.get(id);
-        if (connection === undefined)
+        const done = await control.close(id);
+        if (done === null)
           return new Rejection(404, "connection_not_open", "No open connection has this id.");
-        connection.dismiss(1001, "ended by an administrator");
-        return { disconnected: 1 };
+        const { count, servers } = done;
+        return {
+          disconnected: count,
+          servers: servers.map(({ name, ok, count }) => ({ name, ok, disconnected: count })),
+        };
       },
     }),
   ];

@@ -5,6 +5,7 @@ import type { Mint } from "../../auth/mint.ts";
 import type { Revocations } from "../../auth/revocations.ts";
 import type { Bus, BusKind, BusState } from "../../bus/bus.ts";
 import type { Config } from "../../config/config.ts";
+import type { Control } from "../../fleet/control.ts";
 import type { ServerList } from "../../fleet/server-list.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
@@ -24,6 +25,7 @@ export interface ApiDeps {
   readonly bus: Pick<Bus, "publish">;
   readonly busState: () => BusState & { readonly kind: BusKind };
   readonly bans: Bans;
+  readonly control: Control;
   readonly inbound: InboundBudget;
   readonly revocations: Revocations;
   readonly audit: Audit;

@@ -60,7 +60,10 @@ class ChannelstreamProtocol implements Protocol {
     });
     this.#deps = deps;
     this.#allowsOrigin = crossOrigin.allows;
-    this.#engine = new Engine({ settings, hub, fanouts, maxConnections: limits.maxConnections });
+    this.#engine = new Engine({
+      ...{ settings, hub, fanouts, isBanned: deps.isBanned },
+      maxConnections: limits.maxConnections,
+    });
     this.#heartbeat = new Heartbeat(fanouts.publisher, deps.tickMs);
     this.#http = new ChannelstreamHttp({
       deps,
@@ -75,6 +78,10 @@ class ChannelstreamProtocol implements Protocol {
     this.#heartbeat.tick();
     this.#ticks = (this.#ticks + 1) % SWEEP_TICKS;
     if (this.#ticks === 0) this.#engine.sweep();
+  }
+
+  endUser(user: string): number {
+    return this.#engine.endUser(user);
   }
 
   opensAt(path: string): boolean {

@@ -19,6 +19,7 @@ export interface EngineOptions {
   readonly fanouts: FanoutContext;
   /** The most connections, attached or not. */
   readonly maxConnections: number;
+  readonly isBanned: (user: string) => boolean;
 }
 
 /** Why a call failed: a body that breaks a rule, by field, or a rejection. */
@@ -38,6 +39,7 @@ export class Engine {
   readonly dispatch: Dispatch;
   readonly #fanouts: FanoutContext;
   readonly #maxConnections: number;
+  readonly #isBanned: (user: string) => boolean;
   /** Connections without a client, or between two polls. */
   readonly #waiting = new Set<Listener>();
   /** Users without a connection, the longest inactive first. */
@@ -50,6 +52,7 @@ export class Engine {
     this.hub = options.hub;
     this.#fanouts = options.fanouts;
     this.#maxConnections = options.maxConnections;
+    this.#isBanned = options.isBanned;
     this.budget = new FrameBudget(options.settings.maxStored);
     this.dispatch = new Dispatch(options.settings, options.hub, {
       users: this.users,
@@ -59,6 +62,9 @@ export class Engine {
   }
 
   connect(body: Connect): { readonly listener: Listener; readonly user: User } | Failure {
+    if (this.#isBanned(body.username)) {
+      return new Rejection(403, "user_banned", "This user is banned.");
+    }
     const id = body.conn_id ?? crypto.randomUUID();
     const known = this.listeners.get(id);
     if (known !== undefined && known.user.name !== body.username) {
@@ -142,6 +148,12 @@ export class Engine {
     const listener = this.listeners.get(id);
     if (listener !== undefined) this.#remove(listener);
     return listener !== undefined;
+  }
+
+  /** Removes the connections of a user that have no client now. Returns how many there were. */
+  endUser(name: string): number {
+    const ids = [...(this.users.get(name)?.listeners ?? [])].map(({ id }) => id);
+    return ids.filter((id) => this.listeners.get(id)?.client === null && this.disconnect(id)).length;
   }
 
   /** Attaches a client to a connection, in place of its present one, and sends it the messages that it missed. */

@@ -8,6 +8,7 @@ import { Revocations } from "../../../src/auth/revocations.ts";
 import { createVerifier } from "../../../src/auth/verifier.ts";
 import type { BusKind, BusState } from "../../../src/bus/bus.ts";
 import type { Config } from "../../../src/config/config.ts";
+import { Control } from "../../../src/fleet/control.ts";
 import { createFigures } from "../../../src/fleet/figures.ts";
 import { ServerList } from "../../../src/fleet/server-list.ts";
 import { takeSnapshot } from "../../../src/http/api/snapshot.ts";
@@ -82,6 +83,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     ...{ draining: () => bus.draining, address: () => "" },
   };
   const bans = new Bans();
+  const control = new Control({ identity: new Identity("n1"), hub, bans, endUser: () => 0, fleet: null });
   const revocations = new Revocations();
   const audited: Act[] = [];
   const log = { debug: write, info: write, warn: write, error: write };
@@ -89,6 +91,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     hub,
     bus: fakeBus,
     bans,
+    control,
     inbound: new InboundBudget(config.limits),
     revocations,
     audit: (act) => void audited.push(act),
