@@ -109,9 +109,9 @@ test("a kick by user or by agent removes only that member", async () => {
   for (const member of [a, b, c]) hub.join(member);
   const kick = async (body: object): Promise<unknown> =>
     (await ask("/api/kick", { method: "POST", headers: BEARER, body: JSON.stringify(body) })).json();
-  expect(await kick({ channel: "room", agent: b.agent })).toEqual({ kicked: 1 });
+  expect(await kick({ channel: "room", agent: b.agent })).toMatchObject({ kicked: 1 });
   expect([a, b, c].map(({ events }) => events.includes("kicked"))).toEqual([false, true, false]);
-  expect(await kick({ channel: "room", id: "alice" })).toEqual({ kicked: 2 });
+  expect(await kick({ channel: "room", id: "alice" })).toMatchObject({ kicked: 2 });
   expect(await kick({ channel: "room", id: "alice", agent: a.agent })).toMatchObject({
     error: expect.stringContaining("id or agent"),
   });
