@@ -15,6 +15,9 @@ const MAX_ANSWER = 8 * 1024 * 1024;
 /** Frames of one POST handled per turn of the event loop. */
 const FRAMES_PER_TURN = 500;
 
+/** Repeated answers that are remembered. */
+const MAX_REPEATED = 16;
+
 export interface LongPollOptions {
   /** How long a poll waits for its first message, in ms. */
   readonly wait: number;
@@ -25,10 +28,21 @@ export interface LongPollOptions {
    * are those of an answer that broke: the protocol repeats them.
    */
   readonly keep: boolean;
+  /**
+   * Whether the first answer is repeated to a client that polls again without acknowledging it. Its first poll has nothing to
+   * acknowledge yet, and browsers repeat a request whose connection broke.
+   */
+  readonly repeatsFirst?: () => boolean;
   /** Called when a poll ended and none replaced it. Returns what to call when its answer was written completely. */
   readonly onPollEnd?: () => () => void;
   /** Called once, when the session is over. */
   readonly onEnd?: () => void;
+}
+
+/** An answer whose messages are repeated in a later one, at its start. */
+interface Repeated {
+  readonly number: number;
+  readonly count: number;
 }
 
 interface Poll {
@@ -56,6 +70,8 @@ export class LongPollClient extends Client {
   #poll: Poll | null = null;
   /** The last answer, as long as it may have to be repeated. */
   #delivery: Delivery | null = null;
+  /** Earlier answers that the next answer repeats: any of them may still have arrived. */
+  #repeated: Repeated[] = [];
   #number = 0;
   /** Whether the client of the current poll acknowledges answers. */
   #acknowledges = false;
@@ -282,7 +298,7 @@ export class LongPollClient extends Client {
     if (this.#delivery !== delivery) return;
     this.#seen();
     if (!delivery.written && this.#options.keep) this.#takeBack();
-    else if (!this.#acknowledges) this.#forget();
+    else if (!this.#acknowledges && !this.#repeatsFirst) this.#forget();
     if (delivery.written) onWritten?.();
     if (this.#ending && this.#messages.length === 0) this.terminate();
     else this.#flush();
@@ -292,15 +308,39 @@ export class LongPollClient extends Client {
   #acknowledge(acknowledged: number | null): void {
     this.#acknowledges = acknowledged !== null;
     const { number = 0, written = true } = this.#delivery ?? {};
-    if (!this.#options.keep || (acknowledged === null ? written : acknowledged >= number)) this.#forget();
-    else if (acknowledged !== null) this.#takeBack();
+    const arrived = acknowledged === null ? written && !this.#repeatsFirst : acknowledged >= number;
+    if (!this.#options.keep || arrived) return this.#forget();
+    if (acknowledged !== null || this.#repeatsFirst) this.#takeBack();
+    if (acknowledged !== null) this.#dropRepeated(acknowledged);
+  }
+
+  get #repeatsFirst(): boolean {
+    return this.#delivery?.number === 1 && this.#options.repeatsFirst?.() === true;
+  }
+
+  /** An answer arrived whose messages were queued again. */
+  #dropRepeated(acknowledged: number): void {
+    const arrived = this.#repeated.findLast(({ number }) => number <= acknowledged);
+    if (arrived === undefined) return;
+    this.#repeated = this.#repeated
+      .filter(({ number }) => number > acknowledged)
+      .map(({ number, count }) => ({ number, count: count - arrived.count }));
+    for (const message of this.#messages.splice(0, arrived.count)) this.#size -= message.length;
+    if (this.#messages.length === 0) this.#messagesSince = null;
+    this.#checkFence();
   }
 
   /** The last answer arrived, or the protocol repeats its messages. */
   #forget(): void {
     const delivery = this.#delivery;
     this.#delivery = null;
+    this.#repeated = [];
     for (const message of delivery?.cancel() ?? []) this.#size -= message.length;
+    this.#checkFence();
+  }
+
+  /** The client has read everything that was sent before the fence, if nothing waits. */
+  #checkFence(): void {
     if (this.#fence === 0 || this.#size > 0) return;
     const fence = this.#fence;
     this.#fence = 0;
@@ -310,7 +350,10 @@ export class LongPollClient extends Client {
   /** The last answer did not arrive: the next one starts with its messages. */
   #takeBack(): void {
     if (this.#delivery === null) return;
-    this.#messages = [...this.#delivery.cancel(), ...this.#messages];
+    const messages = this.#delivery.cancel();
+    this.#repeated.push({ number: this.#delivery.number, count: messages.length });
+    if (this.#repeated.length > MAX_REPEATED) this.#repeated.shift();
+    this.#messages = [...messages, ...this.#messages];
     this.#messagesSince ??= performance.now();
     this.#delivery = null;
   }

@@ -6,10 +6,14 @@ declare module "phoenix" {
 
   export interface Channel {
     readonly topic: string;
+    /** `joined`, `joining`, `errored`, ... */
+    readonly state: string;
     join(timeout?: number): Push;
     leave(timeout?: number): Push;
     push(event: string, payload: object, timeout?: number): Push;
-    on(event: string, callback: (payload: unknown) => void): number;
+    on(event: string, callback: (payload: unknown, ref?: string | null) => void): number;
+    /** May be replaced: it gets each message first, and returns its payload. */
+    onMessage: (event: string, payload: unknown, ref?: string | null) => unknown;
     onClose(callback: () => void): void;
     onError(callback: (reason: unknown) => void): number;
   }

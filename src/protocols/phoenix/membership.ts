@@ -133,6 +133,7 @@ export class Membership implements Member {
     this.unsubscribe();
     this.catchUp = null;
     this.subscribe();
+    if (this.fanout instanceof PositionFanout) this.#reported = this.fanout.unreported;
   }
 
   /** Messages that it was to get are no longer kept. */

@@ -161,10 +161,13 @@ export class LongPoll {
     const expired = performance.now() - ticket.issuedAt > SESSION_TIMEOUT;
     if (expired || codec === undefined || this.#ended.has(ticket.id)) return null;
     if (!this.#places.take(peer)) return "full";
+    let session: PhoenixSession | null = null;
     const client = new LongPollClient(this.#context.context, ticket.id, peer.address, {
       wait: POLL_WAIT,
       collect: 0,
       keep: true,
+      // A client that recovers counts on getting every message.
+      repeatsFirst: () => session?.hasPositions === true,
       onEnd: () => {
         this.#clients.delete(ticket.id);
         this.#ended.set(ticket.id, performance.now() + SESSION_TIMEOUT);
@@ -173,12 +176,13 @@ export class LongPoll {
     });
     client.foreign = isForeign(headers, null, false);
     const token = query.get("userToken") || ownToken(headers, query) || ticket.authToken;
-    client.session = new PhoenixSession(this.#context, client, {
+    session = new PhoenixSession(this.#context, client, {
       codec,
       binary: false,
       token,
       administrator: null,
     });
+    client.session = session;
     this.#clients.set(ticket.id, client);
     client.start();
     return client;

@@ -103,6 +103,11 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     return this.#memberships.all().map(({ channel }) => channel.name);
   }
 
+  /** Whether a member asked for recovery. */
+  get hasPositions(): boolean {
+    return this.#memberships.all().some(({ fanout }) => fanout.encoder.format.positions);
+  }
+
   reply(frame: string): void {
     this.#reportPositions();
     if (this.#replies === null) this.client.send(frame);
@@ -321,9 +326,9 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     member.expirySlot = this.#context.context.expireAt(member, claims.expiresAt);
     const replays = request !== null || channel.history?.lastValue === true;
     const recovery = replays ? recoveryOf(hub, channel, request) : null;
+    if (recovery !== null) this.#catchUp(member, recovery);
     const answer = joinAnswer(member.agent, request === null ? null : recovery);
     this.#reply(frame.joinRef, frame.ref, fanout.encoder.quotedTopic, "ok", answer);
-    if (recovery !== null) this.#catchUp(member, recovery);
     member.subscribe();
     hub.join(member);
     if (this.#replays !== null && recovery !== null) this.#context.recoveries.start(this.#replays);

@@ -78,6 +78,33 @@ describe("with messages kept", () => {
     expect(await read(client)).toEqual(["b", "c"]);
   });
 
+  test("the first answer is repeated once to a poll that acknowledges nothing, where that is asked for", async () => {
+    const client = open({ repeatsFirst: () => true });
+    client.send("a");
+    expect(await read(client)).toEqual(["a"]);
+    client.send("b");
+    expect(await read(client)).toEqual(["a", "b"]);
+    client.send("c");
+    expect(await read(client)).toEqual(["c"]);
+    expect(client.buffered()).toBe(0);
+  });
+
+  test("a message is sent once to a client that got the answer that was repeated", async () => {
+    const client = open();
+    client.send("a");
+    expect(await read(client, 0)).toEqual(["a"]);
+    client.send("b");
+    expect(await read(client, 0)).toEqual(["a", "b"]);
+    client.send("c");
+    expect(await read(client, 1)).toEqual(["b", "c"]);
+    expect(await read(client, 2)).toEqual(["c"]);
+    const next = poll(client, 4);
+    client.send("d");
+    jest.advanceTimersByTime(1);
+    expect(messagesOf(await next)).toEqual(["d"]);
+    expect(client.buffered()).toBe(1);
+  });
+
   test("a poll that is read after its client polled again changes nothing", async () => {
     const client = open();
     client.send("a");
