@@ -34,7 +34,15 @@ const SUITES: Readonly<Record<string, Suite>> = {
     timeout: 30_000,
     // Many wait for a time to pass, and leave a processor free.
     atOnce: 2,
-    longest: ["wild/longpoll", "embedded-stays", "siege/standstill", "alive", "siege/inbound", "siege/redis"],
+    longest: [
+      "recovery-faults",
+      "wild/longpoll",
+      "embedded-stays",
+      "siege/standstill",
+      "alive",
+      "siege/inbound",
+      "siege/redis",
+    ],
   },
   bench: { needs: ["redis"], timeout: 60_000 },
   browser: { needs: ["redis", "chromium", "curl", "python"], timeout: 60_000 },
