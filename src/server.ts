@@ -8,7 +8,13 @@ import { createMint } from "./auth/mint.ts";
 import { type Revocation, Revocations } from "./auth/revocations.ts";
 import { createVerifier } from "./auth/verifier.ts";
 import type { Bus, BusKind } from "./bus/bus.ts";
-import { openBus, openFleetStores, openPresenceDatabase, openRevocationStore } from "./bus/open-bus.ts";
+import {
+  openBus,
+  openFleetStores,
+  openHistory,
+  openPresenceDatabase,
+  openRevocationStore,
+} from "./bus/open-bus.ts";
 import type { Config, Limits } from "./config/config.ts";
 import { Drain } from "./drain.ts";
 import { BusDispatcher } from "./fleet/bus-dispatcher.ts";
@@ -141,7 +147,12 @@ export async function startServer(
         });
   const rulesFor = createChannelRules(config.channels);
   const identity = new Identity(config.nodeName ?? hostname());
-  const history = keepsHistory(config.channels) ? new MemoryHistory(limits.historyBytes) : null;
+  const history = keepsHistory(config.channels)
+    ? openHistory(config, {
+        ...{ kind: bus.kind, memory: new MemoryHistory(limits.historyBytes), log },
+        unstored: () => void stats.unstored++,
+      })
+    : null;
   const hub = new Hub({
     ...config,
     ...limits,
@@ -316,6 +327,7 @@ export async function startServer(
     }
   } catch (error) {
     stopParts();
+    await history?.stop?.();
     await presence.stop();
     await closeListeners();
     throw error;
@@ -358,6 +370,8 @@ export async function startServer(
       bans.stop();
       stores?.stop();
       await bus.stop();
+      // After its last message.
+      await history?.stop?.();
       await open.stop(true);
     },
   };

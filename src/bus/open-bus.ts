@@ -2,6 +2,7 @@ import { connect } from "node:net";
 import type { BanStore } from "../auth/bans.ts";
 import { NO_STORE, type RevocationStore } from "../auth/revocations.ts";
 import type { Config } from "../config/config.ts";
+import type { ExtendableHistory, History } from "../hub/history/history.ts";
 import type { PresenceDatabase } from "../hub/presence/presence-database.ts";
 import type { Log } from "../log.ts";
 import type { Bus, BusKind } from "./bus.ts";
@@ -12,6 +13,7 @@ import { type HostPort, parseRedisAddress } from "./redis/redis-address.ts";
 import { RedisBans } from "./redis/redis-bans.ts";
 import { createRedisBus } from "./redis/redis-bus.ts";
 import { RedisFleetConnection } from "./redis/redis-fleet-connection.ts";
+import { createRedisHistory } from "./redis/redis-history.ts";
 import { RedisLiveness } from "./redis/redis-liveness.ts";
 import { createRedisPresence } from "./redis/redis-presence.ts";
 import { createRedisRevocations, type MessageSigner } from "./redis/redis-revocations.ts";
@@ -97,6 +99,33 @@ export function openFleetStores(config: BusConfig, log: Log): FleetStores {
 export function openPresenceDatabase(config: BusConfig, log: Log): PresenceDatabase {
   const { redisUrl: url, sentinelUsername: username, sentinelPassword: password, prefix } = config;
   return createRedisPresence({ url, sentinel: { username, password }, prefix, log });
+}
+
+/**
+ * What keeps messages: `memory`, and the Redis of the bus where channels say so.
+ * @param unstored called for each message that is in memory only
+ * @throws BusError if the bus is not Redis.
+ */
+export function openHistory(
+  config: BusConfig & Pick<Config, "channels">,
+  { kind, memory, log, unstored }: HistoryParts,
+): History {
+  const stored = config.channels.filter(({ historyStore }) => historyStore === "redis");
+  if (stored.length === 0) return memory;
+  if (kind !== "redis") {
+    throw new BusError("no-store", 'history_store is "redis", but the bus is embedded: no Redis answers.');
+  }
+  const longestTtl = Math.max(...stored.map(({ historyTtl }) => historyTtl));
+  const { redisUrl: url, sentinelUsername: username, sentinelPassword: password, prefix } = config;
+  const sentinel = { username, password };
+  return createRedisHistory({ url, sentinel, prefix, memory, longestTtl, log, unstored });
+}
+
+export interface HistoryParts {
+  readonly kind: BusKind;
+  readonly memory: ExtendableHistory;
+  readonly log: Log;
+  unstored(): void;
 }
 
 /** The configuration of the bus. */

@@ -64,6 +64,19 @@ export function checkBuffers(reader: Reader, { limits }: Config): void {
   );
 }
 
+/** Throws a `ConfigError` if messages are to be kept in a Redis that there is not, or that is a cluster. */
+export function checkHistoryStore(reader: Reader, { bus, redisUrl, channels }: Config): void {
+  const stored = channels.find(({ historyStore }) => historyStore === "redis");
+  if (stored === undefined) return;
+  const [place, other] =
+    bus === "embedded"
+      ? [reader.place("bus"), "the embedded bus"]
+      : [reader.place("redis_url"), /^rediss?\+cluster:/i.test(redisUrl) ? "Redis Cluster" : null];
+  if (other === null) return;
+  const channel = `channels.${JSON.stringify(stored.pattern)}.history_store`;
+  throw new ConfigError(2, `${place}: ${other} cannot keep messages, as ${channel} requires: "memory" only`);
+}
+
 /** Secrets from examples, ours and others: anyone can sign tokens with them. */
 const KNOWN_SECRETS = [
   "secret",

@@ -2,6 +2,7 @@ import {
   AUTO_HOST,
   checkBuffers,
   checkFolder,
+  checkHistoryStore,
   refuseKnownSecrets,
   resolveAutoHost,
   secretsOf,
@@ -74,6 +75,7 @@ function load(input: LoadInput): Loaded {
   const auto = written.host === AUTO_HOST ? resolveAutoHost(reader, written) : null;
   const config: Config = auto === null ? written : { ...written, host: auto.host };
   checkBuffers(reader, config);
+  checkHistoryStore(reader, config);
   refuseKnownSecrets(reader, config);
   if (config.staticPath !== null) checkFolder(reader, config.staticPath);
   const keySet = openKeySet(config);

@@ -500,6 +500,11 @@ export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
     default: "disconnect",
     doc: "A client that does not keep up: disconnect: is disconnected at its limit, latest: gets only the newest message of each event.",
   },
+  historyStore: {
+    type: oneOf("memory", "redis"),
+    default: "memory",
+    doc: "Where messages are kept: memory, or redis: in memory and in Redis, for servers that start later.",
+  },
 };
 
 /** An entry of `[[api_keys]]` as written. */

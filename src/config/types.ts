@@ -107,6 +107,7 @@ export interface ChannelSettings {
   readonly historyTtl: number;
   readonly lastValue: boolean;
   readonly slow: SlowClients;
+  readonly historyStore: "memory" | "redis";
 }
 
 /** Permission of an API key. */

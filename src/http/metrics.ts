@@ -88,6 +88,11 @@ export function createMetrics(deps: MetricsDeps): Registry {
     "Notices to backends (presence, joins) that the bus did not accept.",
     () => stats.unpublished,
   );
+  counter(
+    "history_unstored_total",
+    "Messages that history_store did not write to Redis when they came.",
+    () => stats.unstored,
+  );
   counter("joins_total", "Accepted joins.", () => stats.joins.accepted);
   counter("leaves_total", "Memberships ended, for any reason.", () => stats.joins.left);
   byReason("refused_total", "Client requests rejected, by reason.", () => stats.refused);

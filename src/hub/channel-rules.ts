@@ -25,13 +25,22 @@ export function keepsHistory(settings: readonly ChannelSettings[]): boolean {
 }
 
 function rulesOf(settings: ChannelSettings): ChannelRules {
-  const { presence, presenceMeta, sender, history, historyBytes, historyTtl, lastValue, slow } = settings;
+  const { presence, presenceMeta, sender, history, historyBytes, historyTtl, lastValue, historyStore, slow } =
+    settings;
   const keeps = history > 0 || lastValue;
   return {
     presence,
     presenceMeta,
     namesSender: sender,
     conflates: slow === "latest",
-    history: keeps ? { count: history, bytes: historyBytes, ttl: historyTtl, lastValue } : null,
+    history: keeps
+      ? {
+          count: history,
+          bytes: historyBytes,
+          ttl: historyTtl,
+          lastValue,
+          stored: historyStore === "redis" && history > 0,
+        }
+      : null,
   };
 }

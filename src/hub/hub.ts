@@ -131,8 +131,9 @@ export class Hub {
     return this.#options.rulesFor(channel).conflates ?? false;
   }
 
-  /** Starts the clock and the presence store. */
+  /** Starts the clock and the stores. */
   start(): void {
+    this.history?.start?.(this.positions);
     if (this.#options.datetime) {
       this.#stopClock = startClock((payload) => this.broadcast("system", jsonMessage("datetime", payload)));
     }
@@ -291,6 +292,7 @@ export class Hub {
   /** A marker of this or another server, in the order of the messages. Returns whether it is the newest now. */
   marker(id: string): boolean {
     const isNewest = this.positions.mark(id);
+    if (isNewest) this.history?.marked?.();
     if (this.#inGap && this.positions.current !== null) this.#endGap();
     return isNewest;
   }
@@ -305,6 +307,7 @@ export class Hub {
   /** The subscription was lost: messages until the next one are missed. */
   lost(): void {
     this.positions.gap();
+    this.history?.lost?.();
     this.#inGap = true;
   }
 

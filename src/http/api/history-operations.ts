@@ -61,6 +61,7 @@ export function historyOperations({ hub }: ApiDeps): Operation[] {
         if (!reaches(principal, name)) return channelNotAllowed();
         const rules = hub.historyRules(name);
         if (hub.history === null || rules === null || rules.count === 0) return OFF;
+        await hub.history.prepare?.(name, rules, since ?? null);
         if (since === undefined) return answer(hub, hub.history.last(name, rules, limit), "newest");
         const seq = await awaitPosition(hub.positions, since);
         const messages = typeof seq === "number" ? hub.history.since(name, rules, seq, limit) : seq;

@@ -1,3 +1,5 @@
+import type { Positions } from "./positions.ts";
+
 /** One kept message. Its payload is a copy of its own: it stays valid. Shared by all that keep it. */
 export interface KeptMessage {
   /** Its number in `Positions`. */
@@ -30,6 +32,8 @@ export interface HistoryRules {
   readonly ttl: number;
   /** Whether the newest message of each event is kept. */
   readonly lastValue: boolean;
+  /** Whether messages are also kept in Redis, for servers that start later. Default: false. */
+  readonly stored?: boolean;
 }
 
 /**
@@ -58,6 +62,47 @@ export interface History {
   readonly channels: number;
   /** Frees what is too old. To be called several times a second with the Unix time in ms. */
   tick(now: number): void;
+  /**
+   * To be called before `since` (with the position that a client resumes from) and `last` (`null`): reads what a store has
+   * of the channel from before this server's start. `null` if nothing has to be read. Resolves within 3 s, read or not.
+   */
+  prepare?(channel: string, rules: HistoryRules, position: string | null): Promise<void> | null;
+  /** Called once, before any message. */
+  start?(positions: Positions): void;
+  /** A marker was applied to the positions. */
+  marked?(): void;
+  /** The subscription was lost; the positions have the gap already. */
+  lost?(): void;
+  /** Writes what is not stored yet, and disconnects. */
+  stop?(): Promise<void>;
+}
+
+/** A message, and where it belongs. */
+export interface PlacedMessage {
+  readonly channel: string;
+  readonly rules: HistoryRules;
+  /** `null`: messages of the channel up to `seq` were dropped. */
+  readonly message: KeptMessage | null;
+  readonly seq: number;
+}
+
+/** A history in memory to which a store adds. */
+export interface ExtendableHistory extends History {
+  /** The number after which all messages of a channel are kept. */
+  floorOf(channel: string): number;
+  /** Whether what a store has would add something: it was not added since the channel is in memory, and there is space. */
+  lacks(channel: string, rules: HistoryRules): boolean;
+  /**
+   * Adds what a store has of a channel, the oldest first. It is complete after `floor`; older messages are for `last` only.
+   * Those after `floorOf` are ignored.
+   * @param why the reason why messages up to `floor` are lost
+   */
+  extend(channel: string, rules: HistoryRules, kept: readonly KeptMessage[], floor: number, why: Lost): void;
+  /**
+   * Kept messages with `rules.stored` after `seq`, in their order, with what was dropped.
+   * `from`: the number after which all channels are complete, apart from what was dropped.
+   */
+  storedSince(seq: number): { readonly from: number; readonly messages: readonly PlacedMessage[] };
 }
 
 /** Bytes that a message and a channel cost besides payload and names, for the budgets. */

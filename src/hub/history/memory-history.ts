@@ -1,4 +1,11 @@
-import { CHANNEL_OVERHEAD, type History, type HistoryRules, type KeptMessage, type Lost } from "./history.ts";
+import {
+  CHANNEL_OVERHEAD,
+  type ExtendableHistory,
+  type HistoryRules,
+  type KeptMessage,
+  type Lost,
+  type PlacedMessage,
+} from "./history.ts";
 import { LastValues } from "./last-values.ts";
 import { Ring } from "./ring.ts";
 
@@ -11,6 +18,8 @@ class Entry {
   readonly ring: Ring;
   rules: HistoryRules;
   values: LastValues | null = null;
+  /** Whether what a store has was added. */
+  extended = false;
   /** The entries used before and after it. */
   older: Entry | null = null;
   newer: Entry | null = null;
@@ -31,7 +40,7 @@ class Entry {
  * longest is removed. Removed channels share one floor, so that removing costs no memory: a channel without an entry had
  * no message after it.
  */
-export class MemoryHistory implements History {
+export class MemoryHistory implements ExtendableHistory {
   readonly #budget: number;
   readonly #entries = new Map<string, Entry>();
   #oldest: Entry | null = null;
@@ -95,6 +104,38 @@ export class MemoryHistory implements History {
   sizeOf(channel: string): { readonly messages: number; readonly bytes: number } {
     const entry = this.#entries.get(channel);
     return { messages: entry?.ring.size ?? 0, bytes: entry?.bytes ?? 0 };
+  }
+
+  floorOf(channel: string): number {
+    return this.#entries.get(channel)?.ring.floor ?? this.#removed;
+  }
+
+  lacks(channel: string, rules: HistoryRules): boolean {
+    const entry = this.#entries.get(channel);
+    return entry === undefined || (!entry.extended && entry.ring.size < rules.count);
+  }
+
+  extend(channel: string, rules: HistoryRules, kept: readonly KeptMessage[], floor: number, why: Lost): void {
+    const entry = this.#entries.get(channel) ?? this.#create(channel, rules);
+    const before = entry.bytes;
+    entry.extended = true;
+    entry.ring.extend(kept, floor, why, rules);
+    this.#use(entry, before);
+    this.#removeOldest();
+  }
+
+  storedSince(seq: number): { from: number; messages: PlacedMessage[] } {
+    const from = Math.max(seq, this.#removed);
+    const messages: PlacedMessage[] = [];
+    for (const { channel, rules, ring } of this.#entries.values()) {
+      if (rules.stored !== true || rules.count === 0) continue;
+      const dropped = ring.floor > from;
+      if (dropped) messages.push({ channel, rules, message: null, seq: ring.floor });
+      const found = ring.since(dropped ? ring.floor : from, Number.POSITIVE_INFINITY);
+      if (typeof found === "string") continue;
+      for (const message of found) messages.push({ channel, rules, message, seq: message.seq });
+    }
+    return { from, messages: messages.sort((a, b) => a.seq - b.seq) };
   }
 
   tick(now: number): void {

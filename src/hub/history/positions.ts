@@ -8,6 +8,9 @@ const POSITION = /^([0-9a-z]{1,12}\.[0-9a-z]{1,8})-([0-9]{1,15})$/;
 /** Why a position cannot be resumed from. `ahead`: not yet, this server may receive what it names in a moment. */
 export type Unresolved = "unknown position" | "gap" | "ahead";
 
+/** The newest marker, and the number of the last message before it. */
+export type NewestMark = Pick<Mark, "id" | "at">;
+
 /** One marker: where the count of messages began anew, on all servers that received it. */
 interface Mark {
   readonly id: string;
@@ -64,6 +67,27 @@ export class Positions {
     return this.#resumable;
   }
 
+  /** The newest marker, received since the last gap or before. */
+  get newest(): NewestMark | null {
+    return this.#marks.at(-1) ?? null;
+  }
+
+  /** The oldest marker that is known. */
+  get oldest(): NewestMark | null {
+    return this.#marks[0] ?? null;
+  }
+
+  /** The number of the `n`-th message after a marker, whether or not it can be resumed from; `null` if it is not known. */
+  locate(id: string, n: number): number | null {
+    const index = this.#byId.get(id);
+    if (index === undefined) return null;
+    const mark = this.#marks[index - this.#forgotten];
+    const next = this.#marks[index - this.#forgotten + 1];
+    if (mark === undefined || (next !== undefined && mark.at + n > next.at)) return null;
+    const seq = mark.at + n;
+    return mark.at < this.#resumable && seq >= this.#resumable ? null : seq;
+  }
+
   /** Whether a number precedes the last gap: messages after it may have been missed. */
   isBeforeGap(seq: number): boolean {
     return seq < this.#resumable;
@@ -83,17 +107,19 @@ export class Positions {
   /**
    * Applies what another server knows: that marker `next` came `n` messages after marker `id`. Makes positions from before
    * this server's start known. Ignored unless `next` is the oldest marker known here.
+   * @param hole whether messages that no server received may lie between the two: nothing is resumed across it
    */
-  precede(next: string, id: string, n: number): void {
+  precede(next: string, id: string, n: number, hole = false): void {
     const [oldest] = this.#marks;
     const micros = timeOf(id);
     if (oldest === undefined || oldest.id !== next || micros === null || micros >= oldest.micros) return;
     if (this.#marks.length >= MAX_MARKERS) return;
     this.#forgotten--;
     this.#byId.set(id, this.#forgotten);
-    this.#marks.unshift({ id, micros, at: oldest.at - n });
+    const at = oldest.at - n - (hole ? 1 : 0);
+    this.#marks.unshift({ id, micros, at });
     // Not after a gap of this server's own.
-    if (this.#resumable <= oldest.at) this.#resumable = oldest.at - n;
+    if (!hole && this.#resumable <= oldest.at) this.#resumable = at;
   }
 
   /** The subscription was lost: nothing can be resumed across this point. */

@@ -24,6 +24,11 @@ export class Ring {
     return this.#messages.length - this.#head;
   }
 
+  /** The number of the newest message that was dropped. */
+  get floor(): number {
+    return this.#floor;
+  }
+
   /** The number of the newest message, kept or dropped. */
   get newestSeq(): number {
     return this.#messages.at(-1)?.seq ?? this.#floor;
@@ -37,6 +42,23 @@ export class Ring {
   append(message: KeptMessage, { count, bytes }: HistoryRules): void {
     this.#messages.push(message);
     this.bytes += costOf(message);
+    while (this.size > count || this.bytes > bytes) this.#drop("too many");
+  }
+
+  /**
+   * Adds older messages, the oldest first, complete after `floor`; those that are not older than this ring's are ignored.
+   * `why`: the reason why messages up to `floor` were dropped.
+   */
+  extend(kept: readonly KeptMessage[], floor: number, why: Lost, { count, bytes }: HistoryRules): void {
+    const end = Math.min(this.#floor, (this.oldest?.seq ?? Number.POSITIVE_INFINITY) - 1);
+    const older = kept.filter(({ seq }) => seq <= end);
+    this.#messages = [...older, ...this.#messages.slice(this.#head)];
+    this.#head = 0;
+    for (const message of older) this.bytes += costOf(message);
+    if (floor <= this.#floor) {
+      this.#floor = floor;
+      this.#why = why;
+    }
     while (this.size > count || this.bytes > bytes) this.#drop("too many");
   }
 
@@ -81,8 +103,11 @@ export class Ring {
     const oldest = this.#messages[this.#head];
     if (oldest === undefined) return;
     this.bytes -= costOf(oldest);
-    this.#floor = oldest.seq;
-    this.#why = why;
+    // What a store added may be from before the floor.
+    if (oldest.seq > this.#floor) {
+      this.#floor = oldest.seq;
+      this.#why = why;
+    }
     this.#messages[this.#head++] = undefined;
     if (this.#head < SHORTEN_AFTER || this.#head * 2 < this.#messages.length) return;
     this.#messages = this.#messages.slice(this.#head);

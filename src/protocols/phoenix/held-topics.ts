@@ -15,6 +15,8 @@ export interface FrameHandler {
   handle(frame: Frame): void;
   /** Whether the position that a join names is not known yet. */
   isStillAhead(join: Frame): boolean;
+  /** Whether messages that a join asks for are being read. Ends by itself. */
+  isStillLoading(join: Frame): boolean;
 }
 
 /** One topic whose frames are held back. */
@@ -38,7 +40,7 @@ class HeldTopic implements WaitingJoin {
   }
 }
 
-/** The topics of one client whose join waits for a position. Later frames of these topics are handled after it, in order. */
+/** The topics of one client whose join waits for a position, or for messages that are read. Later frames of these topics are handled after it, in order. */
 export class HeldTopics {
   readonly #handler: FrameHandler;
   readonly #recoveries: Recoveries;
@@ -88,7 +90,9 @@ export class HeldTopics {
 
   resume(held: HeldTopic, now: number): boolean {
     const { join } = held;
-    if (join === null || (now < held.until && this.#handler.isStillAhead(join))) return join === null;
+    if (join === null) return true;
+    if (this.#handler.isStillLoading(join)) return false;
+    if (now < held.until && this.#handler.isStillAhead(join)) return false;
     held.waits = false;
     this.#handler.handle(join);
     return true;

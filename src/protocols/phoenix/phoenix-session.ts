@@ -31,7 +31,7 @@ import {
 } from "./phoenix-codec.ts";
 import type { PhoenixFanout } from "./phoenix-encoder.ts";
 import type { Recoveries } from "./recoveries.ts";
-import { isAhead, isKept, joinAnswer, type Recovery, recoveryIn, recoveryOf } from "./recovery.ts";
+import { isAhead, isKept, isLoading, joinAnswer, type Recovery, recoveryIn, recoveryOf } from "./recovery.ts";
 import { Replays } from "./replays.ts";
 import { type PendingReply, ReplyQueue } from "./reply-queue.ts";
 
@@ -169,6 +169,10 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     return isAhead(this.#context.hub, topic, recoveryIn(payload));
   }
 
+  isStillLoading({ topic, payload }: Frame): boolean {
+    return isLoading(this.#context.hub, topic, recoveryIn(payload));
+  }
+
   #decode(data: string | Buffer): Frame | Malformed {
     if (typeof data === "string") return this.#decodeText(data);
     // Some clients send text in binary frames.
@@ -301,7 +305,8 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
   #enter(frame: Frame, claims: Claims, can: Abilities, ownToken: boolean, info: string): void {
     const { hub } = this.#context;
     const request = recoveryIn(frame.payload);
-    if (isAhead(hub, frame.topic, request) && this.#waits(frame)) return;
+    const waits = isLoading(hub, frame.topic, request) || isAhead(hub, frame.topic, request);
+    if (waits && this.#waits(frame)) return;
     if (this.#serial >= this.#context.maxChannels) this.client.chargeFrames(REPEATED_JOIN_FRAMES - 1);
     const codec = this.#codec ?? V2;
     const channel = hub.open(frame.topic);

@@ -45,6 +45,14 @@ export function isAhead(hub: Hub, channel: string, request: RecoveryRequest | nu
   return isKept({ history: hub.historyRules(channel) });
 }
 
+/** Whether what a store has of the channel is being read for a join. Ends within 3 s. */
+export function isLoading(hub: Hub, channel: string, request: RecoveryRequest | null): boolean {
+  if (hub.history?.prepare === undefined || request?.recover === undefined) return false;
+  if (request.recover === null && request.replay === 0) return false;
+  const rules = hub.historyRules(channel);
+  return rules !== null && hub.history.prepare(channel, rules, request.recover) !== null;
+}
+
 /** Whether frames of a channel carry positions. */
 export function isKept({ history }: Pick<Channel, "history">): boolean {
   return history !== null && history.count > 0;
