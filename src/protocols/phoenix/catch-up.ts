@@ -15,7 +15,7 @@ const MAX_HELD = 1000;
 const MAX_HELD_SIZE = 1024 * 1024;
 
 /** How long a member waits for its presence state before it gets messages, in ms. */
-const STATE_TIMEOUT = 2000;
+export const STATE_TIMEOUT = 2000;
 
 /** What one client may be sent now. */
 export interface ReplayBudget {

@@ -142,6 +142,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
 
   /** The next server may know only positions that are newer than the last message of a channel. */
   draining(): void {
+    this.#replays?.finish();
     for (const member of this.#memberships.all()) member.reportNewestPosition();
   }
 

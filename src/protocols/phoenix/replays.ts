@@ -1,5 +1,5 @@
 import type { Client } from "../../transports/client.ts";
-import type { CatchUp, ReplayBudget } from "./catch-up.ts";
+import { type CatchUp, type ReplayBudget, STATE_TIMEOUT } from "./catch-up.ts";
 
 /** Bytes that may wait for a client while it is sent more of the history; less where its backlog is limited to less. */
 const MAX_WAITING = 1024 * 1024;
@@ -42,6 +42,11 @@ export class Replays implements ReplayBudget {
     // Another one is the first next time.
     const first = this.#all.shift();
     if (first !== undefined) this.#all.push(first);
+  }
+
+  /** Sends what may be sent before the client is disconnected: members no longer wait for their presence state. */
+  finish(): void {
+    this.pump(performance.now() + STATE_TIMEOUT);
   }
 
   allows(length: number): boolean {

@@ -1,0 +1,72 @@
+import { expect, test } from "bun:test";
+import { eventually, mint } from "./phoenix-client.ts";
+import { startNumbers, startReloadClient, untilJoined } from "./reload-clients.ts";
+import { SECRETS_TOML, startReloading } from "./reloading.ts";
+import { backendOn, SECRET } from "./world.ts";
+
+/** As many as a busy machine can keep up with; the long test is the size that is promised. */
+const LONG = process.env.CHANNEL_LONG !== undefined;
+const CLIENTS = LONG ? 1000 : 100;
+const RELOADS = LONG ? 20 : 4;
+const CHANNELS = LONG ? 100 : 10;
+const PER_SECOND = 1000;
+
+const HISTORY = `[channels."room:*"]\nhistory = 5000\nhistory_bytes = "4MiB"\n`;
+
+test(
+  `phoenix.js clients with recovery miss nothing through ${RELOADS} reloads under ${PER_SECOND} messages a second, the others come back`,
+  async () => {
+    const server = await startReloading({ toml: SECRETS_TOML + HISTORY });
+    const backend = backendOn(server.redis.port);
+    const channels = Array.from({ length: CHANNELS }, (_, i) => `room:${i}`);
+    const clients = Array.from({ length: CLIENTS }, (_, i) => {
+      const channel = channels[i % CHANNELS] ?? "";
+      const token = mint({ id: `user-${i}`, channel }, SECRET);
+      // Both kinds in each channel.
+      return startReloadClient(server.channel.url, channel, token, Math.floor(i / CHANNELS) % 2 === 0);
+    });
+    try {
+      await untilJoined(clients);
+      const numbers = startNumbers((name, payload) => backend.publish(name, payload), channels, PER_SECOND);
+      for (let i = 0; i < RELOADS; i++) {
+        expect(await server.reload()).toBe("0: ");
+        await server.settled();
+        await untilJoined(clients);
+      }
+      const last = await numbers.stop();
+      const recovering = clients.filter(({ joins }) => joins[0] !== "none");
+      await eventually(
+        () => recovering.every(({ numbers: got, channel }) => got.at(-1) === last.get(channel)),
+        "the last message of each channel",
+        30_000,
+      );
+      const faulty = recovering.filter(({ numbers: got }) => got.some((n, i) => n !== i + 1));
+      expect(faulty.map(({ channel, numbers: got }) => [channel, gaps(got)])).toEqual([]);
+      expect(new Set(recovering.flatMap(({ joins }) => joins.slice(1)))).toEqual(new Set([true]));
+      for (const { joins } of clients) expect(joins.length).toBe(RELOADS + 1);
+      expect(clients.reduce((sum, { failures }) => sum + failures, 0)).toBe(0);
+      const absences = clients.flatMap((client) => client.absences).sort((a, b) => a - b);
+      if (LONG) {
+        console.log(
+          `${absences.length} absences: median ${absences[absences.length >> 1]?.toFixed(0)} ms, longest ${absences.at(-1)?.toFixed(0)} ms`,
+        );
+        console.log(
+          `${[...last.values()].reduce((sum, n) => sum + n, 0)} messages, ${recovering.length} clients with recovery, none missed one`,
+        );
+        expect(absences.at(-1)).toBeLessThan(1000);
+      }
+    } finally {
+      for (const client of clients) client.disconnect();
+      backend.stop();
+      await server.stop();
+    }
+  },
+  LONG ? 600_000 : 120_000,
+);
+
+/** What is wrong with a series that must be 1, 2, 3, ... */
+function gaps(numbers: readonly number[]): string {
+  return numbers
+    .flatMap((n, i) => (n === (numbers[i - 1] ?? 0) + 1 ? [] : [`${numbers[i - 1] ?? 0} then ${n}`]))
+    .join(", ");
+}
