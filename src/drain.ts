@@ -5,6 +5,9 @@ import type { Connections } from "./hub/connections.ts";
 const BATCH_PAUSE = 100;
 const MIN_BATCH = 100;
 
+/** The smallest batch (clients) during a reload: the successor answers each one before many others follow. */
+const MIN_RELOAD_BATCH = 20;
+
 /** Time (ms) for the last clients to read what was sent to them. */
 const LAST_WAIT = 1500;
 
@@ -33,7 +36,10 @@ export class Drain {
     closed();
     const connections = [...this.#connections.all()];
     const batches = Math.max(1, Math.floor(shutdownGrace / BATCH_PAUSE));
-    const size = Math.max(MIN_BATCH, Math.ceil(connections.length / batches));
+    const size = Math.max(
+      this.replaced ? MIN_RELOAD_BATCH : MIN_BATCH,
+      Math.ceil(connections.length / batches),
+    );
     for (let at = 0; at < connections.length; at += size) {
       if (at > 0) await Bun.sleep(BATCH_PAUSE);
       for (const connection of connections.slice(at, at + size)) {
