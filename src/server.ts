@@ -233,10 +233,11 @@ export async function startServer(
   const servers: Servers = fleet ?? new SoleServer(identity);
   const serverList = new ServerList(identity, fleet, figures, hub.positions);
   const requests = fleet === null ? null : new FleetRequests(fleet, fleetMessages);
+  const others = fleet === null || requests === null ? null : { fleet, requests };
   const control = new Control({
     ...{ identity, hub, bans },
     endUser: (user) => active.reduce((ended, protocol) => ended + (protocol.endUser?.(user) ?? 0), 0),
-    fleet: fleet === null || requests === null ? null : { fleet, requests },
+    fleet: others,
   });
   const registry = createMetrics({
     hub,
@@ -261,6 +262,7 @@ export async function startServer(
     bus,
     bans,
     control,
+    lists: { identity, fleet: others },
     inbound,
     revocations,
     audit,

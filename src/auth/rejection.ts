@@ -46,6 +46,8 @@ export const HTTP_CODES = [
   "user_not_in_channel",
   "user_not_banned",
   "user_banned",
+  "server_unknown",
+  "too_deep",
   "too_many_bans",
   "too_many_revocations",
   "channelstream_off",

@@ -8,7 +8,7 @@ import type { FleetMessages } from "./fleet-messages.ts";
 const TIMEOUT = 1000;
 
 /** Longest request that is read, in bytes. */
-const MAX_REQUEST = 64 * 1024;
+const MAX_REQUEST = 512 * 1024;
 
 /** Longest answer, in bytes. */
 export const MAX_ANSWER = 256 * 1024;
@@ -61,8 +61,13 @@ export class FleetRequests {
     this.#handlers.set(kind, handler);
   }
 
-  /** Asks servers, by default all others. Resolves after at most one second, with one entry for each. */
-  async ask(kind: string, body: JsonObject, servers?: readonly Peer[]): Promise<readonly FleetAnswer[]> {
+  /** Asks servers, by default all others. Resolves after at most `ms`, with one entry for each. */
+  async ask(
+    kind: string,
+    body: JsonObject,
+    servers?: readonly Peer[],
+    ms = TIMEOUT,
+  ): Promise<readonly FleetAnswer[]> {
     const to = servers ?? [...this.#fleet.others.values()].filter(({ report }) => !report.stopped);
     if (to.length === 0) return [];
     const id = randomId(16);
@@ -71,7 +76,7 @@ export class FleetRequests {
     const pending: Pending = { waiting, answers: [], done: resolve };
     if (this.#pending.size < MAX_PENDING) {
       this.#pending.set(id, pending);
-      const timer = setTimeout(resolve, TIMEOUT);
+      const timer = setTimeout(resolve, Math.max(ms, 0));
       const ack: PublishAck = { settled: (accepted) => void (accepted || resolve()) };
       const { incarnation: from } = this.#fleet;
       const request = { id, from, seq: ++this.#seq, to: [...waiting.keys()], kind, body };

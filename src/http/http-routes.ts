@@ -33,6 +33,9 @@ export type Http = (request: Request, path: string, peer: Peer) => Response | Pr
 
 const METHODS = ["GET", "POST", "DELETE"] as const;
 
+/** What other servers may ask for, to list it with their own. */
+const LISTS = ["list-channels", "list-members", "list-connections"] as const;
+
 const NOT_FOUND = new Rejection(404, "not_found", "No resource at this path.");
 
 /** HSTS for one year, without subdomains (RFC 6797). Browsers ignore it without TLS. */
@@ -47,6 +50,12 @@ export function createHttp(deps: HttpDeps): Http {
     loaded ??= import("./api/api.ts").then(({ createApi }) => createApi(deps));
     return loaded;
   };
+  for (const kind of LISTS) {
+    deps.lists.fleet?.requests.on(kind, async (body) => {
+      const { lists } = await loadApi();
+      return lists.find((list) => list.kind === kind)?.answer(body) ?? null;
+    });
+  }
   const table = routes(deps, loadApi);
   const secure = config.publicUrl?.startsWith("https:") ?? false;
 

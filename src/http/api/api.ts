@@ -6,10 +6,11 @@ import type { ApiAbility } from "../../config/config.ts";
 import { json, reject } from "../json-response.ts";
 import type { Handler, Route } from "../route.ts";
 import { accessOperations } from "./access-operations.ts";
-import { channelOperations } from "./channel-operations.ts";
+import { channelList, channelOperations, memberList } from "./channel-operations.ts";
 import { channelstreamOperations, channelstreamPaths } from "./channelstream-operations.ts";
-import { connectionOperations } from "./connection-operations.ts";
+import { connectionList, connectionOperations } from "./connection-operations.ts";
 import type { ApiDeps } from "./deps.ts";
+import type { AnyList } from "./fleet-lists.ts";
 import { historyOperations } from "./history-operations.ts";
 import { inspectOperations } from "./inspect-operations.ts";
 import { describeApi } from "./openapi.ts";
@@ -23,6 +24,8 @@ import { tokenOperations } from "./token-operations.ts";
 export interface Api {
   /** The route of a path below `base_path` (encoded); `undefined` if there is none. */
   find(path: string): Route | undefined;
+  /** What other servers ask for. */
+  readonly lists: readonly AnyList[];
   /** `GET /openapi.json`. */
   readonly description: Handler;
 }
@@ -40,13 +43,16 @@ function abilityMissing(ability: ApiAbility): Rejection {
 
 /** Creates the API: everything that the admin page does. */
 export function createApi(deps: ApiDeps): Api {
+  const channels = channelList(deps);
+  const members = memberList(deps);
+  const connections = connectionList(deps);
   const operations = [
     ...statsOperations(deps),
     ...serverOperations(deps),
-    ...channelOperations(deps),
+    ...channelOperations(channels, members),
     ...historyOperations(deps),
     ...inspectOperations(deps),
-    ...connectionOperations(deps),
+    ...connectionOperations(deps, connections),
     ...publishOperations(deps),
     ...accessOperations(deps),
     ...tokenOperations(deps),
@@ -96,6 +102,7 @@ export function createApi(deps: ApiDeps): Api {
     };
 
   return {
+    lists: [channels, members, connections],
     find(path) {
       if (!path.startsWith("/api/")) return undefined;
       for (const { pattern, operations: here } of paths.values()) {

@@ -3,37 +3,27 @@ import { Rejection } from "../../auth/rejection.ts";
 import { splitAgent } from "../../hub/agent-id.ts";
 import type { Channel, Member } from "../../hub/channel.ts";
 import type { Hub } from "../../hub/hub.ts";
-import { ChannelName, Counts, paging, UnixMs } from "./api-schemas.ts";
+import { ChannelName, paging, UnixMs } from "./api-schemas.ts";
+import { ChannelRow, type ChannelEntry as Row } from "./channel-row.ts";
 import type { ApiDeps } from "./deps.ts";
+import {
+  coverage,
+  FleetList,
+  inScope,
+  ListQuery,
+  MAX_DEPTH,
+  merge,
+  type ServerPage,
+  ServerParameter,
+  Servers,
+  scopeOf,
+  sumOf,
+} from "./fleet-lists.ts";
 import { type Operation, operation } from "./operation.ts";
 import { byText, pageOf } from "./paginate.ts";
-import { channelNotAllowed, reaches, reachesAll } from "./scope-rejections.ts";
-
-const ChannelRow = z
-  .object({
-    name: z.string(),
-    members: z.number().meta({ description: "Number of members (joins of Phoenix clients)." }),
-    users: z.number().nullable().meta({ description: "Number of users present; null if presence is off." }),
-    listeners: Counts.meta({ description: "Memberships and subscriptions, by protocol." }),
-    sent: z.number().meta({ description: "Messages sent to clients since the channel was opened." }),
-    sent_bytes: z.number(),
-    left_out: z.number().meta({
-      description:
-        'Messages left out for clients that did not keep up (slow = "latest"), once for each client.',
-    }),
-    pushed: z.number().meta({ description: "Messages from members to backends." }),
-    pushed_bytes: z.number(),
-    rate: z.number().meta({ description: "Messages per second in both directions, since the last request." }),
-    last_active: UnixMs.nullable(),
-    history: z
-      .object({ messages: z.number(), bytes: z.number(), limit: z.number() })
-      .nullable()
-      .meta({ description: "Kept messages, at most `limit`; null without history." }),
-    recoveries: Counts.meta({
-      description: "Members that asked for what they missed, by result: `recovered`, or why not.",
-    }),
-  })
-  .meta({ id: "Channel" });
+import { channelNotAllowed, reaches } from "./scope-rejections.ts";
+import { distinct, readSketch, Sketch } from "./sketch.ts";
+import { sumRows } from "./sum-rows.ts";
 
 const MemberRow = z
   .object({
@@ -48,10 +38,11 @@ const MemberRow = z
     recovery: z.string().nullable().meta({
       description: "`recovered`, or why it did not get what it missed; null if it did not ask.",
     }),
+    server: z.string().meta({ description: "The name of its server." }),
   })
   .meta({ id: "Member" });
 
-type Row = z.infer<typeof ChannelRow>;
+type MemberEntry = z.infer<typeof MemberRow>;
 
 function listeners({ receivers }: Channel): Record<string, number> {
   const counts: Record<string, number> = {};
@@ -85,7 +76,7 @@ function rowOf(channel: Channel, hub: Hub, now: number): Row {
   };
 }
 
-function memberRow(member: Member): z.infer<typeof MemberRow> {
+function memberRow(member: Member, server: string): MemberEntry {
   const { agent, user, onlineAt, connection } = member;
   return {
     agent,
@@ -95,6 +86,7 @@ function memberRow(member: Member): z.infer<typeof MemberRow> {
     since: onlineAt,
     address: connection.address,
     recovery: member.recovery ?? null,
+    server,
   };
 }
 
@@ -114,31 +106,46 @@ function comparison(sort: (typeof SORTS)[number], order: "asc" | "desc" | undefi
   return (a: Channel, b: Channel) => turned * (number(a) - number(b)) || byName(a, b);
 }
 
-export function channelOperations({ hub }: ApiDeps): Operation[] {
+export function channelOperations(
+  channels: ReturnType<typeof channelList>,
+  members: ReturnType<typeof memberList>,
+): Operation[] {
   return [
     operation({
       method: "GET",
       path: "/api/channels",
       tag: "Monitoring",
       summary: "List open channels",
+      description:
+        "Numbers are the sums of all servers. Over several servers, `total` and `matching` are estimates where there are more than 500 channels.",
       needs: "read",
-      query: z.object({ ...paging(100), sort: z.enum(SORTS).default("name") }),
+      query: z.object({ ...paging(100), sort: z.enum(SORTS).default("name"), server: ServerParameter }),
       answer: z.object({
         total: z.number(),
         matching: z.number().meta({ description: "Number of channels that match the search." }),
         channels: z.array(ChannelRow),
+        servers: Servers,
       }),
-      run({ query: { search, sort, order, offset, limit }, principal }) {
-        const now = Date.now();
-        const text = search.toLowerCase();
-        const everything = reachesAll(principal);
-        const wanted = ({ name }: Channel): boolean =>
-          (everything || reaches(principal, name)) && (text === "" || name.toLowerCase().includes(text));
-        const page = pageOf(hub.channels.values(), wanted, comparison(sort, order, now), offset, limit);
+      errors: { 404: "No such server" },
+      async run({ query: { server, ...query }, principal }) {
+        const scope = scopeOf(principal);
+        const pages = await channels.gather({ ...query, scope, sketch: true }, server);
+        if (pages instanceof Rejection) return pages;
+        const servers = coverage(pages);
+        const [first] = pages;
+        if (pages.length === 1) {
+          const { total = 0, matching = 0, rows = [] } = first?.page ?? {};
+          return { total: scope === null ? total : matching, matching, channels: [...rows], servers };
+        }
+        const rows = await completeRows(channels, pages, { ...query, scope });
+        const matching = distinct(pages.map(({ page }) => readSketch(page?.head)));
+        const total = query.search === "" || scope !== null ? matching : sumOf(pages, (page) => page.total);
+        const sorted = rows.sort(rowComparison(query.sort, query.order));
         return {
-          total: everything ? hub.channels.size : page.matching,
-          matching: page.matching,
-          channels: page.rows.map((channel) => rowOf(channel, hub, now)),
+          total: Math.max(total, matching),
+          matching,
+          channels: sorted.slice(query.offset, query.offset + query.limit),
+          servers,
         };
       },
     }),
@@ -149,31 +156,137 @@ export function channelOperations({ hub }: ApiDeps): Operation[] {
       summary: "Show a channel and its members",
       needs: "read",
       params: z.object({ name: ChannelName }),
-      query: z.object(paging(100)),
-      answer: ChannelRow.extend({ matching: z.number(), listed: z.array(MemberRow) }),
+      query: z.object({ ...paging(100), server: ServerParameter }),
+      answer: ChannelRow.extend({ matching: z.number(), listed: z.array(MemberRow), servers: Servers }),
       errors: { 404: "The channel is not open" },
-      run({ path: { name }, query: { search, order, offset, limit }, principal }) {
+      async run({ path: { name }, query: { server, ...query }, principal }) {
         if (!reaches(principal, name)) return channelNotAllowed();
-        const channel = hub.channels.get(name);
-        if (channel === undefined)
+        const pages = await members.gather({ ...query, name, scope: null }, server);
+        if (pages instanceof Rejection) return pages;
+        const rows = pages.flatMap(({ page }) => {
+          const row = ChannelRow.safeParse(page?.head);
+          return row.success ? [row.data] : [];
+        });
+        const [row] = sumRows(rows);
+        if (row === undefined)
           return new Rejection(404, "channel_not_open", "No open channel has this name.");
-        const text = search.toLowerCase();
-        const wanted = ({ user, connection }: Member): boolean =>
-          text === "" || user.toLowerCase().includes(text) || connection.id.toLowerCase().includes(text);
-        const turned = order === "desc" ? -1 : 1;
-        const page = pageOf(
-          channel.members,
-          wanted,
-          (a, b) => turned * (byText(a.user, b.user) || byText(a.agent, b.agent)),
-          offset,
-          limit,
-        );
         return {
-          ...rowOf(channel, hub, Date.now()),
-          matching: page.matching,
-          listed: page.rows.map(memberRow),
+          ...row,
+          matching: sumOf(pages, ({ matching }) => matching),
+          listed: merge(pages, memberComparison(query.order), query),
+          servers: coverage(pages),
         };
       },
     }),
   ];
+}
+
+const ChannelQuery = ListQuery.extend({
+  search: z.string(),
+  sort: z.enum(SORTS),
+  order: z.enum(["asc", "desc"]).optional(),
+  /** Only these. */
+  names: z.array(z.string()).optional(),
+  /** Whether the sketch of all names is wanted, which tells how many different ones several servers have. */
+  sketch: z.boolean().optional(),
+});
+type ChannelQuery = z.infer<typeof ChannelQuery>;
+
+/** The channels of all servers, a row for each server that has one open. */
+export function channelList({ hub, lists }: ApiDeps): FleetList<ChannelQuery, Row> {
+  return new FleetList(lists, {
+    kind: "list-channels",
+    query: ChannelQuery,
+    row: ChannelRow,
+    local({ search, sort, order, offset, limit, scope, names, sketch }) {
+      const now = Date.now();
+      const text = search.toLowerCase();
+      const isWanted = ({ name }: Channel): boolean =>
+        inScope(scope, name) && (text === "" || name.toLowerCase().includes(text));
+      const hashes = new Sketch();
+      const wanted = (channel: Channel): boolean => {
+        const matches = isWanted(channel);
+        if (matches && sketch === true) hashes.add(channel.name);
+        return matches;
+      };
+      const named = names?.map((name) => hub.channels.get(name)).filter((each) => each !== undefined);
+      const page = pageOf(
+        named ?? hub.channels.values(),
+        wanted,
+        comparison(sort, order, now),
+        offset,
+        limit,
+      );
+      return {
+        total: hub.channels.size,
+        matching: page.matching,
+        rows: page.rows.map((channel) => rowOf(channel, hub, now)),
+        ...(sketch === true ? { head: { sketch: hashes.values } } : {}),
+      };
+    },
+  });
+}
+
+const MemberQuery = ListQuery.extend({
+  name: ChannelName,
+  search: z.string(),
+  order: z.enum(["asc", "desc"]).optional(),
+});
+
+/** The members of a channel on all servers; `head` is the row of the channel. */
+export function memberList({ hub, lists }: ApiDeps): FleetList<z.infer<typeof MemberQuery>, MemberEntry> {
+  const { identity } = lists;
+  return new FleetList(lists, {
+    kind: "list-members",
+    query: MemberQuery,
+    row: MemberRow,
+    local({ name, search, order, offset, limit }) {
+      const channel = hub.channels.get(name);
+      if (channel === undefined) return { total: 0, matching: 0, rows: [] };
+      const text = search.toLowerCase();
+      const wanted = ({ user, connection }: Member): boolean =>
+        text === "" || user.toLowerCase().includes(text) || connection.id.toLowerCase().includes(text);
+      const page = pageOf(channel.members, wanted, memberComparison(order), offset, limit);
+      return {
+        total: channel.members.size,
+        matching: page.matching,
+        rows: page.rows.map((member) => memberRow(member, identity.name)),
+        head: rowOf(channel, hub, Date.now()),
+      };
+    },
+  });
+}
+
+function memberComparison(order: "asc" | "desc" | undefined) {
+  const turned = order === "desc" ? -1 : 1;
+  return (a: Pick<MemberEntry, "user" | "agent">, b: Pick<MemberEntry, "user" | "agent">) =>
+    turned * (byText(a.user, b.user) || byText(a.agent, b.agent));
+}
+
+/** As `comparison`, of the rows of several servers. */
+function rowComparison(sort: (typeof SORTS)[number], order: "asc" | "desc" | undefined) {
+  const turned = (order ?? (sort === "name" ? "asc" : "desc")) === "asc" ? 1 : -1;
+  if (sort === "name") return (a: Row, b: Row) => turned * byText(a.name, b.name);
+  const number = {
+    members: ({ members }: Row) => members,
+    rate: ({ rate }: Row) => rate,
+    messages: ({ sent, pushed }: Row) => sent + pushed,
+    last_active: ({ last_active }: Row) => last_active ?? 0,
+  }[sort];
+  return (a: Row, b: Row) => turned * (number(a) - number(b)) || byText(a.name, b.name);
+}
+
+/** One row for each channel of the pages, with the numbers of all servers: also of those that did not list it. */
+async function completeRows(
+  channels: ReturnType<typeof channelList>,
+  pages: readonly ServerPage<Row>[],
+  query: ChannelQuery,
+): Promise<Row[]> {
+  const rows = pages.flatMap(({ page }) => page?.rows ?? []);
+  const listed = sumRows(rows);
+  const isComplete = pages.every(({ page }) => page === null || page.rows.length >= page.matching);
+  if (isComplete || query.sort === "name") return listed;
+  const names = listed.map(({ name }) => name).slice(0, MAX_DEPTH);
+  const asked = await channels.gather({ ...query, offset: 0, limit: names.length, names }, undefined);
+  return asked instanceof Rejection ? listed : sumRows(asked.flatMap(({ page }) => page?.rows ?? []));
 }

@@ -3,6 +3,7 @@ import { Rejection } from "../../auth/rejection.ts";
 import type { Connection } from "../../hub/connection.ts";
 import { paging, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
+import { coverage, FleetList, ListQuery, merge, ServerParameter, Servers, sumOf } from "./fleet-lists.ts";
 import { type Operation, operation } from "./operation.ts";
 import { byText, pageOf } from "./paginate.ts";
 import { ALL_CHANNELS_NOTE, allChannelsNeeded, reachesAll } from "./scope-rejections.ts";
@@ -21,6 +22,7 @@ const ConnectionRow = z
     buffered: z.number().meta({ description: "Bytes buffered because the client reads slowly." }),
     opened_at: UnixMs,
     last_seen: UnixMs,
+    server: z.string().meta({ description: "The name of its server." }),
   })
   .meta({ id: "Connection" });
 
@@ -40,7 +42,55 @@ function comparison(sort: (typeof SORTS)[number], order: "asc" | "desc" | undefi
   return (a: Connection, b: Connection) => turned * compare(a, b) || byId(a, b);
 }
 
-function rowOf(connection: Connection): z.infer<typeof ConnectionRow> {
+type Row = z.infer<typeof ConnectionRow>;
+
+/** As `comparison`, of the rows of several servers. */
+function rowComparison(sort: (typeof SORTS)[number], order: "asc" | "desc" | undefined) {
+  const texts = sort === "address" || sort === "id";
+  const turned = (order ?? (texts ? "asc" : "desc")) === "asc" ? 1 : -1;
+  const compare = {
+    opened_at: (a: Row, b: Row) => a.opened_at - b.opened_at,
+    buffered: (a: Row, b: Row) => a.buffered - b.buffered,
+    channels: (a: Row, b: Row) => a.channel_count - b.channel_count,
+    address: (a: Row, b: Row) => byText(a.address, b.address),
+    id: (a: Row, b: Row) => byText(a.id, b.id),
+  }[sort];
+  return (a: Row, b: Row) => turned * compare(a, b) || byText(a.id, b.id);
+}
+
+const Query = ListQuery.extend({
+  search: z.string(),
+  sort: z.enum(SORTS),
+  order: z.enum(["asc", "desc"]).optional(),
+  protocol: z.string().optional(),
+});
+
+/** The connections of all servers. */
+export function connectionList({ hub, lists }: ApiDeps): FleetList<z.infer<typeof Query>, Row> {
+  const { connections } = hub;
+  const { identity } = lists;
+  return new FleetList(lists, {
+    kind: "list-connections",
+    query: Query,
+    row: ConnectionRow,
+    local({ search, protocol, sort, order, offset, limit }) {
+      const text = search.toLowerCase();
+      const contains = (name: string): boolean => name.toLowerCase().includes(text);
+      const wanted = (each: Connection): boolean =>
+        (protocol === undefined || each.protocol === protocol) &&
+        (text === "" ||
+          contains(each.id) ||
+          contains(each.address) ||
+          each.users.some(contains) ||
+          each.channels.some(contains));
+      const page = pageOf(connections.all(), wanted, comparison(sort, order), offset, limit);
+      const rows = page.rows.map((connection) => rowOf(connection, identity.name));
+      return { total: connections.size, matching: page.matching, rows };
+    },
+  });
+}
+
+function rowOf(connection: Connection, server: string): Row {
   const { id, protocol, address, users, channels, openedAt, lastSeen } = connection;
   return {
     id,
@@ -52,11 +102,14 @@ function rowOf(connection: Connection): z.infer<typeof ConnectionRow> {
     buffered: connection.buffered(),
     opened_at: openedAt,
     last_seen: Math.round(performance.timeOrigin + lastSeen),
+    server,
   };
 }
 
-export function connectionOperations({ hub, control }: ApiDeps): Operation[] {
-  const { connections } = hub;
+export function connectionOperations(
+  { control }: ApiDeps,
+  list: ReturnType<typeof connectionList>,
+): Operation[] {
   return [
     operation({
       method: "GET",
@@ -69,28 +122,24 @@ export function connectionOperations({ hub, control }: ApiDeps): Operation[] {
         ...paging(100),
         sort: z.enum(SORTS).default("opened_at"),
         protocol: z.string().optional(),
+        server: ServerParameter,
       }),
       answer: z.object({
         total: z.number(),
         matching: z.number(),
         connections: z.array(ConnectionRow),
+        servers: Servers,
       }),
-      run({ query: { search, protocol, sort, order, offset, limit }, principal }) {
+      errors: { 404: "No such server" },
+      async run({ query: { server, ...query }, principal }) {
         if (!reachesAll(principal)) return allChannelsNeeded();
-        const text = search.toLowerCase();
-        const contains = (name: string): boolean => name.toLowerCase().includes(text);
-        const wanted = (each: Connection): boolean =>
-          (protocol === undefined || each.protocol === protocol) &&
-          (text === "" ||
-            contains(each.id) ||
-            contains(each.address) ||
-            each.users.some(contains) ||
-            each.channels.some(contains));
-        const page = pageOf(connections.all(), wanted, comparison(sort, order), offset, limit);
+        const pages = await list.gather({ ...query, scope: null }, server);
+        if (pages instanceof Rejection) return pages;
         return {
-          total: connections.size,
-          matching: page.matching,
-          connections: page.rows.map(rowOf),
+          total: sumOf(pages, ({ total }) => total),
+          matching: sumOf(pages, ({ matching }) => matching),
+          connections: merge(pages, rowComparison(query.sort, query.order), query),
+          servers: coverage(pages),
         };
       },
     }),

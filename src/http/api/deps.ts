@@ -9,6 +9,7 @@ import type { Control } from "../../fleet/control.ts";
 import type { ServerList } from "../../fleet/server-list.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
+import type { ListServers } from "./fleet-lists.ts";
 import type { StatsHistory } from "./stats-history.ts";
 
 /** The result of a reload; after a failure the server goes on serving. */
@@ -26,6 +27,7 @@ export interface ApiDeps {
   readonly busState: () => BusState & { readonly kind: BusKind };
   readonly bans: Bans;
   readonly control: Control;
+  readonly lists: ListServers;
   readonly inbound: InboundBudget;
   readonly revocations: Revocations;
   readonly audit: Audit;

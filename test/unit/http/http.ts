@@ -92,6 +92,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     bus: fakeBus,
     bans,
     control,
+    lists: { identity: new Identity("n1"), fleet: null },
     inbound: new InboundBudget(config.limits),
     revocations,
     audit: (act) => void audited.push(act),
