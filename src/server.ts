@@ -23,6 +23,7 @@ import { createFigures } from "./fleet/figures.ts";
 import { Fleet } from "./fleet/fleet.ts";
 import { FleetMessages } from "./fleet/fleet-messages.ts";
 import { FleetRequests } from "./fleet/fleet-requests.ts";
+import { Forwarding } from "./fleet/forwarding.ts";
 import { Markers } from "./fleet/markers.ts";
 import { ServerList } from "./fleet/server-list.ts";
 import { Signer } from "./fleet/signer.ts";
@@ -199,8 +200,10 @@ export async function startServer(
   const publisher: Publisher = { publish: (topic, frame) => listeners?.publish(topic, frame) ?? 0 };
   const fanouts = { publisher, connections };
   const isBanned = (user: string) => bans.has(user);
+  const forwarding = new Forwarding({ ...config, fleet: () => fleet, signer });
   const parts = {
     ...{ config, limits, hub, context, fanouts, verify, isBanned, rules, places, newId, auditWrongProof },
+    forwarding,
   };
   const active = protocols
     .map((create) => create({ ...parts, openTcpProbe, tickMs: TICK }))
@@ -214,6 +217,7 @@ export async function startServer(
     loopDelay: loopDelay.reader(),
     draining: () => drain.started,
     address: () => url,
+    nodeUrl: config.nodeUrl,
   });
   const fleet =
     stores === null

@@ -133,6 +133,16 @@ export const TOP: Table<Top> = {
     default: null,
     doc: "Name of this server among those on one Redis, for people. Default: the host name.",
   },
+  nodeUrl: {
+    type: optional(httpAddress),
+    default: null,
+    doc: "Address at which the other servers on one Redis reach this one; they forward long polls of its clients to it.",
+  },
+  nodeUrls: {
+    type: list(httpAddress, "a list of addresses such as http://10.0.0.5:2025"),
+    default: [],
+    doc: "The node_url of each server that long polls may be forwarded to; other servers get none.",
+  },
   bus: {
     type: oneOf("auto", "redis", "embedded"),
     default: "auto",

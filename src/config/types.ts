@@ -176,6 +176,10 @@ export interface Config {
   readonly adminSecretGenerated: boolean;
   /** `null`: the host name. */
   readonly nodeName: string | null;
+  /** Where other servers reach this one, as `publicUrl`. */
+  readonly nodeUrl: string | null;
+  /** The servers that long polls are forwarded to. */
+  readonly nodeUrls: readonly string[];
   /** Secrets of servers that share a Redis, the newest first; empty: a server is alone. */
   readonly fleetSecrets: readonly string[];
   /** Origins as browsers send them: lower case, no default port, no trailing slash. */

@@ -11,6 +11,7 @@ export interface FiguresOptions {
   readonly draining: () => boolean;
   /** Where this server listens; called when it does. */
   readonly address: () => string;
+  readonly nodeUrl: string | null;
 }
 
 /** Minimum time over which rates are computed, in ms. */
@@ -18,7 +19,7 @@ const INTERVAL = 1500;
 
 /** Returns a function that reads the figures of this server; rates are of the last seconds. */
 export function createFigures(options: FiguresOptions): () => NodeFigures {
-  const { hub, version, busState, loopDelay, draining, address } = options;
+  const { hub, version, busState, loopDelay, draining, address, nodeUrl } = options;
   let before = counted(hub);
   let latest: NodeFigures | null = null;
   return () => {
@@ -38,6 +39,7 @@ export function createFigures(options: FiguresOptions): () => NodeFigures {
     latest = {
       version,
       address: address(),
+      nodeUrl,
       uptime: Math.round(now.at / 1000),
       connections: hub.connections.size,
       channels: hub.channels.size,

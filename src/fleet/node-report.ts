@@ -14,6 +14,8 @@ export interface NodeFigures {
   readonly version: string;
   /** Where it listens: `http://10.0.0.1:2025`. */
   readonly address: string;
+  /** Where other servers reach it (`node_url`); `null` if that is not configured. */
+  readonly nodeUrl: string | null;
   /** Seconds since it started. */
   readonly uptime: number;
   readonly connections: number;
@@ -66,6 +68,7 @@ export function decodeReport(body: Buffer): NodeReport | null {
     stopped: fields.stopped === true,
     version: text(fields.version),
     address: text(fields.address),
+    nodeUrl: typeof fields.nodeUrl === "string" ? text(fields.nodeUrl) : null,
     uptime: number(fields.uptime),
     connections: number(fields.connections),
     channels: number(fields.channels),

@@ -109,6 +109,18 @@ export interface Places {
   release(peer: Peer): void;
 }
 
+/** Sends requests to the server that holds their session, where it can be reached. */
+export interface RequestForwarding {
+  /** The client of a request, also of one that another server has forwarded; `peer` is the client of the connection. */
+  clientOf(request: Request, peer: Peer): Peer;
+  /**
+   * Sends a request to the server of an incarnation. `null` if that one is unknown, is not to be forwarded to, or if the request was
+   * forwarded already; rejects if it cannot be reached.
+   * @param path below `base_path`
+   */
+  forward(request: Request, path: string, incarnation: string, peer: Peer): Promise<Response> | null;
+}
+
 /** What a protocol is made of. */
 export interface ProtocolDeps {
   readonly config: Config;
@@ -122,6 +134,7 @@ export interface ProtocolDeps {
   readonly isBanned: (user: string) => boolean;
   readonly rules: RequestRules;
   readonly places: Places;
+  readonly forwarding: RequestForwarding;
   /** A new connection id. */
   readonly newId: () => string;
   /** Logs a wrong proof (a signature, a token) for the audit log. */

@@ -1,7 +1,7 @@
 import type { Peer } from "../../auth/peer.ts";
 import type { Rejection } from "../../auth/rejection.ts";
 import { count, type Stats } from "../../hub/stats.ts";
-import type { Places, ProtocolRoute, RequestRules } from "../protocol.ts";
+import type { Places, ProtocolRoute, RequestForwarding, RequestRules } from "../protocol.ts";
 import type { LongPoll, SessionPlaces } from "./phoenix-longpoll.ts";
 
 /** Seconds that Bun lets a poll wait: longer than a poll takes. */
@@ -10,18 +10,27 @@ const POLL_TIMEOUT_SECS = 30;
 const METHODS = "GET, POST, OPTIONS";
 
 /** Long polling as a route. phoenix.js ends polling on any status but 200: it gets rejections in the body. */
-export function createLongPollRoute(longPoll: LongPoll, rules: RequestRules): ProtocolRoute {
+export function createLongPollRoute(
+  longPoll: LongPoll,
+  rules: RequestRules,
+  forwarding: RequestForwarding,
+): ProtocolRoute {
   return {
     checksItself: true,
-    handle({ request, query, peer, extend }) {
+    handle({ request, path, query, peer: sender, extend }) {
       const { headers } = request;
+      const peer = forwarding.clientOf(request, sender);
       const cors = rules.corsHeaders(headers);
       if (rules.check(headers, peer) !== null) return longPoll.forbid(cors);
       if (request.method === "OPTIONS") {
         return new Response(null, { headers: rules.preflightHeaders(headers, METHODS) });
       }
       extend(POLL_TIMEOUT_SECS);
-      return longPoll.handle(request, query, peer, cors);
+      const elsewhere = longPoll.serverOf(request, query);
+      const forwarded = elsewhere === null ? null : forwarding.forward(request, path, elsewhere, peer);
+      const handle = () => longPoll.handle(request, query, peer, cors);
+      // A server that cannot be reached has lost the session.
+      return forwarded === null ? handle() : forwarded.catch(handle);
     },
   };
 }

@@ -51,6 +51,11 @@ export class TicketSeal {
   }
 }
 
+/** The id of the server that has sealed a token, which need not be a valid one; `null` if it has not the form of a token. */
+export function nodeIn(token: string): string | null {
+  return /^([0-9A-Za-z]{1,32})\.[\w-]+(\.\d{1,9})?$/.exec(token)?.[1] ?? null;
+}
+
 /** The number at the end of a token: that of the last answer that arrived. `null` without one. */
 export function acknowledgedBy(token: string): number | null {
   const number = /^[^.]*\.[^.]*\.(\d{1,9})$/.exec(token)?.[1];

@@ -3,7 +3,7 @@ import { isForeign } from "../../auth/same-origin.ts";
 import { count } from "../../hub/stats.ts";
 import { LongPollClient } from "../../transports/longpoll.ts";
 import { type AnswerFormat, deliver } from "../../transports/longpoll-response.ts";
-import { acknowledgedBy, type Ticket, TicketSeal, withNumber } from "./longpoll-ticket.ts";
+import { acknowledgedBy, nodeIn, type Ticket, TicketSeal, withNumber } from "./longpoll-ticket.ts";
 import { vsnCodec } from "./phoenix-codec.ts";
 import { type PhoenixContext, PhoenixSession } from "./phoenix-session.ts";
 
@@ -60,6 +60,12 @@ export class LongPoll {
     this.#seal = new TicketSeal(context.hub.node);
   }
 
+  /** The incarnation of the other server that sealed the token of a request; `null` for a token of this one, or none. */
+  serverOf({ headers }: Request, query: URLSearchParams): string | null {
+    const node = nodeIn(tokenIn(headers, query));
+    return node === null || node === this.#context.hub.node ? null : node;
+  }
+
   /** Answers a request whose host and origin are allowed. `headers` are those of CORS. Never rejects. */
   async handle(
     request: Request,
@@ -106,7 +112,7 @@ export class LongPoll {
     const isPoll = request.method === "GET";
     if (!isPoll && request.method !== "POST") return respond({ status: 500 }, cors);
     const { headers } = request;
-    const token = headers.get("x-phoenix-longpoll-token") ?? query.getAll("token").at(-1) ?? "";
+    const token = tokenIn(headers, query);
     const ticket = this.#seal.open(token);
     const client = ticket === null ? null : this.#client(ticket, headers, query, peer);
     if (client === "full") return respond({ status: 500 }, cors);
@@ -187,6 +193,11 @@ export class LongPoll {
     client.start();
     return client;
   }
+}
+
+/** The token of the session; empty without one. */
+function tokenIn(headers: Headers, query: URLSearchParams): string {
+  return headers.get("x-phoenix-longpoll-token") ?? query.getAll("token").at(-1) ?? "";
 }
 
 /** The `token` in the page's own params. phoenix.js appends the session's token, or sends it in a header. */

@@ -31,10 +31,10 @@ const SOCKET_SUFFIX = "/websocket";
 const LONG_POLL_SUFFIX = "/longpoll";
 
 export const createPhoenix: CreateProtocol = (deps) => {
-  const { limits, rules, places, newId } = deps;
+  const { limits, rules, places, newId, forwarding } = deps;
   const phoenix = new PhoenixProtocol({ ...deps, maxChannels: limits.maxChannels });
   const longPoll = new LongPoll(phoenix, countedPlaces(places, deps.context.stats), newId);
-  phoenix.longPoll = { poll: longPoll, route: createLongPollRoute(longPoll, rules) };
+  phoenix.longPoll = { poll: longPoll, route: createLongPollRoute(longPoll, rules, forwarding) };
   return phoenix;
 };
 

@@ -32,6 +32,8 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     adminSecretGenerated: false,
     fleetSecrets: [],
     nodeName: null,
+    nodeUrl: null,
+    nodeUrls: [],
     olderAdminSecrets: [],
     allowedOrigins: "same-host",
     allowedHosts: null,

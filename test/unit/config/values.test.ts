@@ -119,6 +119,8 @@ describe("values", () => {
       adminSecretGenerated: true,
       fleetSecrets: [],
       nodeName: null,
+      nodeUrl: null,
+      nodeUrls: [],
       olderAdminSecrets: [],
       allowedOrigins: "same-host",
       allowedHosts: null,

@@ -80,7 +80,7 @@ export function testHttp(changes: Partial<Config> = {}) {
   history.stop();
   const figures = {
     ...{ hub, version: "0", busState: () => bus.state, loopDelay: () => 0 },
-    ...{ draining: () => bus.draining, address: () => "" },
+    ...{ draining: () => bus.draining, address: () => "", nodeUrl: null },
   };
   const bans = new Bans();
   const control = new Control({ identity: new Identity("n1"), hub, bans, endUser: () => 0, fleet: null });

@@ -1,0 +1,116 @@
+import type { Peer } from "../auth/peer.ts";
+import { isLoopback } from "../config/config.ts";
+import type { Fleet, Peer as OtherServer } from "./fleet.ts";
+import type { Signer } from "./signer.ts";
+
+/** Carries what the first server knows of the client, signed; a request that has it is not forwarded again. */
+const HEADER = "x-channel-forwarded";
+const SIGNED_NAME = "forward";
+
+/** ms until a request to another server fails: longer than a poll waits there. */
+const TIMEOUT = 20_000;
+
+/** Headers that belong to one connection, or that name the client to the first server. */
+const NOT_FORWARDED = [
+  ...[
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "content-length",
+    "accept-encoding",
+    "expect",
+    "upgrade",
+  ],
+  ...["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip"],
+];
+
+export interface ForwardingOptions {
+  readonly fleet: () => Fleet | null;
+  readonly signer: Signer;
+  /** Where other servers reach this one. */
+  readonly nodeUrl: string | null;
+  /** The servers that requests may be forwarded to. */
+  readonly nodeUrls: readonly string[];
+}
+
+/** Sends requests of long-poll sessions to the server that holds the session. Each request is forwarded once at most. */
+export class Forwarding {
+  readonly #options: ForwardingOptions;
+
+  constructor(options: ForwardingOptions) {
+    this.#options = options;
+  }
+
+  /** The client of a request: as the server saw it that forwarded the request; else `peer`. */
+  clientOf(request: Request, peer: Peer): Peer {
+    return this.#signedPeer(request) ?? peer;
+  }
+
+  /**
+   * Sends a request to the server of an incarnation. `null` if that one is unknown, is not to be forwarded to, or if the request was
+   * forwarded already; rejects if it cannot be reached.
+   */
+  forward(request: Request, path: string, incarnation: string, peer: Peer): Promise<Response> | null {
+    const { signer } = this.#options;
+    const url = this.#urlOf(incarnation);
+    if (url === null || this.#signedPeer(request) !== null) return null;
+    const headers = new Headers(request.headers);
+    for (const name of NOT_FORWARDED) headers.delete(name);
+    const client = JSON.stringify([targetOf(request), peer.address, peer.https, peer.loopback]);
+    headers.set(HEADER, signer.sign(SIGNED_NAME, Buffer.from(client).toString("base64url")));
+    return send(`${url}${path}${new URL(request.url).search}`, request, headers);
+  }
+
+  #urlOf(incarnation: string): string | null {
+    const { fleet, nodeUrl, nodeUrls } = this.#options;
+    const found = nodeUrls.length === 0 ? null : find(fleet(), incarnation);
+    const url = found?.report.nodeUrl ?? null;
+    return url !== null && url !== nodeUrl && nodeUrls.includes(url) ? url : null;
+  }
+
+  #signedPeer(request: Request): Peer | null {
+    const header = request.headers.get(HEADER);
+    const body = header === null ? null : this.#options.signer.open(SIGNED_NAME, Buffer.from(header));
+    if (body === null) return null;
+    const fields = parse(Buffer.from(body.toString("latin1"), "base64url").toString("utf8"));
+    if (!Array.isArray(fields)) return null;
+    const [target, address, https, loopback]: unknown[] = fields;
+    if (target !== targetOf(request) || typeof address !== "string") return null;
+    return { address, https: https === true, loopback: loopback === true && isLoopback(address) };
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // A server of another version.
+    return null;
+  }
+}
+
+/** What a signature is for: it must not be usable for another request. */
+function targetOf({ method, url, headers }: Request): string {
+  const { search } = new URL(url);
+  return `${method} ${search} ${headers.get("x-phoenix-longpoll-token") ?? ""}`;
+}
+
+function find(fleet: Fleet | null, incarnation: string): OtherServer | null {
+  const found = fleet?.others.get(incarnation);
+  if (found !== undefined) return found;
+  for (const other of fleet?.others.values() ?? []) if (other.previous.includes(incarnation)) return other;
+  return null;
+}
+
+async function send(url: string, request: Request, headers: Headers): Promise<Response> {
+  const response = await fetch(url, {
+    method: request.method,
+    headers,
+    ...(request.body === null ? {} : { body: request.body }),
+    redirect: "manual",
+    signal: AbortSignal.any([request.signal, AbortSignal.timeout(TIMEOUT)]),
+  });
+  const answered = new Headers(response.headers);
+  for (const name of NOT_FORWARDED) answered.delete(name);
+  return new Response(response.body, { status: response.status, headers: answered });
+}
