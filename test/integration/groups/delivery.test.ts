@@ -216,8 +216,10 @@ describe.each(BUSES.map((bus) => [bus] as const))("on %s", (bus) => {
         "channel_channels 3",
         'channel_connections{protocol="groups"} 0',
         'channel_connections{protocol="phoenix"} 0',
+        'channel_connections{protocol="sse"} 0',
         'channel_listeners{protocol="groups"} 0',
         'channel_listeners{protocol="phoenix"} 0',
+        'channel_listeners{protocol="sse"} 0',
       ];
       expect(await read()).toEqual(quiet);
       const clients = await Promise.all([1, 2].map(() => enterGroups(open.channel.url, open.token("*"))));
@@ -229,8 +231,10 @@ describe.each(BUSES.map((bus) => [bus] as const))("on %s", (bus) => {
         "channel_channels 5",
         'channel_connections{protocol="groups"} 2',
         'channel_connections{protocol="phoenix"} 1',
+        'channel_connections{protocol="sse"} 0',
         'channel_listeners{protocol="groups"} 6',
         'channel_listeners{protocol="phoenix"} 1',
+        'channel_listeners{protocol="sse"} 0',
       ]);
       await clients[0]?.follow({ jobs: ["summary"] });
       expect(await read()).toContain('channel_listeners{protocol="groups"} 4');
