@@ -14,8 +14,11 @@ const BATCH = 64;
 const MAX_HELD = 1000;
 const MAX_HELD_SIZE = 1024 * 1024;
 
-/** How long a member waits for its presence state before it gets messages, in ms. */
-export const STATE_TIMEOUT = 2000;
+/**
+ * How long a member waits for its presence state before it gets messages, in ms. Usually it is there at once; a server that was
+ * just started may not know the members on others for some seconds.
+ */
+export const STATE_TIMEOUT = 300;
 
 /** What one client may be sent now. */
 export interface ReplayBudget {
@@ -115,6 +118,15 @@ export class CatchUp implements Subscriber {
   isReady(now: number): boolean {
     this.#delayed = this.#stateUntil > now;
     return !this.#delayed;
+  }
+
+  /** Whether nothing is left to be sent. */
+  get isDone(): boolean {
+    const { history, positions } = this.#hub;
+    const { channel } = this.member;
+    if (this.#at < this.#first.length || history === null || channel.history === null) return false;
+    if (positions.isBeforeGap(this.#cursor)) return false;
+    return history.since(channel.name, channel.history, this.#cursor, 1).length === 0;
   }
 
   /** Sends what the budget allows. Returns whether it has caught up: nothing is missing before the next live message. */

@@ -155,7 +155,8 @@ export class Membership implements Member {
   /** Sends the newest position, which may be far beyond the last message of its channel. */
   reportNewestPosition(): void {
     const { fanout } = this;
-    if (fanout instanceof PositionFanout && this.catchUp === null) this.#sendPosition(fanout.newestPosition);
+    if (!(fanout instanceof PositionFanout) || this.catchUp?.isDone === false) return;
+    this.#sendPosition(fanout.newestPosition);
   }
 
   expire(): void {
