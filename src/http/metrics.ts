@@ -96,6 +96,16 @@ export function createMetrics(deps: MetricsDeps): Registry {
   counter("joins_total", "Accepted joins.", () => stats.joins.accepted);
   counter("leaves_total", "Memberships ended, for any reason.", () => stats.joins.left);
   byReason("refused_total", "Client requests rejected, by reason.", () => stats.refused);
+  new Counter({
+    name: "channel_recoveries_total",
+    help: "Joins with a position, by result.",
+    labelNames: ["result"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [result, value] of Object.entries(stats.recoveries)) this.inc({ result }, value);
+    },
+  });
   counter("connections_opened_total", "Connections opened.", () => stats.connections.opened);
   counter("connections_closed_total", "Connections closed.", () => stats.connections.closed);
   byReason("disconnects_total", "Connections closed by the server, by reason.", () => stats.closed);
