@@ -22,6 +22,8 @@ export const STATE_TIMEOUT = 300;
 
 /** What one client may be sent now. */
 export interface ReplayBudget {
+  /** Whether nothing waits for the client. */
+  readonly idle: boolean;
   /** Whether a frame of this length may be sent. */
   allows(length: number): boolean;
   /** A frame was sent. */
@@ -156,6 +158,8 @@ export class CatchUp implements Subscriber {
     for (;;) {
       const batch = history.since(channel.name, channel.history, this.#cursor, BATCH);
       if (typeof batch === "string") {
+        // A client that has stopped reading is not sent live messages on top: it would be cut off.
+        if (!budget.idle) return false;
         this.#gap(batch, positions.seq);
         return true;
       }

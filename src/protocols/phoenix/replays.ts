@@ -49,6 +49,10 @@ export class Replays implements ReplayBudget {
     this.pump(performance.now() + STATE_TIMEOUT);
   }
 
+  get idle(): boolean {
+    return this.#client.buffered() === 0;
+  }
+
   allows(length: number): boolean {
     const { context } = this.#client;
     if (this.#left <= 0) return false;
