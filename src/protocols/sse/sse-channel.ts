@@ -25,6 +25,11 @@ interface Notice {
   readonly block: string;
 }
 
+/** Whether the messages of a channel have positions, from which clients can resume. */
+export function isNumbered({ history }: Pick<Channel, "history">): boolean {
+  return history !== null && history.count > 0;
+}
+
 /** Encodes the messages of one channel as blocks. Those of presence are left out: listeners are no members. */
 class SseEncoder implements Encoder<Message | Notice> {
   readonly protocol = "sse";
@@ -36,14 +41,15 @@ class SseEncoder implements Encoder<Message | Notice> {
   #event: string | null = null;
   #before = "";
 
-  constructor(channel: Channel, positions: Positions) {
-    const { name, history } = channel;
+  /** @param numbered whether blocks carry positions */
+  constructor(channel: Channel, positions: Positions, numbered: boolean) {
+    const { name } = channel;
     this.#positions = positions;
     this.conflation = withNotices(
       conflationOf(channel, (count) => notice("skipped", { channel: name, count })),
     );
     this.#quoted = JSON.stringify(name);
-    this.#numbered = history !== null && history.count > 0;
+    this.#numbered = numbered;
   }
 
   encode(message: Message | Notice): string | Buffer | null {
@@ -78,40 +84,51 @@ export class SseChannel implements Receiver {
   readonly channel: Channel;
   /** All of them: those that hear live messages, and those that are still sent older ones. */
   readonly sessions = new Set<Listener>();
+  readonly #context: FanoutContext;
+  readonly #positions: Positions;
   readonly #encoder: SseEncoder;
   readonly #live: Fanout<Message | Notice>;
-  readonly #positions: Positions;
+  /** Listeners that get blocks without positions; `null` until there is one. */
+  #bare: Fanout<Message | Notice> | null = null;
 
   constructor(channel: Channel, positions: Positions, context: FanoutContext) {
     this.channel = channel;
     this.#positions = positions;
-    this.#encoder = new SseEncoder(channel, positions);
-    // No client of this protocol subscribes to the topic.
-    this.#live = new Fanout(`sse\u0000${channel.name}`, this.#encoder, context.connections, context);
+    this.#context = context;
+    this.#encoder = new SseEncoder(channel, positions, isNumbered(channel));
+    this.#live = this.#fanout("sse", this.#encoder);
+  }
+
+  get name(): string {
+    return this.channel.name;
   }
 
   get listeners(): number {
     return this.sessions.size;
   }
 
-  /** From now on a session hears live messages. */
-  join({ client }: Listener): void {
-    this.#live.add(client);
+  /** From now on a session hears live messages. @param numbered with their positions, if the channel has any */
+  join({ client }: Listener, numbered: boolean): void {
+    if (numbered) return this.#live.add(client);
+    this.#bare ??= this.#fanout("sse-bare", new SseEncoder(this.channel, this.#positions, false));
+    this.#bare.add(client);
   }
 
-  /** @param live whether it has joined */
-  leave({ client }: Listener, live: boolean): void {
-    if (live) this.#live.remove(client);
+  /** To be called with the arguments of `join`. */
+  leave({ client }: Listener, numbered: boolean): void {
+    (numbered ? this.#live : this.#bare)?.remove(client);
   }
 
   deliver(message: Message): number {
-    return this.#live.deliver(message);
+    return this.#live.deliver(message) + (this.#bare?.deliver(message) ?? 0);
   }
 
   /** Messages may be missing: live clients get a notice. The others find out when they are sent older messages. */
   resubscribed(): void {
-    const gap = { channel: this.channel.name, reason: "gap" };
+    if (!isNumbered(this.channel)) return;
+    const gap = { channel: this.name, reason: "gap" };
     this.#live.deliver({ block: notice("gap", gap, this.#positions.current) });
+    this.#bare?.deliver({ block: notice("gap", gap) });
   }
 
   /** Ends the subscriptions of a user; returns their number. */
@@ -121,11 +138,17 @@ export class SseChannel implements Receiver {
     return of.length;
   }
 
-  /** The block of a kept message. @param numbered whether clients can resume from it */
+  /** The block of a kept message. @param numbered whether it carries its position */
   blockOf({ event, payload, seq }: KeptMessage, numbered: boolean): Buffer {
     return this.#encoder.block(
       new Message(event, payload, false, seq),
       numbered ? this.#positions.at(seq) : null,
     );
+  }
+
+  /** No client of this protocol subscribes to the topic. */
+  #fanout(topic: string, encoder: SseEncoder): Fanout<Message | Notice> {
+    const { connections } = this.#context;
+    return new Fanout(`${topic}\u0000${this.name}`, encoder, connections, this.#context);
   }
 }

@@ -7,7 +7,7 @@ import type { CreateProtocol, PlainRequest, Protocol, ProtocolDeps, ProtocolRout
 import { SseChannel } from "./sse-channel.ts";
 import { notice, RETRY_REFUSED, retryLine } from "./sse-format.ts";
 import { authorize, Denial, parseRequest } from "./sse-request.ts";
-import { type SseContext, SseSession } from "./sse-session.ts";
+import { type SseContext, SseSession, type Subscription } from "./sse-session.ts";
 
 const PATH = "/sse";
 const METHODS = "GET, OPTIONS";
@@ -33,13 +33,16 @@ export const createSse: CreateProtocol = (deps) => (deps.config.sse ? new SsePro
 /** Server-sent events: clients that only listen, by one endless response. */
 class SseProtocol implements Protocol, SseContext {
   readonly name = "sse";
+  readonly hub;
   readonly context;
+  readonly replaying = new Set<SseSession>();
   readonly #deps: ProtocolDeps;
   readonly #liveness: SseLiveness;
   readonly #route: ProtocolRoute;
 
   constructor(deps: ProtocolDeps) {
     this.#deps = deps;
+    this.hub = deps.hub;
     this.context = deps.context;
     this.#liveness = new SseLiveness(deps.openTcpProbe);
     this.#route = { checksItself: true, handle: (request) => this.#handle(request) };
@@ -63,6 +66,8 @@ class SseProtocol implements Protocol, SseContext {
 
   tick(): void {
     this.#liveness.tick();
+    const now = performance.now();
+    for (const session of this.replaying) session.advance(now);
   }
 
   open(name: string): SseChannel {
@@ -100,9 +105,7 @@ class SseProtocol implements Protocol, SseContext {
     const asked = parseRequest(request, limits.maxChannels);
     const claims = asked instanceof Rejection ? null : await authorize(asked, request, this.#deps);
     if (!(asked instanceof Rejection || claims instanceof Denial)) {
-      const client = this.#clientOf(request);
-      client.session = new SseSession(this, client, asked.channels, claims);
-      return client.respond({ ...cors, ...STREAM_HEADERS });
+      return this.#open(request, { ...asked, claims }).respond({ ...cors, ...STREAM_HEADERS });
     }
     places.release(request.peer);
     if (asked instanceof Rejection) return this.#reject(asked, cors);
@@ -110,15 +113,18 @@ class SseProtocol implements Protocol, SseContext {
     return this.#reject(claims instanceof Denial ? claims.rejection : METHOD_NOT_ALLOWED, cors);
   }
 
-  #clientOf({ peer, remote, extend }: PlainRequest): SseClient {
-    const { context, places, newId } = this.#deps;
-    return new SseClient(context, newId(), peer.address, {
+  #open({ peer, remote, extend }: PlainRequest, asked: Subscription): SseClient {
+    const { places, newId } = this.#deps;
+    const client = new SseClient(this.context, newId(), peer.address, {
       liveness: this.#liveness,
       remote,
       extend,
-      lastFrame: (reason) => notice("closed", { reason }),
+      lastFrame: (reason) => session.lastFrame(reason),
       onEnd: () => places.release(peer),
     });
+    const session = new SseSession(this, client, asked);
+    client.session = session;
+    return client;
   }
 
   #logDenial({ rejection, code, channel }: Denial, { address }: Peer): void {
