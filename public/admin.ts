@@ -4,6 +4,7 @@ import { ChannelPage } from "./admin/channel.ts";
 import { Channels } from "./admin/channels.ts";
 import { Connections } from "./admin/connections.ts";
 import { Overview } from "./admin/overview.ts";
+import { Servers } from "./admin/servers.ts";
 import { Tools } from "./admin/tools.ts";
 import { element, errorMessageOf, field, setStatus } from "./shared/page.ts";
 
@@ -25,6 +26,7 @@ const channels = new Channels();
 const channel = new ChannelPage();
 const connections = new Connections();
 const tools = new Tools();
+const servers = new Servers();
 
 let signedIn = false;
 let page: PageName = "overview";
@@ -72,16 +74,28 @@ function refresh(): void {
 async function poll(): Promise<void> {
   clearTimeout(timer);
   if (!signedIn || document.hidden) return;
-  const answer = await call("GET api/stats");
+  const answer = await call("GET api/stats", { query: { server: "*" } });
   if (answer.ok) {
     const { bus } = answer.value;
     overview.update(answer.value);
     connections.protocols(Object.keys(answer.value.connections));
     setStatus(state, bus.live ? "Bus up" : "Bus down", bus.live ? "good" : "bad");
     refresh();
+    void pollServers();
   } else if (signedIn) setStatus(state, answer.error, "bad");
   clearTimeout(timer);
   if (signedIn) timer = setTimeout(poll, POLL_INTERVAL);
+}
+
+async function pollServers(): Promise<void> {
+  const answer = await call("GET api/servers");
+  if (!answer.ok) return;
+  servers.update(answer.value.servers);
+  const names = answer.value.servers
+    .filter(({ state }) => state !== "dead" && state !== "stopped")
+    .map(({ name }) => name);
+  connections.servers(names);
+  channels.servers(names);
 }
 
 async function showSignedIn(): Promise<void> {

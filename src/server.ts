@@ -28,6 +28,7 @@ import { Markers } from "./fleet/markers.ts";
 import { ServerList } from "./fleet/server-list.ts";
 import { Signer } from "./fleet/signer.ts";
 import type { ReloadResult } from "./http/api/deps.ts";
+import { FleetStats } from "./http/api/fleet-stats.ts";
 import { takeSnapshot } from "./http/api/snapshot.ts";
 import { StatsHistory } from "./http/api/stats-history.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
@@ -219,6 +220,7 @@ export async function startServer(
     address: () => url,
     nodeUrl: config.nodeUrl,
   });
+  const statsHistory = new StatsHistory((delay) => takeSnapshot(hub, busState, delay), loopDelay.reader());
   const fleet =
     stores === null
       ? null
@@ -229,6 +231,7 @@ export async function startServer(
             positions: hub.positions,
             busState,
             figures,
+            stats: () => statsHistory.latest ?? {},
             tickMs: TICK,
             log,
           },
@@ -253,7 +256,6 @@ export async function startServer(
     lags: () => serverList.lags(),
     rejected: () => fleetMessages.rejected,
   });
-  const statsHistory = new StatsHistory((delay) => takeSnapshot(hub, busState, delay), loopDelay.reader());
   const http = createHttp({
     config,
     log,
@@ -272,6 +274,7 @@ export async function startServer(
     audit,
     history: statsHistory,
     servers: serverList,
+    fleetStats: new FleetStats(statsHistory, identity, fleet),
     busState,
     draining: () => drain.started && !drain.replaced,
     reload: start.reload,

@@ -13,6 +13,8 @@ export function onSignedOut(callback: () => void): void {
 }
 
 export interface Snapshot {
+  /** Incarnations of the servers that are summed. */
+  readonly servers?: readonly string[];
   readonly at: number;
   readonly connections: Readonly<Record<string, number>>;
   readonly listeners: Readonly<Record<string, number>>;
@@ -49,6 +51,32 @@ export interface Stats extends Snapshot {
   readonly started: number;
 }
 
+export interface ServerRow {
+  readonly name: string;
+  readonly incarnation: string;
+  readonly self: boolean;
+  readonly state: "up" | "draining" | "silent" | "stopped" | "dead";
+  readonly version: string;
+  readonly address: string;
+  readonly uptime: number;
+  readonly connections: number;
+  readonly channels: number;
+  readonly rates: { readonly received: number; readonly delivered: number; readonly pushed: number };
+  readonly cpu: number;
+  readonly memory: number;
+  readonly loop_delay: number;
+  readonly gaps: number;
+  readonly lag: number | null;
+}
+
+/** Whether a server answered; with what it did for an action. */
+export interface ServerResult {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly disconnected?: number;
+  readonly kicked?: number;
+}
+
 export interface ChannelRow {
   readonly name: string;
   readonly members: number;
@@ -80,6 +108,7 @@ export interface MemberRow {
   readonly user: string;
   readonly since: number;
   readonly address: string;
+  readonly server: string;
   readonly recovery: string | null;
 }
 
@@ -93,6 +122,7 @@ export interface ConnectionRow {
   readonly buffered: number;
   readonly opened_at: number;
   readonly last_seen: number;
+  readonly server: string;
 }
 
 /** Response bodies by operation, as in /openapi.json. Not validated: pages and server are of the same build. */
@@ -103,10 +133,13 @@ interface Responses {
     readonly matching: number;
     readonly total: number;
     readonly channels: readonly ChannelRow[];
+    readonly servers: readonly ServerResult[];
   };
+  "GET api/servers": { readonly servers: readonly ServerRow[] };
   "GET api/channels/{name}": ChannelRow & {
     readonly matching: number;
     readonly listed: readonly MemberRow[];
+    readonly servers: readonly ServerResult[];
   };
   "GET api/channels/{name}/history": {
     readonly position: string | null;
@@ -116,13 +149,18 @@ interface Responses {
     readonly matching: number;
     readonly total: number;
     readonly connections: readonly ConnectionRow[];
+    readonly servers: readonly ServerResult[];
   };
-  "DELETE api/connections/{id}": { readonly disconnected: number };
+  "DELETE api/connections/{id}": { readonly disconnected: number; readonly servers: readonly ServerResult[] };
   "POST api/publish": { readonly listeners: number };
-  "POST api/disconnect": { readonly disconnected: number; readonly banned_until: number | null };
+  "POST api/disconnect": {
+    readonly disconnected: number;
+    readonly servers: readonly ServerResult[];
+    readonly banned_until: number | null;
+  };
   "GET api/bans": { readonly bans: readonly { readonly id: string; readonly until: number }[] };
-  "DELETE api/bans/{id}": { readonly lifted: true };
-  "POST api/kick": { readonly kicked: number };
+  "DELETE api/bans/{id}": { readonly lifted: true; readonly servers: readonly ServerResult[] };
+  "POST api/kick": { readonly kicked: number; readonly servers: readonly ServerResult[] };
   "POST api/tokens": { readonly id: string; readonly token: string; readonly expires_at: number };
 }
 

@@ -3,11 +3,13 @@ import { element, setText } from "../shared/page.ts";
 import { VirtualTable } from "../shared/virtual-table.ts";
 import { type ChannelRow, call } from "./api.ts";
 import { link, number, text } from "./cells.ts";
+import { missingNote, reachable, ServerFilter } from "./server-filter.ts";
 
 /** All channels, searched and sorted by the server. */
 export class Channels {
   readonly #table: VirtualTable<ChannelRow>;
   readonly #search = element("channels-search", HTMLInputElement);
+  readonly #servers = new ServerFilter("channels-server");
 
   constructor() {
     const total = element("channels-total", HTMLElement);
@@ -60,15 +62,22 @@ export class Channels {
         },
       ],
       load: async (offset, limit, { sort, order }) => {
-        const query = { search: this.#search.value, offset, limit, sort, order };
+        const query = { search: this.#search.value, offset, limit, sort, order, ...this.#servers.query };
         const answer = await call("GET api/channels", { query });
         if (!answer.ok) return null;
-        const { matching, total: all, channels } = answer.value;
-        setText(total, matching === all ? amount(all) : `${amount(matching)} of ${amount(all)}`);
-        return { matching, rows: channels };
+        const { matching, total: all, channels, servers } = answer.value;
+        const count = matching === all ? amount(all) : `${amount(matching)} of ${amount(all)}`;
+        setText(total, `${count}${missingNote(servers)}`);
+        return { matching: reachable(matching, servers), rows: channels };
       },
     });
     this.#search.addEventListener("input", () => this.#table.restart());
+    this.#servers.onChange(() => this.#table.restart());
+  }
+
+  /** Sets the servers to choose from. */
+  servers(names: readonly string[]): void {
+    this.#servers.update(names);
   }
 
   refresh(): void {

@@ -4,12 +4,14 @@ import { VirtualTable } from "../shared/virtual-table.ts";
 import { disconnect } from "./actions.ts";
 import { type ConnectionRow, call } from "./api.ts";
 import { buttons, number, text } from "./cells.ts";
+import { missingNote, reachable, ServerFilter } from "./server-filter.ts";
 
 /** All connections. */
 export class Connections {
   readonly #table: VirtualTable<ConnectionRow>;
   readonly #search = element("connections-search", HTMLInputElement);
   readonly #protocol = element("connections-protocol", HTMLSelectElement);
+  readonly #servers = new ServerFilter("connections-server");
 
   constructor() {
     const total = element("connections-total", HTMLElement);
@@ -30,6 +32,7 @@ export class Connections {
           className: "mono",
           fill: (cell, { address }) => text(cell, address),
         },
+        { title: "Server", className: "minor", fill: (cell, { server }) => text(cell, server) },
         { title: "Protocol", className: "minor", fill: (cell, { protocol }) => text(cell, protocol) },
         {
           title: "Channels",
@@ -80,15 +83,18 @@ export class Connections {
           sort,
           order,
           ...(protocol === "" ? {} : { protocol }),
+          ...this.#servers.query,
         };
         const answer = await call("GET api/connections", { query });
         if (!answer.ok) return null;
-        const { matching, total: all, connections } = answer.value;
-        setText(total, matching === all ? amount(all) : `${amount(matching)} of ${amount(all)}`);
-        return { matching, rows: connections };
+        const { matching, total: all, connections, servers } = answer.value;
+        const count = matching === all ? amount(all) : `${amount(matching)} of ${amount(all)}`;
+        setText(total, `${count}${missingNote(servers)}`);
+        return { matching: reachable(matching, servers), rows: connections };
       },
     });
     this.#search.addEventListener("input", () => this.#table.restart());
+    this.#servers.onChange(() => this.#table.restart());
     this.#protocol.addEventListener("change", () => this.#table.restart());
   }
 
@@ -102,6 +108,11 @@ export class Connections {
       ...names.map((name) => new Option(name, name)),
     );
     this.#protocol.value = chosen;
+  }
+
+  /** Sets the servers to choose from. */
+  servers(names: readonly string[]): void {
+    this.#servers.update(names);
   }
 
   refresh(): void {

@@ -62,7 +62,7 @@ export class Overview {
 
   /** Loads the snapshots that the server keeps: at first, and when the page becomes visible again. */
   async loadHistory(): Promise<void> {
-    const answer = await call("GET api/history");
+    const answer = await call("GET api/history", { query: { server: "*" } });
     if (answer.ok) this.#snapshots = [...answer.value.snapshots];
   }
 
@@ -77,7 +77,9 @@ export class Overview {
   #renderTiles(stats: Stats): void {
     const before = this.#snapshots.at(-2);
     const rate = (of: (snapshot: Snapshot) => number): number =>
-      before === undefined ? 0 : perSecond(of(stats) - of(before), stats.at - before.at);
+      before === undefined || !isComparable(before, stats)
+        ? 0
+        : perSecond(of(stats) - of(before), stats.at - before.at);
     const { bus } = stats;
     this.#tile(
       "Bus",
@@ -88,7 +90,12 @@ export class Overview {
     this.#renderStrip();
     setText(element("bus-detail", HTMLElement), bus.detail);
     this.#tile("Connections", amount(sum(stats.connections)), protocols(stats.connections));
-    this.#tile("Channels", amount(stats.channels), `${amount(sum(stats.listeners))} memberships`);
+    const several = (stats.servers?.length ?? 1) > 1;
+    this.#tile(
+      "Channels",
+      amount(stats.channels),
+      `${amount(sum(stats.listeners))} memberships${several ? "; counted on each server" : ""}`,
+    );
     this.#tile(
       "From the bus",
       `${compact(rate((each) => each.received.messages))}/s`,
@@ -150,7 +157,9 @@ export class Overview {
     const rates = (of: (snapshot: Snapshot) => number): (number | null)[] =>
       snapshots.map((snapshot, index) => {
         const before = snapshots[index - 1];
-        return before === undefined ? null : perSecond(of(snapshot) - of(before), snapshot.at - before.at);
+        return before === undefined || !isComparable(before, snapshot)
+          ? null
+          : perSecond(of(snapshot) - of(before), snapshot.at - before.at);
       });
     const last = snapshots.at(-1);
     if (last === undefined) return;
@@ -206,6 +215,11 @@ export class Overview {
       );
     }
   }
+}
+
+/** Whether two snapshots are sums of the same servers. */
+function isComparable(one: Snapshot, other: Snapshot): boolean {
+  return (one.servers ?? []).join() === (other.servers ?? []).join();
 }
 
 function perSecond(difference: number, ms: number): number {

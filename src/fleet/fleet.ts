@@ -1,3 +1,4 @@
+import type { JsonObject } from "../auth/json-object.ts";
 import type { BusState } from "../bus/bus.ts";
 import type { LivenessStore } from "../bus/liveness-store.ts";
 import type { Positions } from "../hub/history/positions.ts";
@@ -52,6 +53,8 @@ export interface FleetOptions {
   readonly positions: Positions;
   readonly busState: () => BusState;
   readonly figures: () => NodeFigures;
+  /** The newest statistics of this server. */
+  readonly stats: () => JsonObject;
   /** ms between two calls of `tick`. */
   readonly tickMs: number;
   readonly log: Log;
@@ -183,9 +186,10 @@ export class Fleet implements Servers {
   }
 
   #encode(stopped: boolean): string {
-    const { identity, figures } = this.#options;
+    const { identity, figures, stats } = this.#options;
     const { incarnation, previous, name } = identity;
-    return encodeReport({ ...figures(), incarnation, previous, name, seq: ++this.#seq, stopped });
+    const seq = ++this.#seq;
+    return encodeReport({ ...figures(), incarnation, previous, name, seq, stopped, stats: stats() });
   }
 
   #received(body: Buffer): void {

@@ -45,6 +45,8 @@ export interface NodeReport extends NodeFigures {
   readonly seq: number;
   /** Whether it stops now: it sends nothing more. */
   readonly stopped: boolean;
+  /** Its newest statistics, as `/api/stats` shows them. */
+  readonly stats: JsonObject;
 }
 
 export function encodeReport(report: NodeReport): string {
@@ -66,6 +68,7 @@ export function decodeReport(body: Buffer): NodeReport | null {
     name: text(fields.name),
     seq,
     stopped: fields.stopped === true,
+    stats: isObject(fields.stats) ? fields.stats : {},
     version: text(fields.version),
     address: text(fields.address),
     nodeUrl: typeof fields.nodeUrl === "string" ? text(fields.nodeUrl) : null,

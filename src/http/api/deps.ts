@@ -10,6 +10,7 @@ import type { ServerList } from "../../fleet/server-list.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
 import type { ListServers } from "./fleet-lists.ts";
+import type { FleetStats } from "./fleet-stats.ts";
 import type { StatsHistory } from "./stats-history.ts";
 
 /** The result of a reload; after a failure the server goes on serving. */
@@ -33,6 +34,7 @@ export interface ApiDeps {
   readonly audit: Audit;
   readonly history: StatsHistory;
   readonly servers: ServerList;
+  readonly fleetStats: FleetStats;
   /** Starts a successor. Resolves when it serves, or has failed. */
   readonly reload: () => Promise<ReloadResult>;
 }

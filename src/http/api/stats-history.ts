@@ -7,6 +7,8 @@ const KEPT = 300;
 /** Snapshots of the last ten minutes, so that the admin page can show what led to the current state. */
 export class StatsHistory {
   readonly interval = INTERVAL;
+  /** Called with each snapshot that is kept. */
+  kept: (snapshot: Snapshot) => void = () => {};
   readonly #take: (loopDelay: number) => Snapshot;
   readonly #loopDelay: () => number;
   readonly #kept: Snapshot[] = [];
@@ -22,7 +24,9 @@ export class StatsHistory {
     this.#timer = setInterval(() => {
       this.#lastDelay = Math.max(this.#delay, loopDelay());
       this.#delay = 0;
-      this.#kept.push(take(this.#lastDelay));
+      const snapshot = take(this.#lastDelay);
+      this.#kept.push(snapshot);
+      this.kept(snapshot);
       if (this.#kept.length > KEPT) this.#kept.shift();
     }, INTERVAL);
   }
@@ -31,6 +35,11 @@ export class StatsHistory {
   now(): Snapshot {
     this.#delay = Math.max(this.#delay, this.#loopDelay());
     return this.#take(Math.max(this.#delay, this.#lastDelay));
+  }
+
+  /** The newest kept snapshot; `null` in the first seconds. */
+  get latest(): Snapshot | null {
+    return this.#kept.at(-1) ?? null;
   }
 
   /** The kept snapshots, oldest first. */

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { Rejection } from "../../auth/rejection.ts";
 import { VERSION } from "../../version.ts";
 import { UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -12,41 +13,71 @@ const Stats = Snapshot.extend({
   started: UnixMs,
 }).meta({ id: "Stats" });
 
-export function statsOperations({ hub, history }: ApiDeps): Operation[] {
+const FleetSnapshot = Snapshot.extend({
+  servers: z.array(z.string()).optional().meta({
+    description: "With `server=*`: the incarnations of the servers summed.",
+  }),
+});
+
+/** All servers, in the parameter `server`. */
+const ALL = "*";
+
+const SUM_NOTE =
+  "`received` and `bus` are of this server: each receives every message. `channels` counts one on each server that has it open.";
+
+export function statsOperations({ hub, history, fleetStats }: ApiDeps): Operation[] {
   return [
     operation({
       method: "GET",
       path: "/api/stats",
       tag: "Monitoring",
       summary: "Current statistics",
-      description: ALL_CHANNELS_NOTE,
+      description: `Of this server. \`server=*\` sums all servers: ${SUM_NOTE} ${ALL_CHANNELS_NOTE}`,
       needs: "read",
-      answer: Stats,
-      run: ({ principal }) =>
-        reachesAll(principal)
-          ? {
-              ...history.now(),
-              version: VERSION,
-              node: hub.node,
-              started: Math.round(performance.timeOrigin),
-            }
-          : allChannelsNeeded(),
+      query: z.object({
+        server: z.string().max(255).optional().meta({ description: "`*`, or a name or incarnation." }),
+      }),
+      answer: Stats.extend({ servers: FleetSnapshot.shape.servers }),
+      errors: { 404: "No such server" },
+      run({ query: { server }, principal }) {
+        if (!reachesAll(principal)) return allChannelsNeeded();
+        const about = {
+          version: VERSION,
+          node: hub.node,
+          started: Math.round(performance.timeOrigin),
+        };
+        if (server === undefined) return { ...history.now(), ...about };
+        if (server === ALL) {
+          const sum = fleetStats.now();
+          return { ...sum, servers: [...sum.servers], ...about };
+        }
+        const found = Snapshot.safeParse(fleetStats.of(server));
+        return found.success
+          ? { ...found.data, ...about }
+          : new Rejection(404, "server_unknown", "No server has this name or incarnation.");
+      },
     }),
     operation({
       method: "GET",
       path: "/api/history",
       tag: "Monitoring",
       summary: "Statistics of the last ten minutes",
-      description: `One snapshot every 2 seconds, oldest first. ${ALL_CHANNELS_NOTE}`,
+      description: `One snapshot every 2 seconds, oldest first. \`server=*\` sums all servers, as \`/api/stats\`. ${ALL_CHANNELS_NOTE}`,
       needs: "read",
+      query: z.object({ server: z.literal(ALL).optional() }),
       answer: z.object({
         interval: z.number().meta({ description: "Time between two snapshots, in ms." }),
-        snapshots: z.array(Snapshot),
+        snapshots: z.array(FleetSnapshot),
       }),
-      run: ({ principal }) =>
-        reachesAll(principal)
-          ? { interval: history.interval, snapshots: history.all() }
-          : allChannelsNeeded(),
+      run({ query: { server }, principal }) {
+        if (!reachesAll(principal)) return allChannelsNeeded();
+        const { interval } = history;
+        const snapshots =
+          server === undefined
+            ? history.all()
+            : fleetStats.all().map((each) => ({ ...each, servers: [...each.servers] }));
+        return { interval, snapshots };
+      },
     }),
   ];
 }

@@ -11,6 +11,7 @@ import type { Config } from "../../../src/config/config.ts";
 import { Control } from "../../../src/fleet/control.ts";
 import { createFigures } from "../../../src/fleet/figures.ts";
 import { ServerList } from "../../../src/fleet/server-list.ts";
+import { FleetStats } from "../../../src/http/api/fleet-stats.ts";
 import { takeSnapshot } from "../../../src/http/api/snapshot.ts";
 import { StatsHistory } from "../../../src/http/api/stats-history.ts";
 import { createHttp } from "../../../src/http/http-routes.ts";
@@ -97,6 +98,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     revocations,
     audit: (act) => void audited.push(act),
     history,
+    fleetStats: new FleetStats(history, new Identity("n1"), null),
     servers: new ServerList(new Identity("n1"), null, createFigures(figures), hub.positions),
     config,
     log,
