@@ -153,7 +153,7 @@ test("channels can be searched and opened; a channel's page shows members and me
     // Connection id and join ref are parsed from the agent id, whose channel name contains colons.
     const cells = await page.locator("#members tbody tr:not(.spacer):not([hidden]) td").allTextContents();
     expect(cells[0]).toBe("alice");
-    expect(cells[1]).toMatch(/^[0-9A-Za-z]{8}$/);
+    expect(cells[1]).toMatch(/^[0-9A-Za-z]{14}$/);
     expect(cells[2]).toBe("1");
 
     await page.waitForSelector('#inspect-state[data-state="good"]');
