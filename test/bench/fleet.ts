@@ -30,33 +30,41 @@ interface Measured {
 
 interface Crowd {
   readonly name: string;
+  readonly count: number;
   topic(index: number): string;
 }
 
 const CROWDS: readonly Crowd[] = [
-  { name: "joined: ten to a channel", topic: (index) => `room-${Math.floor(index / 10)}` },
-  { name: "presence: all in one channel", topic: () => "hall" },
+  {
+    name: "joined: ten to a channel",
+    count: 2 * RATE * secs,
+    topic: (index) => `room-${Math.floor(index / 10)}`,
+  },
+  { name: "presence: all in one channel", count: RATE * secs, topic: () => "hall" },
 ];
 
-for (const { name, topic } of CROWDS) {
+for (const { name, count: members, topic } of CROWDS) {
   const found: Record<number, Measured[]> = { 1: [], 2: [] };
   for (let round = 0; round < rounds; round++) {
-    for (const count of round % 2 === 0 ? [1, 2] : [2, 1]) found[count]?.push(await join(count, topic));
+    for (const count of round % 2 === 0 ? [1, 2] : [2, 1])
+      found[count]?.push(await join(count, members, topic));
   }
   const [one, two] = [median(found[1]), median(found[2])];
   const ratio = (two.us / one.us).toFixed(2);
-  console.log(`${name}, ${2 * RATE} a second, ${2 * RATE * secs} in all`);
+  console.log(`${name}, ${2 * RATE} a second, ${members} in all`);
   console.log(`  one server    ${one.us.toFixed(0)} us and ${one.bytes.toFixed(0)} bytes each`);
-  console.log(`  two servers   ${two.us.toFixed(0)} us each (${ratio}), ${two.bytes.toFixed(0)} bytes each on each of them`);
+  console.log(
+    `  two servers   ${two.us.toFixed(0)} us each (${ratio}), ${two.bytes.toFixed(0)} bytes each on each of them`,
+  );
 }
 await kill();
 process.exit(0);
 
-async function join(count: number, topic: (index: number) => string): Promise<Measured> {
+async function join(count: number, members: number, topic: (index: number) => string): Promise<Measured> {
   return onServers(count, async (servers) => {
     const early = await connected(servers, EARLY, 0);
     await joinNow(early, (index) => `early-${index % (EARLY / 10)}`);
-    const clients = await connected(servers, 2 * RATE * secs, EARLY);
+    const clients = await connected(servers, members, EARLY);
     await settle();
     const memory = servers.map(({ pid }) => pssBytes(pid));
     const cpu = servers.map(({ pid }) => fineCpuMs(pid));
@@ -91,13 +99,18 @@ async function kill(): Promise<void> {
     const last = (await quiet(own)) - began;
     const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
     console.log(`${2 * members} in one channel of two servers, one of which is killed`);
-    console.log(`  ${(joinedBytes / 1024 / 1024).toFixed(0)} MB on the other for all members, half of them its own`);
+    console.log(
+      `  ${(joinedBytes / 1024 / 1024).toFixed(0)} MB on the other for all members, half of them its own`,
+    );
     console.log(`  its members see the leaves after ${seconds(first)}, the last one after ${seconds(last)}`);
     console.log(`  ${(fineCpuMs(stays.pid) - cpu).toFixed(0)} ms of CPU from the first frame on`);
   });
 }
 
-async function onServers<T>(count: number, run: (servers: readonly RunningServer[]) => Promise<T>): Promise<T> {
+async function onServers<T>(
+  count: number,
+  run: (servers: readonly RunningServer[]) => Promise<T>,
+): Promise<T> {
   const redis = await startRedis();
   const options = { redisUrl: redis.url, env: {}, profileInto: null };
   const servers = await Promise.all(Array.from({ length: count }, () => ours.start(options)));

@@ -1,6 +1,14 @@
 import { encodeMetas } from "./presence-json.ts";
 import type { Meta } from "./presence-store.ts";
 
+/** What is to be written of one channel. */
+export interface WrittenChanges {
+  /** By ref. */
+  readonly joins: ReadonlyMap<string, Meta>;
+  /** Refs to be removed, with the incarnation whose entry they are. */
+  readonly leaves: ReadonlyMap<string, string>;
+}
+
 /**
  * The changes of this server's members in one channel that are not shared yet: not written for other servers, or not
  * published for backends. Whatever happens in between, it holds at most the members at the last success and those of now.
@@ -28,8 +36,17 @@ export class PendingChanges {
     this.leaves.set(ref, incarnation);
   }
 
-  /** Takes back changes that were taken from here, and may or may not have arrived. */
-  restore(joins: ReadonlyMap<string, Meta>, leaves: ReadonlyMap<string, string>): void {
+  /** Moves all that is to be written into another object. */
+  take(): WrittenChanges {
+    const { joins, leaves } = this;
+    this.joins = new Map();
+    this.leaves = new Map();
+    this.uncertain = null;
+    return { joins, leaves };
+  }
+
+  /** Takes back what was taken from here, and may or may not have arrived. */
+  restore({ joins, leaves }: WrittenChanges): void {
     for (const [ref, meta] of joins) {
       if (this.leaves.has(ref)) continue;
       this.joins.set(ref, meta);

@@ -51,6 +51,21 @@ export function decodeEntry(text: string): Meta | null {
   return readMeta(parsed(text));
 }
 
+/** A message; `fields`: further members of a JSON object. */
+export function encodeMessage(from: string, seq: number, fields: string): string {
+  return `${startOf(from)},"n":${seq}${fields === "" ? "" : `,${fields}`}}`;
+}
+
+/** Whether a message is of this sender: a server receives its own messages too, and need not read them. */
+export function isFrom(body: Buffer, incarnation: string): boolean {
+  const start = startOf(incarnation);
+  return body.toString("latin1", 0, start.length) === start;
+}
+
+function startOf(from: string): string {
+  return `{"i":"${from}"`;
+}
+
 /** Reads a message; `null` if it is none. Signed messages only: what is malformed comes from another version. */
 export function decodeMessage(body: Buffer): PresenceMessage | null {
   const value = parsed(body.toString("utf8"));

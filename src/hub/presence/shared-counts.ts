@@ -21,6 +21,7 @@ export interface CountWrite extends OccupancyWrite {
   readonly opens: boolean;
   /** Whether it is to be announced that the channel opens or closes. */
   readonly announced: boolean;
+  readonly counted: boolean;
 }
 
 /** How many members each server has in a channel: whether any for all channels, exactly for counted ones. */
@@ -69,28 +70,23 @@ export class SharedCounts {
       if (own?.counted && now - own.writtenAt < COUNT_INTERVAL) continue;
       this.#dirty.delete(channel);
       if (own === undefined) continue;
-      const { members, written, announced } = own;
+      const { members, written, announced, counted } = own;
       if (members === 0) this.#own.delete(channel);
       own.writtenAt = now;
       own.written = true;
-      writes.push({ channel, members, opens: !written, announced });
+      writes.push({ channel, members, opens: !written, announced, counted });
     }
     return writes;
   }
 
   /** A write failed. */
   restore(writes: readonly CountWrite[]): void {
-    for (const { channel, members, opens, announced } of writes) {
-      const own = this.#own.get(channel) ?? this.#add(channel, members, false);
+    for (const { channel, members, opens, announced, counted } of writes) {
+      const own = this.#own.get(channel) ?? this.#add(channel, members, counted);
       own.written = !opens;
       own.announced ||= announced;
       this.#dirty.add(channel);
     }
-  }
-
-  /** What other servers are sent of a write. */
-  published(writes: readonly OccupancyWrite[]): CountChange[] {
-    return writes.filter(({ channel, members }) => members === 0 || this.#own.get(channel)?.counted === true);
   }
 
   /** The counts that are stored, as of a write. Returns whether those of other servers changed. */

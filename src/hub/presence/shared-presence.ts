@@ -199,14 +199,14 @@ export class SharedPresence implements ChannelPresence {
     return false;
   }
 
-  /** Removes the members of a server that is dead. Returns whether it had any. */
-  drop(server: Peer): boolean {
-    let dropped = false;
+  /** Removes the members of a server that is dead, and returns them. */
+  drop(server: Peer): Meta[] {
+    const dropped: Meta[] = [];
     for (const meta of this.#remote.values()) {
       if (meta.server !== server) continue;
       this.#remote.delete(meta.ref);
       this.#all.remove(meta);
-      dropped = true;
+      dropped.push(meta);
     }
     return dropped;
   }
