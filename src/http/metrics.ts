@@ -114,6 +114,11 @@ export function createMetrics(deps: MetricsDeps): Registry {
     "Redis subscriptions lost; messages published before resubscribing were missed.",
     () => busState().gaps,
   );
+  counter(
+    "presence_missed_total",
+    "Times that presence messages of another server were missed.",
+    () => hub.presenceFigures.missed,
+  );
 
   new Gauge({
     name: "channel_connections",
@@ -149,6 +154,11 @@ export function createMetrics(deps: MetricsDeps): Registry {
   gauge("channel_history_bytes", "Bytes of kept messages, overhead included.", () => hub.history?.bytes ?? 0);
   gauge("channel_history_channels", "Channels of which messages are kept.", () => hub.history?.channels ?? 0);
   gauge("channel_channels", "Open channels.", () => hub.channels.size);
+  gauge(
+    "channel_presence_remote_members",
+    "Members on other servers, in channels with members here.",
+    () => hub.presenceFigures.remote,
+  );
   gauge("channel_servers", "Servers on this Redis that are not declared dead, this one included.", servers);
   counter("fleet_rejected_total", "Messages between servers ignored because of a wrong signature.", rejected);
   new Gauge({

@@ -14,7 +14,7 @@ import { jsonMessage, Message } from "./message.ts";
 import { PresenceCounts } from "./presence/presence-counts.ts";
 import { PresenceEvents } from "./presence/presence-events.ts";
 import { nextMeta } from "./presence/presence-info.ts";
-import type { PresenceStore } from "./presence/presence-store.ts";
+import type { PresenceFigures, PresenceStore } from "./presence/presence-store.ts";
 import { type Pushed, pushEnvelope } from "./push-envelope.ts";
 import type { DropReason, Stats } from "./stats.ts";
 import { startClock } from "./system-clock.ts";
@@ -120,6 +120,11 @@ export class Hub {
   /** What is kept of a channel, open or not; `null`: nothing. */
   historyRules(channel: string): HistoryRules | null {
     return this.#options.history === null ? null : this.#options.rulesFor(channel).history;
+  }
+
+  /** Presence of other servers. */
+  get presenceFigures(): PresenceFigures {
+    return this.#options.presence.figures();
   }
 
   get node(): string {

@@ -1,6 +1,12 @@
 import { PresenceChanges } from "./presence-changes.ts";
 import { encodeUser, encodeUsers, withEntry } from "./presence-json.ts";
-import type { ChannelPresence, Meta, PresenceDiff, PresenceStore } from "./presence-store.ts";
+import type {
+  ChannelPresence,
+  Meta,
+  PresenceDiff,
+  PresenceFigures,
+  PresenceStore,
+} from "./presence-store.ts";
 
 /** Keeps memberships in this process: for a server that is alone. */
 export class MemoryPresenceStore implements PresenceStore {
@@ -13,6 +19,10 @@ export class MemoryPresenceStore implements PresenceStore {
   }
 
   unload(): void {}
+
+  figures(): PresenceFigures {
+    return { remote: 0, missed: 0 };
+  }
 
   membersChanged(): void {}
 

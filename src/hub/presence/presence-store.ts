@@ -52,6 +52,7 @@ export interface PresenceStore {
   /** Whether there are other servers: `channel.add` and `channel.remove` are announced by `PresenceOwner.announce` then. */
   readonly shared: boolean;
   start(owner: PresenceOwner): void;
+  figures(): PresenceFigures;
   /** Loads a channel. Called once for a name until `unload`. */
   load(channel: string): ChannelPresence;
   /** Forgets a channel that has no members on this server. Called after its last `takeDiff`. */
@@ -69,6 +70,14 @@ export interface PresenceStore {
   drain(): void;
   /** Writes what waits, then ends. */
   stop(): Promise<void>;
+}
+
+/** For metrics. */
+export interface PresenceFigures {
+  /** Members on other servers that this one keeps. */
+  readonly remote: number;
+  /** How often messages of other servers were missed, and the members read again. */
+  readonly missed: number;
 }
 
 /** The channels that have members on any server. */

@@ -81,6 +81,11 @@ export class SharedPresence implements ChannelPresence {
     this.#context = context;
   }
 
+  /** The number of members on other servers. */
+  get remote(): number {
+    return this.#remote.size;
+  }
+
   get users(): number {
     return this.#all.users;
   }

@@ -3,7 +3,7 @@ import { DeadServer } from "./dead-server.ts";
 import type { PendingChanges } from "./pending-changes.ts";
 import type { PresenceDatabase } from "./presence-database.ts";
 import { PresenceReader } from "./presence-reader.ts";
-import type { ChannelPresence, PresenceOwner, PresenceStore } from "./presence-store.ts";
+import type { ChannelPresence, PresenceFigures, PresenceOwner, PresenceStore } from "./presence-store.ts";
 import { decodeMessage, isFrom, type PresenceMessage } from "./presence-wire.ts";
 import { KIND, PresenceWriter } from "./presence-writer.ts";
 import { type Peer, type SharedContext, SharedPresence } from "./shared-presence.ts";
@@ -57,6 +57,7 @@ export class SharedPresenceStore implements PresenceStore, SharedContext {
   live = false;
   /** Dead servers that this one acts for. */
   readonly #unfinished = new Map<string, DeadServer>();
+  #missed = 0;
   #numberTimer: Timer | null = null;
   #sayHello = false;
   #round: Timer | null = null;
@@ -97,6 +98,12 @@ export class SharedPresenceStore implements PresenceStore, SharedContext {
     this.#round = setInterval(() => void this.#doRound(), ROUND);
     this.#pulse = setInterval(() => this.#writer.checkPulse(), PULSE);
     this.#options.database.start(() => void this.#opened());
+  }
+
+  figures(): PresenceFigures {
+    let remote = 0;
+    for (const presence of this.#channels.values()) remote += presence.remote;
+    return { remote, missed: this.#missed };
   }
 
   load(channel: string): ChannelPresence {
@@ -228,6 +235,7 @@ export class SharedPresenceStore implements PresenceStore, SharedContext {
     const missed = seq !== (numbered ? peer.seq + 1 : peer.seq);
     peer.seq = seq;
     if (!missed) return true;
+    this.#missed++;
     this.#writer.counts.repeat();
     this.#writer.flushSoon();
     this.#reader.readAllSoon();

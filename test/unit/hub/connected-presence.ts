@@ -4,6 +4,7 @@ import type {
   ChannelPresence,
   Meta,
   PresenceDiff,
+  PresenceFigures,
   PresenceOwner,
   PresenceStore,
 } from "../../../src/hub/presence/presence-store.ts";
@@ -40,6 +41,10 @@ export class ConnectedPresenceStore implements PresenceStore {
 
   start({ changed }: PresenceOwner): void {
     this.#changed = changed;
+  }
+
+  figures(): PresenceFigures {
+    return { remote: 0, missed: 0 };
   }
 
   membersChanged(): void {}
