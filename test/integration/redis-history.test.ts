@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { Redis } from "ioredis";
-import { HistoryServer, Order } from "./history-rig.ts";
+import { HistoryServer, Order, RULES, untilStored } from "./history-rig.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
 
 const open: { stop(): unknown }[] = [];
@@ -8,44 +8,169 @@ afterEach(async () => {
   for (const each of open.splice(0).reverse()) await each.stop();
 });
 
-async function start(
-  args: readonly string[] = [],
-): Promise<{ redis: RedisProcess; order: Order; raw: Redis }> {
+interface Place {
+  readonly redis: RedisProcess;
+  readonly order: Order;
+  readonly raw: Redis;
+  server(url?: string): HistoryServer;
+}
+
+async function start(args: readonly string[] = []): Promise<Place> {
   const redis = await startRedis(args);
   const order = new Order();
   const raw = new Redis(redis.url);
   raw.on("error", () => {});
   open.push(redis, { stop: () => raw.disconnect() }, order);
-  return { redis, order, raw };
+  return { redis, order, raw, server: (url = redis.url) => order.subscribe(new HistoryServer(url)) };
 }
 
-/** Waits until all that a server received is in Redis. */
-async function written(raw: Redis, { positions }: HistoryServer): Promise<void> {
-  const [marker = "", n = ""] = positions.current?.split("-") ?? [];
-  const micros = Number.parseInt(marker, 36);
-  for (let i = 0; i < 500; i++) {
-    const end = (await raw.hget("hub:history", "end")) ?? "";
-    if (end.startsWith(`${micros}-`) && Number(end.slice(-13)) >= Number(n)) return;
-    await Bun.sleep(10);
-  }
-  throw new Error(`not written: ${await raw.hgetall("hub:history").then((all) => JSON.stringify(all))}`);
+function numbers(from: number, to: number): string[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => String(from + i));
 }
 
-describe("a server that starts later", () => {
-  test("has what was kept before it", async () => {
-    const { redis, order, raw } = await start();
-    const one = order.subscribe(new HistoryServer(redis.url));
-    order.publish("a", "1");
+function publishAll(order: Order, payloads: readonly string[], rules = RULES): void {
+  for (const payload of payloads) order.publish("a", payload, { rules });
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 1000 && !(await condition()); i++) await Bun.sleep(10);
+  expect(await condition()).toBe(true);
+}
+
+describe("messages kept in Redis", () => {
+  test("are written once, whichever servers write", async () => {
+    const { order, raw, server } = await start();
+    const servers = [server(), server(), server()];
+    const position = servers[0]?.positions.current ?? "";
+    for (let i = 0; i < 20; i++) {
+      publishAll(order, numbers(10 * i, 10 * i + 9), { ...RULES, count: 1000 });
+      await Bun.sleep(20);
+    }
+    for (const each of servers) await untilStored(raw, each);
+    const info: unknown[] = Object(await raw.xinfo("STREAM", "hub:{a}:h"));
+    expect(info[info.indexOf("length") + 1]).toBe(200);
+    if (info.includes("entries-added")) expect(info[info.indexOf("entries-added") + 1]).toBe(200);
+    expect(await server().since("a", position, { ...RULES, count: 1000 })).toEqual(numbers(0, 199));
+  });
+
+  test("are not read before they are written", async () => {
+    const { order, raw, server } = await start();
+    const one = server();
+    publishAll(order, ["1"]);
+    await untilStored(raw, one);
     const position = one.positions.current ?? "";
-    order.pass(5);
-    for (const n of ["2", "3"]) order.publish("a", n);
-    order.publish("b", "other");
-    await written(raw, one);
-    const two = order.subscribe(new HistoryServer(redis.url));
-    order.publish("a", "4");
-    expect(await two.since("a", position)).toEqual(["2", "3", "4"]);
-    expect(await two.last("a")).toEqual(await one.last("a"));
-    expect(await two.since("b", position)).toEqual(["other"]);
-    expect(await two.since("c", position)).toEqual([]);
+    await raw.client("PAUSE", 600, "WRITE");
+    publishAll(order, numbers(2, 9));
+    const two = server();
+    publishAll(order, ["10"]);
+    expect(await two.since("a", position)).toEqual(numbers(2, 10));
+  });
+
+  test("are written by the next server where one stops", async () => {
+    const { order, raw, server } = await start();
+    const one = server();
+    publishAll(order, ["1"]);
+    await untilStored(raw, one);
+    const position = one.positions.current ?? "";
+    const two = server();
+    one.subscribed = false;
+    publishAll(order, ["2"]);
+    await untilStored(raw, two);
+    expect(await server().since("a", position)).toEqual(["2"]);
+  });
+
+  test("are lost with the stream, and known to be", async () => {
+    const { order, raw, server } = await start();
+    const one = server();
+    const position = one.positions.current ?? "";
+    for (const channel of ["deleted", "trimmed", "expired"]) {
+      order.publish(channel, "1");
+      order.publish(channel, "2");
+    }
+    const newest = one.positions.current ?? "";
+    await untilStored(raw, one);
+    await raw.del("hub:{deleted}:h");
+    await raw.xtrim("hub:{trimmed}:h", "MAXLEN", 1);
+    await raw.pexpire("hub:{expired}:h", 1);
+    await Bun.sleep(5);
+    const two = server();
+    for (const channel of ["deleted", "trimmed", "expired"]) {
+      expect(await two.since(channel, position)).toBe("too old");
+      expect(await two.since(channel, newest)).toEqual([]);
+      order.publish(channel, "3");
+      await untilStored(raw, one);
+      expect(await server().since(channel, position)).toBe("too many");
+      expect(await server().since(channel, newest)).toEqual(["3"]);
+    }
+  });
+
+  test("are trimmed by count, bytes and time", async () => {
+    const { order, raw, server } = await start();
+    const one = server();
+    publishAll(order, numbers(1, 1000), { ...RULES, count: 40 });
+    for (let i = 0; i < 100; i++) {
+      order.publish("b", "x".repeat(10_000), { rules: { ...RULES, bytes: 100_000 } });
+    }
+    await untilStored(raw, one);
+    expect(await raw.xlen("hub:{a}:h")).toBeWithin(40, 46);
+    expect(await raw.xlen("hub:{b}:h")).toBeWithin(9, 12);
+    expect(await raw.pttl("hub:{a}:h")).toBeWithin(50_000, 60_001);
+    for (const key of ["hub:history", "hub:{a}:i"]) expect(await raw.pttl(key)).toBeWithin(60_000, 4_500_001);
+    expect((await server().last("a", 100, { ...RULES, count: 40 })).map(([, payload]) => payload)).toEqual(
+      numbers(961, 1000),
+    );
+  });
+
+  test("are in memory only while Redis refuses them, and are written afterwards", async () => {
+    const { order, raw, server } = await start();
+    const one = server();
+    publishAll(order, ["1"]);
+    await untilStored(raw, one);
+    const position = one.positions.current ?? "";
+    await raw.config("SET", "maxmemory", "1");
+    publishAll(order, ["2"]);
+    const warnings = (): unknown[] => one.logged.entries.filter(({ level }) => level === "warn");
+    await until(() => warnings().length > 0);
+    for (const payload of numbers(3, 5)) {
+      publishAll(order, [payload]);
+      await Bun.sleep(20);
+    }
+    expect(one.unstored).toBeGreaterThan(0);
+    expect(await one.since("a", position)).toEqual(numbers(2, 5));
+    expect(warnings()).toEqual([
+      expect.objectContaining({ message: "Redis does not keep messages, they are in memory only" }),
+    ]);
+    await raw.config("SET", "maxmemory", "0");
+    await untilStored(raw, one);
+    expect(one.logged.entries.some(({ message }) => message === "Redis keeps messages again")).toBe(true);
+    expect(await server().since("a", position)).toEqual(numbers(2, 5));
+  }, 30_000);
+
+  test("need no more than the documented ACL", async () => {
+    const { order, raw, server, redis } = await start();
+    const text = await Bun.file(`${import.meta.dir}/../../docs/errors.md`).text();
+    const [, rules = ""] = /ACL SETUSER channel on >your-password (.*)/.exec(text) ?? [];
+    const [, more = ""] = /With `history_store = "redis"` also `([^`]*)`/.exec(text) ?? [];
+    const acl = ["on", ">password", ...rules.split(" "), ...more.split(" ")];
+    await raw.call("ACL", "SETUSER", "channel", ...acl);
+    const url = redis.url.replace("redis://", "redis://channel:password@");
+    const one = server(url);
+    const position = one.positions.current ?? "";
+    publishAll(order, numbers(1, 300), { ...RULES, count: 50 });
+    await untilStored(raw, one);
+    const newest = one.positions.current ?? "";
+    publishAll(order, ["301"], { ...RULES, count: 50 });
+    const two = server(url);
+    expect(await two.since("a", newest, { ...RULES, count: 50 })).toEqual(["301"]);
+    expect(await two.since("a", position, { ...RULES, count: 50 })).toBe("too many");
+    expect(one.logged.entries.filter(({ level }) => level !== "debug")).toEqual([]);
+  });
+
+  test("stand under the prefix", async () => {
+    const { redis, order, raw } = await start();
+    const one = order.subscribe(new HistoryServer(redis.url, { prefix: "one." }));
+    publishAll(order, ["1"]);
+    await untilStored(raw, one, "one.");
+    expect((await raw.keys("*")).sort()).toEqual(["one.hub:history", "one.hub:{a}:h", "one.hub:{a}:i"]);
   });
 });
