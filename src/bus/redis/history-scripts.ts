@@ -26,7 +26,7 @@ end
 
 /**
  * Appends messages and extends the covered range.
- * KEYS: the range, then for each channel its hash and its stream. ARGV: a header in JSON, and all payloads.
+ * KEYS: the range. ARGV: a header in JSON, and all payloads. The keys of channels are in the header, which costs less.
  * Returns whether it was applied, the end of the range, and the number of messages that were new.
  */
 export const APPEND = `${COMMON}
@@ -71,17 +71,19 @@ local keep = h.keep * 1.25
 local count = 0
 local at = 1
 local whole = h.from == fin
-for c, ch in ipairs(h.channels) do
-  local infoKey, key = KEYS[2 * c], KEYS[2 * c + 1]
+for _, ch in ipairs(h.channels) do
+  local infoKey, key = ch.key .. ':i', ch.key .. ':h'
   local n, bytes, floor, last
+  local renewed = 0
   for _, e in ipairs(ch.entries) do
     local id = e[1]
     if whole or above(id, fin) then
       if not n then
-        local info = redis.call('HMGET', infoKey, 'n', 'bytes', 'floor', 'last')
+        local info = redis.call('HMGET', infoKey, 'n', 'bytes', 'floor', 'last', 'renewed')
         n, bytes, floor, last = tonumber(info[1] or 0), tonumber(info[2] or 0), info[3], info[4]
-        -- Its error, where the key is no stream, is not a number either.
-        if redis.pcall('XLEN', key) ~= n then
+        renewed = tonumber(info[5] or 0)
+        -- Checked now and then only. Its error, where the key is no stream, is not a number either.
+        if now - renewed > ch.ttl / 16 and redis.pcall('XLEN', key) ~= n then
           redis.call('DEL', key)
           n, bytes, floor = 0, 0, last or fin
         end
@@ -121,9 +123,14 @@ for c, ch in ipairs(h.channels) do
         redis.call('XTRIM', key, 'MAXLEN', n)
       end
     end
-    redis.call('HSET', infoKey, 'n', n, 'bytes', bytes, 'floor', floor or '', 'last', last)
-    redis.call('PEXPIRE', infoKey, math.floor(keep))
-    redis.call('PEXPIRE', key, ch.ttl)
+    if now - renewed > ch.ttl / 16 then
+      renewed = now
+      redis.call('HSET', infoKey, 'n', n, 'bytes', bytes, 'floor', floor or '', 'last', last, 'renewed', now)
+      redis.call('PEXPIRE', infoKey, math.floor(keep))
+      redis.call('PEXPIRE', key, math.floor(ch.ttl * 17 / 16))
+    else
+      redis.call('HSET', infoKey, 'n', n, 'bytes', bytes, 'floor', floor or '', 'last', last)
+    end
   end
 end
 

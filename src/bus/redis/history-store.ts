@@ -117,22 +117,28 @@ export class HistoryStore {
     if (!this.#stopped) this.#redis.disconnect(true);
   }
 
+  /** What the keys of a channel begin with. */
+  keyOf(channel: string): string {
+    const tag = channel.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+    return `${this.#prefix}${printHub(`{${tag}}`)}`;
+  }
+
   /** The end of the covered range; empty without one. */
   async end(): Promise<string> {
     return (await this.#redis.hget(this.#prefix + RANGE, "end")) ?? "";
   }
 
-  /** @param channels those of the header, in its order @param payloads of all messages of the header, joined */
-  async append(header: string, payloads: Buffer, channels: readonly string[]): Promise<Appended> {
-    const keys = [this.#prefix + RANGE, ...channels.flatMap((channel) => this.#keysOf(channel))];
-    const reply = await this.#run(APPEND_SCRIPT, keys, [header, payloads]);
+  /** @param payloads of all messages of the header, joined */
+  async append(header: string, payloads: Buffer): Promise<Appended> {
+    const reply = await this.#run(APPEND_SCRIPT, [this.#prefix + RANGE], [header, payloads]);
     const [applied, end, added] = Array.isArray(reply) ? reply : [];
     return { applied: applied === 1, end: textOf(end), added: typeof added === "number" ? added : 0 };
   }
 
   /** @param upTo the id of the newest entry to read, or `+` */
   async load(channel: string, upTo: string, withMarks: boolean): Promise<StoredChannel> {
-    const keys = [this.#prefix + RANGE, ...this.#keysOf(channel)];
+    const key = this.keyOf(channel);
+    const keys = [this.#prefix + RANGE, `${key}:i`, `${key}:h`];
     const reply = await this.#run(LOAD_SCRIPT, keys, [upTo, String(PAGE_BYTES), withMarks ? "1" : "0"]);
     const parts: readonly unknown[] = Array.isArray(reply) ? reply : [];
     const [start = "", end = "", why = "", marks = "", last = "", floor = ""] = parts.slice(0, 6).map(textOf);
@@ -142,12 +148,6 @@ export class HistoryStore {
 
   #connect(): void {
     if (!this.#stopped) this.#redis.connect().catch(() => {});
-  }
-
-  #keysOf(channel: string): [string, string] {
-    const tag = channel.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
-    const key = `${this.#prefix}${printHub(`{${tag}}`)}`;
-    return [`${key}:i`, `${key}:h`];
   }
 
   async #run(script: Script, keys: readonly string[], args: readonly (string | Buffer)[]): Promise<unknown> {

@@ -18,7 +18,7 @@ const MAX_WAITING = 50_000;
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 
 /** Time in which messages are collected by a server that writes, in ms. */
-const COLLECT_MS = 5;
+const COLLECT_MS = 10;
 
 /** Time after which a server that does not write checks whether another one has, in ms, and takes over otherwise. */
 const CHECK_MS = 100;
@@ -159,8 +159,8 @@ export class HistoryWriter {
   lost(): void {
     // The gap has a number of its own, which is no message.
     if (this.#base !== null && this.#writes && !this.#busy && !this.#incomplete && this.#waiting.length > 0) {
-      const { header, payloads, channels } = this.#batch(null, this.#waiting.at(-1)?.seq);
-      this.#options.store.append(header, payloads, channels).catch(() => {});
+      const { header, payloads } = this.#batch(null, this.#waiting.at(-1)?.seq);
+      this.#options.store.append(header, payloads).catch(() => {});
     }
     this.#base = null;
     this.#marks = [];
@@ -294,7 +294,7 @@ export class HistoryWriter {
         this.#due = false;
         this.#refreshes = false;
       }
-      const reply = await store.append(batch.header, batch.payloads, batch.channels);
+      const reply = await store.append(batch.header, batch.payloads);
       this.#accepted();
       if (this.#base !== base) return null;
       if (reply.applied) {
@@ -381,26 +381,25 @@ export class HistoryWriter {
       refresh: this.#refreshes,
       ...(restart === null ? {} : { restart }),
       marks: marks.map(({ id, at }, i) => [id, at - (marks[i - 1]?.at ?? at)]),
-      channels: [...byChannel.values()].map((all) => this.#channelHeader(all)),
+      channels: Array.from(byChannel, ([channel, all]) => this.#channelHeader(channel, all)),
     };
     const payloads = [...byChannel.values()].flat().flatMap(({ message }) => message?.payload ?? []);
     return {
       header: JSON.stringify(header),
       payloads: Buffer.concat(payloads),
-      channels: [...byChannel.keys()],
       messages: size,
       isLast,
     };
   }
 
-  #channelHeader(all: readonly PlacedMessage[]): object {
+  #channelHeader(channel: string, all: readonly PlacedMessage[]): object {
     const [first] = all;
     const entries = all.map(({ seq, message }) => {
       const id = this.#idIn(this.#marks, seq - 1, seq);
       return message === null ? [id] : [id, message.event, message.at, message.payload.length];
     });
     const { count = 0, bytes = 0, ttl = 0 } = first?.rules ?? {};
-    return { count, bytes, ttl, entries };
+    return { key: this.#options.store.keyOf(channel), count, bytes, ttl, entries };
   }
 
   /** The number of an id; `null` unless it is of a marker since `#base`. */
@@ -440,7 +439,6 @@ export class HistoryWriter {
 interface Batch {
   readonly header: string;
   readonly payloads: Buffer;
-  readonly channels: readonly string[];
   readonly messages: number;
   /** Whether nothing waits after it. */
   readonly isLast: boolean;
