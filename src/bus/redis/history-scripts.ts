@@ -113,13 +113,15 @@ for _, ch in ipairs(h.channels) do
         local page = math.max(n - ch.count, math.ceil((bytes - ch.bytes) * n / bytes))
         local old = redis.call('XRANGE', key, '-', '+', 'COUNT', math.max(1, math.min(64, page)))
         if #old == 0 then break end
+        local cut
         for _, entry in ipairs(old) do
           if n <= ch.count and bytes <= ch.bytes then break end
           n = n - 1
           bytes = bytes - #entry[2][2] - #entry[2][6] - 256
-          -- Messages may be missing after older ones: the floor is above these then.
-          if not floor or floor == '' or above(entry[1], floor) then floor = entry[1] end
+          cut = entry[1]
         end
+        -- Messages may be missing after older ones: the floor is above these then.
+        if not floor or floor == '' or above(cut, floor) then floor = cut end
         redis.call('XTRIM', key, 'MAXLEN', n)
       end
     end

@@ -13,6 +13,10 @@ const PAGE_BYTES = 1024 * 1024;
 /** The key of the covered range, without the prefix. */
 const RANGE = printHub("history");
 
+/** Characters of a channel name that are percent-encoded in keys. */
+const SPECIAL = /[%{}]/;
+const EACH_SPECIAL = /[%{}]/g;
+
 /** What Redis has of a channel, as ids: `start` to `end` is covered. Empty: there is none. */
 export interface StoredChannel {
   readonly start: string;
@@ -119,7 +123,7 @@ export class HistoryStore {
 
   /** What the keys of a channel begin with. */
   keyOf(channel: string): string {
-    const tag = channel.replace(/[%{}]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+    const tag = SPECIAL.test(channel) ? channel.replaceAll(EACH_SPECIAL, encodeURIComponent) : channel;
     return `${this.#prefix}${printHub(`{${tag}}`)}`;
   }
 
