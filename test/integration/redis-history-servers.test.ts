@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { type ChannelProcess, type LogLine, startChannel } from "./channel-process.ts";
 import { connectPhoenix, mint, type PhoenixClient, WAYS } from "./phoenix-client.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
+import { listenSse, openSse } from "./sse-client.ts";
 import { ADMIN_SECRET, type Backend, backendOn, SECRET } from "./world.ts";
 
 const TOML = `
@@ -110,6 +111,28 @@ describe("servers that keep messages in Redis", () => {
       expect(one).toBe(1);
     });
   }
+
+  test("a client of server-sent events resumes at a server that started later", async () => {
+    const all = await start();
+    const first = await all.server();
+    const token = mint({ id: "alice", channel: TOPIC }, SECRET);
+    const path = `/sse?channel=${TOPIC}&token=${token}`;
+    const before = await listenSse(first.port, path);
+    await all.publish(1);
+    await before.message();
+    const id = before.lastId();
+    before.cut();
+    const missed = await all.publish(3);
+    const second = await all.server();
+    await first.stop();
+    missed.push(...(await all.publish(3)));
+    const after = openSse(second.port, path, { headers: { "last-event-id": id } });
+    open.push({ stop: () => after.cut() });
+    const numbers: unknown[] = [];
+    while (numbers.length < missed.length) numbers.push((await after.message()).payload);
+    expect(numbers).toEqual(missed);
+    expect(after.events.all.map(({ event }) => event)).not.toContain("gap");
+  });
 
   test("a server that is killed loses nothing while another one runs", async () => {
     const all = await start();
