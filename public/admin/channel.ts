@@ -35,9 +35,9 @@ export class ChannelPage {
             cell.title = `agent ${agent}`;
           },
         },
-        { title: "Server", className: "minor", fill: (cell, { server }) => text(cell, server) },
         { title: "Join ref", className: "mono minor", fill: (cell, row) => text(cell, row.join_ref) },
         { title: "Address", className: "mono minor", fill: (cell, { address }) => text(cell, address) },
+        { title: "Server", className: "minor", fill: (cell, { server }) => text(cell, server) },
         {
           title: "Recovery",
           className: "minor long",

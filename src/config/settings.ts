@@ -174,7 +174,7 @@ export const TOP: Table<Top> = {
     type: integer(4, 64),
     default: 8,
     flag: "LENGTH",
-    doc: "Length in characters of generated ids, for connections and for users without an id.",
+    doc: "Length in characters of generated ids: of users without an id, and of connections after the six characters of their server.",
   },
   jwtPublicKey: {
     type: optional(textOrPath("a public key as PEM text, or the path of a PEM file")),
