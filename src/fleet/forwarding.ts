@@ -10,6 +10,10 @@ const SIGNED_NAME = "forward";
 /** ms until a request to another server fails: longer than a poll waits there. */
 const TIMEOUT = 20_000;
 
+/** ms from its start in which a server may not know the others, and between two looks: requests for them wait meanwhile. */
+const KNOWN_AFTER = 3000;
+const KNOWN_CHECK = 50;
+
 /** Headers that belong to one connection, or that name the client to the first server. */
 const NOT_FORWARDED = [
   ...[
@@ -36,6 +40,7 @@ export interface ForwardingOptions {
 /** Sends requests of long-poll sessions to the server that holds the session. Each request is forwarded once at most. */
 export class Forwarding {
   readonly #options: ForwardingOptions;
+  readonly #startedAt = performance.now();
 
   constructor(options: ForwardingOptions) {
     this.#options = options;
@@ -51,20 +56,37 @@ export class Forwarding {
    * forwarded already; rejects if it cannot be reached.
    */
   forward(request: Request, path: string, incarnation: string, peer: Peer): Promise<Response> | null {
-    const { signer } = this.#options;
+    if (this.#options.nodeUrls.length === 0 || this.#signedPeer(request) !== null) return null;
     const url = this.#urlOf(incarnation);
-    if (url === null || this.#signedPeer(request) !== null) return null;
+    if (url !== null) return this.#send(`${url}${path}`, request, peer);
+    return this.#isNew ? this.#sendWhenKnown(request, path, incarnation, peer) : null;
+  }
+
+  /** Whether this server may not know all others yet. */
+  get #isNew(): boolean {
+    return performance.now() - this.#startedAt < KNOWN_AFTER;
+  }
+
+  async #sendWhenKnown(request: Request, path: string, incarnation: string, peer: Peer): Promise<Response> {
+    while (this.#isNew && !request.signal.aborted) {
+      await Bun.sleep(KNOWN_CHECK);
+      const url = this.#urlOf(incarnation);
+      if (url !== null) return this.#send(`${url}${path}`, request, peer);
+    }
+    throw new Error("the server is not known");
+  }
+
+  #send(url: string, request: Request, peer: Peer): Promise<Response> {
     const headers = new Headers(request.headers);
     for (const name of NOT_FORWARDED) headers.delete(name);
     const client = JSON.stringify([targetOf(request), peer.address, peer.https, peer.loopback]);
-    headers.set(HEADER, signer.sign(SIGNED_NAME, Buffer.from(client).toString("base64url")));
-    return send(`${url}${path}${new URL(request.url).search}`, request, headers);
+    headers.set(HEADER, this.#options.signer.sign(SIGNED_NAME, Buffer.from(client).toString("base64url")));
+    return send(`${url}${new URL(request.url).search}`, request, headers);
   }
 
   #urlOf(incarnation: string): string | null {
     const { fleet, nodeUrl, nodeUrls } = this.#options;
-    const found = nodeUrls.length === 0 ? null : find(fleet(), incarnation);
-    const url = found?.report.nodeUrl ?? null;
+    const url = find(fleet(), incarnation)?.report.nodeUrl ?? null;
     return url !== null && url !== nodeUrl && nodeUrls.includes(url) ? url : null;
   }
 

@@ -1,4 +1,4 @@
-import { Socket } from "phoenix";
+import { LongPoll, Presence, Socket } from "phoenix";
 import { eventually } from "./phoenix-client.ts";
 
 /** A phoenix.js client in one channel, as an application writes it. */
@@ -13,12 +13,23 @@ export interface ReloadClient {
   /** Connection attempts that failed. */
   readonly failures: number;
   readonly joined: boolean;
+  /** Users that it saw leave, and not only replace a connection. */
+  readonly leaves: readonly string[];
   disconnect(): void;
 }
 
 /** Connects by phoenix.js as it is. @param recovers whether it asks for what it missed, as the documentation says */
-export function startReloadClient(url: string, name: string, token: string, recovers: boolean): ReloadClient {
-  const socket = new Socket(`${url.replace("http", "ws")}/websocket`);
+export function startReloadClient(
+  url: string,
+  name: string,
+  token: string,
+  recovers: boolean,
+  transport: "websocket" | "longpoll" = "websocket",
+): ReloadClient {
+  const socket = new Socket(
+    `${url.replace("http", "ws")}/websocket`,
+    transport === "longpoll" ? { transport: LongPoll } : {},
+  );
   const numbers: number[] = [];
   const joins: unknown[] = [];
   const absences: number[] = [];
@@ -42,6 +53,10 @@ export function startReloadClient(url: string, name: string, token: string, reco
       return payload;
     };
   }
+  const leaves: string[] = [];
+  new Presence(channel).onLeave((user, { metas }) => {
+    if (metas.length === 0) leaves.push(user);
+  });
   channel.on("news", (payload: unknown) => void numbers.push(Number(Object(payload).n)));
   channel.join().receive("ok", (answer: unknown) => {
     const fields = Object(answer);
@@ -55,6 +70,7 @@ export function startReloadClient(url: string, name: string, token: string, reco
     numbers,
     joins,
     absences,
+    leaves,
     get failures() {
       return failures;
     },
