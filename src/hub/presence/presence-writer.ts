@@ -18,6 +18,10 @@ const MAX_WINDOW = 1000;
 /** Pause after a failed write, in ms. */
 const RETRY_AFTER = 1000;
 
+/** Entries, and numbers of members, that are written in one go: Redis must answer within 2 s. */
+const MAX_ENTRIES = 2000;
+const MAX_COUNTS = 500;
+
 /** Stored entries are renewed after this time, in ms, and so many channels in one go. */
 const RENEW_AFTER = (EXPIRY / 3) * 1000;
 const BATCH = 100;
@@ -209,9 +213,12 @@ export class PresenceWriter {
     const taken = new Map<string, WrittenChanges>();
     const writes: PresenceWrite[] = [];
     const packing = new Packing(maxMessage);
+    let entries = 0;
     for (const [channel, pending] of this.#pending) {
+      if (entries > MAX_ENTRIES) break;
       if (!pending.empty) {
         const changes = pending.take();
+        entries += changes.joins.size + changes.leaves.size;
         taken.set(channel, changes);
         writes.push(this.#prepare(channel, changes, packing));
       }
@@ -247,7 +254,7 @@ export class PresenceWriter {
   }
 
   async #writeCounts(): Promise<boolean> {
-    const writes = this.counts.take();
+    const writes = this.counts.take(MAX_COUNTS);
     if (writes.length === 0) return true;
     const { context } = this.#options;
     const { incarnation } = context;

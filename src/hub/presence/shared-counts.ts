@@ -61,11 +61,12 @@ export class SharedCounts {
     }
   }
 
-  /** What is to be written now. */
-  take(): CountWrite[] {
+  /** What is to be written now, of at most `max` channels. */
+  take(max: number): CountWrite[] {
     const now = performance.now();
     const writes: CountWrite[] = [];
     for (const channel of this.#dirty) {
+      if (writes.length === max) break;
       const own = this.#own.get(channel);
       if (own?.counted && now - own.writtenAt < COUNT_INTERVAL) continue;
       this.#dirty.delete(channel);

@@ -260,6 +260,7 @@ describe("a Redis that is not a master is not used as bus", () => {
       Number(/cmdstat_role:calls=(\d+)/.exec(await backend.redis.info("commandstats"))?.[1] ?? 0);
     const before = await stats();
     await eventually(async () => (await stats()) > before, "ROLE asked again", NOTICED_MS);
+    expect(await backend.redis.hlen("hub:presence:room")).toBe(1);
     expect(warnings(channel.lines)).toEqual([]);
     expect(await readiness(channel.url)).toStartWith("200 ");
     // The only command that is optional.

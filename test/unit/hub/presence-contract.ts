@@ -475,6 +475,33 @@ function testSeveral(
     await Promise.all([one.store.stop(), two.store.stop()]);
   });
 
+  test("thousands of members in one channel, and hundreds of channels, are shared", async () => {
+    const [one, two] = await pair();
+    const here = one.load();
+    const there = two.load();
+    const bob = meta("bob");
+    one.put(here, bob);
+    const crowd = Array.from({ length: 3000 }, (_, i) => meta(`user ${i}`));
+    for (const each of crowd) there.put(each);
+    two.store.membersChanged("room", crowd.length, false);
+    two.take();
+    const names = Array.from({ length: 700 }, (_, i) => `room ${i}`);
+    const alone = new Map(names.map((name) => [name, meta("alice")]));
+    for (const [name, alice] of alone) two.put(two.load(name), alice, name);
+    await until(() => {
+      expect(one.copies.get("room")?.size).toBe(crowd.length + 1);
+      expect(two.copies.get("room")?.size).toBe(crowd.length + 1);
+      expect(two.exported).toHaveLength(1 + names.length);
+    });
+    for (const name of [names[0] ?? "", names.at(-1) ?? ""]) {
+      const [presence, carol] = [one.load(name), meta("carol")];
+      one.put(presence, carol, name);
+      const alice = alone.get(name) ?? carol;
+      await until(() => expect(refs(presence.state())).toEqual(only(alice, carol)));
+    }
+    await Promise.all([one.store.stop(), two.store.stop()]);
+  }, 60_000);
+
   test("three servers agree after any changes, and every copy folded from diffs does too", async () => {
     let seed = 20_261_129;
     const random = (below: number) => {
