@@ -208,8 +208,10 @@ export class PresenceWriter {
   async #flush(): Promise<boolean> {
     const { database, context, maxMessage } = this.#options;
     if (!(await this.#isAccepted())) return false;
+    const counted = database.ready && (await this.#writeCounts());
+    // In one turn with the entries: if this server is killed, another one sends the leaves of what was sent here.
     this.#exportAll();
-    if (!database.ready || !(await this.#writeCounts())) return false;
+    if (!counted) return false;
     const taken = new Map<string, WrittenChanges>();
     const writes: PresenceWrite[] = [];
     const packing = new Packing(maxMessage);

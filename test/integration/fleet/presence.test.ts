@@ -168,6 +168,7 @@ test("a killed server loses its people on all others within 12 s, once, and back
     for (const user of ["x", "y", "z"]) await world.join(b, topic, user);
     await world.join(b, "room:only there", "lonely");
     await untilSeen([stays, other], topic, ["other", "stays", "x", "y", "z"]);
+    await eventually(() => diffs.all.some(({ payload }) => payload.includes("lonely")), "the join");
     const start = performance.now();
     b.kill("SIGKILL");
     await untilSeen([stays, other], topic, ["other", "stays"], 20_000);
@@ -281,6 +282,35 @@ test("a server that is alone publishes its leaves before it ends", async () => {
     await world.stop();
   }
 }, 60_000);
+
+test("what a server left that was killed while it was alone is not shown, and backends get the leaves of it", async () => {
+  const world = await startFleet(["a"], { toml: PRESENCE_TOML });
+  try {
+    const [a] = world.servers;
+    if (a === undefined) throw new Error("a server");
+    const topic = "room:abandoned";
+    const diffs = await world.backend.listen(`to:${topic}:presence_diff`);
+    await world.join(a, topic, "abandoned");
+    await eventually(async () => (await world.backend.redis.hlen(`hub:presence:${topic}`)) === 1, "an entry");
+    a.kill("SIGKILL");
+    await a.exited;
+    const next = await world.start("a again");
+    const alice = await world.join(next, topic, "alice");
+    await untilSeen([alice], topic, ["alice"]);
+    await eventually(
+      () => diffs.all.some(({ payload }) => "abandoned" in JSON.parse(payload.toString()).leaves),
+      "the leave",
+      45_000,
+    );
+    await eventually(
+      async () => (await world.backend.redis.hlen(`hub:presence:${topic}`)) === 1,
+      "its removal",
+    );
+    expect(leavesOf(alice, topic)).toEqual([]);
+  } finally {
+    await world.stop();
+  }
+}, 90_000);
 
 test("after a Redis outage nobody who stayed was seen leaving, all agree, and backends get one diff per channel", async () => {
   const world = await startFleet(["a", "b", "c"], { toml: PRESENCE_TOML });
