@@ -14,6 +14,7 @@ import {
   limitWithPresence,
   ours,
   oursDeployed,
+  oursHistory,
   oursLatest,
   SECRET,
   stranger,
@@ -25,7 +26,7 @@ const USAGE = `bun run bench [options]
   --scenes a,b          only these: ${scenes.map(({ name }) => name).join(", ")}
   --rounds N            rounds for each scene (5; with --short 3)
   --short               seconds instead of minutes, small crowds: finds regressions, gives no figure to quote
-  --only a,b            only these servers: limit, limit+presence, limit-again, ours, ours-latest, ${peers.map(({ name }) => name).join(", ")}, or the name of a --server
+  --only a,b            only these servers: limit, limit+presence, limit-again, ours, ours-latest, ours-history, ${peers.map(({ name }) => name).join(", ")}, or the name of a --server
   --server name=[dialect+]ws://host:port[/path]   one more server, already running on this machine; dialects:
                         ${dialects.map(({ name }) => name).join(", ")}; without one phoenix
   --redis-url URL       use this Redis, as the servers of --server do, instead of starting one
@@ -65,9 +66,18 @@ const strangers = values.server.map(parseStranger);
 const others: readonly Contender[] = [...peers, ...strangers];
 const contenders =
   values.only === undefined
-    ? [limit, limitWithPresence, ours, oursLatest, oursDeployed, ...available(peers), ...strangers]
+    ? [
+        limit,
+        limitWithPresence,
+        ours,
+        oursLatest,
+        oursHistory,
+        oursDeployed,
+        ...available(peers),
+        ...strangers,
+      ]
     : pick(
-        [limit, limitWithPresence, twin, ours, oursLatest, oursDeployed, ...others],
+        [limit, limitWithPresence, twin, ours, oursLatest, oursHistory, oursDeployed, ...others],
         values.only,
         "server",
       );

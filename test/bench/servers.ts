@@ -76,6 +76,14 @@ export const oursLatest: Contender = {
   start: (options) => startOurs(options, ["--config", join(import.meta.dir, "latest.toml")]),
 };
 
+/** Ours with `history = 300` for every channel: what it costs to keep messages. */
+export const oursHistory: Contender = {
+  ...ours,
+  name: "ours-history",
+  only: ["fan-out", "own-channels"],
+  start: (options) => startOurs(options, ["--config", join(import.meta.dir, "history.toml")]),
+};
+
 /** Ours in the environment that deploy/ gives it: freed memory is kept for a minute, which matters to large messages. */
 export const oursDeployed: Contender = {
   ...ours,

@@ -42,11 +42,18 @@ export interface ReplayMember {
   overtaken(reason: Lost): void;
 }
 
+/** The members of one client that catch up. */
+export interface ReplayQueue {
+  readonly empty: boolean;
+  /** Sends what may be sent now. */
+  pump(now: number): void;
+}
+
 /** What all members that catch up share. */
 export interface ReplayContext {
   readonly frames: ReplayFrames;
-  /** A member may be sent more than before. */
-  soon(): void;
+  /** A member of a client may be sent more than before. */
+  soon(queue: ReplayQueue): void;
 }
 
 /** A live event that is not in the history, and the number of the message that it followed. */
@@ -62,6 +69,8 @@ interface HeldFrame {
  */
 export class CatchUp implements Subscriber {
   readonly member: ReplayMember;
+  /** Set when it is added to one. */
+  queue: ReplayQueue | null = null;
   readonly #hub: Hub;
   readonly #context: ReplayContext;
   /** Messages to send before those of the history, from `#at` on. */
@@ -114,7 +123,7 @@ export class CatchUp implements Subscriber {
   /** The presence state was sent. */
   stateSent(): void {
     this.#stateUntil = 0;
-    if (this.#delayed) this.#context.soon();
+    if (this.#delayed && this.queue !== null) this.#context.soon(this.queue);
   }
 
   isReady(now: number): boolean {

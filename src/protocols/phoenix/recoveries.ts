@@ -1,6 +1,6 @@
+import type { ReplayQueue } from "./catch-up.ts";
 import type { PositionFanout } from "./position-fanout.ts";
 import { ReplayFrames } from "./replay-frames.ts";
-import type { Replays } from "./replays.ts";
 
 /** ms for which all clients that catch up are sent messages in one turn; the others follow in the next. */
 const TURN = 50;
@@ -20,27 +20,32 @@ export class Recoveries {
   /** Fanouts that have a position to send. */
   readonly late = new Set<PositionFanout>();
   /** Clients with members that catch up; the one that waits longest first. */
-  readonly #replays = new Set<Replays>();
+  readonly #queues = new Set<ReplayQueue>();
+  /** Those of them that may be sent more at the end of this turn of the event loop. */
+  readonly #ready = new Set<ReplayQueue>();
   readonly #waiting = new Set<WaitingJoin>();
   #checkTimer: Timer | null = null;
   #turn: NodeJS.Immediate | null = null;
 
   /** Sends to a client what may be sent now, and the rest with each `tick`. */
-  start(replays: Replays): void {
-    replays.pump(performance.now());
-    if (!replays.empty) this.#replays.add(replays);
+  start(queue: ReplayQueue): void {
+    queue.pump(performance.now());
+    if (!queue.empty) this.#queues.add(queue);
   }
 
   /** To be called when a member may be sent more, also from within the delivery of a message. */
-  soon(): void {
+  soon(queue: ReplayQueue): void {
+    this.#ready.add(queue);
     this.#turn ??= setImmediate(() => {
       this.#turn = null;
-      this.#pump();
+      this.#pump(this.#ready);
+      this.#ready.clear();
     });
   }
 
-  forget(replays: Replays): void {
-    this.#replays.delete(replays);
+  forget(queue: ReplayQueue): void {
+    this.#queues.delete(queue);
+    this.#ready.delete(queue);
   }
 
   /** Calls `resume` regularly, until it returns true. */
@@ -55,11 +60,11 @@ export class Recoveries {
 
   /** To be called several times a second. */
   tick(): void {
-    this.frames.clear();
     const now = performance.now();
+    this.frames.tick(now);
     for (const fanout of this.late) fanout.report(now);
     this.late.clear();
-    this.#pump();
+    this.#pump(this.#queues);
   }
 
   stop(): void {
@@ -69,11 +74,11 @@ export class Recoveries {
     this.#turn = null;
   }
 
-  #pump(): void {
+  #pump(queues: ReadonlySet<ReplayQueue>): void {
     const started = performance.now();
-    for (const replays of [...this.#replays]) {
-      this.#replays.delete(replays);
-      this.start(replays);
+    for (const queue of [...queues]) {
+      this.#queues.delete(queue);
+      this.start(queue);
       if (performance.now() - started > TURN) return;
     }
   }

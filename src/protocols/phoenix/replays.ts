@@ -1,5 +1,5 @@
 import type { Client } from "../../transports/client.ts";
-import { type CatchUp, type ReplayBudget, STATE_TIMEOUT } from "./catch-up.ts";
+import { type CatchUp, type ReplayBudget, type ReplayQueue, STATE_TIMEOUT } from "./catch-up.ts";
 
 /** Bytes that may wait for a client while it is sent more of the history; less where its backlog is limited to less. */
 const MAX_WAITING = 1024 * 1024;
@@ -12,7 +12,7 @@ const BURST = 1024 * 1024;
 const BACKLOG_PART = 4;
 
 /** The members of one client that catch up. They share what the client may be sent. */
-export class Replays implements ReplayBudget {
+export class Replays implements ReplayBudget, ReplayQueue {
   readonly #client: Client;
   #all: CatchUp[] = [];
   #left = BURST;
@@ -27,6 +27,7 @@ export class Replays implements ReplayBudget {
   }
 
   add(catchUp: CatchUp): void {
+    catchUp.queue = this;
     this.#all.push(catchUp);
   }
 
