@@ -124,3 +124,39 @@ test("event groups are disconnected too", async () => {
   expect(body.disconnected).toBe(1);
   client.socket.cut();
 }, 30_000);
+
+test("bans survive a Redis that comes back empty, and those made meanwhile are kept in it", async () => {
+  await call(a.url, "/api/disconnect", { body: { id: "before", ban: "1h" } });
+  await world.redis.down();
+  await until(
+    async () => (await fetch(`${a.url}/ready`)).status,
+    (status) => status === 503,
+  );
+  const { body } = await call(a.url, "/api/disconnect", { body: { id: "meanwhile", ban: "1h" } });
+  expect(body.servers.filter(({ ok }: { ok: boolean }) => ok)).toEqual([
+    { name: "a", ok: true, disconnected: 0 },
+  ]);
+  await world.redis.restart();
+  const banned = async (server: ChannelProcess): Promise<string[]> =>
+    (await call(server.url, "/api/bans")).body.bans.map(({ id }: { id: string }) => id).sort();
+  await until(
+    () => world.backend.redis.hlen("hub:bans"),
+    (count) => count === 2,
+  );
+  const late = await world.start("later");
+  expect(await banned(late)).toEqual(["before", "meanwhile"]);
+}, 60_000);
+
+test("a message about a revoked token that is not signed is ignored", async () => {
+  const token = mint({ id: "rita", channel: "room:revoke", jti: "token-of-rita" }, SECRET);
+  const client = await world.connect(b);
+  await client.join("room:revoke", { token });
+  await world.backend.publish("hub:revoked", `${Date.now() + 60_000} token:token-of-rita`);
+  await Bun.sleep(200);
+  expect((await client.ask({ topic: "room:revoke", event: "x", payload: "1" })).status).toBe("ok");
+  const { status } = await call(a.url, "/api/revocations", {
+    body: { jti: "token-of-rita", expires_in: "1h" },
+  });
+  expect(status).toBe(200);
+  expect((await client.event("phx_close")).topic).toBe("room:revoke");
+}, 30_000);

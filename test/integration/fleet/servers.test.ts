@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "bun:test";
+import { call } from "../api-client.ts";
 import { type FleetWorld, listServers, startFleet, states, until, untilServers } from "./fleet-world.ts";
 
 let world: FleetWorld | null = null;
@@ -67,6 +68,13 @@ test("a server frozen for 30 s is declared dead, and continues under a new incar
   // The frozen one waits 10 s of its own ticks before it declares anybody dead.
   expect(b.lines.filter(({ message }) => message === "server declared dead")).toEqual([]);
   expect((await client.ask({ topic: "room", event: "x", payload: "1" })).status).toBe("ok");
+  // Its old connections are still found by their ids, from any server.
+  const { body } = await call(b.url, "/api/connections?server=b&search=alice");
+  const [{ id }] = body.connections;
+  expect(String(id)).toStartWith(String(before?.incarnation));
+  const closed = await call(a.url, `/api/connections/${id}`, { method: "DELETE" });
+  expect(closed.body).toEqual({ disconnected: 1, servers: [{ name: "b", ok: true, disconnected: 1 }] });
+  expect(await client.socket.closed).toMatchObject({ code: 1001 });
 }, 90_000);
 
 test("a restart of Redis kills no server: each waits 10 s from when it is back", async () => {
