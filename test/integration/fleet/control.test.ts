@@ -140,8 +140,8 @@ test("bans survive a Redis that comes back empty, and those made meanwhile are k
   const banned = async (server: ChannelProcess): Promise<string[]> =>
     (await call(server.url, "/api/bans")).body.bans.map(({ id }: { id: string }) => id).sort();
   await until(
-    () => world.backend.redis.hlen("hub:bans"),
-    (count) => count === 2,
+    () => world.backend.redis.hmget("hub:bans", "before", "meanwhile"),
+    (entries) => entries.every((entry) => entry !== null),
   );
   const late = await world.start("later");
   expect(await banned(late)).toEqual(["before", "meanwhile"]);
@@ -158,5 +158,5 @@ test("a message about a revoked token that is not signed is ignored", async () =
     body: { jti: "token-of-rita", expires_in: "1h" },
   });
   expect(status).toBe(200);
-  expect((await client.event("phx_close")).topic).toBe("room:revoke");
+  expect(await client.socket.closed).toMatchObject({ code: 1001 });
 }, 30_000);
