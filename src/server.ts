@@ -25,6 +25,7 @@ import { FleetMessages } from "./fleet/fleet-messages.ts";
 import { FleetRequests } from "./fleet/fleet-requests.ts";
 import { Forwarding } from "./fleet/forwarding.ts";
 import { Markers } from "./fleet/markers.ts";
+import { ProtocolMessages } from "./fleet/protocol-messages.ts";
 import { ServerList } from "./fleet/server-list.ts";
 import { Signer } from "./fleet/signer.ts";
 import type { ReloadResult } from "./http/api/deps.ts";
@@ -205,6 +206,8 @@ export async function startServer(
   const parts = {
     ...{ config, limits, hub, context, fanouts, verify, isBanned, rules, places, newId, auditWrongProof },
     forwarding,
+    serverMessages: (kind: string) =>
+      new ProtocolMessages({ kind, messages: fleetMessages, fleet: () => fleet, log }),
   };
   const active = protocols
     .map((create) => create({ ...parts, openTcpProbe, tickMs: TICK }))

@@ -6,8 +6,8 @@ import type { Signer } from "./signer.ts";
 /** Minimum time between two log lines about messages that do not verify, in ms. */
 const LOG_INTERVAL = 60_000;
 
-/** Longest message that is verified, in bytes. */
-const MAX_BYTES = 1024 * 1024;
+/** Longest message that is verified, in bytes, with its signature. */
+export const MAX_BYTES = 1024 * 1024;
 
 /** Receives the messages of one kind. `body` is valid until it returns. Must not throw. */
 export type FleetHandler = (body: Buffer) => void;

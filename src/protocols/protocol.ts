@@ -5,6 +5,7 @@ import type { Claims, Verify } from "../auth/verifier.ts";
 import type { Config, Limits } from "../config/config.ts";
 import type { FanoutContext } from "../hub/fanout.ts";
 import type { Hub } from "../hub/hub.ts";
+import type { ServerMessages } from "../hub/server-messages.ts";
 import type { ConnectionContext } from "../transports/connection-context.ts";
 import type { RemoteEnd, TcpProbe } from "../transports/sse-liveness.ts";
 import type { WebSocketClient } from "../transports/websocket.ts";
@@ -135,6 +136,8 @@ export interface ProtocolDeps {
   readonly rules: RequestRules;
   readonly places: Places;
   readonly forwarding: RequestForwarding;
+  /** Messages on `hub:<kind>` to the same protocol of other servers. To be called once for each kind. */
+  readonly serverMessages: (kind: string) => ServerMessages;
   /** A new connection id. */
   readonly newId: () => string;
   /** Logs a wrong proof (a signature, a token) for the audit log. */

@@ -1,3 +1,4 @@
+import type { JsonObject } from "../../auth/json-object.ts";
 import { isChannelName, isEventName } from "../../bus/topics.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { Message } from "../../hub/message.ts";
@@ -13,6 +14,13 @@ const REMEMBERED = 10_000;
 /** Channels with rules of their own: this protocol's channels of these names are not shared with the hub. */
 const NOT_SHARED: ReadonlySet<string> = new Set(["admin", "phoenix"]);
 
+/** A change of a message that another server was asked for. */
+export interface Change {
+  readonly uuid: string;
+  /** The new values; `null`: the message was deleted. */
+  readonly edit: JsonObject | null;
+}
+
 /** A message of the bus as clients of this protocol get it. */
 export interface FromBus {
   readonly uuid: string | null;
@@ -20,17 +28,25 @@ export interface FromBus {
   readonly audience: Audience;
   /** See `Frame`. */
   readonly event: string | null;
+  /** `null` for a message. */
+  readonly change: Change | null;
 }
 
 /** Connects the channels of this protocol with the hub's channels, which all protocols share. */
 export class Bridge {
   readonly #hub: Hub;
   readonly #deliver: (channel: ChannelstreamChannel, message: Message) => number;
+  readonly #servers: { hasOthers(): boolean };
   readonly #recent = new RecentKeys(REMEMBERED);
 
   /** @param deliver delivers a message of the hub's channel of that name; returns the number of deliveries */
-  constructor(hub: Hub, deliver: (channel: ChannelstreamChannel, message: Message) => number) {
+  constructor(
+    hub: Hub,
+    deliver: (channel: ChannelstreamChannel, message: Message) => number,
+    servers: { hasOthers(): boolean },
+  ) {
     this.#hub = hub;
+    this.#servers = servers;
     this.#deliver = deliver;
   }
 
@@ -58,9 +74,10 @@ export class Bridge {
     this.#hub.publish(channel, named.type.replaceAll(":", "-"), text);
   }
 
-  /** The same for a channel that is not open in this protocol: only if another protocol has subscribers in it. */
+  /** The same for a channel that is not open in this protocol: only if another protocol, or another server, may have subscribers in it. */
   publishElsewhere(channel: string, named: Named, text: string): void {
-    if ((this.#hub.channels.get(channel)?.receivers.length ?? 0) > 0) this.publish(channel, named, text);
+    const hasSubscribers = (this.#hub.channels.get(channel)?.receivers.length ?? 0) > 0;
+    if (hasSubscribers || this.#servers.hasOthers()) this.publish(channel, named, text);
   }
 
   /** A message of the bus in this protocol's form; `null` for a duplicate, and for one that is not for this protocol. */
@@ -82,11 +99,12 @@ export class Bridge {
         text: json.trim(),
         audience: except === null ? EVERYONE : { only: null, except },
         event: own.type === "message" ? own.type : null,
+        change: changeOf(own),
       };
     }
     const uuid = crypto.randomUUID();
     const text = wrapped(uuid, channel, event, json, timestamp(), legacyDate);
-    return { uuid, text, audience: EVERYONE, event };
+    return { uuid, text, audience: EVERYONE, event, change: null };
   }
 
   /** A kept message in this protocol's form; `null` for one that a new member does not need: presence, edits, binary. */
@@ -111,6 +129,7 @@ export interface Named {
 
 interface OwnMessage extends Named {
   readonly user: unknown;
+  readonly fields: JsonObject;
 }
 
 /** A payload of a backend as a message of this protocol. */
@@ -140,7 +159,12 @@ function ownMessage(json: string, channel: string): OwnMessage | null {
   const value = parseJson(json);
   if (!isRecord(value) || value.channel !== channel) return null;
   const { uuid, type, user } = value;
-  return typeof uuid === "string" && typeof type === "string" ? { uuid, type, user } : null;
+  return typeof uuid === "string" && typeof type === "string" ? { uuid, type, user, fields: value } : null;
+}
+
+function changeOf({ uuid, type, fields }: OwnMessage): Change | null {
+  if (type === "message:delete") return { uuid, edit: null };
+  return type === "message:edit" ? { uuid, edit: fields } : null;
 }
 
 /** The identity of a message: its uuid; for an edit, which has the uuid of its message, also the text. */

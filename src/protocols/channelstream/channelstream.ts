@@ -62,6 +62,7 @@ class ChannelstreamProtocol implements Protocol {
     this.#allowsOrigin = crossOrigin.allows;
     this.#engine = new Engine({
       ...{ settings, hub, fanouts, isBanned: deps.isBanned },
+      messages: deps.serverMessages("channelstream"),
       maxConnections: limits.maxConnections,
     });
     this.#heartbeat = new Heartbeat(fanouts.publisher, deps.tickMs);

@@ -2,11 +2,13 @@ import type { JsonObject } from "../../auth/json-object.ts";
 import type { ChannelstreamSettings } from "../../config/config.ts";
 import type { Hub } from "../../hub/hub.ts";
 import { Message } from "../../hub/message.ts";
-import { Bridge, wrapped } from "./bridge.ts";
+import type { ServerMessages } from "../../hub/server-messages.ts";
+import { Bridge, type Change as KeptChange, wrapped } from "./bridge.ts";
 import { type ChannelstreamChannel, listText } from "./channelstream-channel.ts";
 import { type Audience, audienceOf, EVERYONE, Frame } from "./frame.ts";
 import type { FrameLog } from "./frame-log.ts";
 import type { Listener } from "./listener.ts";
+import { type RestrictedCall, RestrictedCalls } from "./restricted-calls.ts";
 import type { DeleteBody, Delivery, EditBody, MessageBody } from "./schemas.ts";
 import { createMicroClock, printTimestamp } from "./timestamp.ts";
 import { type Change, MAX_PRIVATE_FRAMES, type User } from "./user.ts";
@@ -34,13 +36,17 @@ export class Dispatch {
   readonly #settings: ChannelstreamSettings;
   readonly #hub: Hub;
   readonly #recipients: Recipients;
+  readonly #restricted: RestrictedCalls;
   #seq = 0;
 
-  constructor(settings: ChannelstreamSettings, hub: Hub, recipients: Recipients) {
+  constructor(settings: ChannelstreamSettings, hub: Hub, messages: ServerMessages, recipients: Recipients) {
     this.#settings = settings;
     this.#hub = hub;
     this.#recipients = recipients;
-    this.bridge = new Bridge(hub, (channel, message) => this.#deliverFromBus(channel, message));
+    this.#restricted = new RestrictedCalls(messages, (call) => this.#apply(call));
+    this.bridge = new Bridge(hub, (channel, message) => this.#deliverFromBus(channel, message), {
+      hasOthers: () => messages.hasOthers,
+    });
   }
 
   /** The number of the last frame. */
@@ -63,6 +69,13 @@ export class Dispatch {
   /** Sends a message, and keeps it for clients that catch up. */
   send(body: MessageBody, uuid: string, timestamp: string): void {
     this.totals.unique++;
+    const audience = audienceOf(body);
+    this.totals.messages += this.#sendHere(body, uuid, timestamp, audience);
+    const call = { call: "message", body: { ...body, uuid, timestamp } } as const;
+    if (isRestricted(body, audience)) this.#restricted.send(call, audience);
+  }
+
+  #sendHere(body: MessageBody, uuid: string, timestamp: string, audience: Audience): number {
     const { channel, user, message } = body;
     const wire = {
       uuid,
@@ -74,11 +87,18 @@ export class Dispatch {
       edited: null,
       catchup: false,
     };
-    this.totals.messages += this.#deliver(body, wire, audienceOf(body));
+    return this.#deliver(body, wire, audience);
   }
 
   /** Changes a message wherever it is kept, and sends the edit whether or not it is. */
   edit(body: EditBody, time: string): void {
+    const audience = this.#edit(body, time, false);
+    const call = { call: "edit", body: { ...body, edited: time } } as const;
+    if (this.#concernsOthers(body, audience)) this.#restricted.send(call, audience ?? EVERYONE);
+  }
+
+  /** Returns who may see it; `null` if it is known as restricted, but not to whom: then only servers that keep it send it. */
+  #edit(body: EditBody, time: string, fromOther: boolean): Audience | null {
     const { uuid, channel, user, message, timestamp } = body;
     const changes = {
       ...(user === null ? {} : { user }),
@@ -94,19 +114,50 @@ export class Dispatch {
       log.replace(frame, changed);
       audience = narrower(audience, frame.audience);
     }
-    const wire = { uuid, type: "message:edit", channel, ...changes };
-    this.#deliver(body, wire, audience);
+    const isHidden = this.#isHidden(body, audience, fromOther);
+    if (!isHidden) this.#deliver(body, { uuid, type: "message:edit", channel, ...changes }, audience);
+    return isHidden ? null : audience;
   }
 
   /** Removes a message wherever it is kept, and sends the deletion whether or not it is. */
   delete(body: DeleteBody): void {
+    const audience = this.#delete(body, false);
+    if (this.#concernsOthers(body, audience)) {
+      this.#restricted.send({ call: "delete", body }, audience ?? EVERYONE);
+    }
+  }
+
+  /** As `#edit`. */
+  #delete(body: DeleteBody, fromOther: boolean): Audience | null {
     let audience = audienceOf(body);
     for (const [log, frame] of this.#kept(body)) {
       audience = narrower(audience, frame.audience);
       log.remove(frame);
     }
+    const isHidden = this.#isHidden(body, audience, fromOther);
     const wire = { uuid: body.uuid, type: "message:delete", channel: body.channel };
-    this.#deliver(body, wire, audience);
+    if (!isHidden) this.#deliver(body, wire, audience);
+    return isHidden ? null : audience;
+  }
+
+  /** Does here what another server did. */
+  #apply({ call, body }: RestrictedCall): void {
+    if (call === "edit") this.#edit(body, body.edited ?? this.timestamp(), true);
+    else if (call === "delete") this.#delete(body, true);
+    else {
+      const audience = audienceOf(body);
+      if (!isRestricted(body, audience)) return;
+      this.#sendHere(body, body.uuid ?? crypto.randomUUID(), body.timestamp ?? this.timestamp(), audience);
+    }
+  }
+
+  /** Whether a change must not be delivered: to all, though its message was restricted, or comes from another server. */
+  #isHidden(body: DeleteBody, audience: Audience, fromOther: boolean): boolean {
+    return !isRestricted(body, audience) && (fromOther || this.#restricted.isRestricted(body.uuid));
+  }
+
+  #concernsOthers(body: DeleteBody, audience: Audience | null): boolean {
+    return audience === null || isRestricted(body, audience);
   }
 
   /** To be called before a user joins and after one parts: users get no presence of their own. */
@@ -235,10 +286,24 @@ export class Dispatch {
       return 0;
     }
     if (read === null) return 0;
-    const frame = new Frame(++this.#seq, read.uuid, read.text, read.audience, null, read.event);
+    const audience = read.change === null ? read.audience : this.#change(channel, read.change);
+    const frame = new Frame(++this.#seq, read.uuid, read.text, audience, null, read.event);
     channel.lastActive = this.micros();
     channel.keep(frame);
     return frame.restricted ? channel.sendToSome(frame) : channel.sendToAll(frame);
+  }
+
+  /** Changes a message where this server keeps it, as another server did. Returns who may see the change. */
+  #change({ history, frames }: ChannelstreamChannel, { uuid, edit }: KeptChange): Audience {
+    let audience = EVERYONE;
+    for (const log of [history, frames]) {
+      const frame = log.find(uuid);
+      if (frame === undefined) continue;
+      audience = narrower(audience, frame.audience);
+      if (edit === null) log.remove(frame);
+      else log.replace(frame, frame.edited(edit));
+    }
+    return audience;
   }
 
   /** JSON texts of the last values of a channel, up to the message with the number `seq`. */
@@ -276,6 +341,11 @@ export class Dispatch {
     }
     return [...frames.keys()].flatMap((at) => texts.get(at) ?? []);
   }
+}
+
+/** Whether only some users may see what a call sends. */
+function isRestricted({ channel }: Delivery, { only, except }: Audience): boolean {
+  return channel === null || only !== null || except !== null;
 }
 
 /** Python's order of strings. */

@@ -2,6 +2,7 @@ import { Rejection } from "../../auth/rejection.ts";
 import type { ChannelstreamSettings } from "../../config/config.ts";
 import type { FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
+import type { ServerMessages } from "../../hub/server-messages.ts";
 import type { Client } from "../../transports/client.ts";
 import { ChannelstreamChannel, listText } from "./channelstream-channel.ts";
 import { Dispatch } from "./dispatch.ts";
@@ -17,6 +18,8 @@ export interface EngineOptions {
   readonly settings: ChannelstreamSettings;
   readonly hub: Hub;
   readonly fanouts: FanoutContext;
+  /** To and from the other servers. */
+  readonly messages: ServerMessages;
   /** The most connections, attached or not. */
   readonly maxConnections: number;
   readonly isBanned: (user: string) => boolean;
@@ -54,7 +57,7 @@ export class Engine {
     this.#maxConnections = options.maxConnections;
     this.#isBanned = options.isBanned;
     this.budget = new FrameBudget(options.settings.maxStored);
-    this.dispatch = new Dispatch(options.settings, options.hub, {
+    this.dispatch = new Dispatch(options.settings, options.hub, options.messages, {
       users: this.users,
       channels: this.channels,
       touch: (user) => this.#touch(user),

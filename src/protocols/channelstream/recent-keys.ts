@@ -9,9 +9,13 @@ export class RecentKeys {
     this.#most = most;
   }
 
+  has(key: string): boolean {
+    return this.#new.has(key) || this.#old.has(key);
+  }
+
   /** Adds a key; `false` if it was known. */
   add(key: string): boolean {
-    const known = this.#new.has(key) || this.#old.has(key);
+    const known = this.has(key);
     if (this.#new.size >= this.#most) {
       this.#old = this.#new;
       this.#new = new Set();
