@@ -18,7 +18,7 @@ let fleet: FleetWorld;
 
 beforeAll(async () => {
   fleet = await startFleet(["one", "two"], {
-    toml: `trusted_proxies = ["127.0.0.1"]\n${TOML}[channelstream]\nsecret = "${SECRET}"\nwake_connections_after = 1\n`,
+    toml: `trusted_proxies = ["127.0.0.1"]\n${TOML}[channelstream]\nallow_posting_from = ["127.0.0.1", "::1"]\nsecret = "${SECRET}"\nwake_connections_after = 1\n`,
   });
 }, 60_000);
 afterAll(() => fleet?.stop());
