@@ -31,7 +31,7 @@ const port = freePort();
 function blocks(language: string): string[] {
   const page = readFileSync(join(ROOT, "docs/fleet.md"), "utf8");
   const [, section = ""] = page.split("\n## Two servers behind nginx");
-  return [...section.matchAll(/^ *```(\w+)\n([\s\S]*?)^ *```$/gm)]
+  return [...section.matchAll(/^ *```(\w*)\n([\s\S]*?)^ *```$/gm)]
     .filter(([, named]) => named === language)
     .map(([, , block = ""]) => block.replaceAll(/^ {3}/gm, ""));
 }
@@ -72,8 +72,7 @@ beforeAll(async () => {
   for (const name of ["etc/nginx/conf.d", "etc/redis", "log"])
     mkdirSync(join(folder, name), { recursive: true });
 
-  const [conf = ""] = blocks("conf");
-  const [users = ""] = blocks("acl");
+  const [conf = "", users = ""] = blocks("");
   writeFileSync(join(folder, "etc/redis/users.acl"), users);
   redis = await startRedis(
     here(conf)
