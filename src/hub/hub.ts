@@ -187,7 +187,7 @@ export class Hub {
 
   /** Closes a channel that has no members and no receivers. Does nothing for one that has members. */
   release(channel: Channel): void {
-    if (channel.members.size > 0) return;
+    if (channel.members.size > 0 || this.#channels.get(channel.name) !== channel) return;
     this.#presence.flush(channel);
     this.#adminEvents.closed(channel);
     if (channel.receivers.length > 0 || PERMANENT.some((name) => name === channel.name)) return;

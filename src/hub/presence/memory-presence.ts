@@ -40,6 +40,11 @@ export class MemoryPresenceStore implements PresenceStore {
 /** The members of one channel, in this process. */
 export class MemoryPresence implements ChannelPresence {
   readonly loaded = true;
+
+  load(): null {
+    return null;
+  }
+
   /** Each user's memberships. Most users have one. */
   readonly #users = new Map<string, Meta | Meta[]>();
   /** The payload of `presence_state`; `null` when it has to be encoded again. */

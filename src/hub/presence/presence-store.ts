@@ -13,6 +13,9 @@ export interface Meta {
   readonly previous?: string;
 }
 
+/** How long a join waits for the members on other servers, in ms. After that its member gets the state when they are known. */
+export const LOAD_TIMEOUT = 500;
+
 /** The changes of one window, each as the payload of `presence_diff`. */
 export interface PresenceDiff {
   /** For members: the changes on all servers. */
@@ -28,6 +31,11 @@ export interface PresenceDiff {
 export interface ChannelPresence {
   /** Whether the members on other servers are known. Until then no state and no diff is sent. */
   readonly loaded: boolean;
+  /**
+   * Loads the members on other servers, before the first `put`. Resolves when they are known, or after `LOAD_TIMEOUT`; `null`
+   * if they are. A member that joins afterwards gets the state before any message.
+   */
+  load(): Promise<void> | null;
   /** Users present. */
   readonly users: number;
   /** Whether a membership was added since the last diff. */

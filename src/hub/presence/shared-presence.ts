@@ -1,6 +1,6 @@
 import { MemoryPresence } from "./memory-presence.ts";
 import type { PendingChanges } from "./pending-changes.ts";
-import type { ChannelPresence, Meta, PresenceDiff } from "./presence-store.ts";
+import { type ChannelPresence, LOAD_TIMEOUT, type Meta, type PresenceDiff } from "./presence-store.ts";
 import { type ChannelChange, decodeEntry } from "./presence-wire.ts";
 
 /** Another server, as presence knows it. */
@@ -60,7 +60,8 @@ export function fieldOf(incarnation: string, ref: string): string {
 /** The members of one channel on all servers. Each entry has one writer: the server that holds the connection. */
 export class SharedPresence implements ChannelPresence {
   readonly name: string;
-  loaded = false;
+  #loaded = false;
+  #loading: PromiseWithResolvers<void> | null = null;
   /** The members on this server, by ref. */
   readonly own = new Map<string, Meta>();
   /** Counts the changes of `own`. */
@@ -79,6 +80,32 @@ export class SharedPresence implements ChannelPresence {
   constructor(name: string, context: SharedContext) {
     this.name = name;
     this.#context = context;
+  }
+
+  get loaded(): boolean {
+    return this.#loaded;
+  }
+
+  load(): Promise<void> | null {
+    if (this.#loaded) return null;
+    this.#request();
+    if (this.#loading === null) {
+      this.#loading = Promise.withResolvers();
+      setTimeout(this.#loading.resolve, LOAD_TIMEOUT);
+    }
+    return this.#loading.promise;
+  }
+
+  #request(): void {
+    if (this.#requested) return;
+    this.#requested = true;
+    this.#context.request(this);
+  }
+
+  #setLoaded(): void {
+    this.#loaded = true;
+    this.#loading?.resolve();
+    this.#loading = null;
   }
 
   /** The number of members on other servers. */
@@ -111,9 +138,7 @@ export class SharedPresence implements ChannelPresence {
     this.version++;
     pending.joined(shown);
     this.hasJoins = true;
-    if (this.#requested) return;
-    this.#requested = true;
-    this.#context.request(this);
+    this.#request();
   }
 
   remove(meta: Meta): void {
@@ -166,7 +191,7 @@ export class SharedPresence implements ChannelPresence {
   failRead(): void {
     const received = this.#received ?? [];
     this.#received = null;
-    this.loaded = true;
+    this.#setLoaded();
     for (const { server, change } of received) this.#apply(server, change);
   }
 
@@ -179,7 +204,7 @@ export class SharedPresence implements ChannelPresence {
     const stored = this.#readEntries(entries, repair);
     const received = this.#received ?? [];
     this.#received = null;
-    this.loaded = true;
+    this.#setLoaded();
     for (const { server, change } of received) this.#apply(server, change);
     const missing = new Map<Peer, string[]>();
     for (const { ref, server } of this.#remote.values()) {

@@ -285,7 +285,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     if (verdict.ok) this.#admitHolder(frame, verdict.claims, ownToken);
     else this.#refuseJoin(frame, verdict.reason, verdict.code);
     if (old !== undefined) hub.release(old.channel);
-    this.#held?.answered(frame);
+    if (this.client.pending === null) this.#held?.answered(frame);
   }
 
   #admitHolder(frame: Frame, claims: Claims, ownToken: boolean): void {
@@ -300,14 +300,29 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     // Who may not see presence puts nothing into it.
     const info = can.presence && typeof frame.payload === "string" ? infoOfJoin(frame.payload) : "";
     if (info === null) return this.#refuseJoin(frame, "invalid presence", "invalid_presence", claims.user);
-    this.#enter(frame, claims, can, ownToken, info);
+    this.#enterLoaded(frame, claims, can, ownToken, info);
+  }
+
+  /** A member gets the presence state before any message: the members on other servers are loaded first. */
+  #enterLoaded(frame: Frame, claims: Claims, can: Abilities, ownToken: boolean, info: string): void {
+    const { hub } = this.#context;
+    const request = recoveryIn(frame.payload);
+    const waits = isLoading(hub, frame.topic, request) || isAhead(hub, frame.topic, request);
+    if (waits && this.#waits(frame)) return;
+    const channel = hub.open(frame.topic);
+    const loaded = channel.presence?.load() ?? null;
+    if (loaded === null) return this.#enter(frame, claims, can, ownToken, info);
+    this.client.after(loaded, () => {
+      this.#enter(frame, claims, can, ownToken, info);
+      this.#held?.answered(frame);
+    });
+    // Closes the channel if the client is gone.
+    void loaded.then(() => hub.release(channel));
   }
 
   #enter(frame: Frame, claims: Claims, can: Abilities, ownToken: boolean, info: string): void {
     const { hub } = this.#context;
     const request = recoveryIn(frame.payload);
-    const waits = isLoading(hub, frame.topic, request) || isAhead(hub, frame.topic, request);
-    if (waits && this.#waits(frame)) return;
     if (this.#serial >= this.#context.maxChannels) this.client.chargeFrames(REPEATED_JOIN_FRAMES - 1);
     const codec = this.#codec ?? V2;
     const channel = hub.open(frame.topic);

@@ -98,6 +98,11 @@ type Publish = (joined: readonly Meta[], left: readonly Meta[]) => void;
 /** Publishes the changes of this server whenever a diff is taken: once for each presence window. */
 class ConnectedPresence implements ChannelPresence {
   loaded = false;
+
+  load(): null {
+    return null;
+  }
+
   /** The members on all servers. */
   readonly all = new MemoryPresence();
   /** The members on this server. */
