@@ -76,7 +76,7 @@ async function joinThrough(holder: ChannelProcess, other: ChannelProcess): Promi
 }
 
 async function connections(server: ChannelProcess): Promise<readonly { readonly address: string }[]> {
-  const answer = await fetch(`${server.url}/api/connections?server=self`, {
+  const answer = await fetch(`${server.url}/api/connections`, {
     headers: { authorization: `Bearer ${ADMIN_SECRET}`, "x-forwarded-for": "127.0.0.1" },
   });
   return Object(await answer.json()).connections;

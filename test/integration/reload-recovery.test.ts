@@ -69,3 +69,44 @@ function gaps(numbers: readonly number[]): string {
     .flatMap((n, i) => (n === (numbers[i - 1] ?? 0) + 1 ? [] : [`${numbers[i - 1] ?? 0} then ${n}`]))
     .join(", ");
 }
+
+test("long polls with recovery are restarted cleanly, also in a channel without messages", async () => {
+  const server = await startReloading({ toml: SECRETS_TOML + HISTORY });
+  const backend = backendOn(server.redis.port);
+  const clients = Array.from({ length: 6 }, (_, i) => {
+    const channel = i % 2 === 0 ? "room:quiet" : "room:busy";
+    const token = mint({ id: `user-${i}`, channel }, SECRET);
+    return startReloadClient(server.channel.url, channel, token, true, "longpoll");
+  });
+  try {
+    await untilJoined(clients);
+    await backend.publish("to:room:quiet:news", '{"n":1}');
+    await eventually(
+      () => clients.every(({ channel, numbers: got }) => channel === "room:busy" || got.length === 1),
+      "the message",
+    );
+    const numbers = startNumbers((name, payload) => backend.publish(name, payload), ["room:busy"], 50);
+    for (let i = 0; i < 2; i++) {
+      expect(await server.reload()).toBe("0: ");
+      await server.settled();
+      await eventually(
+        () => clients.every(({ joins }) => joins.length === i + 2),
+        "that all have joined again",
+        30_000,
+      );
+    }
+    const last = await numbers.stop();
+    await backend.publish("to:room:quiet:news", '{"n":2}');
+    await eventually(
+      () => clients.every(({ channel, numbers: got }) => got.at(-1) === (last.get(channel) ?? 2)),
+      "the last message",
+      30_000,
+    );
+    expect(clients.filter(({ numbers: got }) => got.some((n, i) => n !== i + 1))).toEqual([]);
+    expect(clients.map(({ joins }) => joins)).toEqual(clients.map(() => [null, true, true]));
+  } finally {
+    for (const client of clients) client.disconnect();
+    backend.stop();
+    await server.stop();
+  }
+}, 90_000);
