@@ -16,6 +16,8 @@ export interface ReloadOptions {
   readonly notifier: Notifier;
   readonly handover: Handover;
   readonly bus: BusKind;
+  /** Called when the successor receives the messages of the bus, before it listens. */
+  readonly subscribed: () => Promise<void>;
   /** The server that this one replaces or has replaced. */
   readonly predecessor: Predecessor | null;
 }
@@ -88,11 +90,11 @@ export class Reload {
 
   /** Resolves to the process that has replaced this one, or the reason why none has. */
   async #replace(): Promise<Successor | string> {
-    const { command, env, handover } = this.#options;
+    const { command, env, handover, subscribed } = this.#options;
     const port = await openSharedPort(handover.port);
     if (command === null || port === null || !port.share())
       return "this system does not let two processes listen on one port";
-    const successor = start(command, env, handover);
+    const successor = start(command, env, handover, subscribed);
     let failure = typeof successor === "string" ? successor : null;
     if (typeof successor === "object") {
       this.#successor = successor;
@@ -119,9 +121,14 @@ export class Reload {
   }
 }
 
-function start(command: OwnCommand, env: ReloadOptions["env"], handover: Handover): Successor | string {
+function start(
+  command: OwnCommand,
+  env: ReloadOptions["env"],
+  handover: Handover,
+  subscribed: () => Promise<void>,
+): Successor | string {
   try {
-    return startSuccessor(command, env, handover);
+    return startSuccessor(command, env, handover, subscribed);
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
     return `cannot execute ${command.path}: ${EXECUTION_ERRORS[code] ?? code}`;

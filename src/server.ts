@@ -67,6 +67,7 @@ import type { CreateProtocol } from "./protocols/protocol.ts";
 import { createSse } from "./protocols/sse/sse.ts";
 import { Ticker } from "./ticker.ts";
 import { ConnectionContext } from "./transports/connection-context.ts";
+import { LongPollClient } from "./transports/longpoll.ts";
 import { VERSION } from "./version.ts";
 
 /** All protocols, in the order in which they are asked whether a request matches. To add one is to add a line. */
@@ -83,6 +84,9 @@ const TICK = 250;
 /** How long (ms) a replaced server accepts connections that were opened before the successor got all new ones. */
 const LAST_ACCEPTS = 1000;
 
+/** Time (ms) for long polls to be answered and to come again, before the successor listens. */
+const POLLED_AGAIN = 500;
+
 /** Time (ms) in which the bus of a successor has to be live, and the pause between two checks. */
 const LIVE_TIMEOUT = 30_000;
 const LIVE_CHECK = 20;
@@ -92,6 +96,11 @@ export interface RunningServer {
   readonly url: string;
   readonly port: number;
   readonly busKind: BusKind;
+  /**
+   * To be called when a successor receives the messages of the bus, before it listens: long polls are sent positions that it knows.
+   * Resolves when clients had the time to poll again.
+   */
+  succeeded(): Promise<void>;
   /**
    * Disconnects all clients, then ends. Resolves when nothing is left.
    * @param released called when the port is closed; given if a successor has replaced this server
@@ -103,6 +112,8 @@ export interface RunningServer {
 export interface StartOptions {
   /** Whether it replaces another server: it then listens on the shared port, once its bus is live. */
   readonly replaces: boolean;
+  /** Resolves when a server that replaces another one may listen. */
+  readonly mayListen: () => Promise<void>;
   /** Signs messages between servers if no secret is configured. */
   readonly fleetSecret: string;
   readonly reload: () => Promise<ReloadResult>;
@@ -110,6 +121,7 @@ export interface StartOptions {
 
 const ALONE: StartOptions = {
   replaces: false,
+  mayListen: async () => {},
   fleetSecret: randomId(32),
   reload: async () => ({ ok: false, reason: "no executable to start" }),
 };
@@ -332,6 +344,7 @@ export async function startServer(
       url = urlOf(config, config);
       await connectBus();
       await untilLive(bus);
+      await start.mayListen();
       open = await listen();
     } else {
       open = await listen();
@@ -363,6 +376,11 @@ export async function startServer(
     url,
     port: open.port,
     busKind: bus.kind,
+    async succeeded() {
+      const polling = [...connections.all()].filter((each) => each instanceof LongPollClient);
+      for (const connection of polling) connection.draining();
+      if (polling.length > 0) await Bun.sleep(POLLED_AGAIN);
+    },
     async stop(released) {
       if (released !== undefined) {
         drain.replaced = true;

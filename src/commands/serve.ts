@@ -44,6 +44,7 @@ export const serve: Command = async ({ values }, { env, cwd, stderr }) => {
   try {
     server = await startServer(config, log, PROTOCOLS, {
       replaces: predecessor !== null,
+      mayListen: async () => predecessor?.subscribed(),
       fleetSecret: inherited.handover.fleetSecret,
       reload: async () => (await reload?.run()) ?? { ok: false, reason: "the server is still starting" },
     });
@@ -55,7 +56,16 @@ export const serve: Command = async ({ values }, { env, cwd, stderr }) => {
   for (const warning of loaded.warnings) log.warn(warning);
   const notifier = createNotifier(env, log);
   const handover = { ...inherited.handover, port: server.port };
-  reload = new Reload({ log, env, command, notifier, handover, predecessor, bus: server.busKind });
+  reload = new Reload({
+    log,
+    env,
+    command,
+    notifier,
+    handover,
+    predecessor,
+    bus: server.busKind,
+    subscribed: server.succeeded,
+  });
   signals.hangUp = () => void reload?.run();
   if (predecessor === null) notifier.ready(`listening on ${server.url}`);
   else {

@@ -17,6 +17,8 @@ export interface Handover {
 /** Messages between both processes. Their executables can be of different versions. */
 export type ToSuccessor =
   | { readonly type: "handover"; readonly handover: Handover }
+  /** The answer to `subscribed`: it may listen. */
+  | { readonly type: "listen" }
   /** It replaces the old server from now on. */
   | { readonly type: "confirmed" }
   /** The old server has closed its listening sockets. */
@@ -24,6 +26,8 @@ export type ToSuccessor =
 
 export type FromSuccessor =
   | { readonly type: "started" }
+  /** It receives what the bus delivers. */
+  | { readonly type: "subscribed" }
   | { readonly type: "serving"; readonly url: string }
   | { readonly type: "failed"; readonly reason: string };
 
@@ -38,7 +42,7 @@ function fieldsOf(value: unknown): Fields {
 
 export function parseFromSuccessor(value: unknown): FromSuccessor | null {
   const { type, url, reason } = fieldsOf(value);
-  if (type === "started") return { type };
+  if (type === "started" || type === "subscribed") return { type };
   if (type === "serving" && typeof url === "string") return { type, url };
   if (type === "failed" && typeof reason === "string") return { type, reason };
   return null;
@@ -46,7 +50,7 @@ export function parseFromSuccessor(value: unknown): FromSuccessor | null {
 
 export function parseToSuccessor(value: unknown): ToSuccessor | null {
   const { type, handover } = fieldsOf(value);
-  if (type === "confirmed" || type === "released") return { type };
+  if (type === "listen" || type === "confirmed" || type === "released") return { type };
   const parsed = type === "handover" ? parseHandover(fieldsOf(handover)) : null;
   return parsed === null ? null : { type: "handover", handover: parsed };
 }

@@ -8,7 +8,9 @@ export interface Predecessor {
   readonly confirmed: Promise<boolean>;
   /** Resolves when it has closed its listening sockets. */
   readonly released: Promise<void>;
-  /** This server accepts connections, and its bus is live. */
+  /** The bus of this server is live. Resolves when it may listen, or if the predecessor has ended. */
+  subscribed(): Promise<void>;
+  /** This server accepts connections. */
   serving(url: string): void;
   /** This server does not start. Resolves when the reason is sent. */
   failed(reason: string): Promise<void>;
@@ -19,11 +21,13 @@ export function findPredecessor(env: Record<string, string | undefined>): Predec
   if (env[SUCCESSOR_VARIABLE] === undefined || process.send === undefined) return null;
   delete env[SUCCESSOR_VARIABLE];
   const handover = Promise.withResolvers<Handover | null>();
+  const listen = Promise.withResolvers<void>();
   const confirmed = Promise.withResolvers<boolean>();
   const released = Promise.withResolvers<void>();
   process.on("message", (value) => {
     const message = parseToSuccessor(value);
     if (message?.type === "handover") handover.resolve(message.handover);
+    else if (message?.type === "listen") listen.resolve();
     else if (message?.type === "confirmed") confirmed.resolve(true);
     else if (message?.type === "released") {
       released.resolve();
@@ -32,6 +36,7 @@ export function findPredecessor(env: Record<string, string | undefined>): Predec
   });
   process.on("disconnect", () => {
     handover.resolve(null);
+    listen.resolve();
     confirmed.resolve(false);
     released.resolve();
   });
@@ -40,6 +45,10 @@ export function findPredecessor(env: Record<string, string | undefined>): Predec
     handover: handover.promise,
     confirmed: confirmed.promise,
     released: released.promise,
+    async subscribed() {
+      void send({ type: "subscribed" });
+      await listen.promise;
+    },
     serving: (url) => void send({ type: "serving", url }),
     failed: (reason) => send({ type: "failed", reason }),
   };

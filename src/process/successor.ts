@@ -33,17 +33,23 @@ export interface Successor {
   stop(): void;
 }
 
-/** Starts the successor, which inherits standard input, output and error. @throws Error with a `code` if there is no such executable */
+/**
+ * Starts the successor, which inherits standard input, output and error.
+ * @param subscribed called when its bus is live; it listens when this has resolved
+ * @throws Error with a `code` if there is no such executable
+ */
 export function startSuccessor(
   { path, name, args, cwd }: OwnCommand,
   env: Readonly<Record<string, string | undefined>>,
   handover: Handover,
+  subscribed: () => Promise<void>,
 ): Successor {
   const { promise, resolve } = Promise.withResolvers<Serving>();
   const fail = (reason: string): void => resolve({ ok: false, reason });
   const timer = setTimeout(() => fail(`the new process does not serve after ${TIMEOUT / 1000} s`), TIMEOUT);
   const received = (message: FromSuccessor): void => {
     if (message.type === "started") send({ type: "handover", handover });
+    else if (message.type === "subscribed") void subscribed().then(() => send({ type: "listen" }));
     else if (message.type === "serving") resolve({ ok: true, url: message.url });
     else fail(message.reason);
   };

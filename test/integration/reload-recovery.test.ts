@@ -110,3 +110,47 @@ test("long polls with recovery are restarted cleanly, also in a channel without 
     await server.stop();
   }
 }, 90_000);
+
+test("a long poll gets a position that the successor knows before that one listens", async () => {
+  const server = await startReloading({ toml: SECRETS_TOML + HISTORY });
+  const url = `${server.channel.url}/longpoll?vsn=2.0.0`;
+  const ask = async (method: string, token: string, body?: string): Promise<PollAnswer> => {
+    const response = await fetch(`${url}&token=${token}`, {
+      method,
+      ...(body === undefined ? {} : { body }),
+    });
+    return Object(await response.json());
+  };
+  const join = (recover: string | null): string => {
+    const token = mint({ id: "alice", channel: "room:quiet" }, SECRET);
+    return JSON.stringify(["1", "1", "room:quiet", "phx_join", { token, recover }]);
+  };
+  try {
+    let { token } = await ask("GET", "");
+    await ask("POST", token, join(null));
+    let poll = await ask("GET", token);
+    // Until nothing more comes on its own.
+    while (!poll.messages.some((text) => text.includes("presence_state")))
+      poll = await ask("GET", poll.token);
+    const waiting = ask("GET", poll.token);
+    expect(await server.reload()).toBe("0: ");
+    let answered: PollAnswer | null = null;
+    void waiting.then((answer) => {
+      answered = answer;
+    });
+    await eventually(() => answered, "the answer of the poll", 500);
+    const frames = (await waiting).messages.map((text) => JSON.parse(text));
+    const position = frames.findLast(([, , , event]) => event === "position")?.[4].position;
+    ({ token } = await ask("GET", (await waiting).token));
+    await ask("POST", token, join(position));
+    const reply = (await ask("GET", token)).messages.map((text) => JSON.parse(text))[0];
+    expect(reply[4].response).toMatchObject({ recovered: true });
+  } finally {
+    await server.stop();
+  }
+}, 60_000);
+
+interface PollAnswer {
+  readonly token: string;
+  readonly messages: readonly string[];
+}
