@@ -63,6 +63,7 @@ class ChannelstreamProtocol implements Protocol {
     this.#engine = new Engine({
       ...{ settings, hub, fanouts, isBanned: deps.isBanned },
       messages: deps.serverMessages("channelstream"),
+      configMessages: deps.serverMessages("channelstream-config"),
       maxConnections: limits.maxConnections,
     });
     this.#heartbeat = new Heartbeat(fanouts.publisher, deps.tickMs);

@@ -8,7 +8,14 @@ import { ChannelstreamChannel, listText } from "./channelstream-channel.ts";
 import { Dispatch } from "./dispatch.ts";
 import { FrameBudget } from "./frame-log.ts";
 import { Listener } from "./listener.ts";
-import type { ChannelConfig, Connect, State, UserState } from "./schemas.ts";
+import { parseJson } from "./parse-json.ts";
+import {
+  type ChannelConfig,
+  type Connect,
+  readChannelConfigs,
+  type State,
+  type UserState,
+} from "./schemas.ts";
 import { type Change, User } from "./user.ts";
 
 /** Time (ms) for a client that closed its connection to come back, as a reloaded page does. */
@@ -20,6 +27,8 @@ export interface EngineOptions {
   readonly fanouts: FanoutContext;
   /** To and from the other servers. */
   readonly messages: ServerMessages;
+  /** The same, for the settings of channels. */
+  readonly configMessages: ServerMessages;
   /** The most connections, attached or not. */
   readonly maxConnections: number;
   readonly isBanned: (user: string) => boolean;
@@ -43,6 +52,7 @@ export class Engine {
   readonly #fanouts: FanoutContext;
   readonly #maxConnections: number;
   readonly #isBanned: (user: string) => boolean;
+  readonly #configMessages: ServerMessages;
   /** Connections without a client, or between two polls. */
   readonly #waiting = new Set<Listener>();
   /** Users without a connection, the longest inactive first. */
@@ -56,6 +66,11 @@ export class Engine {
     this.#fanouts = options.fanouts;
     this.#maxConnections = options.maxConnections;
     this.#isBanned = options.isBanned;
+    this.#configMessages = options.configMessages;
+    this.#configMessages.receive((text) => {
+      const configs = decodeConfigs(text);
+      if (configs !== null) this.#configure(configs);
+    });
     this.budget = new FrameBudget(options.settings.maxStored);
     this.dispatch = new Dispatch(options.settings, options.hub, options.messages, {
       users: this.users,
@@ -134,8 +149,14 @@ export class Engine {
     return changed;
   }
 
-  /** Sets the settings of channels, and opens those that are not open. */
+  /** Sets the settings of channels on all servers, and opens those that are not open. */
   configure(configs: ReadonlyMap<string, ChannelConfig>): Failure | null {
+    const refused = this.#configure(configs);
+    if (refused === null) this.#configMessages.send(JSON.stringify(Object.fromEntries(configs)));
+    return refused;
+  }
+
+  #configure(configs: ReadonlyMap<string, ChannelConfig>): Failure | null {
     const refused = this.#openAll([...configs.keys()], configs);
     if (refused !== null) return refused;
     for (const [name, config] of configs) {
@@ -346,5 +367,14 @@ export class Engine {
       this.dispatch.bridge.close(channel);
     }
     return true;
+  }
+}
+
+function decodeConfigs(text: string): ReadonlyMap<string, ChannelConfig> | null {
+  try {
+    const read = readChannelConfigs(parseJson(text));
+    return read.ok ? read.value : null;
+  } catch {
+    return null;
   }
 }

@@ -157,6 +157,17 @@ test("messages between servers that are forged or repeated reach no client", asy
   await ear.close();
 });
 
+test("/channel_config sets the settings of a channel on every server", async () => {
+  const room = fresh("room");
+  await ok(one, "POST", "/channel_config", { [room]: { notify_presence: true, history_size: 7 } });
+  const ann = fresh("ann");
+  const ear = await listen(two, ann, []);
+  await before(ear, one, ann);
+  const { channels } = object(await ok(two, "POST", "/info", { info: { channels: [room] } }));
+  expect(object(object(channels)[room]).settings).toMatchObject({ notify_presence: true, history_size: 7 });
+  await ear.close();
+});
+
 test("groups keep nothing per server: one publish reaches the subscribers of both", async () => {
   const jobs = fresh("jobs");
   const clients = await Promise.all(
