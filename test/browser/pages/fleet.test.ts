@@ -2,8 +2,14 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
+import { Signer } from "../../../src/fleet/signer.ts";
 import type { ChannelProcess } from "../../integration/channel-process.ts";
-import { type FleetWorld, startFleet, untilServers } from "../../integration/fleet/fleet-world.ts";
+import {
+  FLEET_SECRET,
+  type FleetWorld,
+  startFleet,
+  untilServers,
+} from "../../integration/fleet/fleet-world.ts";
 import { ADMIN_SECRET } from "../../integration/world.ts";
 import { launchChromium, openPage } from "../chromium.ts";
 
@@ -25,6 +31,21 @@ afterAll(async () => {
   await browser?.close();
   await world?.stop();
 });
+
+/** Reports as a server of another version does, until it is stopped. */
+async function pretendServer(name: string, version: string): Promise<() => void> {
+  const signer = new Signer([FLEET_SECRET], "");
+  const incarnation = "other1";
+  await world.backend.redis.set(`hub:node:${incarnation}`, "1", "EX", 60);
+  let seq = 0;
+  const report = async (): Promise<void> => {
+    const body = JSON.stringify({ incarnation, name, version, seq: ++seq });
+    await world.backend.publish("hub:node", signer.sign("hub:node", body));
+  };
+  await report();
+  const timer = setInterval(() => void report(), 1000);
+  return () => clearInterval(timer);
+}
 
 async function admin(fragment = ""): Promise<Page> {
   const { page } = await openPage(browser);
@@ -65,6 +86,19 @@ test("the overview lists the servers and sums them; one that is lost is named", 
   await page.setViewportSize({ width: 360, height: 740 });
   expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(360);
 }, 60_000);
+
+test("a warning when servers run different versions", async () => {
+  const stop = await pretendServer("eu-4", "9.9.9");
+  try {
+    const page = await admin();
+    const warning = page.locator("#servers-warning", { hasText: "Servers run different versions:" });
+    await warning.waitFor();
+    expect(await warning.textContent()).toContain("9.9.9");
+    await picture(page, "fleet-versions");
+  } finally {
+    stop();
+  }
+}, 30_000);
 
 test("connections and members name their server; the list is narrowed to one", async () => {
   const page = await admin("#/connections");

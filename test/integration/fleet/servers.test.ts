@@ -55,6 +55,10 @@ test("a server frozen for 30 s is declared dead, and continues under a new incar
   const client = await world.join(b, "room", "alice");
   b.kill("SIGSTOP");
   await untilServers(a, (all) => all.some(({ state }) => state === "silent"), 12_000);
+  for (let i = 0; i < 50; i++) await world.backend.publish("to:room:news", String(i));
+  await untilServers(a, (all) => all.some(({ state, lag }) => state === "silent" && lag >= 50), 5_000);
+  expect(await metric(a.url, 'channel_fleet_lag_messages\\{server="b"\\}')).toBeGreaterThanOrEqual(50);
+  expect(await metric(a.url, 'channel_fleet_lag_messages\\{server="a"\\}')).toBe(0);
   await untilServers(a, (all) => all.some(({ state }) => state === "dead"), 14_000);
   await Bun.sleep(20_000);
   b.kill("SIGCONT");
