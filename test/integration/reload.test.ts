@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { CERTIFICATE, KEY } from "../unit/config/certificate.ts";
 import { type ChannelOptions, channelBinary, startChannel } from "./channel-process.ts";
 import { connectPhoenix, eventually, mint } from "./phoenix-client.ts";
 import { freePort } from "./redis-process.ts";
@@ -132,6 +133,19 @@ describe("a reload", () => {
     expect(server.channel.lines.some(({ message }) => message === "wrapped")).toBe(true);
     expect((await fetch(`${server.channel.url}/new/health`)).status).toBe(200);
     expect((await fetch(`${server.channel.url}/old/health`)).status).toBe(404);
+  });
+
+  test("by the command with the configuration of a server with TLS on all addresses", async () => {
+    const cwd = folder();
+    writeFileSync(join(cwd, "certificate.pem"), CERTIFICATE);
+    writeFileSync(join(cwd, "key.pem"), KEY, { mode: 0o600 });
+    const tls = 'host = "0.0.0.0"\ntls_cert = "certificate.pem"\ntls_key = "key.pem"\n';
+    const server = await start({ cwd, toml: SECRETS_TOML + tls });
+    expect(await server.reload("--config", join(cwd, "channel.toml"))).toBe("0: ");
+    const answer = await fetch(`https://127.0.0.1:${server.channel.port}/health`, {
+      tls: { rejectUnauthorized: false },
+    });
+    expect(answer.status).toBe(200);
   });
 
   test("leaves neither processes nor descriptors behind, and the port to this server alone", async () => {
