@@ -103,7 +103,9 @@ export function createMetrics(deps: MetricsDeps): Registry {
     registers: [registry],
     collect() {
       this.reset();
-      for (const [result, value] of Object.entries(stats.recoveries)) this.inc({ result }, value);
+      // A counter that begins with its first value hides that one from `rate`.
+      const results = { recovered: 0, ...stats.recoveries };
+      for (const [result, value] of Object.entries(results)) this.inc({ result }, value);
     },
   });
   counter("connections_opened_total", "Connections opened.", () => stats.connections.opened);
