@@ -209,7 +209,8 @@ test("a slow client that is overtaken by what is dropped gets a gap event, then 
   const slow = await connect(0);
   slow.socket.pause();
   const answer = join(slow, topic, { recover: position });
-  for (let i = 21; i <= 80; i++) await publish("n", JSON.stringify({ n: i, pad }));
+  // Few enough that its backlog is not full if it is live while it does not read.
+  await Promise.all(range(21, 42).map((n) => publish("n", JSON.stringify({ n, pad }))));
   await Bun.sleep(300);
   slow.socket.resume();
   expect((await answer).recovered).toBe(true);
@@ -224,7 +225,7 @@ test("a slow client that is overtaken by what is dropped gets a gap event, then 
   expect(at).toBeGreaterThan(0);
   expect(events.slice(0, at)).toEqual(range(1, at));
   const live = events.slice(at + 1);
-  expect(live).toEqual(range(81 - live.length, 80));
+  expect(live).toEqual(range(43 - live.length, 42));
 });
 
 test("a token that is renewed keeps positions, with and without presence", async () => {
