@@ -44,6 +44,7 @@ test(
       expect(faulty.map(({ channel, numbers: got }) => [channel, gaps(got)])).toEqual([]);
       expect(new Set(recovering.flatMap(({ joins }) => joins.slice(1)))).toEqual(new Set([true]));
       for (const { joins } of clients) expect(joins.length).toBe(RELOADS + 1);
+      expect(clients.flatMap(({ leaves }) => leaves)).toEqual([]);
       expect(clients.reduce((sum, { failures }) => sum + failures, 0)).toBe(0);
       const absences = clients.flatMap((client) => client.absences).sort((a, b) => a - b);
       if (LONG) {
