@@ -25,7 +25,7 @@ export interface ReloadOptions {
 const STOPPING = "the server is stopping";
 const INCOMPLETE = "another reload is not yet complete";
 
-/** Replaces this server by a new process without a time in which nobody listens. */
+/** Replaces this server by a new process without a time in which no process listens. */
 export class Reload {
   /** Resolves when the successor has replaced this server, which then drains. */
   readonly replaced: Promise<Successor>;

@@ -44,7 +44,7 @@ export class FleetRequests {
   readonly #messages: FleetMessages;
   readonly #handlers = new Map<string, RequestHandler>();
   readonly #pending = new Map<string, Pending>();
-  /** The number of the last request of each server, the one that was heard longest ago first. */
+  /** The number of the last request of each server, the one that asked longest ago first. */
   readonly #last = new Map<string, number>();
   #seq = 0;
 

@@ -9,7 +9,7 @@ const MAX_TEXT = 255;
 /** The most entries of a list or of counts by name. */
 const MAX_ENTRIES = 64;
 
-/** What a server tells the others every 2 s, besides its identity. */
+/** What a server reports to the others every 2 s, besides its identity. */
 export interface NodeFigures {
   readonly version: string;
   /** Where it listens: `http://10.0.0.1:2025`. */

@@ -62,7 +62,7 @@ export class HistoryLoader {
     this.#running++;
     try {
       while ((await this.#attempt(channel, rules)) === "again") {
-        if (performance.now() > deadline) throw new Error("nobody has written what was read here");
+        if (performance.now() > deadline) throw new Error("what was read here was not written in time");
         await Bun.sleep(POLL_MS);
       }
     } catch {

@@ -4,7 +4,7 @@
  * The covered range goes from `start` to `end`: all messages of stored channels between these positions are in the streams,
  * apart from what was trimmed. A server extends it only if its own messages continue it: it knows the marker of `end`, and it
  * has all messages after `end`. So several servers may write the same messages, in any order; each is stored once, and a
- * message that nobody has is never passed over. `marks` lists the markers in order, each with the number of messages
+ * message that no server has is never passed over. `marks` lists the markers in order, each with the number of messages
  * since the one before, and `h` instead of `-` where messages may be missing in between.
  *
  * The hash of a channel lives longer than its stream: `floor` is the newest message that was trimmed, `last` the newest of

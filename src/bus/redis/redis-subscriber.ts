@@ -26,7 +26,7 @@ export interface SubscriberOptions {
   readonly maxPayload: number;
   /** As `BusListener.greeting`. Default: nothing is published. */
   readonly greeting?: (brokerTime: number, node: string) => Greeting | null;
-  /** Whether the server is known to be a node of a cluster. Default: the server tells. */
+  /** Whether the server is known to be a node of a cluster. Default: as the server says. */
   readonly clustered?: boolean;
 }
 

@@ -187,7 +187,7 @@ const ChannelQuery = ListQuery.extend({
   order: z.enum(["asc", "desc"]).optional(),
   /** Only these. */
   names: z.array(z.string()).optional(),
-  /** Whether the sketch of all names is wanted, which tells how many different ones several servers have. */
+  /** Whether the sketch of all names is wanted, which estimates how many different ones several servers have. */
   sketch: z.boolean().optional(),
 });
 type ChannelQuery = z.infer<typeof ChannelQuery>;

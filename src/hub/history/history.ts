@@ -45,7 +45,7 @@ export interface History {
   append(channel: string, rules: HistoryRules, message: KeptMessage): void;
   /**
    * Up to `limit` messages after `seq`, the oldest first, or why some were lost. Also used to continue a replay: a reader that
-   * is overtaken by what is dropped is told so.
+   * is overtaken by what is dropped gets the reason.
    */
   since(channel: string, rules: HistoryRules, seq: number, limit: number): readonly KeptMessage[] | Lost;
   /** The newest `count` messages, the oldest first, also from before a gap. */

@@ -58,7 +58,7 @@ export class Strangers {
     if (this.#dead.size > MAX && oldest !== undefined) this.#dead.delete(oldest);
   }
 
-  /** Takes those that nobody declared dead for long enough: they ended while no other server lived. */
+  /** Takes those that no server declared dead for long enough: they ended while no other server lived. */
   takeAbandoned(): string[] {
     const now = performance.now();
     const abandoned: string[] = [];

@@ -82,7 +82,7 @@ function withNotices(conflation: Conflation<Message> | null): Conflation<Message
 export class SseChannel implements Receiver {
   readonly protocol = "sse";
   readonly channel: Channel;
-  /** All of them: those that hear live messages, and those that are still sent older ones. */
+  /** All of them: those that receive live messages, and those that are still sent older ones. */
   readonly sessions = new Set<Listener>();
   readonly #context: FanoutContext;
   readonly #positions: Positions;
@@ -107,7 +107,7 @@ export class SseChannel implements Receiver {
     return this.sessions.size;
   }
 
-  /** From now on a session hears live messages. @param numbered with their positions, if the channel has any */
+  /** From now on a session receives live messages. @param numbered with their positions, if the channel has any */
   join({ client }: Listener, numbered: boolean): void {
     if (numbered) return this.#live.add(client);
     this.#bare ??= this.#fanout("sse-bare", new SseEncoder(this.channel, this.#positions, false));
