@@ -37,7 +37,7 @@ const channel = socket.channel(room, () => ({
   replay: position === null ? 50 : undefined,
 }));
 channel.onMessage = (_event, payload, ref) => {
-  if (ref?.includes("-")) position = ref;
+  if (channel.state === "joined" && ref?.includes("-")) position = ref;
   return payload;
 };
 channel.on("line", show);

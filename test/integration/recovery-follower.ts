@@ -139,7 +139,7 @@ export class Follower {
     channel.onMessage = (event, payload, ref) => {
       if (!event.startsWith("presence")) story.push(`${event} ${ref} ${short(JSON.stringify(payload), 100)}`);
       if (story.length > 20) story.shift();
-      if (ref?.includes("-")) followed.position = ref;
+      if (channel.state === "joined" && ref?.includes("-")) followed.position = ref;
       if (event === "gap") this.#lost(followed, "gap", String(Object(payload).reason), ref ?? null);
       else if (event === "n" || event === "b")
         followed.received(numberIn(payload), payload instanceof ArrayBuffer);

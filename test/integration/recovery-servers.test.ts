@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { connect as connectTo, createServer, type Socket as NetSocket } from "node:net";
+import { Socket } from "phoenix";
 import { type ChannelProcess, startChannel } from "./channel-process.ts";
 import { connectPhoenix, eventually, type Frame, mint, type PhoenixClient, WAYS } from "./phoenix-client.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
@@ -226,6 +228,99 @@ test("a slow client that is overtaken by what is dropped gets a gap event, then 
   expect(events.slice(0, at)).toEqual(range(1, at));
   const live = events.slice(at + 1);
   expect(live).toEqual(range(43 - live.length, 42));
+});
+
+/** A proxy that keeps back, while it holds, what the server sends on a connection behind the answer to the upgrade. */
+async function startHoldingProxy(port: number) {
+  let holding = false;
+  let held: (readonly [NetSocket, Buffer])[] = [];
+  const sockets = new Set<NetSocket>();
+  const server = createServer((near) => {
+    const far = connectTo(port, "127.0.0.1");
+    let upgraded = false;
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(socket);
+      socket.on("error", () => other.destroy());
+      socket.on("close", () => other.destroy());
+    }
+    near.pipe(far);
+    far.on("data", (data: Buffer) => {
+      if (holding && upgraded) held.push([near, data]);
+      else near.write(data);
+      upgraded = true;
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : 0,
+    hold: () => {
+      holding = true;
+    },
+    release: () => {
+      holding = false;
+      for (const [near, data] of held) near.write(data);
+      held = [];
+    },
+    get held() {
+      return held.length;
+    },
+    cut: () => {
+      for (const socket of sockets) socket.destroy();
+    },
+    stop: () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
+
+test("a join whose answer comes after its timeout loses nothing: phoenix.js joins again", async () => {
+  const { topic, publish } = fresh("room");
+  const proxy = await startHoldingProxy(servers[0]?.port ?? 0);
+  const socket = new Socket(`ws://127.0.0.1:${proxy.port}/websocket`, {
+    timeout: 400,
+    reconnectAfterMs: () => 50,
+    rejoinAfterMs: () => 1500,
+  });
+  socket.connect();
+  const token = mint({ id: "alice", channel: topic }, SECRET);
+  const joins: unknown[] = [];
+  const got = new Set<unknown>();
+  let position: string | null = null;
+  const channel = socket.channel(topic, () => ({ token, recover: position }));
+  channel.onMessage = (_event, payload, ref) => {
+    if (channel.state === "joined" && ref?.includes("-")) position = ref;
+    return payload;
+  };
+  channel.on("n", (payload) => void got.add(payload));
+  channel.join().receive("ok", (answer) => {
+    joins.push(Object(answer).recovered);
+    position = Object(answer).position ?? position;
+  });
+  try {
+    await eventually(() => joins.length === 1, "the first join");
+    await publish("n", "1");
+    await eventually(() => got.has(1), "the first message");
+    proxy.hold();
+    proxy.cut();
+    await publish("n", "2");
+    await eventually(() => proxy.held > 0, "the answer to the second join");
+    await publish("n", "3");
+    await Bun.sleep(700);
+    proxy.release();
+    await eventually(() => joins.length === 2, "the second join");
+    await publish("n", "4");
+    await eventually(() => got.has(4), "the last message");
+    expect(joins).toEqual([null, true]);
+    expect([...got].sort()).toEqual([1, 2, 3, 4]);
+  } finally {
+    socket.disconnect();
+    proxy.stop();
+  }
 });
 
 test("a token that is renewed keeps positions, with and without presence", async () => {
