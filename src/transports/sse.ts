@@ -170,7 +170,9 @@ export class SseClient extends Client implements LiveClient {
       this.#next = 0;
     }
     this.#options.liveness.written(this);
-    if (this.#ending && !this.#blocked) this.#finish();
+    if (this.#blocked) return;
+    if (this.#ending) this.#finish();
+    else this.backlogSent();
   }
 
   /** Ends the response in order. Its connection stays for another request. */
