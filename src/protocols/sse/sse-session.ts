@@ -141,14 +141,29 @@ export class SseSession implements Session, Listener {
 
   /** Resolves when all that can be known of a position is known; `null` if it is. */
   #known(id: string): Promise<void> | null {
-    const { history, positions } = this.#context.hub;
+    const loading = this.#loading(id);
+    return loading.length === 0 && this.#context.hub.positions.resolve(id) !== "ahead"
+      ? null
+      : this.#waitFor(id, loading);
+  }
+
+  async #waitFor(id: string, loading: readonly Promise<void>[]): Promise<void> {
+    const { positions } = this.#context.hub;
+    await Promise.all(loading);
+    const seq = await awaitPosition(positions, id);
+    // A server that has just started had no marker before: only now it can look for older ones in a store.
+    if (typeof seq === "string") await Promise.all(this.#loading(id));
+  }
+
+  /** What is being read from a store. */
+  #loading(id: string): readonly Promise<void>[] {
+    const { history } = this.#context.hub;
     const loading: Promise<void>[] = [];
     for (const { channel } of this.#channels.keys()) {
       const work = channel.history && history?.prepare?.(channel.name, channel.history, id);
       if (work) loading.push(work);
     }
-    if (loading.length === 0 && positions.resolve(id) !== "ahead") return null;
-    return Promise.all(loading).then(async () => void (await awaitPosition(positions, id)));
+    return loading;
   }
 
   /** A client with nothing to resume. What it is sent before `ready` has no position: a client without `ready` begins anew. */
