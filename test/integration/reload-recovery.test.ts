@@ -130,9 +130,8 @@ test("a long poll gets a position that the successor knows before that one liste
     let { token } = await ask("GET", "");
     await ask("POST", token, join(null));
     let poll = await ask("GET", token);
-    // Until nothing more comes on its own.
-    while (!poll.messages.some((text) => text.includes("presence_state")))
-      poll = await ask("GET", poll.token);
+    // Nothing more comes on its own after the diff with the join itself.
+    while (!poll.messages.some((text) => text.includes("presence_diff"))) poll = await ask("GET", poll.token);
     const waiting = ask("GET", poll.token);
     expect(await server.reload()).toBe("0: ");
     let answered: PollAnswer | null = null;
