@@ -41,8 +41,8 @@ export class MemoryPresenceStore implements PresenceStore {
 export class MemoryPresence implements ChannelPresence {
   readonly loaded = true;
 
-  load(): null {
-    return null;
+  load(): boolean {
+    return false;
   }
 
   /** Each user's memberships. Most users have one. */

@@ -99,8 +99,8 @@ type Publish = (joined: readonly Meta[], left: readonly Meta[]) => void;
 class ConnectedPresence implements ChannelPresence {
   loaded = false;
 
-  load(): null {
-    return null;
+  load(): boolean {
+    return false;
   }
 
   /** The members on all servers. */
