@@ -5,7 +5,7 @@ import { follower } from "./following.ts";
 import { Ledger } from "./ledger.ts";
 import { phoenixPoll } from "./polling.ts";
 import { Backends } from "./publishing.ts";
-import { readMetrics, type Sample, takeSample } from "./samples.ts";
+import { readMetrics, type Sample, takeSample, total } from "./samples.ts";
 
 export interface SoakOptions {
   readonly seconds: number;
@@ -72,6 +72,7 @@ export async function runSoak(options: SoakOptions): Promise<Soak> {
     await backends.start();
     const first = await sample();
     const observer = await phoenixSocket(stage, "observer", 2, ROOMS, true);
+    await untilJoined(channel.url, ROOMS.length);
     const end = began + options.seconds * 1000;
     const outages = makeOutages(redis, channel, ledger, options.pauseBetweenOutages * 1000, end);
     let arriving = 0;
@@ -199,6 +200,11 @@ async function makeOutages(
     // test/bench/promises.test.ts measures the recovery within 2 s; this timeout is for a hang.
     if (took > 15_000) ledger.fault(`${kind.how}: live again only ${Math.round(took)} ms after Redis`);
   }
+}
+
+/** A join takes as long as the members on other servers need to be read. */
+async function untilJoined(url: string, joins: number): Promise<void> {
+  while (total(await readMetrics(url), "channel_joins_total") < joins) await Bun.sleep(STEP);
 }
 
 async function untilLive(url: string): Promise<void> {
