@@ -47,6 +47,8 @@ export abstract class Client implements Connection, Transport, ConflatedTranspor
   /** Frames received during a verification. They are handled after it, in order. */
   #queue: QueuedFrame[] | null = null;
   #queuedBytes = 0;
+  /** Continues what waits, if it need not wait (`afterUnlessBusy`). */
+  #hurry: (() => void) | null = null;
   /** Frames and bytes that the client may still send now. */
   #frames: number;
   #bytes: number;
@@ -180,6 +182,30 @@ export abstract class Client implements Connection, Transport, ConflatedTranspor
     });
   }
 
+  /**
+   * As `after`, for what need not be waited for: continues at once where many frames are queued, now or later. Returns whether
+   * it waits.
+   */
+  afterUnlessBusy(value: Promise<void>, then: () => void): boolean {
+    if (this.#queuedBytes > MAX_QUEUED / 4) {
+      then();
+      return false;
+    }
+    let waits = true;
+    const proceed = (): void => {
+      if (!waits) return;
+      waits = false;
+      this.#hurry = null;
+      this.#pending = null;
+      if (!this.open) return;
+      then();
+      this.#drainQueue();
+    };
+    this.#hurry = proceed;
+    this.#pending = value.then(proceed);
+    return true;
+  }
+
   /** Resolves when the verification that blocks this client's frames is done; `null` when there is none. */
   get pending(): Promise<void> | null {
     return this.#pending;
@@ -294,6 +320,7 @@ export abstract class Client implements Connection, Transport, ConflatedTranspor
     this.#queue.push(queued);
     this.#queuedBytes += queued.frame.length;
     this.context.inbound.add(queued.frame.length);
+    if (this.#hurry !== null && this.#queuedBytes > MAX_QUEUED / 2) return this.#hurry();
     const limit = this.context.inbound.full ? MAX_QUEUED : this.context.maxFrame + MAX_QUEUED;
     if (this.#queuedBytes > limit) this.dismiss(1008, "too much sent while joining");
   }

@@ -41,8 +41,8 @@ export class MemoryPresenceStore implements PresenceStore {
 export class MemoryPresence implements ChannelPresence {
   readonly loaded = true;
 
-  load(): boolean {
-    return false;
+  load(): null {
+    return null;
   }
 
   /** Each user's memberships. Most users have one. */

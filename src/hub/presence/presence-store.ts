@@ -32,10 +32,10 @@ export interface ChannelPresence {
   /** Whether the members on other servers are known. Until then no state and no diff is sent. */
   readonly loaded: boolean;
   /**
-   * Loads the members on other servers, before the first `put`. Returns whether they are being loaded: until they are known, for
-   * `LOAD_TIMEOUT` at most. A member that joins afterwards gets the state before any message.
+   * Loads the members on other servers, before the first `put`. Resolves when they are known, or after `LOAD_TIMEOUT`; `null`
+   * if they are. A member that joins afterwards gets the state before any message.
    */
-  load(): boolean;
+  load(): Promise<void> | null;
   /** Users present. */
   readonly users: number;
   /** Whether a membership was added since the last diff. */

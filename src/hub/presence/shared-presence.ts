@@ -61,8 +61,7 @@ export function fieldOf(incarnation: string, ref: string): string {
 export class SharedPresence implements ChannelPresence {
   readonly name: string;
   #loaded = false;
-  /** When joins no longer wait for it (`performance.now()`); `null` if none did. */
-  #loadBy: number | null = null;
+  #loading: PromiseWithResolvers<void> | null = null;
   /** The members on this server, by ref. */
   readonly own = new Map<string, Meta>();
   /** Counts the changes of `own`. */
@@ -87,18 +86,26 @@ export class SharedPresence implements ChannelPresence {
     return this.#loaded;
   }
 
-  load(): boolean {
-    if (this.#loaded) return false;
+  load(): Promise<void> | null {
+    if (this.#loaded) return null;
     this.#request();
-    const now = performance.now();
-    this.#loadBy ??= now + LOAD_TIMEOUT;
-    return now < this.#loadBy;
+    if (this.#loading === null) {
+      this.#loading = Promise.withResolvers();
+      setTimeout(this.#loading.resolve, LOAD_TIMEOUT);
+    }
+    return this.#loading.promise;
   }
 
   #request(): void {
     if (this.#requested) return;
     this.#requested = true;
     this.#context.request(this);
+  }
+
+  #setLoaded(): void {
+    this.#loaded = true;
+    this.#loading?.resolve();
+    this.#loading = null;
   }
 
   /** The number of members on other servers. */
@@ -184,7 +191,7 @@ export class SharedPresence implements ChannelPresence {
   failRead(): void {
     const received = this.#received ?? [];
     this.#received = null;
-    this.#loaded = true;
+    this.#setLoaded();
     for (const { server, change } of received) this.#apply(server, change);
   }
 
@@ -197,7 +204,7 @@ export class SharedPresence implements ChannelPresence {
     const stored = this.#readEntries(entries, repair);
     const received = this.#received ?? [];
     this.#received = null;
-    this.#loaded = true;
+    this.#setLoaded();
     for (const { server, change } of received) this.#apply(server, change);
     const missing = new Map<Peer, string[]>();
     for (const { ref, server } of this.#remote.values()) {

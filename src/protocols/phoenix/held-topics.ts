@@ -15,10 +15,8 @@ export interface FrameHandler {
   handle(frame: Frame): void;
   /** Whether the position that a join names is not known yet. */
   isStillAhead(join: Frame): boolean;
-  /** Whether messages that a join asks for, or the members on other servers, are being read. Ends by itself. */
+  /** Whether messages that a join asks for are being read. Ends by itself. */
   isStillLoading(join: Frame): boolean;
-  /** Closes the channel of a topic if nothing uses it: its join was refused, or the client is gone. */
-  release(topic: string): void;
 }
 
 /** One topic whose frames are held back. */
@@ -43,7 +41,7 @@ class HeldTopic implements WaitingJoin {
 }
 
 /**
- * The topics of one client whose join waits for a position, or for what is read from Redis. Later frames of these topics are
+ * The topics of one client whose join waits for a position, or for messages that are read. Later frames of these topics are
  * handled after it, in order.
  */
 export class HeldTopics {
@@ -90,7 +88,6 @@ export class HeldTopics {
     const held = this.#topics.get(join.topic);
     if (held === undefined || held.join !== join || held.waits) return;
     held.join = null;
-    this.#handler.release(held.topic);
     this.#handleNext(held);
   }
 
@@ -106,10 +103,7 @@ export class HeldTopics {
 
   /** Forgets all. */
   clear(): void {
-    for (const held of this.#topics.values()) {
-      this.#recoveries.stopWaiting(held);
-      this.#handler.release(held.topic);
-    }
+    for (const held of this.#topics.values()) this.#recoveries.stopWaiting(held);
     this.#topics.clear();
     this.#count(-this.#bytes);
   }

@@ -166,19 +166,12 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     this.#push(frame);
   }
 
-  release(topic: string): void {
-    const { hub } = this.#context;
-    const channel = hub.channels.get(topic);
-    if (channel !== undefined) hub.release(channel);
-  }
-
   isStillAhead({ topic, payload }: Frame): boolean {
     return isAhead(this.#context.hub, topic, recoveryIn(payload));
   }
 
   isStillLoading({ topic, payload }: Frame): boolean {
-    const { hub } = this.#context;
-    return (hub.channels.get(topic)?.presence?.load() ?? false) || isLoading(hub, topic, recoveryIn(payload));
+    return isLoading(this.#context.hub, topic, recoveryIn(payload));
   }
 
   #decode(data: string | Buffer): Frame | Malformed {
@@ -292,7 +285,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     if (verdict.ok) this.#admitHolder(frame, verdict.claims, ownToken);
     else this.#refuseJoin(frame, verdict.reason, verdict.code);
     if (old !== undefined) hub.release(old.channel);
-    this.#held?.answered(frame);
+    if (this.client.pending === null) this.#held?.answered(frame);
   }
 
   #admitHolder(frame: Frame, claims: Claims, ownToken: boolean): void {
@@ -316,9 +309,15 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     const request = recoveryIn(frame.payload);
     const waits = isLoading(hub, frame.topic, request) || isAhead(hub, frame.topic, request);
     if (waits && this.#waits(frame)) return;
-    const { presence } = hub.open(frame.topic);
-    if (presence?.load() && this.#waits(frame)) return;
-    this.#enter(frame, claims, can, ownToken, info);
+    const channel = hub.open(frame.topic);
+    const loaded = channel.presence?.load() ?? null;
+    if (loaded === null) return this.#enter(frame, claims, can, ownToken, info);
+    const wait = this.client.afterUnlessBusy(loaded, () => {
+      this.#enter(frame, claims, can, ownToken, info);
+      this.#held?.answered(frame);
+    });
+    // Closes the channel if the client is gone.
+    if (wait) void loaded.then(() => hub.release(channel));
   }
 
   #enter(frame: Frame, claims: Claims, can: Abilities, ownToken: boolean, info: string): void {

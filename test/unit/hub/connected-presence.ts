@@ -99,8 +99,8 @@ type Publish = (joined: readonly Meta[], left: readonly Meta[]) => void;
 class ConnectedPresence implements ChannelPresence {
   loaded = false;
 
-  load(): boolean {
-    return false;
+  load(): null {
+    return null;
   }
 
   /** The members on all servers. */
