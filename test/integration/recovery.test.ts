@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { type Frame, type Joined, type PhoenixClient, WAYS } from "./phoenix-client.ts";
-import { BUSES, startWorld, type World } from "./world.ts";
+import { eventually, type Frame, type Joined, type PhoenixClient, WAYS } from "./phoenix-client.ts";
+import { ADMIN_SECRET, BUSES, startWorld, type World } from "./world.ts";
+
+const AS_ADMIN = { authorization: `Bearer ${ADMIN_SECRET}` };
 
 // No events for backends: positions count them too.
 const TOML = `
@@ -60,6 +62,15 @@ for (const bus of BUSES) {
       return { topic, publish: (event, payload) => world.backend.publish(`to:${topic}:${event}`, payload) };
     }
 
+    /** Waits until the server has received a message with this payload as the newest one. */
+    async function kept(topic: string, list: "history" | "last", newest: number): Promise<void> {
+      const url = `${world.channel.url}/api/channels/${encodeURIComponent(topic)}/${list}`;
+      await eventually(async () => {
+        const { messages } = await (await fetch(url, { headers: AS_ADMIN })).json();
+        return messages.at(-1)?.payload === newest;
+      }, `message ${newest} of ${topic}`);
+    }
+
     for (const { vsn, transport, way } of WAYS) {
       test(`${way}: a client that was away gets what it missed, in order and once`, async () => {
         const { topic, publish } = fresh("room");
@@ -112,6 +123,7 @@ for (const bus of BUSES) {
         const last = fresh("last");
         for (const [event, value] of Object.entries({ a: 1, b: 2 })) await last.publish(event, String(value));
         await last.publish("a", "3");
+        await kept(last.topic, "last", 3);
         const client = await world.connect({ vsn, transport });
         await client.join(last.topic, { token: world.token(last.topic) });
         await last.publish("end", "0");
@@ -121,6 +133,7 @@ for (const bus of BUSES) {
         ]);
         const room = fresh("room");
         for (let i = 1; i <= 5; i++) await room.publish("n", String(i));
+        await kept(room.topic, "history", 5);
         const page = await client.join(room.topic, {
           token: world.token(room.topic),
           recover: null,
