@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { object, type Rig, startRig, TRANSPORTS } from "./channelstream/rig.ts";
 import { enterGroups } from "./groups/groups-client.ts";
-import { BUSES } from "./world.ts";
+import { eventually } from "./phoenix-client.ts";
+import { ADMIN_SECRET, BUSES } from "./world.ts";
 
 const TOML = `
 [channels."price:*"]
@@ -21,13 +22,16 @@ describe.each([...BUSES])("last values (%s)", (bus) => {
   });
   afterAll(() => rig.stop());
 
+  /** Publishes values, and waits until the server has received the last one. */
   async function publish(channel: string, values: readonly (readonly [string, string])[]): Promise<void> {
     for (const [event, payload] of values) await rig.world.backend.publish(`to:${channel}:${event}`, payload);
-    // The server has received them all once it has received this.
-    await rig.send({ user: "sys", channel, message: {} });
-    const metric = await rig.world.connect();
-    await metric.join(channel, { token: rig.world.token(channel) });
-    metric.socket.cut();
+    const [, newest = ""] = values.at(-1) ?? [];
+    const url = `${rig.url}/api/channels/${encodeURIComponent(channel)}/last`;
+    const shown = [`"payload":${newest},`, `"base64":"${Buffer.from(newest).toString("base64")}",`];
+    await eventually(async () => {
+      const text = await (await fetch(url, { headers: { authorization: `Bearer ${ADMIN_SECRET}` } })).text();
+      return shown.some((each) => text.includes(each));
+    }, `${newest} in ${channel}`);
   }
 
   test("a new subscriber of event groups gets the newest message of its event, before anything else", async () => {
@@ -63,7 +67,7 @@ describe.each([...BUSES])("last values (%s)", (bus) => {
         ["gold", "3"],
       ]);
       const id = await rig.connect(`ann-${channel}`, [channel]);
-      await rig.world.backend.publish(`to:${channel}:gold`, "4");
+      await publish(channel, [["gold", "4"]]);
       const messages = (await rig.listen(id, transport)).inbox;
       const payload = async (): Promise<unknown> => object((await messages.next()).message).payload;
       // The value of gold is that of the message that followed.
