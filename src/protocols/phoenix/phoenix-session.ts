@@ -238,6 +238,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
       address,
     });
     this.#refuse(frame, reason, frame.joinRef, code);
+    this.#held?.answered(frame);
   }
 
   #join(frame: Frame): void {
@@ -285,7 +286,6 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     if (verdict.ok) this.#admitHolder(frame, verdict.claims, ownToken);
     else this.#refuseJoin(frame, verdict.reason, verdict.code);
     if (old !== undefined) hub.release(old.channel);
-    if (this.client.pending === null) this.#held?.answered(frame);
   }
 
   #admitHolder(frame: Frame, claims: Claims, ownToken: boolean): void {
@@ -312,12 +312,11 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     const channel = hub.open(frame.topic);
     const loaded = channel.presence?.load() ?? null;
     if (loaded === null) return this.#enter(frame, claims, can, ownToken, info);
-    const wait = this.client.afterUnlessBusy(loaded, () => {
-      this.#enter(frame, claims, can, ownToken, info);
-      this.#held?.answered(frame);
-    });
+    const deferred = this.client.afterUnlessBusy(loaded, () =>
+      this.#enter(frame, claims, can, ownToken, info),
+    );
     // Closes the channel if the client is gone.
-    if (wait) void loaded.then(() => hub.release(channel));
+    if (deferred) void loaded.then(() => hub.release(channel));
   }
 
   #enter(frame: Frame, claims: Claims, can: Abilities, ownToken: boolean, info: string): void {
@@ -354,6 +353,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     hub.join(member);
     if (this.#replays !== null && recovery !== null) this.#context.recoveries.start(this.#replays);
     hub.notify(frame.topic, "phx_join", withoutToken(frame.payload));
+    this.#held?.answered(frame);
   }
 
   /** Holds back a join whose position this server may receive in a moment. Returns false if it has waited already. */
