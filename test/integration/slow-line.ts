@@ -1,5 +1,8 @@
 import { connect, createServer, type Socket } from "node:net";
 
+/** How often bytes are passed on, in ms: a client receives them at an even rate, however large the reads here are. */
+const SLICE = 50;
+
 /** A proxy that passes what the server sends at a limited rate: it reads no more than it passes on. */
 export interface SlowLine {
   /** `http://127.0.0.1:PORT` */
@@ -17,27 +20,31 @@ export async function startSlowLine(target: string, rate: number): Promise<SlowL
   const server = createServer((near) => {
     const far = connect(Number(port), hostname);
     const pair = [near, far] as const;
-    /** When the line is free again. */
-    let freeAt = 0;
+    /** What was read of the server and waits for the line. */
+    let waiting: Buffer = Buffer.alloc(0);
     let timer: Timer | null = null;
-    const resume = () => {
+    let passedAt = 0;
+    const pass = () => {
       timer = null;
-      const wait = freeAt - performance.now();
       if (current === 0) return;
-      if (current !== Number.POSITIVE_INFINITY && wait > 0) timer = setTimeout(resume, wait);
+      const now = performance.now();
+      // A timer may be late.
+      const size = (current * Math.min(Math.max(now - passedAt, SLICE), 1000)) / 1000;
+      passedAt = now;
+      const slice = waiting.subarray(0, size);
+      waiting = waiting.subarray(slice.length);
+      if (slice.length > 0) near.write(slice);
+      if (slice.length > 0 && current !== Number.POSITIVE_INFINITY) timer = setTimeout(pass, SLICE);
       else far.resume();
     };
     wakes.set(pair, () => {
-      if (timer !== null) clearTimeout(timer);
-      freeAt = 0;
-      resume();
+      if (timer === null) pass();
     });
     far.on("data", (data: Buffer) => {
-      near.write(data);
-      if (current === Number.POSITIVE_INFINITY) return;
-      far.pause();
-      freeAt = Math.max(freeAt, performance.now()) + (data.length / current) * 1000;
-      resume();
+      if (current !== Number.POSITIVE_INFINITY) far.pause();
+      // More may have been read before the pause took effect.
+      waiting = Buffer.concat([waiting, data]);
+      if (timer === null) pass();
     });
     near.on("data", (data: Buffer) => far.write(data));
     const end = () => {
