@@ -17,6 +17,7 @@ import {
 } from "./bus/open-bus.ts";
 import type { Config, Limits } from "./config/config.ts";
 import { Drain } from "./drain.ts";
+import { AddressedMessages } from "./fleet/addressed-messages.ts";
 import { BusDispatcher } from "./fleet/bus-dispatcher.ts";
 import { Control } from "./fleet/control.ts";
 import { createFigures } from "./fleet/figures.ts";
@@ -160,6 +161,7 @@ export async function startServer(
           window: config.presenceWindow,
           maxMessage: limits.maxPayload,
         });
+  const addressed = new AddressedMessages(fleetMessages, limits.maxPayload);
   const rulesFor = createChannelRules(config.channels);
   const identity = new Identity(config.nodeName ?? hostname());
   const history = keepsHistory(config.channels)
@@ -176,6 +178,7 @@ export async function startServer(
     stats,
     log,
     presence,
+    addressed,
     history,
     node: identity.incarnation,
     rulesFor,

@@ -17,6 +17,7 @@ import { createRedisHistory } from "./redis/redis-history.ts";
 import { RedisLiveness } from "./redis/redis-liveness.ts";
 import { createRedisPresence } from "./redis/redis-presence.ts";
 import { createRedisRevocations, type MessageSigner } from "./redis/redis-revocations.ts";
+import { MAX_ENVELOPE_BYTES } from "./topics.ts";
 
 /** Timeout of the connection that looks for a Redis on this machine, in ms. */
 const PROBE_TIMEOUT_MS = 1000;
@@ -44,9 +45,9 @@ export async function openBus(config: BusConfig, log: Log): Promise<Bus> {
   const [first] = address.hosts;
   const mayEmbed = bus === "auto" && !given && first !== undefined;
   const embed = bus === "embedded" || (mayEmbed && !(await answers(first)));
-  // Messages of servers are not bounded by the setting; the hub drops longer ones of backends.
-  if (!embed)
-    return createRedisBus({ url, sentinel, prefix, maxPayload: Math.max(maxPayload, LEAST_PAYLOAD), log });
+  // Messages of servers are longer than the setting allows; the hub drops longer ones of backends.
+  const most = Math.max(maxPayload + MAX_ENVELOPE_BYTES, LEAST_PAYLOAD);
+  if (!embed) return createRedisBus({ url, sentinel, prefix, maxPayload: most, log });
   const host = LOOPBACK.get(first?.host ?? "");
   if (address.kind !== "single" || first === undefined || host === undefined) {
     const sentence = `The embedded bus listens on this machine only, but redis_url is ${address.shown}.`;

@@ -7,6 +7,9 @@ import { isUtf8 } from "node:buffer";
  */
 export type Family = "to" | "from" | "push" | "hub";
 
+/** Bytes that a message between servers may have beside the payload of a client or backend. */
+export const MAX_ENVELOPE_BYTES = 64 * 1024;
+
 /** The longest channel name or event, in bytes of UTF-8: the binary frame of Phoenix has one byte for each length. */
 export const MAX_NAME_BYTES = 255;
 

@@ -6,11 +6,16 @@ import type { Signer } from "./signer.ts";
 /** Minimum time between two log lines about messages that do not verify, in ms. */
 const LOG_INTERVAL = 60_000;
 
-/** Longest message that is verified, in bytes, with its signature. */
+/** Longest message of most kinds that is verified, in bytes, with its signature. */
 export const MAX_BYTES = 1024 * 1024;
 
 /** Receives the messages of one kind. `body` is valid until it returns. Must not throw. */
 export type FleetHandler = (body: Buffer) => void;
+
+interface Handling {
+  readonly handler: FleetHandler;
+  readonly maxBytes: number;
+}
 
 /** Messages between servers: signed, on `hub:<kind>`. A server receives its own too. */
 export class FleetMessages {
@@ -18,7 +23,7 @@ export class FleetMessages {
   rejected = 0;
   readonly #bus: Bus;
   readonly #signer: Signer;
-  readonly #handlers = new Map<string, FleetHandler>();
+  readonly #handlers = new Map<string, Handling>();
   readonly #reportRejected: () => void;
 
   constructor(bus: Bus, signer: Signer, log: Log) {
@@ -31,9 +36,9 @@ export class FleetMessages {
     });
   }
 
-  /** Sets the handler of a kind. */
-  on(kind: string, handler: FleetHandler): void {
-    this.#handlers.set(printHub(kind), handler);
+  /** Sets the handler of a kind. @param maxBytes longest message that is verified, with its signature */
+  on(kind: string, handler: FleetHandler, maxBytes = MAX_BYTES): void {
+    this.#handlers.set(printHub(kind), { handler, maxBytes });
   }
 
   /** A payload for `hub:<kind>`. */
@@ -41,17 +46,20 @@ export class FleetMessages {
     return this.#signer.sign(printHub(kind), body);
   }
 
-  publish(kind: string, body: string, ack?: PublishAck): void {
-    this.#bus.publish(printHub(kind), this.sign(kind, body), ack);
+  publish(kind: string, body: string | Uint8Array, ack?: PublishAck): void {
+    const name = printHub(kind);
+    const payload =
+      typeof body === "string" ? this.#signer.sign(name, body) : this.#signer.signBytes(name, body);
+    this.#bus.publish(name, payload, ack);
   }
 
   /** A message of the bus on a `hub:` name. */
   message(name: Buffer, payload: Buffer): void {
     const text = name.toString("latin1");
-    const handler = this.#handlers.get(text);
-    if (handler === undefined) return;
-    const body = payload.length > MAX_BYTES ? null : this.#signer.open(text, payload);
-    if (body !== null) return handler(body);
+    const handling = this.#handlers.get(text);
+    if (handling === undefined) return;
+    const body = payload.length > handling.maxBytes ? null : this.#signer.open(text, payload);
+    if (body !== null) return handling.handler(body);
     this.rejected++;
     this.#reportRejected();
   }

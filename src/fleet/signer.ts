@@ -20,9 +20,12 @@ export class Signer {
 
   /** The payload to publish on `name`. */
   sign(name: string, body: string): string {
-    const [key] = this.#keys;
-    if (key === undefined) throw new Error("a signer has at least one secret");
-    return signature(key, name, body).toString("base64url") + body;
+    return this.#signature(name, body) + body;
+  }
+
+  /** As `sign`, for a body that is no text. */
+  signBytes(name: string, body: Uint8Array): Buffer {
+    return Buffer.concat([Buffer.from(this.#signature(name, body), "latin1"), body]);
   }
 
   /** The body of a payload received on `name`; `null` unless one of the secrets signed it. A view, valid as long as `payload`. */
@@ -33,8 +36,14 @@ export class Signer {
     const body = payload.subarray(SIGNATURE_LENGTH);
     return this.#keys.some((key) => timingSafeEqual(signature(key, name, body), given)) ? body : null;
   }
+
+  #signature(name: string, body: string | Uint8Array): string {
+    const [key] = this.#keys;
+    if (key === undefined) throw new Error("a signer has at least one secret");
+    return signature(key, name, body).toString("base64url");
+  }
 }
 
-function signature(key: Uint8Array, name: string, body: string | Buffer): Buffer {
+function signature(key: Uint8Array, name: string, body: string | Uint8Array): Buffer {
   return createHmac("sha256", key).update(`${name}\0`).update(body).digest().subarray(0, SIGNATURE_BYTES);
 }

@@ -1,4 +1,5 @@
 import type { RevocationKind } from "../auth/revocations.ts";
+import type { Listening } from "./addressed.ts";
 
 /** One client of any protocol and transport, as the hub sees it. No method may throw. */
 export interface Connection {
@@ -17,6 +18,8 @@ export interface Connection {
   readonly users: readonly string[];
   /** The channels that it is a member of or subscribed to. */
   readonly channels: readonly string[];
+  /** Its subscription to a channel; `null` without one. */
+  listening(channel: string): Listening | null;
   /** Whether it was authorized by this session or token. */
   reliesOn(kind: RevocationKind, id: string): boolean;
   /** Whether it was cut off: it ends, and its backlog is freed, at the end of this turn of the event loop. */

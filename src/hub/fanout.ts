@@ -59,6 +59,8 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
   #keepingUp: Set<ConflatedClient> | null = null;
   /** Subscribers, of neither kind, that lag. */
   #lagging: Set<ConflatedClient> | null = null;
+  /** Subscribers that are left out of what is delivered in this turn; `null` without any so far. */
+  #paused: Set<Subscriber | ConflatedClient> | null = null;
   /** Bytes sent to `#keepingUp` since the last probe, and when that was. */
   #unprobed = 0;
   #probedAt = 0;
@@ -84,7 +86,7 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
   }
 
   get empty(): boolean {
-    return this.listeners === 0;
+    return this.listeners === 0 && !this.#paused?.size;
   }
 
   /** Adds a subscriber that is not in it. */
@@ -99,9 +101,29 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
   /** Removes a subscriber that is in it. */
   remove(subscriber: Subscriber): void {
     const client = this.#conflated(subscriber);
-    if (client === null) return this.#unsubscribe(subscriber);
-    client.remove(this);
-    if (!this.#lagging?.delete(client)) this.#leaveTopic(client);
+    client?.remove(this);
+    if (!this.#paused?.delete(client ?? subscriber)) this.#takeOut(subscriber, client);
+  }
+
+  /** Leaves out a subscriber of what is delivered until `resume`, which must be called in the same turn of the event loop. */
+  pause(subscriber: Subscriber): void {
+    const client = this.#conflated(subscriber);
+    this.#takeOut(subscriber, client);
+    this.#paused ??= new Set();
+    this.#paused.add(client ?? subscriber);
+  }
+
+  /** Does nothing for a subscriber that was removed meanwhile. */
+  resume(subscriber: Subscriber): void {
+    const client = this.#conflated(subscriber);
+    if (!this.#paused?.delete(client ?? subscriber)) return;
+    if (client === null) this.#subscribe(subscriber);
+    else if (client.lagging) this.#lag(client);
+    else this.attach(client);
+  }
+
+  isPaused(subscriber: Subscriber): boolean {
+    return this.#paused?.has(this.#conflated(subscriber) ?? subscriber) ?? false;
   }
 
   /** Sends a frame to one subscriber, behind the messages that wait for it. */
@@ -117,11 +139,13 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
   }
 
   detach(client: ConflatedClient): void {
+    if (this.#paused?.has(client)) return;
     this.#leaveTopic(client);
     this.#lag(client);
   }
 
   attach(client: ConflatedClient): void {
+    if (this.#paused?.has(client)) return;
     this.#lagging?.delete(client);
     this.#keepingUp ??= new Set();
     this.#keepingUp.add(client);
@@ -134,7 +158,7 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
 
   /** Encodes a message and sends it. Returns the number of subscribers it went to. */
   deliver(message: M): number {
-    if (this.empty) return 0;
+    if (this.listeners === 0) return 0;
     const frame = this.encoder.encode(message);
     if (frame === null) return 0;
     return this.listeners - this.#send(frame, this.encoder.conflation?.keyOf(message) ?? null);
@@ -207,6 +231,11 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
     if (this.#others?.delete(subscriber)) return;
     this.#sockets--;
     subscriber.unsubscribe(this.#topic);
+  }
+
+  #takeOut(subscriber: Subscriber, client: ConflatedClient | null): void {
+    if (client === null) this.#unsubscribe(subscriber);
+    else if (!this.#lagging?.delete(client)) this.#leaveTopic(client);
   }
 
   #leaveTopic(client: ConflatedClient): void {

@@ -1,6 +1,7 @@
 import type { Bus, BusState, PublishAck } from "../bus/bus.ts";
 import { isChannelName, isEventName, parseTo, printFrom, printPush, printTo } from "../bus/topics.ts";
 import { atMostOncePer, type Log } from "../log.ts";
+import type { AddressedBus, Listening, ReceivedAddressed } from "./addressed.ts";
 import { AdminEvents } from "./admin-events.ts";
 import { BusTargets } from "./bus-targets.ts";
 import { Channel, type ChannelRules, type Member } from "./channel.ts";
@@ -31,6 +32,8 @@ export interface HubOptions {
   readonly stats: Stats;
   readonly log: Log;
   readonly presence: PresenceStore;
+  /** Carries messages that not all members of a channel get; absent: there are none. */
+  readonly addressed?: AddressedBus;
   /** Keeps the messages of channels whose rules say so; `null` where no rules do. */
   readonly history: History | null;
   /** This server's id: random, new at each start. */
@@ -99,6 +102,7 @@ export class Hub {
       export: this.#exports.adminEvent,
     });
     for (const name of PERMANENT) this.#channels.set(name, this.#create(name));
+    options.addressed?.receive((message) => this.#deliverAddressed(message));
   }
 
   get channels(): ReadonlyMap<string, Channel> {
@@ -363,6 +367,31 @@ export class Hub {
     if (rules !== null) this.#keep(topic.channel, rules, topic.event, payload, seq);
   }
 
+  /** A message of a server to some listeners of a channel, in the order of those on `to:`. */
+  #deliverAddressed({ channel: name, event, payload, except, connection, sender }: ReceivedAddressed): void {
+    const channel = this.#channels.get(name);
+    if (channel === undefined || channel.receivers.length === 0) return;
+    if (payload.length === 0 || payload.length > this.#options.maxPayload) return;
+    // Before anybody is left out: the diff is for all.
+    if (channel.presence?.hasJoins) this.#presence.flush(channel);
+    const message = new Message(event, payload, false, 0, sender);
+    if (connection === null) this.#deliverExcept(channel, message, except);
+    else if (this.connections.get(connection)?.listening(name)?.deliver(message)) {
+      this.#count(channel, message, 1);
+    }
+  }
+
+  #deliverExcept(channel: Channel, message: Message, except: readonly string[]): void {
+    const paused: Listening[] = [];
+    for (const id of new Set(except)) {
+      const listening = this.connections.get(id)?.listening(channel.name) ?? null;
+      if (listening !== null) paused.push(listening);
+    }
+    for (const each of paused) each.pause(message.event);
+    this.#deliver(channel, message);
+    for (const each of paused) each.resume(message.event);
+  }
+
   #drop(reason: DropReason): void {
     this.stats.dropped[reason]++;
     if (reason === "malformed") this.#options.log.debug("ignored message: name is not to:<channel>:<event>");
@@ -373,13 +402,16 @@ export class Hub {
     if (!message.presence && channel.presence?.hasJoins) this.#presence.flush(channel);
     let deliveries = 0;
     for (const receiver of channel.receivers) deliveries += receiver.deliver(message);
-    const { traffic } = channel;
+    this.#count(channel, message, deliveries);
+    return deliveries;
+  }
+
+  #count({ traffic }: Channel, message: Message, deliveries: number): void {
     traffic.sent++;
     traffic.sentBytes += message.size;
     traffic.lastAt = this.#time;
     this.stats.deliveries += deliveries;
     this.stats.deliveredBytes += deliveries * message.size;
-    return deliveries;
   }
 
   #isListed(channel: Channel): boolean {

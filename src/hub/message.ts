@@ -18,13 +18,22 @@ export class Message {
   readonly isJson: boolean;
   /** Its number in `Positions`; 0 for a message that did not come on `to:`. */
   readonly seq: number;
+  /** The connection of the client that sent it to the others; `null` for a message of a backend or a server. */
+  readonly sender: string | null;
   readonly #ascii: boolean;
   #json: string | null;
 
-  constructor(event: string, payload: string | Buffer, presence: boolean, seq = 0) {
+  constructor(
+    event: string,
+    payload: string | Buffer,
+    presence: boolean,
+    seq = 0,
+    sender: string | null = null,
+  ) {
     this.event = event;
     this.presence = presence;
     this.seq = seq;
+    this.sender = sender;
     if (typeof payload === "string") {
       this.bytes = NO_BYTES;
       this.size = Buffer.byteLength(payload);

@@ -1,4 +1,5 @@
 import type { RevocationKind } from "../auth/revocations.ts";
+import type { Listening } from "../hub/addressed.ts";
 import { ConflatedClient, type ConflatedTransport } from "../hub/conflation/conflated-client.ts";
 import type { Connection } from "../hub/connection.ts";
 import { count } from "../hub/stats.ts";
@@ -120,6 +121,10 @@ export abstract class Client implements Connection, Transport, ConflatedTranspor
 
   get channels(): readonly string[] {
     return this.session?.channels ?? [];
+  }
+
+  listening(channel: string): Listening | null {
+    return this.session?.listening?.(channel) ?? null;
   }
 
   reliesOn(kind: RevocationKind, id: string): boolean {

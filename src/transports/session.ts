@@ -1,4 +1,5 @@
 import type { RevocationKind } from "../auth/revocations.ts";
+import type { Listening } from "../hub/addressed.ts";
 
 /** One client's state in a protocol; a transport drives it. No method may throw. */
 export interface Session {
@@ -7,6 +8,8 @@ export interface Session {
   /** See `Connection`. */
   readonly users: readonly string[];
   readonly channels: readonly string[];
+  /** See `Connection`; absent: it never has one. */
+  listening?(channel: string): Listening | null;
   /** Called once, when the transport is open. */
   opened?(): void;
   /** Called for each frame. `allowed` is false when the client exceeds its rate of frames. */

@@ -24,6 +24,7 @@ function slow(id: string): Connection {
     channels: [],
     wasCutOff: false,
     buffered: () => WAITING,
+    listening: () => null,
     reliesOn: () => false,
     checkBacklog() {},
     ping() {},

@@ -87,10 +87,11 @@ export class Bridge {
     timestamp: () => string,
     legacyDate: boolean,
   ): FromBus | "unsendable" | null {
-    const { event, json, presence } = message;
+    const { event, json, presence, sender } = message;
     if (presence || !isEventName(event)) return null;
     if (json === null) return "unsendable";
-    const own = ownMessage(json, channel);
+    // A client could name another user, or edit and delete messages.
+    const own = sender === null ? ownMessage(json, channel) : null;
     if (own !== null) {
       if (!this.#recent.add(keyOf(channel, own, json))) return null;
       const except = own.type === "presence" && typeof own.user === "string" ? new Set([own.user]) : null;
@@ -110,12 +111,12 @@ export class Bridge {
   /** A kept message in this protocol's form; `null` for one that a new member does not need: presence, edits, binary. */
   readValue(
     channel: string,
-    { event, json }: Message,
+    { event, json, sender }: Message,
     timestamp: () => string,
     legacyDate: boolean,
   ): string | null {
     if (json === null) return null;
-    const own = ownMessage(json, channel);
+    const own = sender === null ? ownMessage(json, channel) : null;
     if (own !== null) return own.type === "message" ? json.trim() : null;
     return wrapped(crypto.randomUUID(), channel, event, json, timestamp(), legacyDate);
   }

@@ -94,6 +94,20 @@ export class ChannelstreamChannel implements Backlogged {
     if (client !== null) this.#fanout.remove(client);
   }
 
+  /** Leaves out a connection of what is sent until `resume`. */
+  pause({ client, live }: ChannelMember): void {
+    if (live && client !== null) this.#fanout.pause(client);
+  }
+
+  resume({ client }: ChannelMember): void {
+    if (client !== null) this.#fanout.resume(client);
+  }
+
+  /** Sends a frame to one live connection. */
+  sendTo(client: Client, { text }: Frame): void {
+    this.#fanout.sendTo(client, listText(text));
+  }
+
   /** The number of connections that may see a frame. */
   audience(frame: Frame): number {
     if (!frame.restricted) return this.#connected;
@@ -119,7 +133,7 @@ export class ChannelstreamChannel implements Backlogged {
     for (const [user, members] of this.users) {
       if (!frame.visibleTo(user)) continue;
       for (const { client, live } of members) {
-        if (!live || client === null) continue;
+        if (!live || client === null || this.#fanout.isPaused(client)) continue;
         this.#fanout.sendTo(client, list);
         sent++;
       }

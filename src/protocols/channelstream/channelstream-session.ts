@@ -1,3 +1,4 @@
+import type { Listening } from "../../hub/addressed.ts";
 import type { Client } from "../../transports/client.ts";
 import type { Session } from "../../transports/session.ts";
 import type { Departure, Engine } from "./engine.ts";
@@ -34,6 +35,24 @@ export class ChannelstreamSession implements Session {
 
   get channels(): readonly string[] {
     return [...this.#listener.channels].map(({ name }) => name);
+  }
+
+  listening(name: string): Listening | null {
+    const channel = this.#engine.channels.get(name);
+    const listener = this.#listener;
+    const { dispatch } = this.#engine;
+    // The engine may know the client no more, or another one in its place.
+    if (channel === undefined || listener.client !== this.#client || !listener.channels.has(channel))
+      return null;
+    const before = dispatch.seq;
+    return {
+      pause: () => channel.pause(listener),
+      resume: () => {
+        channel.resume(listener);
+        if (dispatch.seq > before) listener.exclude(dispatch.seq);
+      },
+      deliver: (message) => dispatch.deliverTo(listener, channel, message),
+    };
   }
 
   opened(): void {

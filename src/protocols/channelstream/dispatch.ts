@@ -293,6 +293,25 @@ export class Dispatch {
     return frame.restricted ? channel.sendToSome(frame) : channel.sendToAll(frame);
   }
 
+  /** Delivers a message of the hub's channel to one connection. Returns whether it gets it. */
+  deliverTo(listener: Listener, channel: ChannelstreamChannel, message: Message): boolean {
+    const { client, live } = listener;
+    const text = this.bridge.readValue(
+      channel.name,
+      message,
+      () => this.timestamp(),
+      this.#settings.legacyDate,
+    );
+    if (text === null) {
+      if (!message.isJson) this.#hub.stats.unsendable++;
+      return false;
+    }
+    const frame = new Frame(++this.#seq, null, text, EVERYONE, null, null);
+    listener.keep(channel, frame);
+    if (live && client !== null) channel.sendTo(client, frame);
+    return true;
+  }
+
   /** Changes a message where this server keeps it, as another server did. Returns who may see the change. */
   #change({ history, frames }: ChannelstreamChannel, { uuid, edit }: KeptChange): Audience {
     let audience = EVERYONE;
@@ -320,12 +339,11 @@ export class Dispatch {
    * JSON texts of the frames that a connection missed: by channel in the order of their names, then private messages, each in
    * the order in which they were sent (Channelstream 0.7). Only the newest, up to `most` bytes.
    */
-  missed({ channels, user, seen }: Listener, most: number): string[] {
+  missed(listener: Listener, most: number): string[] {
+    const { channels, user, seen } = listener;
     const frames: Frame[] = [];
     for (const channel of [...channels].sort((a, b) => byCodePoints(a.name, b.name))) {
-      for (const frame of channel.frames.frames) {
-        if (frame.seq > seen && frame.visibleTo(user.name)) frames.push(frame);
-      }
+      frames.push(...listener.missed(channel));
     }
     for (const frame of user.frames.frames) if (frame.seq > seen) frames.push(frame);
     const newestFirst = [...frames.keys()].sort(

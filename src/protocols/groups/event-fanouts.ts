@@ -61,6 +61,24 @@ export class EventFanouts implements Receiver {
     if (fanout.empty) this.#byEvent.delete(event);
   }
 
+  pause(subscriber: Subscriber, event: string): void {
+    this.#byEvent.get(event)?.pause(subscriber);
+  }
+
+  resume(subscriber: Subscriber, event: string): void {
+    this.#byEvent.get(event)?.resume(subscriber);
+  }
+
+  /** Sends a message to one subscriber of its event. Returns whether it gets it. */
+  deliverTo(subscriber: Subscriber, message: Message): boolean {
+    const fanout = this.#byEvent.get(message.event);
+    if (fanout === undefined) return false;
+    const frame = this.#encoder.encode(message);
+    if (frame === null) this.#stats.unsendable++;
+    else fanout.sendTo(subscriber, frame);
+    return frame !== null;
+  }
+
   deliver(message: Message): number {
     const fanout = this.#byEvent.get(message.event);
     if (fanout === undefined || message.presence) return 0;

@@ -2,6 +2,7 @@ import { abilitiesIn, uncoveredCode } from "../../auth/claims.ts";
 import type { RevocationKind } from "../../auth/revocations.ts";
 import type { JoinCode } from "../../auth/token-codes.ts";
 import type { Claims, Verify } from "../../auth/verifier.ts";
+import type { Listening } from "../../hub/addressed.ts";
 import { countRefusal } from "../../hub/stats.ts";
 import type { Fields } from "../../log.ts";
 import type { Client } from "../../transports/client.ts";
@@ -82,6 +83,17 @@ export class GroupsSession implements Session {
 
   get channels(): readonly string[] {
     return [...this.#followed.keys()];
+  }
+
+  listening(group: string): Listening | null {
+    const entries = this.#followed.get(group);
+    if (entries === undefined) return null;
+    const fanouts = this.#context.open(group);
+    return {
+      pause: (event) => entries.has(event) && fanouts.pause(this.#client, event),
+      resume: (event) => entries.has(event) && fanouts.resume(this.#client, event),
+      deliver: (message) => entries.has(message.event) && fanouts.deliverTo(this.#client, message),
+    };
   }
 
   opened(): void {

@@ -1,5 +1,8 @@
+import type { Listening } from "../../hub/addressed.ts";
 import type { Channel, Member } from "../../hub/channel.ts";
+import type { Subscriber } from "../../hub/fanout.ts";
 import type { Lost } from "../../hub/history/history.ts";
+import type { Message } from "../../hub/message.ts";
 import type { Meta } from "../../hub/presence/presence-store.ts";
 import type { Client } from "../../transports/client.ts";
 import type { CatchUp } from "./catch-up.ts";
@@ -29,7 +32,7 @@ export function agentId(client: Client, topic: string, joinRef: Ref): string {
 }
 
 /** One topic joined by one Phoenix client. To save memory, its ids are built on demand. */
-export class Membership implements Member {
+export class Membership implements Member, Listening {
   readonly owner: Owner;
   fanout: PhoenixFanout;
   readonly joinRef: Ref;
@@ -121,11 +124,26 @@ export class Membership implements Member {
 
   /** Starts to get messages of its fanout. */
   subscribe(): void {
-    this.fanout.add(this.catchUp ?? this.connection);
+    this.fanout.add(this.#subscriber);
   }
 
   unsubscribe(): void {
-    this.fanout.remove(this.catchUp ?? this.connection);
+    this.fanout.remove(this.#subscriber);
+  }
+
+  pause(): void {
+    this.fanout.pause(this.#subscriber);
+  }
+
+  resume(): void {
+    this.fanout.resume(this.#subscriber);
+  }
+
+  deliver(message: Message): boolean {
+    const frame = this.fanout.encoder.encode(message);
+    if (frame === null) return false;
+    this.fanout.sendTo(this.#subscriber, frame);
+    return true;
   }
 
   /** It has caught up. */
@@ -165,6 +183,10 @@ export class Membership implements Member {
 
   kick(): void {
     this.owner.kick(this);
+  }
+
+  get #subscriber(): Subscriber {
+    return this.catchUp ?? this.connection;
   }
 
   #sendPosition(position: string | null): void {

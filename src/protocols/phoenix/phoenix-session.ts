@@ -131,6 +131,10 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     this.#drop(member);
   }
 
+  listening(channel: string): Membership | null {
+    return this.#memberships.get(channel) ?? null;
+  }
+
   reliesOn(kind: RevocationKind, id: string): boolean {
     if (kind === "session") return this.#administrator?.session?.id === id;
     return this.#memberships.all().some(({ jti }) => jti === id);

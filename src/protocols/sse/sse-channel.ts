@@ -1,3 +1,4 @@
+import type { Listening } from "../../hub/addressed.ts";
 import type { Channel, Receiver } from "../../hub/channel.ts";
 import { conflationOf } from "../../hub/conflation/conflation-of.ts";
 import {
@@ -117,6 +118,22 @@ export class SseChannel implements Receiver {
   /** To be called with the arguments of `join`. */
   leave({ client }: Listener, numbered: boolean): void {
     (numbered ? this.#live : this.#bare)?.remove(client);
+  }
+
+  /** @param numbered as in `join`; `null` for a session that did not join yet: it gets messages for it alone */
+  listening({ client }: Listener, numbered: boolean | null): Listening {
+    const fanout = numbered === false ? this.#bare : this.#live;
+    return {
+      pause: () => numbered !== null && fanout?.pause(client),
+      resume: () => numbered !== null && fanout?.resume(client),
+      deliver: (message) => {
+        const block = this.#encoder.encode(message);
+        if (block === null) return false;
+        if (numbered === null) client.send(block);
+        else fanout?.sendTo(client, block);
+        return true;
+      },
+    };
   }
 
   deliver(message: Message): number {

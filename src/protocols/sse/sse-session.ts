@@ -1,5 +1,6 @@
 import type { RevocationKind } from "../../auth/revocations.ts";
 import type { Claims } from "../../auth/verifier.ts";
+import type { Listening } from "../../hub/addressed.ts";
 import { awaitPosition } from "../../hub/history/await-position.ts";
 import type { Lost } from "../../hub/history/history.ts";
 import type { Hub } from "../../hub/hub.ts";
@@ -63,6 +64,14 @@ export class SseSession implements Session, Listener {
 
   get channels(): readonly string[] {
     return Array.from(this.#channels.keys(), ({ name }) => name);
+  }
+
+  listening(name: string): Listening | null {
+    for (const [channel, state] of this.#channels) {
+      if (channel.name === name)
+        return channel.listening(this, state === "waiting" ? null : state === "live");
+    }
+    return null;
   }
 
   opened(): void {

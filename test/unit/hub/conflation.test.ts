@@ -229,3 +229,37 @@ test("a queue keeps at most 100 keys of a source, and its limit in bytes", () =>
     5050,
   ]);
 });
+
+test("a paused client that lags gets neither the message nor loses what waits for it", () => {
+  const fanout = newFanout();
+  const socket = lagging(fanout);
+  fanout.deliver("a1");
+  fanout.pause(socket);
+  fanout.deliver("b1");
+  fanout.resume(socket);
+  fanout.deliver("c1");
+  socket.read();
+  expect(socket.sent).toEqual(["a1", "c1"]);
+});
+
+test("a client that begins to lag while it is paused lags when it is back", () => {
+  const fanout = newFanout();
+  const socket = new Socket();
+  const other = new Socket();
+  for (const each of [socket, other]) fanout.add(each);
+  const connection = new FakeConnection("backlogged");
+  connection.waiting = 1;
+  connections.add(connection);
+  fanout.pause(socket);
+  socket.backlog = LIMIT;
+  result = -1;
+  fanout.deliver("a".repeat(LIMIT / 8));
+  expect(socket.conflated.lagging).toBe(true);
+  fanout.resume(socket);
+  expect([socket.subscribed, other.subscribed, fanout.listeners]).toEqual([false, true, 2]);
+  fanout.deliver("b1");
+  socket.read();
+  expect(socket.sent).toEqual(["b1"]);
+  fanout.remove(socket);
+  expect(fanout.listeners).toBe(1);
+});

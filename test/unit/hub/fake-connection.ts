@@ -18,6 +18,10 @@ export class FakeConnection implements Connection {
     this.id = id;
   }
 
+  listening(): null {
+    return null;
+  }
+
   reliesOn(): boolean {
     return false;
   }

@@ -78,3 +78,23 @@ test("where Bun dropped a frame backlogs are checked at once, where it queued on
   fanout.deliver("c");
   expect([checks, connections.watching]).toEqual([1, true]);
 });
+
+test("a paused subscriber is left out, whatever its transport, and gets the next message", () => {
+  const [socket, other] = [subscriber(true), subscriber(false)];
+  for (const each of [socket, subscriber(true), other]) fanout.add(each);
+  for (const each of [socket, other]) fanout.pause(each);
+  expect([socket.topics.size, fanout.deliver("a"), fanout.isPaused(socket)]).toEqual([0, 1, true]);
+  for (const each of [socket, other]) fanout.resume(each);
+  expect([socket.topics.size, fanout.deliver("b"), fanout.isPaused(socket)]).toEqual([1, 3, false]);
+  expect(other.sent).toEqual(["<b>"]);
+});
+
+test("while the only subscriber is paused nothing is encoded, and the fanout is still in use", () => {
+  const one = subscriber(true);
+  fanout.add(one);
+  fanout.pause(one);
+  expect([fanout.deliver("a"), fanout.empty, encoded]).toEqual([0, false, []]);
+  fanout.remove(one);
+  fanout.resume(one);
+  expect([fanout.empty, one.topics.size]).toEqual([true, 0]);
+});
