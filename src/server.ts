@@ -15,6 +15,7 @@ import {
   openPresenceDatabase,
   openRevocationStore,
 } from "./bus/open-bus.ts";
+import { MemoryIds } from "./bus/published-ids.ts";
 import type { Config, Limits } from "./config/config.ts";
 import { Drain } from "./drain.ts";
 import { AddressedMessages } from "./fleet/addressed-messages.ts";
@@ -26,7 +27,9 @@ import { FleetMessages } from "./fleet/fleet-messages.ts";
 import { FleetRequests } from "./fleet/fleet-requests.ts";
 import { Forwarding } from "./fleet/forwarding.ts";
 import { Markers } from "./fleet/markers.ts";
+import { PositionNotes } from "./fleet/position-notes.ts";
 import { ProtocolMessages } from "./fleet/protocol-messages.ts";
+import { Publishing } from "./fleet/publishing.ts";
 import { ServerList } from "./fleet/server-list.ts";
 import { Signer } from "./fleet/signer.ts";
 import type { ReloadResult } from "./http/api/deps.ts";
@@ -264,6 +267,11 @@ export async function startServer(
     endUser: (user) => active.reduce((ended, protocol) => ended + (protocol.endUser?.(user) ?? 0), 0),
     fleet: others,
   });
+  const publishing = new Publishing({
+    ...{ bus, hub },
+    notes: new PositionNotes(fleetMessages, hub.positions, identity.incarnation),
+    ids: stores?.ids ?? new MemoryIds(),
+  });
   const registry = createMetrics({
     hub,
     version: VERSION,
@@ -283,7 +291,7 @@ export async function startServer(
     refusals,
     registry,
     hub,
-    bus,
+    publishing,
     bans,
     control,
     lists: { identity, fleet: others },

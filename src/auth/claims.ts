@@ -132,6 +132,11 @@ export function abilitiesIn(claims: Claims, channel: string): Abilities | null {
   return claims.ownChannel && isOwnChannel(claims, channel) ? can : null;
 }
 
+/** The name of a user's own channel. */
+export function userChannel(user: string): string {
+  return USER + user;
+}
+
 /** By equality, since an id may end in `*`. */
 function isOwnChannel({ user }: Claims, channel: string): boolean {
   return user !== "" && channel.length === USER.length + user.length && channel === USER + user;

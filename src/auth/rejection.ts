@@ -50,6 +50,8 @@ export const HTTP_CODES = [
   "too_deep",
   "too_many_bans",
   "too_many_revocations",
+  "too_many_ids",
+  "id_unknown",
   "channelstream_off",
   "reload_failed",
   // History.

@@ -57,6 +57,27 @@ export interface PublishAck {
   settled(accepted: boolean): void;
 }
 
+/** One payload on several names, to be published at once. */
+export interface MessageGroup {
+  /** Without the prefix. */
+  readonly names: readonly string[];
+  readonly payload: string | Uint8Array;
+  /** Published before and again after them, if the bus permits it; `null`: nothing. */
+  readonly note: Greeting | null;
+}
+
+/**
+ * How a group was published: `together`, with no message of others between; `apart`, one by one, since the bus permits nothing
+ * else; or not, and then nothing of it, unless it was permitted only one by one.
+ */
+export type GroupResult = "together" | "apart" | "not";
+
+/** Called once. */
+export interface GroupAck {
+  /** @param noted whether the note was published, with nothing but the group between */
+  finished(result: GroupResult, noted: boolean): void;
+}
+
 /**
  * The connection to backends and other servers. Implementations: `redis/`, `embedded/`. Contract test:
  * `test/integration/bus.test.ts`.
@@ -75,6 +96,8 @@ export interface Bus {
    * immediately with `false` while the bus is away. Order is kept.
    */
   publish(name: string, payload: string | Uint8Array, ack?: PublishAck): void;
+  /** As `publish`, for several messages at once. Absent on a bus that has no such thing. */
+  publishGroup?(group: MessageGroup, ack: GroupAck): void;
   /** Closes all connections. The listener is not called afterwards; open acks are settled `false`. */
   stop(): Promise<void>;
 }

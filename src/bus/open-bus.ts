@@ -9,11 +9,13 @@ import type { Bus, BusKind } from "./bus.ts";
 import { BusError } from "./bus-error.ts";
 import { createEmbeddedBus } from "./embedded/embedded-bus.ts";
 import type { LivenessStore } from "./liveness-store.ts";
+import type { PublishedIds } from "./published-ids.ts";
 import { type HostPort, parseRedisAddress } from "./redis/redis-address.ts";
 import { RedisBans } from "./redis/redis-bans.ts";
 import { createRedisBus } from "./redis/redis-bus.ts";
 import { RedisFleetConnection } from "./redis/redis-fleet-connection.ts";
 import { createRedisHistory } from "./redis/redis-history.ts";
+import { RedisIds } from "./redis/redis-ids.ts";
 import { RedisLiveness } from "./redis/redis-liveness.ts";
 import { createRedisPresence } from "./redis/redis-presence.ts";
 import { createRedisRevocations, type MessageSigner } from "./redis/redis-revocations.ts";
@@ -82,6 +84,7 @@ export function openRevocationStore(
 export interface FleetStores {
   readonly liveness: LivenessStore;
   readonly bans: BanStore;
+  readonly ids: PublishedIds;
   stop(): void;
 }
 
@@ -92,6 +95,7 @@ export function openFleetStores(config: BusConfig, log: Log): FleetStores {
   return {
     liveness: new RedisLiveness(connection),
     bans: new RedisBans(connection),
+    ids: new RedisIds(connection),
     stop: () => connection.stop(),
   };
 }

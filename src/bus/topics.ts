@@ -65,7 +65,7 @@ export function printPush(channel: string, event: string): string {
   return `push:${channel}:${event}`;
 }
 
-/** The name for a message between servers. `kind` has letters, digits and hyphens only. */
+/** The name for a message between servers. `kind` has letters, digits, hyphens and colons only. */
 export function printHub(kind: string): string {
   return `hub:${kind}`;
 }

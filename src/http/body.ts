@@ -28,6 +28,28 @@ export async function readJson(
   }
 }
 
+/**
+ * The same with a parser of bytes.
+ *
+ * @param parse throws if they are not JSON in UTF-8
+ */
+export async function readParsed(
+  request: Request,
+  limit: number,
+  inbound: InboundBudget,
+  parse: (bytes: Uint8Array) => unknown,
+): Promise<Body> {
+  const read = await inbound.read(request, limit, null);
+  if (!read.ok) return rejectionOf(read.fault, limit);
+  try {
+    return { ok: true, value: parse(read.bytes) };
+  } catch {
+    return NOT_JSON;
+  } finally {
+    read.release();
+  }
+}
+
 /** Reads a text body of at most `limit` bytes. Never throws. */
 export async function readText(request: Request, limit: number, inbound: InboundBudget): Promise<TextBody> {
   const read = await inbound.read(request, limit, null);

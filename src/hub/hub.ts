@@ -10,7 +10,6 @@ import type { Connections } from "./connections.ts";
 import { createExports, type Exports } from "./exports.ts";
 import type { History, HistoryRules } from "./history/history.ts";
 import { Positions } from "./history/positions.ts";
-import { Publications } from "./history/publications.ts";
 import { jsonMessage, Message } from "./message.ts";
 import { PresenceCounts } from "./presence/presence-counts.ts";
 import { PresenceEvents } from "./presence/presence-events.ts";
@@ -56,8 +55,6 @@ export interface HubOptions {
 export class Hub {
   /** Of the messages on `to:`, delivered or not. */
   readonly positions = new Positions();
-  /** Messages of this server whose numbers are waited for. */
-  readonly publications = new Publications();
   readonly #options: HubOptions;
   readonly #channels = new Map<string, Channel>();
   readonly #targets: BusTargets;
@@ -280,7 +277,6 @@ export class Hub {
   message(name: Buffer, payload: Buffer): void {
     const { stats } = this;
     const seq = this.positions.advance();
-    if (this.publications.waiting) this.publications.received(name, payload, seq);
     stats.received.messages++;
     stats.received.bytes += payload.length;
     const target = this.#targets.resolve(name);

@@ -1,5 +1,13 @@
 import type { Log } from "../../log.ts";
-import type { Bus, BusListener, BusState, PublishAck, SubscribedFamily } from "../bus.ts";
+import type {
+  Bus,
+  BusListener,
+  BusState,
+  GroupAck,
+  MessageGroup,
+  PublishAck,
+  SubscribedFamily,
+} from "../bus.ts";
 import { listenResp, type RespListener } from "./resp-server.ts";
 import { type Message, type Subscriber, Subscriptions } from "./subscriptions.ts";
 
@@ -113,6 +121,18 @@ class InProcessBus implements EmbeddedBus {
     const own = typeof payload === "string" ? payload : Buffer.from(payload);
     const { prefix = "" } = this.#options;
     this.#pending.push({ name: prefix + name, payload: own, ack });
+  }
+
+  /** What is published in one tick is delivered without messages of clients between. */
+  publishGroup({ names, payload, note }: MessageGroup, ack: GroupAck): void {
+    const last = {
+      settled: (accepted: boolean) => ack.finished(accepted ? "together" : "not", accepted && note !== null),
+    };
+    if (note !== null) this.publish(note.name, note.payload);
+    names.forEach((name, i) => {
+      this.publish(name, payload, note === null && i === names.length - 1 ? last : undefined);
+    });
+    if (note !== null) this.publish(note.name, note.payload, last);
   }
 
   async stop(): Promise<void> {

@@ -1,6 +1,14 @@
 import type { Redis } from "ioredis";
 import type { Log } from "../../log.ts";
-import type { Bus, BusListener, BusState, PublishAck, SubscribedFamily } from "../bus.ts";
+import type {
+  Bus,
+  BusListener,
+  BusState,
+  GroupAck,
+  MessageGroup,
+  PublishAck,
+  SubscribedFamily,
+} from "../bus.ts";
 import { parseRedisAddress, type RedisAddress, type SentinelCredentials } from "./redis-address.ts";
 import { checkBufferLimit } from "./redis-buffer-limit.ts";
 import { NO_CLUSTER, RedisConnection } from "./redis-connection.ts";
@@ -175,6 +183,11 @@ class RedisBus implements Bus {
     // Also while the subscription is lost: backends still receive it.
     if (this.#usable && typeof this.#forbidden !== "string") this.#publisher.publish(name, payload, ack);
     else ack?.settled(false);
+  }
+
+  publishGroup(group: MessageGroup, ack: GroupAck): void {
+    if (this.#usable && typeof this.#forbidden !== "string") this.#publisher.publishGroup(group, ack);
+    else ack.finished("not", false);
   }
 
   async stop(): Promise<void> {

@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
-import type { PublishAck } from "../bus.ts";
+import type { GroupAck, MessageGroup, PublishAck } from "../bus.ts";
 import { array, bulk, bulkHead, request } from "../resp.ts";
 import { NOT_REDIS, type RedisValue, readReply } from "./redis-reply.ts";
+import { Transaction } from "./redis-transaction.ts";
 
 /** Receives the replies that concern more than one message. */
 export interface PublisherOwner {
@@ -28,18 +29,26 @@ const REPLY_TIMEOUT = 8;
 const IDLE = 5;
 /** Ticks between two inquiries: 5 s. */
 const INQUIRE_EVERY = 25;
-/** Bytes of a reply to an inquiry: the nodes of a large cluster. */
+/** Bytes of a reply to an inquiry (the nodes of a large cluster) or a transaction. */
 const MAX_ANSWER = 4 * 1024 * 1024;
 /** Bytes of any other reply. Those to PUBLISH and PING are far shorter; an error is a sentence. */
 const MAX_REPLY = 16 * 1024;
 
 const PING = request("PING");
+const MULTI = request("MULTI");
+const EXEC = request("EXEC");
 /** What comes before the name of a message. */
 const PUBLISH = array([bulk("PUBLISH"), "", ""]);
 const LINE_FEED = 10;
 const COLON = 58;
 const PLUS = 43;
 const MINUS = 45;
+
+/** Receives a reply of several lines. */
+export interface WholeReply {
+  /** `null`: there is none, the connection ended. */
+  replied(value: RedisValue): void;
+}
 
 /**
  * Publishes over a connection that ioredis opened. It writes PUBLISH and reads the replies itself: the messages of a tick
@@ -54,13 +63,13 @@ export class RedisPublisher {
 
   /** Written for the next flush: texts and copies of binary payloads, in order. */
   #text = "";
-  #parts: (string | Buffer)[] = [];
+  #parts: (string | Uint8Array)[] = [];
   #flushing: NodeJS.Immediate | null = null;
   /** Whether more than `maxWaiting` waits. */
   #clogged = false;
 
   /** Acks without a reply, in the order sent, from `#first` on. */
-  #open: (PublishAck | undefined)[] = [];
+  #open: (PublishAck | WholeReply | undefined)[] = [];
   #first = 0;
   #sent = 0;
   #answered = 0;
@@ -69,8 +78,12 @@ export class RedisPublisher {
   #idle = 0;
   /** Ticks until the next inquiry. */
   #inquireIn = INQUIRE_EVERY;
-  /** Number of replies before the one to the inquiry in flight; -1 without one. */
-  #inquiryAt = -1;
+  #inquiring = false;
+  /** For each reply of several lines in flight, the number of replies before it. */
+  #wholes: number[] = [];
+  /** Whether Redis permits transactions, and the notes that groups are published with. */
+  #permitsGroups = true;
+  #permitsNotes = true;
   /** An incomplete reply. */
   #rest: Buffer | null = null;
 
@@ -105,18 +118,64 @@ export class RedisPublisher {
       ack?.settled(false);
       return;
     }
+    // Copied, since the caller reuses its buffer before this is written.
+    this.#write(name, typeof payload === "string" ? payload : Buffer.from(payload));
+    this.#expect(ack);
+    this.#idle = 0;
+    this.#flushing ??= setImmediate(() => this.flush());
+  }
+
+  /** Publishes several messages as one transaction, or one by one where Redis permits no transaction. */
+  publishGroup(group: MessageGroup, ack: GroupAck): void {
+    if (this.#stream === null || this.#clogged) return ack.finished("not", false);
+    const note = this.#permitsNotes && this.#permitsGroups ? group.note : null;
+    const payload = typeof group.payload === "string" ? group.payload : Buffer.from(group.payload);
+    const transaction = new Transaction({
+      names: group.names.length,
+      isNoted: note !== null,
+      isOne: this.#permitsGroups,
+      forbidden: (what) => this.#forbidden(what),
+      unnoted: () => this.publishGroup({ ...group, payload, note: null }, ack),
+      ack,
+    });
+    if (this.#permitsGroups) this.#line(MULTI, transaction);
+    if (note !== null) this.#message(note.name, note.payload, transaction);
+    for (const name of group.names) this.#message(name, payload, transaction);
+    if (note !== null) this.#message(note.name, note.payload, transaction);
+    if (this.#permitsGroups) {
+      this.#wholes.push(this.#sent);
+      this.#line(EXEC, { replied: (value) => transaction.executed(value) });
+    }
+    this.flush();
+  }
+
+  #forbidden(what: "note" | "transaction" | "execution"): void {
+    if (what === "note") this.#permitsNotes = false;
+    else this.#permitsGroups = false;
+    // Redis would queue all that follows.
+    if (what === "execution") this.#owner.failed("EXEC is not permitted");
+  }
+
+  #line(command: string, ack: PublishAck | WholeReply): void {
+    this.#text += command;
+    this.#expect(ack);
+  }
+
+  #message(name: string, payload: string | Uint8Array, ack: PublishAck): void {
+    this.#write(name, payload);
+    this.#expect(ack);
+  }
+
+  /** @param payload bytes are not copied */
+  #write(name: string, payload: string | Uint8Array): void {
     const whole = this.#prefix + name;
     const head = `${PUBLISH}${bulkHead(Buffer.byteLength(whole))}${whole}\r\n`;
     if (typeof payload === "string") {
       this.#text += `${head}${bulkHead(Buffer.byteLength(payload))}${payload}\r\n`;
     } else {
-      // Copied, since the caller reuses its buffer before this is written.
-      this.#parts.push(`${this.#text}${head}${bulkHead(payload.byteLength)}`, Buffer.from(payload));
+      this.#parts.push(`${this.#text}${head}${bulkHead(payload.byteLength)}`, payload);
       this.#text = "\r\n";
     }
-    this.#expect(ack);
-    this.#idle = 0;
-    this.#flushing ??= setImmediate(() => this.flush());
   }
 
   /** Writes what was published since the last time. */
@@ -153,10 +212,11 @@ export class RedisPublisher {
     }
     this.#marks.push(this.#sent);
     this.#clogged = stream.writableLength > this.#maxWaiting;
-    if (--this.#inquireIn <= 0 && this.#inquiryAt < 0) {
+    if (--this.#inquireIn <= 0 && !this.#inquiring) {
       this.#inquireIn = INQUIRE_EVERY;
-      this.#inquiryAt = this.#sent;
-      this.#ask(undefined, this.#inquiry);
+      this.#inquiring = true;
+      this.#wholes.push(this.#sent);
+      this.#ask({ replied: (value) => this.#answeredInquiry(value) }, this.#inquiry);
     } else if (++this.#idle >= IDLE) this.#ask(undefined);
   }
 
@@ -172,29 +232,40 @@ export class RedisPublisher {
     this.#marks = [];
     this.#idle = 0;
     this.#inquireIn = INQUIRE_EVERY;
-    this.#inquiryAt = -1;
+    this.#inquiring = false;
+    this.#wholes = [];
     const open = this.#open;
     const first = this.#first;
     this.#open = [];
     this.#first = 0;
     this.#sent = 0;
     this.#answered = 0;
-    for (let i = first; i < open.length; i++) open[i]?.settled(false);
+    for (let i = first; i < open.length; i++) {
+      const ack = open[i];
+      if (ack === undefined) continue;
+      if ("replied" in ack) ack.replied(null);
+      else ack.settled(false);
+    }
   }
 
-  #ask(ack: PublishAck | undefined, question = PING): void {
+  #answeredInquiry(value: RedisValue): void {
+    this.#inquiring = false;
+    if (this.open) this.#owner.answered(value);
+  }
+
+  #ask(ack: PublishAck | WholeReply | undefined, question = PING): void {
     this.#text += question;
     this.#expect(ack);
     this.#idle = 0;
     this.flush();
   }
 
-  #expect(ack: PublishAck | undefined): void {
+  #expect(ack: PublishAck | WholeReply | undefined): void {
     this.#open.push(ack);
     this.#sent++;
   }
 
-  /** Each reply is one line: `:<receivers>`, `+PONG` or `-<error>`. Only that to an inquiry may be longer. */
+  /** Each reply is one line: `:<receivers>`, `+PONG`, `+QUEUED` or `-<error>`, but those in `#wholes`. */
   #read(chunk: Buffer): void {
     const stream = this.#stream;
     let data = chunk;
@@ -204,7 +275,7 @@ export class RedisPublisher {
     }
     let at = 0;
     while (at < data.length) {
-      if (this.#answered === this.#inquiryAt) {
+      if (this.#answered === this.#wholes[0]) {
         const answer = readReply(data, at);
         if (answer === "malformed" || (answer === null && data.length - at > MAX_ANSWER)) {
           this.#owner.failed(NOT_REDIS);
@@ -214,9 +285,9 @@ export class RedisPublisher {
           this.#rest = Buffer.from(data.subarray(at));
           return;
         }
-        this.#inquiryAt = -1;
-        this.#settle(true);
-        this.#owner.answered(answer.value);
+        this.#wholes.shift();
+        const ack = this.#next();
+        if (ack !== undefined && "replied" in ack) ack.replied(answer.value);
         if (stream !== this.#stream) return;
         at = answer.end;
         continue;
@@ -242,7 +313,13 @@ export class RedisPublisher {
   }
 
   #settle(accepted: boolean): void {
-    if (this.#first === this.#open.length) return;
+    const ack = this.#next();
+    if (ack !== undefined && "settled" in ack) ack.settled(accepted);
+  }
+
+  /** Removes the ack of the oldest reply that was missing. */
+  #next(): PublishAck | WholeReply | undefined {
+    if (this.#first === this.#open.length) return undefined;
     const ack = this.#open[this.#first];
     this.#open[this.#first] = undefined;
     this.#first++;
@@ -254,6 +331,6 @@ export class RedisPublisher {
       this.#open = this.#open.slice(this.#first);
       this.#first = 0;
     }
-    ack?.settled(accepted);
+    return ack;
   }
 }

@@ -4,9 +4,9 @@ import type { Peer } from "../../auth/peer.ts";
 import { Rejection } from "../../auth/rejection.ts";
 import type { ApiAbility } from "../../config/config.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
-import { parseExcept } from "../../hub/json/members.ts";
+import { parseAround } from "../../hub/json/split-member.ts";
 import type { Fields } from "../../log.ts";
-import { readJson } from "../body.ts";
+import { readJson, readParsed } from "../body.ts";
 import { json, reject } from "../json-response.ts";
 
 /** The required API key ability, or `admin` for the administrator only. */
@@ -41,7 +41,7 @@ export interface Spec<
   readonly params?: P;
   readonly query?: Q;
   readonly body?: B;
-  /** A member of the body passed unparsed, as `JsonText`. */
+  /** A member of the body passed unparsed, as `RawJson`. */
   readonly verbatim?: string;
   /** Maximum size of the body in bytes; `limits.max_body` if absent. */
   readonly maxBody?: number;
@@ -117,8 +117,11 @@ export function operation<
     async handle(request, given, principal, peer, maxBody, inbound, trail) {
       let sent: unknown = null;
       if (body !== undefined) {
-        const parse = verbatim === undefined ? JSON.parse : (text: string) => parseExcept(text, verbatim);
-        const read = await readJson(request, spec.maxBody ?? maxBody, inbound, parse);
+        const limit = spec.maxBody ?? maxBody;
+        const read =
+          verbatim === undefined
+            ? await readJson(request, limit, inbound)
+            : await readParsed(request, limit, inbound, (bytes) => parseAround(bytes, verbatim));
         if (!read.ok) return reject(read);
         sent = read.value;
       }

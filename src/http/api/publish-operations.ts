@@ -1,19 +1,91 @@
+import { createHash } from "node:crypto";
 import * as z from "zod";
+import type { Principal } from "../../auth/admin.ts";
+import { userChannel } from "../../auth/claims.ts";
 import { Rejection } from "../../auth/rejection.ts";
-import { isExport, printTo, RESERVED_EVENTS } from "../../bus/topics.ts";
-import { JsonText } from "../../hub/json/members.ts";
-import { ChannelName, EventName } from "./api-schemas.ts";
+import { isChannelName, isExport, RESERVED_EVENTS } from "../../bus/topics.ts";
+import type { Publication, PublishedPositions } from "../../fleet/publishing.ts";
+import { RawJson } from "../../hub/json/split-member.ts";
+import { ChannelName, EventName, UserId } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
 import { channelNotAllowed, reaches } from "./scope-rejections.ts";
 
 /** Bytes of a body besides the payload: names of 255 bytes, up to six bytes each when escaped. */
-const AROUND_PAYLOAD = 64 * 1024;
+const AROUND_PAYLOAD = 256 * 1024;
 
-export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
-  /** Resolves with whether the bus accepted the message. */
-  const publish = (name: string, payload: string | Uint8Array): Promise<boolean> =>
-    new Promise((resolve) => bus.publish(name, payload, { settled: resolve }));
+/** Channels of one request. */
+const MAX_CHANNELS = 100;
+
+/** Limit of the payload times the number of channels, as a multiple of `max_payload`: Redis sends each to all servers. */
+const MAX_COPIES = 4;
+
+/** Characters of an `id`. */
+const MAX_ID = 128;
+
+const Position = z.string().nullable();
+
+const Body = z
+  .object({
+    channel: ChannelName.optional(),
+    channels: z
+      .array(ChannelName)
+      .min(1)
+      .max(MAX_CHANNELS)
+      .optional()
+      .meta({ description: `Several channels, up to ${MAX_CHANNELS}.` }),
+    user: UserId.refine((id) => id !== "", "must not be empty")
+      .optional()
+      .meta({ description: "The channel `user:<id>` of this user." }),
+    event: EventName,
+    payload: z.unknown().optional().meta({ description: "Any JSON." }),
+    base64: z.base64().optional().meta({ description: "A binary payload instead." }),
+    id: z
+      .string()
+      .min(1)
+      .max(MAX_ID)
+      .refine((text) => text.isWellFormed(), "must be well-formed text")
+      .optional()
+      .meta({
+        description: "A request with the same one, and the same key, is published once in 5 minutes.",
+      }),
+  })
+  .refine((body) => (body.payload === undefined) !== (body.base64 === undefined), {
+    message: "must contain either payload or base64",
+  })
+  .refine(({ channel, channels, user }) => [channel, channels, user].filter(isGiven).length === 1, {
+    path: ["channel"],
+    message: "one of channel, channels and user is required",
+  });
+
+type Body = z.output<typeof Body>;
+
+const Answer = z.object({
+  listeners: z
+    .number()
+    .meta({ description: "Memberships and subscriptions of the channels on this server." }),
+  position: Position.optional().meta({
+    description:
+      "Where the channel has history: the position of the message; null if this server did not receive it within 1 s.",
+  }),
+  positions: z.record(z.string(), Position).optional().meta({
+    description: "With `channels`: the position of the message in each of them that has history.",
+  }),
+  repeated: z.boolean().optional().meta({
+    description: "With `id`: whether the message was published by an earlier request, and not again.",
+  }),
+});
+
+export function publishOperations({ config, publishing, hub }: ApiDeps): Operation[] {
+  const { maxPayload } = config.limits;
+
+  const listenersOf = (channels: readonly string[]): number => {
+    let listeners = 0;
+    for (const channel of channels) {
+      for (const receiver of hub.channels.get(channel)?.receivers ?? []) listeners += receiver.listeners;
+    }
+    return listeners;
+  };
 
   return [
     operation({
@@ -22,64 +94,104 @@ export function publishOperations({ config, bus, hub }: ApiDeps): Operation[] {
       tag: "Actions",
       summary: "Publish a message",
       description:
-        "Publishes to the bus like a backend: the clients of all servers receive it. `payload` is any JSON, sent unchanged; `base64` instead is a binary payload.",
+        "Publishes to the bus like a backend: the clients of all servers receive it. To one channel, to several (all or none), or to a user: every connection of the user that has joined `user:<id>`. `payload` is any JSON, sent unchanged: it is not parsed and printed. An API key must cover every channel.",
       needs: "publish",
       act: "publish",
       verbatim: "payload",
-      maxBody: config.limits.maxPayload + AROUND_PAYLOAD,
-      body: z
-        .object({
-          channel: ChannelName,
-          event: EventName,
-          payload: z.unknown().optional(),
-          base64: z.base64().optional(),
-        })
-        .refine((body) => (body.payload === undefined) !== (body.base64 === undefined), {
-          message: "must contain either payload or base64",
-        }),
+      // Four characters of base64 are three bytes.
+      maxBody: Math.ceil((maxPayload * 4) / 3) + AROUND_PAYLOAD,
+      body: Body,
       example: { channel: "system", event: "update", payload: { hello: "from the API" } },
-      answer: z.object({
-        listeners: z
-          .number()
-          .meta({ description: "Memberships and subscriptions of the channel on this server." }),
-        position: z.string().nullable().optional().meta({
-          description:
-            "Where the channel has history: the position of the message; null if this server did not receive it within 1 s.",
-        }),
-      }),
+      answer: Answer,
       errors: {
-        413: "More than `max_payload`",
-        503: "The bus is disconnected; the message was not published",
+        413: `More than \`max_payload\`, or with several channels more than ${MAX_COPIES} times that in all`,
+        429: "Ten wrong secrets within a minute; or too many ids within 5 minutes",
+        503: "The bus is disconnected, or Redis did not answer whether the `id` is known; the message was not published",
       },
-      what: ({ body: { channel, event } }) => ({ channel, event }),
-      async run({ body: { channel, event, payload, base64 }, principal }) {
-        if (!reaches(principal, channel)) return channelNotAllowed();
-        if (RESERVED_EVENTS.has(event) || isExport({ channel, event })) {
-          return new Rejection(422, "event_reserved", "event: this name is reserved by the protocol.");
-        }
-        const bytes = payload instanceof JsonText ? payload.text : Buffer.from(base64 ?? "", "base64");
-        const size = typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length;
-        if (size === 0)
-          return new Rejection(422, "payload_empty", "base64: an empty message is not delivered.");
-        if (size > config.limits.maxPayload) {
-          return new Rejection(
-            413,
-            "payload_too_large",
-            `The payload exceeds ${config.limits.maxPayload} bytes (limits.max_payload).`,
-          );
-        }
-        const name = printTo(channel, event);
-        const keeps = (hub.historyRules(channel)?.count ?? 0) > 0;
-        const numbered = keeps ? hub.publications.expect(name, bytes) : null;
-        const accepted = await publish(name, bytes);
-        if (!accepted)
+      what: ({ body: { channel, channels, user, event } }) => ({
+        ...(isGiven(channel) ? { channel } : {}),
+        ...(isGiven(channels) ? { channels: channels.join(" ") } : {}),
+        ...(isGiven(user) ? { user } : {}),
+        event,
+      }),
+      async run({ body, principal }) {
+        const publication = publicationOf(body, principal, maxPayload);
+        if (publication instanceof Rejection) return publication;
+        const { channels } = publication;
+        const result = await publishing.publish(publication);
+        if (result.kind === "away")
           return new Rejection(503, "bus_away", "The bus is disconnected: the message was not published.");
-        let listeners = 0;
-        for (const receiver of hub.channels.get(channel)?.receivers ?? []) listeners += receiver.listeners;
-        if (numbered === null) return { listeners };
-        const seq = await numbered;
-        return { listeners, position: seq === null ? null : hub.positions.at(seq) };
+        if (result.kind === "unknown_id") return UNKNOWN_ID;
+        if (result.kind === "too_many_ids") return TOO_MANY_IDS;
+        return {
+          listeners: listenersOf(channels),
+          ...printPositions(body, result.positions),
+          ...(publication.id === null ? {} : { repeated: result.kind === "repeated" }),
+        };
       },
     }),
   ];
+}
+
+const UNKNOWN_ID = new Rejection(
+  503,
+  "id_unknown",
+  "Redis did not answer whether a message with this id was published: repeat the request with the same id.",
+);
+
+const TOO_MANY_IDS = new Rejection(
+  429,
+  "too_many_ids",
+  "Too many messages with an id within 5 minutes on this server: publish without one, or later.",
+  60,
+);
+
+function isGiven<T>(value: T | undefined): value is T {
+  return value !== undefined;
+}
+
+/** What a request publishes, or why it must not. */
+function publicationOf(body: Body, principal: Principal, maxPayload: number): Publication | Rejection {
+  const { event, id } = body;
+  const channels = channelsOf(body);
+  if (!channels.every(isChannelName)) {
+    return new Rejection(422, "invalid_request", "user: user:<id> must be a channel name, up to 255 bytes.");
+  }
+  if (!channels.every((channel) => reaches(principal, channel))) return channelNotAllowed();
+  if (RESERVED_EVENTS.has(event) || channels.some((channel) => isExport({ channel, event }))) {
+    return new Rejection(422, "event_reserved", "event: this name is reserved by the protocol.");
+  }
+  const payload =
+    body.payload instanceof RawJson ? body.payload.bytes : Buffer.from(body.base64 ?? "", "base64");
+  if (payload.length === 0)
+    return new Rejection(422, "payload_empty", "base64: an empty message is not delivered.");
+  if (payload.length > maxPayload) {
+    const reason = `The payload exceeds ${maxPayload} bytes (limits.max_payload).`;
+    return new Rejection(413, "payload_too_large", reason);
+  }
+  if (payload.length * channels.length > maxPayload * MAX_COPIES) {
+    const reason = `The payload, once for each channel, exceeds ${MAX_COPIES} times ${maxPayload} bytes (limits.max_payload).`;
+    return new Rejection(413, "payload_too_large", reason);
+  }
+  return { channels, event, payload, id: id === undefined ? null : keyOf(principal, id) };
+}
+
+function channelsOf({ channel, channels, user }: Body): readonly string[] {
+  if (user !== undefined) return [userChannel(user)];
+  return channels === undefined ? [channel ?? ""] : [...new Set(channels)];
+}
+
+/** What identifies an `id` among those of all keys. Not the id itself: it may be long, and name anything. */
+function keyOf(principal: Principal, id: string): string {
+  const who = principal.kind === "key" ? `key:${principal.key.name}` : "administrator";
+  return createHash("sha256").update(`${who}\0${id}`).digest("base64url");
+}
+
+function printPositions(
+  { channels }: Body,
+  positions: PublishedPositions,
+): { position?: string | null; positions?: Record<string, string | null> } {
+  if (channels !== undefined) return { positions: Object.fromEntries(positions) };
+  const [position] = positions.values();
+  return position === undefined ? {} : { position };
 }

@@ -99,24 +99,3 @@ export function withoutMember(text: string, key: string): string {
   const kept = members.filter((member) => member.key !== key);
   return `{${kept.map((member) => text.slice(member.start, member.end)).join(",")}}`;
 }
-
-/** The text of a value, to be forwarded unchanged. */
-export class JsonText {
-  readonly text: string;
-
-  constructor(text: string) {
-    this.text = text;
-  }
-}
-
-/**
- * Parses an object, except for its member `key`, which becomes a `JsonText`; of two of that name the last counts. Any other
- * value is parsed completely. Throws a SyntaxError for invalid JSON.
- */
-export function parseExcept(text: string, key: string): unknown {
-  const value: unknown = JSON.parse(text);
-  if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return value;
-  const member = objectMembers(text).findLast((each) => each.key === key);
-  if (member === undefined) return value;
-  return { ...value, [key]: new JsonText(text.slice(member.valueStart, member.end)) };
-}

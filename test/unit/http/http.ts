@@ -7,9 +7,11 @@ import type { Peer } from "../../../src/auth/peer.ts";
 import { Revocations } from "../../../src/auth/revocations.ts";
 import { createVerifier } from "../../../src/auth/verifier.ts";
 import type { BusKind, BusState } from "../../../src/bus/bus.ts";
+import { MemoryIds } from "../../../src/bus/published-ids.ts";
 import type { Config } from "../../../src/config/config.ts";
 import { Control } from "../../../src/fleet/control.ts";
 import { createFigures } from "../../../src/fleet/figures.ts";
+import { Publishing } from "../../../src/fleet/publishing.ts";
 import { ServerList } from "../../../src/fleet/server-list.ts";
 import { FleetStats } from "../../../src/http/api/fleet-stats.ts";
 import { takeSnapshot } from "../../../src/http/api/snapshot.ts";
@@ -90,7 +92,10 @@ export function testHttp(changes: Partial<Config> = {}) {
   const log = { debug: write, info: write, warn: write, error: write };
   const http = createHttp({
     hub,
-    bus: fakeBus,
+    publishing: new Publishing({
+      ...{ bus: fakeBus, hub, ids: new MemoryIds() },
+      notes: { create: () => null },
+    }),
     bans,
     control,
     lists: { identity: new Identity("n1"), fleet: null },
