@@ -268,7 +268,7 @@ export async function startServer(
     fleet: others,
   });
   const publishing = new Publishing({
-    ...{ bus, hub },
+    ...{ bus, hub, addressed },
     notes: new PositionNotes(fleetMessages, hub.positions, identity.incarnation),
     ids: stores?.ids ?? new MemoryIds(),
   });

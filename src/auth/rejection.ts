@@ -43,6 +43,8 @@ export const HTTP_CODES = [
   "payload_too_large",
   "channel_not_open",
   "connection_not_open",
+  "connection_not_in_channel",
+  "server_silent",
   "user_not_in_channel",
   "user_not_banned",
   "user_banned",

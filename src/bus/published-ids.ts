@@ -31,6 +31,8 @@ export interface PublishedIds {
   /** Claims a key and publishes, in one step. Absent where there is no such thing. */
   publish?(key: string, group: MessageGroup): Promise<PublishedOnce>;
   claim(key: string): Promise<Claim>;
+  /** Whether a key is claimed; `false` also where nothing is known. */
+  has(key: string): Promise<boolean>;
   /** Forgets a claimed key: nothing was published. */
   release(key: string): void;
   /** Keeps what is answered to a repetition. */
@@ -56,16 +58,17 @@ export class MemoryIds implements PublishedIds {
   }
 
   async claim(key: string): Promise<Claim> {
-    const now = this.#now();
-    for (const [each, { until }] of this.#entries) {
-      if (until > now) break;
-      this.#entries.delete(each);
-    }
+    const now = this.#expire();
     const known = this.#entries.get(key);
     if (known !== undefined) return { kind: "known", answer: known.answer };
     if (this.#entries.size >= this.#max) return { kind: "full" };
     this.#entries.set(key, { until: now + ID_TTL, answer: "" });
     return { kind: "new" };
+  }
+
+  async has(key: string): Promise<boolean> {
+    this.#expire();
+    return this.#entries.has(key);
   }
 
   release(key: string): void {
@@ -75,5 +78,14 @@ export class MemoryIds implements PublishedIds {
   keep(key: string, answer: string): void {
     const entry = this.#entries.get(key);
     if (entry !== undefined) entry.answer = answer;
+  }
+
+  #expire(): number {
+    const now = this.#now();
+    for (const [key, { until }] of this.#entries) {
+      if (until > now) break;
+      this.#entries.delete(key);
+    }
+    return now;
   }
 }

@@ -1,4 +1,4 @@
-import type { PublishAck } from "../bus/bus.ts";
+import type { Greeting, PublishAck } from "../bus/bus.ts";
 import { MAX_ENVELOPE_BYTES } from "../bus/topics.ts";
 import type { Addressed, AddressedBus, ReceivedAddressed } from "../hub/addressed.ts";
 import type { FleetMessages } from "./fleet-messages.ts";
@@ -19,15 +19,13 @@ export class AddressedMessages implements AddressedBus {
   }
 
   /** @throws Error if names and ids are longer than `MAX_ENVELOPE_BYTES`, which callers limit */
-  publish({ channel, event, payload, except, connection, sender }: Addressed, ack?: PublishAck): void {
-    const envelope = `${JSON.stringify([channel, event, except, connection, sender])}\n`;
-    if (Buffer.byteLength(envelope) > MAX_ENVELOPE_BYTES / 2)
-      throw new Error("the envelope of an addressed message is too long");
-    this.#messages.publish(
-      KIND,
-      typeof payload === "string" ? envelope + payload : joined(envelope, payload),
-      ack,
-    );
+  publish(message: Addressed, ack?: PublishAck): void {
+    this.#messages.publish(KIND, bodyOf(message), ack);
+  }
+
+  /** A message for the bus. @throws Error as `publish` */
+  encode(message: Addressed): Greeting {
+    return this.#messages.encode(KIND, bodyOf(message));
   }
 
   receive(handler: (message: ReceivedAddressed) => void): void {
@@ -38,6 +36,13 @@ export class AddressedMessages implements AddressedBus {
     };
     this.#messages.on(KIND, received, this.#maxBytes);
   }
+}
+
+function bodyOf({ channel, event, payload, except, connection, sender }: Addressed): string | Buffer {
+  const envelope = `${JSON.stringify([channel, event, except, connection, sender])}\n`;
+  if (Buffer.byteLength(envelope) > MAX_ENVELOPE_BYTES / 2)
+    throw new Error("the envelope of an addressed message is too long");
+  return typeof payload === "string" ? envelope + payload : joined(envelope, payload);
 }
 
 function joined(envelope: string, payload: Uint8Array): Buffer {

@@ -55,6 +55,11 @@ export class Control {
     requests?.on("disconnect", ({ user }) => (typeof user === "string" ? this.#disconnect(user) : null));
     requests?.on("kick", (target) => this.#kick(asTarget(target)));
     requests?.on("close", ({ id }) => (typeof id === "string" ? this.#close(id) : null));
+    requests?.on("listening", ({ id, channel }) =>
+      typeof id === "string" && typeof channel === "string"
+        ? { count: this.#isListening(id, channel) ? 1 : 0 }
+        : null,
+    );
     requests?.on("ban", ({ user, ms, version }) =>
       typeof user === "string" && typeof ms === "number" && typeof version === "number"
         ? { count: options.bans.apply({ user, until: ms === 0 ? 0 : Date.now() + ms, version }) ? 1 : 0 }
@@ -94,6 +99,17 @@ export class Control {
     return done.count === 0 && done.servers.every(({ ok }) => ok) ? null : done;
   }
 
+  /** Whether a connection, on whichever server, is in a channel; `null` if its server does not answer within a second. */
+  async isListening(id: string, channel: string): Promise<boolean | null> {
+    const { identity, fleet } = this.#options;
+    const owner = incarnationOf(id);
+    if (fleet === null || identity.isOwn(owner)) return this.#isListening(id, channel);
+    const server = fleet.fleet.find(owner);
+    if (server === null) return false;
+    const [answer] = await fleet.requests.ask("listening", { id, channel }, [server]);
+    return answer?.ok === true ? doneOf(answer).count > 0 : null;
+  }
+
   async #everywhere(
     kind: string,
     body: JsonObject,
@@ -117,6 +133,10 @@ export class Control {
     }
     for (const connection of found) connection.dismiss(1001, REASON);
     return { count: found.length + endUser(user) };
+  }
+
+  #isListening(id: string, channel: string): boolean {
+    return (this.#options.hub.connections.get(id)?.listening(channel) ?? null) !== null;
   }
 
   #close(id: string): { readonly count: number } {

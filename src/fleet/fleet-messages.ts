@@ -1,4 +1,4 @@
-import type { Bus, PublishAck } from "../bus/bus.ts";
+import type { Bus, Greeting, PublishAck } from "../bus/bus.ts";
 import { printHub } from "../bus/topics.ts";
 import { atMostOncePer, type Log } from "../log.ts";
 import type { Signer } from "./signer.ts";
@@ -46,10 +46,16 @@ export class FleetMessages {
     return this.#signer.sign(printHub(kind), body);
   }
 
-  publish(kind: string, body: string | Uint8Array, ack?: PublishAck): void {
+  /** A message for the bus. */
+  encode(kind: string, body: string | Uint8Array): Greeting {
     const name = printHub(kind);
     const payload =
       typeof body === "string" ? this.#signer.sign(name, body) : this.#signer.signBytes(name, body);
+    return { name, payload };
+  }
+
+  publish(kind: string, body: string | Uint8Array, ack?: PublishAck): void {
+    const { name, payload } = this.encode(kind, body);
     this.#bus.publish(name, payload, ack);
   }
 

@@ -2,7 +2,11 @@ import type { Bus, MessageGroup } from "../bus/bus.ts";
 import type { PublishedIds, PublishedOnce } from "../bus/published-ids.ts";
 import { printTo } from "../bus/topics.ts";
 import type { Hub } from "../hub/hub.ts";
+import type { AddressedMessages } from "./addressed-messages.ts";
 import type { PositionNote, PositionNotes } from "./position-notes.ts";
+
+/** One connection, or all but some. */
+export type Recipients = { readonly connection: string } | { readonly except: readonly string[] };
 
 /** A message to publish. */
 export interface Publication {
@@ -10,6 +14,8 @@ export interface Publication {
   readonly channels: readonly string[];
   readonly event: string;
   readonly payload: Buffer;
+  /** Some members of the only channel; `null`: all. To some it is not kept, and has no position. */
+  readonly to: Recipients | null;
   /** A publication with the same one within 5 minutes is a repetition; `null`: it is none. */
   readonly id: string | null;
 }
@@ -33,6 +39,7 @@ export interface PublishingOptions {
   readonly hub: Hub;
   readonly notes: Pick<PositionNotes, "create">;
   readonly ids: PublishedIds;
+  readonly addressed: Pick<AddressedMessages, "encode">;
 }
 
 const UNSUPPORTED: PublishedOnce = { kind: "unsupported" };
@@ -63,10 +70,15 @@ export class Publishing {
     }
   }
 
+  /** Whether a publication with this id was published; `null` is none. */
+  async wasPublished(id: string | null): Promise<boolean> {
+    return id !== null && (await this.#options.ids.has(id));
+  }
+
   async #publishOnce(id: string, publication: Publication): Promise<PublishResult> {
     const { ids } = this.#options;
     const note = this.#noteFor(publication);
-    const result: PublishedOnce = (await ids.publish?.(id, groupOf(publication, note))) ?? UNSUPPORTED;
+    const result: PublishedOnce = (await ids.publish?.(id, this.#groupOf(publication, note))) ?? UNSUPPORTED;
     if (result.kind === "done") {
       return this.#published(publication, result.noted ? note : null, note, id);
     }
@@ -86,7 +98,7 @@ export class Publishing {
   async #publish(publication: Publication, id: string | null = null): Promise<PublishResult> {
     const { bus } = this.#options;
     const note = this.#noteFor(publication);
-    const group = groupOf(publication, note);
+    const group = this.#groupOf(publication, note);
     if (bus.publishGroup !== undefined && (group.names.length > 1 || note !== null)) {
       const { promise, resolve } = Promise.withResolvers<{ accepted: boolean; noted: boolean }>();
       bus.publishGroup(group, {
@@ -123,22 +135,26 @@ export class Publishing {
   }
 
   /** Only if a channel has history: other servers receive it too. */
-  #noteFor({ channels }: Publication): PositionNote | null {
-    return channels.some((channel) => this.#keeps(channel)) ? this.#options.notes.create() : null;
+  #noteFor(publication: Publication): PositionNote | null {
+    return this.#keptOf(publication).length > 0 ? this.#options.notes.create() : null;
   }
 
-  #positionsOf({ channels }: Publication, known: PublishedPositions): PublishedPositions {
-    const kept = channels.filter((channel) => this.#keeps(channel));
-    return new Map(kept.map((channel) => [channel, known.get(channel) ?? null]));
+  #positionsOf(publication: Publication, known: PublishedPositions): PublishedPositions {
+    return new Map(this.#keptOf(publication).map((channel) => [channel, known.get(channel) ?? null]));
   }
 
-  #keeps(channel: string): boolean {
-    return (this.#options.hub.historyRules(channel)?.count ?? 0) > 0;
+  #keptOf({ channels, to }: Publication): readonly string[] {
+    if (to !== null) return [];
+    return channels.filter((channel) => (this.#options.hub.historyRules(channel)?.count ?? 0) > 0);
   }
-}
 
-function groupOf({ channels, event, payload }: Publication, note: PositionNote | null): MessageGroup {
-  return { names: channels.map((channel) => printTo(channel, event)), payload, note };
+  #groupOf({ channels, event, payload, to }: Publication, note: PositionNote | null): MessageGroup {
+    if (to === null) return { names: channels.map((channel) => printTo(channel, event)), payload, note };
+    const [channel = ""] = channels;
+    const all = { except: [], connection: null, sender: null };
+    const message = this.#options.addressed.encode({ ...all, channel, event, payload, ...to });
+    return { names: [message.name], payload: message.payload, note: null };
+  }
 }
 
 /** The positions that were kept with an id. */

@@ -78,6 +78,10 @@ export class RedisIds implements PublishedIds {
     return { kind: "known", answer: (await this.#connection.ask((redis) => redis.get(name))) ?? "" };
   }
 
+  async has(key: string): Promise<boolean> {
+    return (await this.#connection.ask((redis) => redis.exists(this.#start + key))) === 1;
+  }
+
   release(key: string): void {
     void this.#connection.ask((redis) => redis.del(this.#start + key));
   }

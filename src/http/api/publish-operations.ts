@@ -4,7 +4,7 @@ import type { Principal } from "../../auth/admin.ts";
 import { userChannel } from "../../auth/claims.ts";
 import { Rejection } from "../../auth/rejection.ts";
 import { isChannelName, isExport, RESERVED_EVENTS } from "../../bus/topics.ts";
-import type { Publication, PublishedPositions } from "../../fleet/publishing.ts";
+import type { Publication, PublishedPositions, Recipients } from "../../fleet/publishing.ts";
 import { RawJson } from "../../hub/json/split-member.ts";
 import { ChannelName, EventName, UserId } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -23,6 +23,15 @@ const MAX_COPIES = 4;
 /** Characters of an `id`. */
 const MAX_ID = 128;
 
+/** Connections that one request may leave out, and characters of the id of one. */
+const MAX_EXCEPT = 100;
+const MAX_CONNECTION = 64;
+
+const ConnectionId = z
+  .string()
+  .regex(/^[\w-]+$/, "must be the id of a connection")
+  .max(MAX_CONNECTION);
+
 const Position = z.string().nullable();
 
 const Body = z
@@ -37,6 +46,16 @@ const Body = z
     user: UserId.refine((id) => id !== "", "must not be empty")
       .optional()
       .meta({ description: "The channel `user:<id>` of this user." }),
+    connection: ConnectionId.optional().meta({
+      description: "With `channel`: the only connection that receives it. It must be in the channel.",
+    }),
+    except: z
+      .array(ConnectionId)
+      .max(MAX_EXCEPT)
+      .optional()
+      .meta({
+        description: `With \`channel\`: connections that do not receive it, up to ${MAX_EXCEPT}. Unknown ones are ignored.`,
+      }),
     event: EventName,
     payload: z.unknown().optional().meta({ description: "Any JSON." }),
     base64: z.base64().optional().meta({ description: "A binary payload instead." }),
@@ -56,6 +75,17 @@ const Body = z
   .refine(({ channel, channels, user }) => [channel, channels, user].filter(isGiven).length === 1, {
     path: ["channel"],
     message: "one of channel, channels and user is required",
+  })
+  .refine(
+    ({ channel, connection, except }) => isGiven(channel) || !(isGiven(connection) || isGiven(except)),
+    {
+      path: ["channel"],
+      message: "is required with connection or except",
+    },
+  )
+  .refine(({ connection, except }) => !(isGiven(connection) && isGiven(except)), {
+    path: ["connection"],
+    message: "must not be given together with except",
   });
 
 type Body = z.output<typeof Body>;
@@ -76,7 +106,7 @@ const Answer = z.object({
   }),
 });
 
-export function publishOperations({ config, publishing, hub }: ApiDeps): Operation[] {
+export function publishOperations({ config, control, publishing, hub }: ApiDeps): Operation[] {
   const { maxPayload } = config.limits;
 
   const listenersOf = (channels: readonly string[]): number => {
@@ -87,6 +117,16 @@ export function publishOperations({ config, publishing, hub }: ApiDeps): Operati
     return listeners;
   };
 
+  const isIn = (connection: string, channel: string): boolean =>
+    (hub.connections.get(connection)?.listening(channel) ?? null) !== null;
+
+  /** @param channels of the publication */
+  const countListeners = ({ connection, except = [] }: Body, channels: readonly string[]): number => {
+    if (connection !== undefined) return 1;
+    const excluded = [...new Set(except)].filter((id) => isIn(id, channels[0] ?? ""));
+    return listenersOf(channels) - excluded.length;
+  };
+
   return [
     operation({
       method: "POST",
@@ -94,7 +134,7 @@ export function publishOperations({ config, publishing, hub }: ApiDeps): Operati
       tag: "Actions",
       summary: "Publish a message",
       description:
-        "Publishes to the bus like a backend: the clients of all servers receive it. To one channel, to several (all or none), or to a user: every connection of the user that has joined `user:<id>`. `payload` is any JSON, sent unchanged: it is not parsed and printed. An API key must cover every channel.",
+        "Publishes to the bus like a backend: the clients of all servers receive it. To one channel, to several (all or none), or to a user: every connection of the user that has joined `user:<id>`. With `channel`, `connection` or `except` select members: such a message is not on `to:`, so backends do not get it; it is not kept, and has no position. `payload` is any JSON, sent unchanged: it is not parsed and printed. An API key must cover every channel.",
       needs: "publish",
       act: "publish",
       verbatim: "payload",
@@ -104,27 +144,37 @@ export function publishOperations({ config, publishing, hub }: ApiDeps): Operati
       example: { channel: "system", event: "update", payload: { hello: "from the API" } },
       answer: Answer,
       errors: {
+        404: "The connection is not in the channel",
         413: `More than \`max_payload\`, or with several channels more than ${MAX_COPIES} times that in all`,
         429: "Ten wrong secrets within a minute; or too many ids within 5 minutes",
-        503: "The bus is disconnected, or Redis did not answer whether the `id` is known; the message was not published",
+        503: "The bus is disconnected, or Redis did not answer whether the `id` is known, or a server whether the connection is in the channel; the message was not published",
       },
-      what: ({ body: { channel, channels, user, event } }) => ({
+      what: ({ body: { channel, channels, user, connection, except, event } }) => ({
         ...(isGiven(channel) ? { channel } : {}),
         ...(isGiven(channels) ? { channels: channels.join(" ") } : {}),
         ...(isGiven(user) ? { user } : {}),
+        ...(isGiven(connection) ? { connection } : {}),
+        ...(isGiven(except) ? { except: except.length } : {}),
         event,
       }),
       async run({ body, principal }) {
         const publication = publicationOf(body, principal, maxPayload);
         if (publication instanceof Rejection) return publication;
-        const { channels } = publication;
+        const { channels, to } = publication;
+        if (to !== null && "connection" in to) {
+          const found = await control.isListening(to.connection, channels[0] ?? "");
+          // The connection may have ended since the message was published.
+          if (found !== true && (await publishing.wasPublished(publication.id)))
+            return { listeners: 0, repeated: true };
+          if (found !== true) return found === null ? SERVER_SILENT : CONNECTION_NOT_IN_CHANNEL;
+        }
         const result = await publishing.publish(publication);
         if (result.kind === "away")
           return new Rejection(503, "bus_away", "The bus is disconnected: the message was not published.");
         if (result.kind === "unknown_id") return UNKNOWN_ID;
         if (result.kind === "too_many_ids") return TOO_MANY_IDS;
         return {
-          listeners: listenersOf(channels),
+          listeners: countListeners(body, channels),
           ...printPositions(body, result.positions),
           ...(publication.id === null ? {} : { repeated: result.kind === "repeated" }),
         };
@@ -137,6 +187,18 @@ const UNKNOWN_ID = new Rejection(
   503,
   "id_unknown",
   "Redis did not answer whether a message with this id was published: repeat the request with the same id.",
+);
+
+const CONNECTION_NOT_IN_CHANNEL = new Rejection(
+  404,
+  "connection_not_in_channel",
+  "No open connection of this id is in the channel.",
+);
+
+const SERVER_SILENT = new Rejection(
+  503,
+  "server_silent",
+  "The server of this connection did not answer within a second: the message was not published.",
 );
 
 const TOO_MANY_IDS = new Rejection(
@@ -173,7 +235,18 @@ function publicationOf(body: Body, principal: Principal, maxPayload: number): Pu
     const reason = `The payload, once for each channel, exceeds ${MAX_COPIES} times ${maxPayload} bytes (limits.max_payload).`;
     return new Rejection(413, "payload_too_large", reason);
   }
-  return { channels, event, payload, id: id === undefined ? null : keyOf(principal, id) };
+  return {
+    channels,
+    event,
+    payload,
+    to: recipientsOf(body),
+    id: id === undefined ? null : keyOf(principal, id),
+  };
+}
+
+function recipientsOf({ connection, except }: Body): Recipients | null {
+  if (connection !== undefined) return { connection };
+  return except === undefined ? null : { except };
 }
 
 function channelsOf({ channel, channels, user }: Body): readonly string[] {

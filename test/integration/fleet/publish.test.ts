@@ -345,3 +345,127 @@ describe("an id", () => {
     }
   });
 });
+
+describe("a message to some members", () => {
+  interface Receiver {
+    readonly id: string;
+    /** The payloads of the event `say` up to `end`. */
+    untilEnd(): Promise<unknown[]>;
+  }
+
+  /** The connection of a user. */
+  async function connectionOf(user: string): Promise<string> {
+    const { body } = await call(a.url, `/api/connections?search=${user}`);
+    return body.connections[0].id;
+  }
+
+  async function receivers(server: ChannelProcess, channel: string): Promise<Receiver[]> {
+    const collect = async (next: () => Promise<unknown>): Promise<unknown[]> => {
+      const payloads: unknown[] = [];
+      for (let payload = await next(); payload !== "end"; payload = await next()) payloads.push(payload);
+      return payloads;
+    };
+    const [phoenixUser, groupsUser, streamUser] = [fresh("p"), fresh("g"), fresh("c")];
+    const phoenix = await world.join(server, channel, phoenixUser);
+    const groups = await enterGroups(server.url, mint({ id: groupsUser, channel }, SECRET));
+    await groups.follow({ [channel]: ["say"] });
+    const token = mint({ id: "s", channel }, SECRET);
+    const sse = await listenSse(portOf(server), `/sse?channel=${encodeURIComponent(channel)}&token=${token}`);
+    const { id: sseId } = JSON.parse(sse.events.all.find(({ event }) => event === "ready")?.data ?? "{}");
+    const body = { username: streamUser, channels: [channel] };
+    const connected = await callChannelstream(server.url, "POST", "/connect", body);
+    const { inbox } = await openSocket(server.url, String(object(connected.body).conn_id));
+    return [
+      {
+        id: await connectionOf(phoenixUser),
+        untilEnd: () => collect(async () => (await phoenix.event("say")).payload),
+      },
+      { id: await connectionOf(groupsUser), untilEnd: () => collect(() => groups.next()) },
+      { id: sseId, untilEnd: () => collect(async () => (await sse.message()).payload) },
+      {
+        id: await connectionOf(streamUser),
+        untilEnd: () => collect(async () => object((await inbox.next()).message).payload),
+      },
+    ];
+  }
+
+  test("reaches one connection alone, or all but some, by every protocol and from each server", async () => {
+    const channel = fresh("kept:");
+    const all = [...(await receivers(a, channel)), ...(await receivers(b, channel))];
+    const seen = await world.backend.listen("to:*");
+    const expected = all.map((): unknown[] => []);
+    for (const [i, { id }] of all.entries()) {
+      for (const server of [a, b]) {
+        const say = { channel, event: "say" };
+        const only = await publish(server, { ...say, connection: id, payload: { only: i } }, ROOMS);
+        expect(only).toMatchObject({ status: 200, body: { listeners: 1 } });
+        expect(only.body.position).toBeUndefined();
+        expected[i]?.push({ only: i });
+        const but = await publish(server, { ...say, except: [id, id, "unknown"], payload: { but: i } });
+        const isHere = (server === a) === i < all.length / 2;
+        expect(but.body).toEqual({ listeners: all.length / 2 - (isHere ? 1 : 0) });
+        for (const [j, payloads] of expected.entries()) if (j !== i) payloads.push({ but: i });
+      }
+    }
+    const end = await publish(a, { channel, event: "say", payload: "end" });
+    for (const [i, each] of all.entries()) expect([i, await each.untilEnd()]).toEqual([i, expected[i] ?? []]);
+    // Nothing else was on `to:`, or kept.
+    await seen.until(({ name }) => name === `to:${channel}:say`);
+    expect(seen.all.filter(({ name }) => name === `to:${channel}:say`)).toHaveLength(1);
+    expect(await history(a, channel)).toEqual([[end.body.position, "say"]]);
+  }, 30_000);
+
+  test("is 404 for a connection that is not in the channel, wherever it is", async () => {
+    const channel = fresh("room:");
+    const client = await world.connect(b);
+    const user = fresh("u");
+    await client.join(fresh("room:"), { token: mint({ id: user, channel: "room:*" }, SECRET) });
+    const id = await connectionOf(user);
+    for (const server of [a, b]) {
+      for (const connection of [id, "unknown", `${id.slice(0, 6)}xxxxxxxx`]) {
+        const answer = await publish(server, { channel, connection, event: "say", payload: 1 });
+        expect(answer).toMatchObject({ status: 404, body: { code: "connection_not_in_channel" } });
+      }
+    }
+    await client.join(channel, { token: mint({ id: user, channel: "room:*" }, SECRET) });
+    const body = { channel, connection: id, event: "say", payload: 1 };
+    expect((await publish(a, body)).status).toBe(200);
+    expect((await client.event("say")).topic).toBe(channel);
+    expect((await publish(a, body, USERS)).status).toBe(403);
+  });
+
+  test("with an id is published once, also when the connection has left meanwhile", async () => {
+    const channel = fresh("room:");
+    const user = fresh("u");
+    const client = await world.join(b, channel, user);
+    const connection = await connectionOf(user);
+    const body = { channel, connection, event: "say", payload: 1, id: fresh("order ") };
+    expect((await publish(a, body)).body).toEqual({ listeners: 1, repeated: false });
+    expect((await publish(b, body)).body).toMatchObject({ repeated: true });
+    await client.event("say");
+    expect((await client.fence()).filter(({ event }) => event === "say")).toEqual([]);
+    client.socket.cut();
+    await until(
+      () => call(a.url, `/api/connections?search=${user}`),
+      (found) => found.body.connections.length === 0,
+    );
+    expect((await publish(a, body)).body).toEqual({ listeners: 0, repeated: true });
+    expect((await publish(a, { ...body, id: fresh("order ") })).status).toBe(404);
+  });
+
+  test("is refused without a channel, for both, and for ids that are none", async () => {
+    const rest = { event: "e", payload: 1 };
+    for (const body of [
+      { ...rest, channels: ["a"], connection: "x" },
+      { ...rest, user: "alice", except: ["x"] },
+      { ...rest, channel: "a", connection: "x", except: ["y"] },
+      { ...rest, channel: "a", connection: "" },
+      { ...rest, channel: "a", connection: "x y" },
+      { ...rest, channel: "a", except: Array.from({ length: 101 }, (_, i) => `c${i}`) },
+      { ...rest, channel: "a", except: "x" },
+      { ...rest, channel: "a", except: ["x".repeat(65)] },
+    ]) {
+      expect([body, (await publish(a, body)).status]).toEqual([body, 422]);
+    }
+  });
+});

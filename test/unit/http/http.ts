@@ -95,6 +95,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     publishing: new Publishing({
       ...{ bus: fakeBus, hub, ids: new MemoryIds() },
       notes: { create: () => null },
+      addressed: { encode: () => ({ name: "hub:to", payload: "" }) },
     }),
     bans,
     control,
