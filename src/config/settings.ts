@@ -6,6 +6,7 @@ import {
   boolOr,
   busPrefix,
   duration,
+  eventPattern,
   host,
   hostName,
   httpAddress,
@@ -366,6 +367,11 @@ export const LIMITS: Table<Limits> = {
     default: 200,
     doc: "Frames per second from one socket, with bursts of ten times that. After max_channels joins each further one counts as ten.",
   },
+  clientEventsPerSecond: {
+    type: integer(1, 1_000_000),
+    default: 10,
+    doc: "Pushes per second of one client that other members get (client_events), with bursts of ten times that; each 4 KiB of a larger one count as one.",
+  },
   bytesPerSecond: {
     type: size(1, 64 * GIB),
     default: MIB,
@@ -514,6 +520,16 @@ export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
     type: oneOf("memory", "redis"),
     default: "memory",
     doc: "Where messages are kept: memory, or redis: in memory and in Redis, for servers that start later.",
+  },
+  clientEvents: {
+    type: list(eventPattern, "a list of events, without colons; a star at the end makes a pattern"),
+    default: [],
+    doc: "Events of pushes that the other members also get, on all servers; a star at the end makes a pattern, * are all.",
+  },
+  clientEventsSender: {
+    type: bool,
+    default: false,
+    doc: 'Whether they get {"user", "payload"}, with the user of the sender, instead of the payload.',
   },
 };
 

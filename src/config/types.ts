@@ -63,6 +63,7 @@ export interface Limits {
   readonly maxConnectionsPerIp: number;
   readonly connectsPerSecondPerIp: number;
   readonly framesPerSecond: number;
+  readonly clientEventsPerSecond: number;
   readonly bytesPerSecond: number;
   readonly bytesPerSecondPerIp: number;
   readonly historyBytes: number;
@@ -108,6 +109,9 @@ export interface ChannelSettings {
   readonly lastValue: boolean;
   readonly slow: SlowClients;
   readonly historyStore: "memory" | "redis";
+  /** Events and patterns. */
+  readonly clientEvents: readonly string[];
+  readonly clientEventsSender: boolean;
 }
 
 /** Permission of an API key. */

@@ -256,6 +256,11 @@ export const keySetAddress = text("an http:// or https:// address", (value) => {
   return url !== null && /^https?:$/.test(url.protocol) ? url.href : undefined;
 });
 
+/** An event, or the start of one with a star at its end. */
+export const eventPattern = text("an event without a colon; a star at the end makes a pattern", (value) =>
+  value.includes(":") || value.slice(0, -1).includes("*") ? undefined : value,
+);
+
 /** An `Origin` as browsers send it: lower case, without a default port. Apps may have other schemes. */
 const origin = text("an origin such as https://example.org or capacitor://localhost", (value) => {
   const [, scheme = "", rest] = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@\s*\\]*)\/?$/i.exec(value) ?? [];

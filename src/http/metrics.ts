@@ -82,6 +82,11 @@ export function createMetrics(deps: MetricsDeps): Registry {
     () => stats.unsendable,
   );
   counter("pushes_total", "Client messages passed to the bus.", () => stats.pushes.messages);
+  counter(
+    "client_events_total",
+    "Client messages also sent to the other members of their channel (client_events).",
+    () => stats.clientEvents,
+  );
   counter("push_bytes_total", "Payload bytes passed to the bus.", () => stats.pushes.bytes);
   counter(
     "notices_lost_total",

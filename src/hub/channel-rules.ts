@@ -1,6 +1,7 @@
 import { nameCovers } from "../auth/claims.ts";
 import type { ChannelSettings } from "../config/config.ts";
 import type { ChannelRules } from "./channel.ts";
+import { clientEventRulesOf } from "./client-events.ts";
 
 const DEFAULTS: ChannelRules = { presence: true, presenceMeta: false, namesSender: false, history: null };
 
@@ -33,6 +34,7 @@ function rulesOf(settings: ChannelSettings): ChannelRules {
     presenceMeta,
     namesSender: sender,
     conflates: slow === "latest",
+    clientEvents: clientEventRulesOf(settings),
     history: keeps
       ? {
           count: history,

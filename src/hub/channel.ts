@@ -1,3 +1,4 @@
+import { type ClientEventRules, SERVER_CHANNELS } from "./client-events.ts";
 import type { Connection } from "./connection.ts";
 import type { Backlogged } from "./connections.ts";
 import type { HistoryRules } from "./history/history.ts";
@@ -57,6 +58,8 @@ export interface ChannelRules {
   readonly history: HistoryRules | null;
   /** Whether a client that does not keep up gets only the newest message of each event. */
   readonly conflates?: boolean;
+  /** Which pushes the other members get. Default: none. */
+  readonly clientEvents?: ClientEventRules | null;
 }
 
 const NO_RULES: ChannelRules = { presence: false, presenceMeta: false, namesSender: false, history: null };
@@ -76,6 +79,8 @@ export class Channel implements Backlogged {
   readonly presenceMeta: boolean;
   /** Whether pushes are also published with their sender. */
   readonly namesSender: boolean;
+  /** Which pushes the other members get; `null`: none. */
+  readonly clientEvents: ClientEventRules | null;
   /** When members got the last count (`performance.now()`). */
   countedAt = Number.NEGATIVE_INFINITY;
   readonly members = new Set<Member>();
@@ -97,6 +102,7 @@ export class Channel implements Backlogged {
     this.conflates = rules.conflates ?? false;
     this.counted = rules.presence === "count";
     this.namesSender = rules.namesSender;
+    this.clientEvents = SERVER_CHANNELS.has(name) ? null : (rules.clientEvents ?? null);
     this.presenceMeta = rules.presenceMeta && presence !== null;
   }
 

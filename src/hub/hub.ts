@@ -6,6 +6,7 @@ import { AdminEvents } from "./admin-events.ts";
 import { BusTargets } from "./bus-targets.ts";
 import { Channel, type ChannelRules, type Member } from "./channel.ts";
 import { ChannelLists } from "./channel-lists.ts";
+import { sharedSize, stamped } from "./client-events.ts";
 import type { Connections } from "./connections.ts";
 import { createExports, type Exports } from "./exports.ts";
 import type { History, HistoryRules } from "./history/history.ts";
@@ -251,6 +252,29 @@ export class Hub {
     const { bus } = this.#options;
     if (namesSender) bus.publish(printPush(name, event), pushEnvelope(pushed), this.#ownAck);
     bus.publish(printFrom(name, event), payload, ack);
+  }
+
+  /** Whether a client's message is small enough for `share`. */
+  mayShare({ member: { channel, user }, payload }: Pushed): boolean {
+    const named = channel.clientEvents?.namesUser ? user : null;
+    return sharedSize(named, payload) <= this.#options.maxPayload;
+  }
+
+  /** Sends a client's message to the other members of its channel, on all servers. */
+  share({ member, event, payload }: Pushed): void {
+    const { channel, user, connection } = member;
+    const { id } = connection;
+    this.stats.clientEvents++;
+    const sent = channel.clientEvents?.namesUser ? stamped(user, payload) : payload;
+    const addressed = {
+      channel: channel.name,
+      event,
+      payload: sent,
+      except: [id],
+      connection: null,
+      sender: id,
+    };
+    this.#options.addressed?.publish(addressed, this.#ownAck);
   }
 
   /** Publishes a notice of this server to backends: a join, a leave or a heartbeat. One that the bus does not accept is counted. */

@@ -148,7 +148,7 @@ export async function createFuzzWorld(): Promise<FuzzWorld> {
     return worst;
   };
   const shared = { hub, context, fanouts: { publisher: { publish }, connections }, verify };
-  const phoenix = new PhoenixProtocol({ ...shared, maxChannels: MAX_CHANNELS });
+  const phoenix = new PhoenixProtocol({ ...shared, maxChannels: MAX_CHANNELS, clientEventsPerSecond: 10 });
   const groups = new GroupsProtocol({ ...shared, maxSubscriptions: MAX_SUBSCRIPTIONS });
   hub.start();
   await bus.subscribe(["to"], hub);

@@ -7,9 +7,11 @@ import type { Abilities, Claims, Verdict, Verify } from "../../auth/verifier.ts"
 import type { PublishAck } from "../../bus/bus.ts";
 import { isChannelName, isEventName, RESERVED_EVENTS } from "../../bus/topics.ts";
 import type { Channel } from "../../hub/channel.ts";
+import { ClientEventBudget } from "../../hub/client-events.ts";
 import type { Hub } from "../../hub/hub.ts";
 import { withoutMember } from "../../hub/json/members.ts";
 import { infoOfJoin, parseInfo } from "../../hub/presence/presence-info.ts";
+import type { Pushed } from "../../hub/push-envelope.ts";
 import { count, countRefusal } from "../../hub/stats.ts";
 import type { Client } from "../../transports/client.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
@@ -48,6 +50,8 @@ export interface PhoenixContext {
   readonly verify: Verify;
   /** Topics that one client may join. */
   readonly maxChannels: number;
+  /** Pushes per second of one client that other members get. */
+  readonly clientEventsPerSecond: number;
   readonly recoveries: Recoveries;
   /** The fanout of a channel and format, created for its first member. */
   fanout(channel: Channel, format: Format): PhoenixFanout;
@@ -79,6 +83,8 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
   #replies: ReplyQueue | null = null;
   /** `null` for clients that were never sent anything from the history. */
   #replays: Replays | null = null;
+  /** `null` until it sends an event to other members. */
+  #eventBudget: ClientEventBudget | null = null;
   /** `null` unless a join has waited for a position. */
   #held: HeldTopics | null = null;
 
@@ -421,13 +427,29 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     if (!isEventName(frame.event) || RESERVED_EVENTS.has(frame.event))
       return this.#refuse(frame, "invalid event");
     if (!member.canPush) return this.#refuse(frame, "forbidden");
-    const ack = new PushAck(this, member, frame.ref);
-    if (frame.ref !== null) {
+    const { event, ref, payload } = frame;
+    const pushed = { member, event, ref, payload };
+    const shared = member.channel.clientEvents?.covers(event) === true;
+    if (shared && !this.#mayShare(frame, pushed)) return;
+    const ack = new PushAck(this, member, ref);
+    if (ref !== null) {
       this.#replies ??= new ReplyQueue(this.client);
       this.#replies.expect(ack);
     }
-    const { event, ref, payload } = frame;
-    this.#context.hub.push({ member, event, ref, payload }, ack);
+    this.#context.hub.push(pushed, ack);
+    if (shared) this.#context.hub.share(pushed);
+  }
+
+  /** Whether other members may get a push; if not, it is refused. */
+  #mayShare(frame: Frame, pushed: Pushed): boolean {
+    const { hub, clientEventsPerSecond } = this.#context;
+    const now = performance.now();
+    this.#eventBudget ??= new ClientEventBudget(clientEventsPerSecond, now);
+    if (!hub.mayShare(pushed)) this.#refuse(frame, "payload too large");
+    else if (!this.#eventBudget.spend(frame.payload.length, now))
+      this.#refuse(frame, "too many client events");
+    else return true;
+    return false;
   }
 
   /** Replaces the metadata that presence shows of a member. */

@@ -32,7 +32,7 @@ const LONG_POLL_SUFFIX = "/longpoll";
 
 export const createPhoenix: CreateProtocol = (deps) => {
   const { limits, rules, places, newId, forwarding } = deps;
-  const phoenix = new PhoenixProtocol({ ...deps, maxChannels: limits.maxChannels });
+  const phoenix = new PhoenixProtocol({ ...deps, ...limits });
   const longPoll = new LongPoll(phoenix, countedPlaces(places, deps.context.stats), newId);
   phoenix.longPoll = { poll: longPoll, route: createLongPollRoute(longPoll, rules, forwarding) };
   return phoenix;
@@ -45,6 +45,7 @@ export interface PhoenixOptions {
   readonly verify: Verify;
   /** Topics that one socket may join. */
   readonly maxChannels: number;
+  readonly clientEventsPerSecond: number;
 }
 
 /** Phoenix Channels, over sockets and long polling. */
@@ -54,6 +55,7 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
   readonly context: ConnectionContext;
   readonly verify: Verify;
   readonly maxChannels: number;
+  readonly clientEventsPerSecond: number;
   readonly recoveries = new Recoveries();
   /** `null` without long polling. */
   longPoll: { readonly poll: LongPoll; readonly route: ProtocolRoute } | null = null;
@@ -64,6 +66,7 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
     this.context = options.context;
     this.verify = options.verify;
     this.maxChannels = options.maxChannels;
+    this.clientEventsPerSecond = options.clientEventsPerSecond;
     this.#fanouts = options.fanouts;
   }
 

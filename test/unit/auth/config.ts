@@ -62,6 +62,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
       maxConnectionsPerIp: 5_000,
       connectsPerSecondPerIp: 100,
       framesPerSecond: 200,
+      clientEventsPerSecond: 10,
       bytesPerSecond: 1 << 20,
       bytesPerSecondPerIp: 4 * 1024 * 1024,
       historyBytes: 64 * 1024 * 1024,

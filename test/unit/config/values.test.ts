@@ -149,6 +149,7 @@ describe("values", () => {
         maxConnectionsPerIp: 5000,
         connectsPerSecondPerIp: 100,
         framesPerSecond: 200,
+        clientEventsPerSecond: 10,
         bytesPerSecond: 1024 * 1024,
         bytesPerSecondPerIp: 4 * 1024 * 1024,
         historyBytes: 64 * 1024 * 1024,

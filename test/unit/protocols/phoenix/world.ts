@@ -170,6 +170,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
     fanouts: { publisher: { publish }, connections },
     verify: options.verify ?? verdictOf,
     maxChannels: options.maxChannels ?? 100,
+    clientEventsPerSecond: 10,
   });
   hub.start();
   await bus.subscribe(["to"], hub);
