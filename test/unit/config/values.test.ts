@@ -362,6 +362,17 @@ describe("values", () => {
       '2: channel.toml: "" under [channels] is not a channel name or pattern',
     );
   });
+
+  test("client events are events, or patterns with a star at the end", () => {
+    const events = ["cursor", "draw*", "*"];
+    const { channels } = good(toml(`channels."*".client_events = ${JSON.stringify(events)}`));
+    expect(channels[0]).toMatchObject({ clientEvents: events, clientEventsSender: false });
+    for (const event of ["a:b", "*a", ""]) {
+      expect(refusal(toml(`channels."*".client_events = ["${event}"]`))).toStartWith(
+        '2: channel.toml: channels."*".client_events must be a list of events, without colons',
+      );
+    }
+  });
 });
 
 describe("what is printed", () => {
