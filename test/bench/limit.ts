@@ -26,6 +26,20 @@ const outgoing = new Redis(redisUrl, { enableAutoPipelining: true });
 /** Whether somebody has named groups: until then a message costs nothing more for them. */
 let grouped = false;
 
+/** Sockets that have sent an event to the others, by number. */
+const cursors: ServerWebSocket<Member>[] = [];
+const numbers = new Map<ServerWebSocket<Member>, number>();
+
+/** Publishes an event for all members but the one that sent it. */
+function share(socket: ServerWebSocket<Member>, channel: string, event: string, payload: string): void {
+  let number = numbers.get(socket);
+  if (number === undefined) {
+    number = cursors.push(socket) - 1;
+    numbers.set(socket, number);
+  }
+  void outgoing.publish(`others:${channel}:${event}`, `${number}\n${payload}`);
+}
+
 /** Event groups: `{"groups":{"<group>":[<entry>, ...]}}` names the whole set of a socket anew. */
 function regroup(socket: ServerWebSocket<Member>, message: string): void {
   grouped = true;
@@ -77,6 +91,7 @@ const server = Bun.serve<Member>({
         socket.send(reply);
         return;
       }
+      if (name === "cursor") share(socket, channel, name, message.slice(event + 2, -1));
       outgoing
         .publish(`from:${channel}:${name}`, message.slice(event + 2, -1))
         .then(() => socket.send(reply));
@@ -92,11 +107,18 @@ const presence = values.presence === undefined ? null : withPresence(server, out
 
 incoming.on("pmessage", (_pattern: string, name: string, payload: string) => {
   const colon = name.lastIndexOf(":");
+  if (name.startsWith("others:")) {
+    const end = payload.indexOf("\n");
+    const channel = name.slice(7, colon);
+    const frame = `[null,null,"${channel}","${name.slice(colon + 1)}",${payload.slice(end + 1)}]`;
+    cursors[Number(payload.slice(0, end))]?.publish(channel, frame);
+    return;
+  }
   const channel = name.slice(3, colon);
   if (grouped) server.publish(name.slice(3), payload);
   else server.publish(channel, `[null,null,"${channel}","${name.slice(colon + 1)}",${payload}]`);
 });
 
 process.on("SIGTERM", () => process.exit(0));
-await Promise.all([incoming.psubscribe("to:*"), outgoing.ping()]);
+await Promise.all([incoming.psubscribe("to:*", "others:*"), outgoing.ping()]);
 console.error(JSON.stringify({ level: "info", message: "listening", url: server.url.href }));

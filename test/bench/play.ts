@@ -27,7 +27,12 @@ const PATIENCE_MS = 15 * 60_000;
 export async function playOnce(scene: Scene, contender: Contender, options: PlayOptions): Promise<Played> {
   const { redisUrl, secret = SECRET, form } = options;
   const profile = options.profile ? mkdtempSync(join(tmpdir(), "channel-profile-")) : null;
-  const server = await contender.start({ redisUrl, env: scene.env ?? {}, profileInto: profile });
+  const server = await contender.start({
+    redisUrl,
+    env: scene.env ?? {},
+    ...(scene.config === undefined ? {} : { config: scene.config }),
+    profileInto: profile,
+  });
   try {
     const load = Bun.spawn(
       [

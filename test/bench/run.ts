@@ -96,6 +96,7 @@ try {
       // Every other round in reverse, so that whatever drifts does not always meet the same server.
       for (const contender of round % 2 === 1 ? contenders : contenders.toReversed()) {
         if (scene.groups && !contender.groups) continue;
+        if (scene.peers === false && others.includes(contender)) continue;
         if (contender.only?.includes(scene.name) === false) continue;
         if (failed.has(`${contender.name} did not finish ${scene.name}`)) continue;
         if (round > (contender.most?.[scene.name] ?? rounds)) continue;

@@ -55,6 +55,10 @@ export interface Scene {
   readonly groups?: true;
   /** Environment that our server needs for this scene. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Configuration file that our server needs for this scene. */
+  readonly config?: string;
+  /** `false`: for our server and the limit only. */
+  readonly peers?: false;
   play(stage: Stage): Promise<Figures>;
 }
 

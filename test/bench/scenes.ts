@@ -1,4 +1,5 @@
 import type { Scene } from "./scene.ts";
+import { clientEvents } from "./scenes/client-events.ts";
 import { conflate } from "./scenes/conflate.ts";
 import { fanOut } from "./scenes/fan-out.ts";
 import { groupsFanOut, groupsOwn } from "./scenes/groups.ts";
@@ -21,6 +22,7 @@ export const scenes: readonly Scene[] = [
   joined,
   presence,
   pushes,
+  clientEvents,
   regroup,
   regroupMany,
 ];

@@ -11,6 +11,8 @@ export const SECRET = "bench-secret-that-guards-nothing-0123456789";
 export interface ServerOptions {
   readonly redisUrl: string;
   readonly env: Readonly<Record<string, string>>;
+  /** Configuration file for our server, in this folder. */
+  readonly config?: string;
   /** Folder for a CPU profile; the server then runs from source. */
   readonly profileInto: string | null;
 }
@@ -102,6 +104,7 @@ function startOurs(options: ServerOptions, args: readonly string[] = []): Promis
       ...command,
       ...["serve", "--port", "0", "--redis-url", options.redisUrl],
       ...["--jwt-secret", SECRET, "--log-format", "json"],
+      ...(options.config === undefined ? [] : ["--config", join(import.meta.dir, options.config)]),
       ...args,
     ],
     options,
