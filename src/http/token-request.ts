@@ -77,15 +77,23 @@ function readCan(list: unknown, absent: Abilities | null): Abilities | null {
   return { join: list.includes("join"), push: list.includes("push"), presence: list.includes("presence") };
 }
 
-/** The claims for these abilities; with `can` unless everything is allowed in all channels. */
+/**
+ * The claims for these abilities; with `can` unless everything is allowed in all channels.
+ *
+ * @param elsewhere the most that `can` may allow: it is for the user's own channel too, which is not among `rights`
+ */
 export function granted(
   rights: ReadonlyMap<string, Abilities>,
   form: TokenRequest["form"],
+  elsewhere: Abilities = ALL,
 ): { readonly channels: GrantedChannels; readonly can?: readonly Ability[] } {
   const [first = ALL, ...others] = rights.values();
-  if (form === "object" || others.some((each) => ABILITIES.some((one) => each[one] !== first[one]))) {
+  const differs = others.some((each) => ABILITIES.some((one) => each[one] !== first[one]));
+  const exceeds = ABILITIES.some((one) => first[one] && !elsewhere[one]);
+  if (form === "object" || differs || exceeds) {
     const entries = Array.from(rights, ([name, can]) => [name, listed(can)] as const);
-    return { channels: { channels: Object.fromEntries(entries) } };
+    const channels = { channels: Object.fromEntries(entries) };
+    return ABILITIES.every((one) => elsewhere[one]) ? { channels } : { channels, can: listed(elsewhere) };
   }
   const [name = ""] = rights.keys();
   const channels = form === "channel" ? { channel: name } : { channels: [...rights.keys()] };

@@ -72,7 +72,11 @@ function grantOf({ rights, form }: TokenRequest, bearer: Claims | null): Omit<Gr
   }
   const notAfter = Math.floor(bearer.expiresAt / 1000) - LEEWAY_SECS;
   // With the same `jti`, revoking the earlier token revokes this one too.
-  return { ...granted(limited, form), notAfter, ...(bearer.jti === undefined ? {} : { jti: bearer.jti }) };
+  return {
+    ...granted(limited, form, bearer.can),
+    notAfter,
+    ...(bearer.jti === undefined ? {} : { jti: bearer.jti }),
+  };
 }
 
 /** What authorized a request: an earlier token (which limits the new one), the administrator, or neither (public). */

@@ -280,6 +280,39 @@ describe("a user's own channel", () => {
     expect(await ask("user:alice", bearer({ id: "alice", channel: "user:alice" }))).toBe(200);
   });
 
+  test("is allowed no more by a token that an earlier one was exchanged for", async () => {
+    const own = await startWorld("embedded", { toml: 'token_ids = "own"\ntoken_channels = ["room:*"]\n' });
+    try {
+      for (const earlier of [
+        { channels: ["room:1"], can: ["join"] },
+        { channels: { "room:1": ["join", "push"] }, can: ["join"] },
+      ]) {
+        for (const asked of [
+          { channels: { "room:1": ["join"] } },
+          { channels: { "room:1": ["join", "push", "presence"] } },
+          { channels: ["room:1", "room:2"] },
+          { channel: "room:1" },
+        ]) {
+          const headers = bearer({ id: "alice", ...earlier });
+          const { status, body } = await post(own, "/token", { id: "alice", ...asked }, headers);
+          const client = await own.connect();
+          const joined = await client.join("user:alice", { token: body.token });
+          const pushed = await client.ask({
+            topic: "user:alice",
+            joinRef: joined.joinRef,
+            event: "say",
+            payload: "1",
+          });
+          client.socket.cut();
+          const seen = [earlier, asked, status, joined.status, pushed.response];
+          expect(seen).toEqual([earlier, asked, 200, "ok", { reason: "forbidden" }]);
+        }
+      }
+    } finally {
+      await own.stop();
+    }
+  });
+
   test("receives what a backend publishes to the user, on each connection", async () => {
     const clients = await Promise.all([closed.connect(), closed.connect()]);
     const token = mint({ exp: inSeconds(3600), channels: [], id: "alice" }, SECRET);
