@@ -5,12 +5,15 @@ import type { RedisFleetConnection } from "./redis-fleet-connection.ts";
 
 /**
  * Claims a key and publishes. KEYS: the key. ARGV: its time to live in ms, the payload, the name and payload of the note (empty:
- * none), the names. Returns `{"known", answer}`, `{"new", whether noted}` or `{"refused", error}`. A refused first message
- * leaves no key.
+ * none), the names. Returns `{"known", answer}`, `{"new", whether noted}` or `{"refused", error}`: nothing was published then,
+ * except before Redis 7, where only the first name is checked.
  */
 const PUBLISH_ONCE = `
 local known = redis.call('GET', KEYS[1])
 if known then return {'known', known} end
+for i = 5, #ARGV do
+  if redis.acl_check_cmd and not redis.acl_check_cmd('PUBLISH', ARGV[i], '') then return {'refused', 'NOPERM'} end
+end
 redis.call('SET', KEYS[1], '', 'PX', ARGV[1])
 local function publish(name, payload)
   local done = redis.pcall('PUBLISH', name, payload)

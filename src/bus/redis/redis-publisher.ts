@@ -135,7 +135,7 @@ export class RedisPublisher {
       isNoted: note !== null,
       isOne: this.#permitsGroups,
       forbidden: (what) => this.#forbidden(what),
-      unnoted: () => this.publishGroup({ ...group, payload, note: null }, ack),
+      again: () => this.publishGroup({ ...group, payload }, ack),
       ack,
     });
     if (this.#permitsGroups) this.#line(MULTI, transaction);

@@ -8,10 +8,10 @@ export interface TransactionOptions {
   readonly isNoted: boolean;
   /** Whether they are sent between MULTI and EXEC. */
   readonly isOne: boolean;
-  /** Redis does not permit a part. `execution`: MULTI, but not EXEC. */
+  /** Redis does not permit a part. `execution`: EXEC, so that the connection is still in a transaction. */
   forbidden(what: "note" | "transaction" | "execution"): void;
-  /** Nothing was published because of the note: publishes without it. */
-  unnoted(): void;
+  /** Nothing was published because of what is forbidden: publishes without it. */
+  again(): void;
   readonly ack: GroupAck;
 }
 
@@ -34,7 +34,7 @@ export class Transaction implements PublishAck {
 
   /** The reply to EXEC; `null`: the connection ended. */
   executed(value: RedisValue): void {
-    const { forbidden, unnoted } = this.#options;
+    const { forbidden, again, isNoted } = this.#options;
     const begun = this.#accepted.shift() ?? false;
     if (value === null) return this.#finish("not", false);
     if (!begun) {
@@ -42,15 +42,15 @@ export class Transaction implements PublishAck {
       forbidden("transaction");
       return this.#onesPublished();
     }
-    if (!(value instanceof RedisError)) return this.#finish("together", this.#options.isNoted);
-    const isNoteAlone = this.#options.isNoted && !this.#noted && this.#allAccepted;
+    if (!(value instanceof RedisError)) return this.#finish("together", isNoted);
     if (!value.message.startsWith("EXECABORT")) {
       this.#finish("not", false);
       return forbidden("execution");
     }
-    if (!isNoteAlone) return this.#finish("not", false);
-    forbidden("note");
-    unnoted();
+    if (!this.#allAccepted) return this.#finish("not", false);
+    // With all commands accepted, EXEC itself was refused.
+    forbidden(isNoted && !this.#noted ? "note" : "transaction");
+    again();
   }
 
   get #messages(): readonly boolean[] {

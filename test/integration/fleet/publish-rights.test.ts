@@ -1,0 +1,195 @@
+import { afterEach, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Answer, call } from "../api-client.ts";
+import type { ChannelProcess } from "../channel-process.ts";
+import { eventually } from "../phoenix-client.ts";
+import { type FleetWorld, startFleet, TOML, until, untilServers } from "./fleet-world.ts";
+
+/*
+ * `POST /api/publish` where Redis does not permit all that it uses.
+ */
+
+const SETTINGS = `${TOML}[channels."kept:*"]\nhistory = 100\n`;
+
+let world: FleetWorld | undefined;
+afterEach(async () => {
+  await world?.stop();
+  world = undefined;
+});
+
+/** The rights that the documentation lists for a server, without some commands. */
+function rightsWithout(...commands: readonly string[]): string[] {
+  const text = readFileSync(join(import.meta.dir, "../../../docs/errors.md"), "utf8");
+  const rights = /ACL SETUSER channel on >\S+ (.+)/.exec(text)?.[1]?.trim().split(" ") ?? [];
+  for (const each of commands) if (!rights.includes(each)) throw new Error(`${each} is not documented`);
+  return rights.filter((each) => !commands.includes(each));
+}
+
+/** Servers as a user of Redis without some commands. */
+async function start(count: number, ...commands: readonly string[]): Promise<ChannelProcess[]> {
+  const here = await startFleet([]);
+  world = here;
+  await here.backend.redis.call("ACL", "SETUSER", "channel", "on", ">s", ...rightsWithout(...commands));
+  const redisUrl = `redis://channel:s@127.0.0.1:${here.redis.port}`;
+  const names = ["a", "b"].slice(0, count);
+  const servers = await Promise.all(names.map((name) => here.start(name, { redisUrl, toml: SETTINGS })));
+  for (const server of servers) await untilServers(server, (rows) => rows.length === count);
+  return servers;
+}
+
+function publish({ url }: ChannelProcess, body: unknown): Promise<Answer> {
+  return call(url, "/api/publish", { body });
+}
+
+function warnings({ lines }: ChannelProcess, text: string): number {
+  return lines.filter(({ level, message }) => level === "warn" && message.includes(text)).length;
+}
+
+async function ready({ url }: ChannelProcess): Promise<void> {
+  await eventually(async () => (await fetch(`${url}/ready`)).status === 200, "a live bus");
+}
+
+test("with all rights, nothing is refused", async () => {
+  const [a, b] = (await start(2)) as [ChannelProcess, ChannelProcess];
+  const body = { channels: ["kept:1", "room:1"], event: "e", payload: 1, id: "one" };
+  expect((await publish(a, body)).body).toMatchObject({ positions: { "kept:1": expect.any(String) } });
+  expect((await publish(b, body)).body.repeated).toBe(true);
+  const { channels: _, id: __, ...single } = body;
+  expect((await publish(b, { ...single, channel: "kept:1" })).body.position).toBeString();
+  const log = JSON.stringify(await world?.backend.redis.call("ACL", "LOG"));
+  expect([...log.matchAll(/"object","([^"]+)","username","channel"/g)].map(([, object]) => object)).toEqual([
+    "config|get",
+  ]);
+}, 30_000);
+
+test("without transactions, messages are published one by one, and without a position", async () => {
+  const [a] = (await start(1, "+multi", "+exec")) as [ChannelProcess];
+  const received = await world?.backend.listen("to:*");
+  for (let n = 0; n < 3; n++) {
+    const several = await publish(a, { channels: ["kept:1", "room:1"], event: "e", payload: n });
+    expect(several).toMatchObject({ status: 200, body: { positions: { "kept:1": null } } });
+    const one = await publish(a, { channel: "kept:1", event: "e", payload: n });
+    expect(one).toMatchObject({ status: 200, body: { position: null } });
+  }
+  const seen = ["kept", "room", "kept", "kept", "room", "kept", "kept", "room", "kept"];
+  for (const name of seen)
+    expect((await received?.until((each) => each.name.endsWith(":e")))?.name).toBe(`to:${name}:1:e`);
+  expect(warnings(a, "Redis refused a message")).toBe(1);
+}, 30_000);
+
+test("with MULTI but without EXEC, the same, and nothing is published twice", async () => {
+  const [a] = (await start(1, "+exec")) as [ChannelProcess];
+  const received = await world?.backend.listen("to:*");
+  const body = { channels: ["kept:1", "room:1"], event: "e", payload: 1 };
+  for (let n = 0; n < 2; n++) {
+    expect(await publish(a, body)).toMatchObject({ status: 200, body: { positions: { "kept:1": null } } });
+  }
+  for (const name of ["kept", "room", "kept", "room"]) {
+    expect((await received?.until(isOurs))?.name).toBe(`to:${name}:1:e`);
+  }
+  await ready(a);
+}, 30_000);
+
+test("without scripts, an id is published once all the same, and one line of the log says so", async () => {
+  const [a, b] = (await start(2, "+eval")) as [ChannelProcess, ChannelProcess];
+  const received = await world?.backend.listen("to:kept:1:*");
+  const body = { channel: "kept:1", event: "e", payload: 1, id: "one" };
+  const first = await publish(a, body);
+  expect(first.body).toMatchObject({ repeated: false, position: expect.any(String) });
+  for (const server of [a, b]) {
+    const again = await until(
+      () => publish(server, body),
+      (each) => each.body.position !== null,
+    );
+    expect(again.body).toEqual({ ...first.body, repeated: true });
+  }
+  expect((await publish(b, { ...body, id: "other", event: "last" })).body.repeated).toBe(false);
+  expect([(await received?.next())?.name, (await received?.next())?.name]).toEqual([
+    "to:kept:1:e",
+    "to:kept:1:last",
+  ]);
+  for (const server of [a, b]) expect(warnings(server, "Redis permits no scripts")).toBe(1);
+}, 30_000);
+
+test("without keys, an id is refused and nothing is published; without an id it is", async () => {
+  const [a] = (await start(1)) as [ChannelProcess];
+  const received = await world?.backend.listen("to:room:1:*");
+  await world?.backend.redis.call("ACL", "SETUSER", "channel", "resetkeys");
+  const body = { channel: "room:1", event: "e", payload: 1, id: "one" };
+  expect(await publish(a, body)).toMatchObject({ status: 503, body: { code: "id_unknown" } });
+  expect((await publish(a, { channel: "room:1", event: "plain", payload: 1 })).status).toBe(200);
+  await world?.backend.redis.call("ACL", "SETUSER", "channel", "~hub:*");
+  expect((await publish(a, body)).body).toEqual({ listeners: 0, repeated: false });
+  expect([(await received?.next())?.name, (await received?.next())?.name]).toEqual([
+    "to:room:1:plain",
+    "to:room:1:e",
+  ]);
+}, 30_000);
+
+test("where the memory of Redis is full, an id is refused, and nothing is published with it", async () => {
+  const [a] = (await start(1)) as [ChannelProcess];
+  const received = await world?.backend.listen("to:room:1:*");
+  await world?.backend.redis.config("SET", "maxmemory", "1mb");
+  const body = { channel: "room:1", event: "e", payload: 1, id: "one" };
+  expect(await publish(a, body)).toMatchObject({ status: 503, body: { code: "id_unknown" } });
+  await world?.backend.redis.config("SET", "maxmemory", "0");
+  expect((await publish(a, body)).body.repeated).toBe(false);
+  await publish(a, { channel: "room:1", event: "last", payload: 1 });
+  expect([(await received?.next())?.name, (await received?.next())?.name]).toEqual([
+    "to:room:1:e",
+    "to:room:1:last",
+  ]);
+}, 30_000);
+
+test("where a name is refused, nothing of several messages is published, and the id stays free", async () => {
+  const [a] = (await start(1)) as [ChannelProcess];
+  const here = world;
+  const received = await here?.backend.listen("to:*");
+  const acl = (...rules: readonly string[]) =>
+    here?.backend.redis.call("ACL", "SETUSER", "channel", ...rules);
+  await acl("resetchannels", "&to:kept:*", "&to:datetime:*", "&from:*", "&push:*", "&hub:*");
+  const body = { channels: ["kept:1", "room:1"], event: "e", payload: 1 };
+  // The connection that subscribes is ended by Redis: `to:*` is no longer its own.
+  await until(
+    () => publish(a, body),
+    ({ status }) => status === 503,
+  );
+  for (const channels of [body.channels, body.channels.toReversed()]) {
+    expect(await publish(a, { ...body, channels, id: "one" })).toMatchObject({ status: 503 });
+  }
+  await acl("allchannels");
+  await ready(a);
+  const again = await until(
+    () => publish(a, { ...body, channels: ["room:1", "kept:1"], id: "one" }),
+    ({ status }) => status === 200,
+  );
+  expect(again.body.repeated).toBe(false);
+  const names = [await received?.until(isOurs), await received?.until(isOurs)].map((each) => each?.name);
+  expect(names).toEqual(["to:room:1:e", "to:kept:1:e"]);
+}, 30_000);
+
+function isOurs({ name }: { readonly name: string }): boolean {
+  return name.endsWith(":e");
+}
+
+test("a message that Redis was away for is published once by the same id", async () => {
+  const here = await startFleet(["a", "b"], { toml: SETTINGS });
+  world = here;
+  const [a, b] = here.servers as [ChannelProcess, ChannelProcess];
+  const body = { channel: "room:1", event: "e", payload: 1, id: "one" };
+  here.redis.kill("SIGKILL");
+  for (let n = 0; n < 2; n++) expect(await publish(a, body)).toMatchObject({ status: 503 });
+  await here.redis.restart();
+  await Promise.all([ready(a), ready(b)]);
+  const first = await until(
+    () => publish(a, body),
+    ({ status }) => status === 200,
+  );
+  expect(first.body.repeated).toBe(false);
+  const again = await until(
+    () => publish(b, body),
+    ({ status }) => status === 200,
+  );
+  expect(again.body.repeated).toBe(true);
+}, 30_000);
