@@ -18,7 +18,8 @@ const PAYLOADS: readonly (readonly [string, string])[] = [
   ["zero", "0"],
   ["an empty text", '""'],
   ["depth", `${'{"a":['.repeat(1000)}1${"]}".repeat(1000)}`],
-  ["4 MiB", `"${"\\\\é".repeat(MIB)}"`.slice(0, 4 * MIB)],
+  // Exactly `max_payload`.
+  ["4 MiB", `"${"\\\\é".repeat(MIB - 1)}xy"`],
 ];
 
 describe.each(BUSES)("POST /api/publish with the %s bus", (bus) => {
@@ -40,8 +41,6 @@ describe.each(BUSES)("POST /api/publish with the %s bus", (bus) => {
   test.each(PAYLOADS)(
     "passes on a payload verbatim to each target: %s",
     async (what, payload) => {
-      // Exactly `max_payload`.
-      const text = what === "4 MiB" ? `"${"\\\\é".repeat(MIB - 1)}xy"` : payload;
       if (what === "4 MiB") expect(Buffer.byteLength(text)).toBe(4 * MIB);
       const received = await world.backend.listen("to:*");
       const { client, id } = await connection("room:v", "alice");
@@ -54,8 +53,8 @@ describe.each(BUSES)("POST /api/publish with the %s bus", (bus) => {
         `"channel":"room:v","connection":"${id}"`,
         `"channel":"room:v","except":["${other.id}"]`,
       ];
-      if (what === "4 MiB") targets.splice(3);
       for (const [i, target] of targets.entries()) {
+        if (what === "4 MiB" && i !== 0 && i !== 4) continue;
         for (const body of [
           `{"payload": ${text} ,${target},"event":"e${i}"}`,
           `{${target},"payload":[1],"event":"e${i}","p\\u0061yload":${text}}`,
