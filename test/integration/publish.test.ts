@@ -40,7 +40,7 @@ describe.each(BUSES)("POST /api/publish with the %s bus", (bus) => {
 
   test.each(PAYLOADS)(
     "passes on a payload verbatim to each target: %s",
-    async (what, payload) => {
+    async (what, text) => {
       if (what === "4 MiB") expect(Buffer.byteLength(text)).toBe(4 * MIB);
       const received = await world.backend.listen("to:*");
       const { client, id } = await connection("room:v", "alice");
