@@ -55,6 +55,12 @@ export class Publishing {
   }
 
   async publish(publication: Publication): Promise<PublishResult> {
+    const result = await this.#publishUnlessPending(publication);
+    if (result.kind === "repeated") this.#options.hub.stats.repeated++;
+    return result;
+  }
+
+  async #publishUnlessPending(publication: Publication): Promise<PublishResult> {
     const { id } = publication;
     if (id === null) return this.#publish(publication);
     for (let pending = this.#pending.get(id); pending !== undefined; pending = this.#pending.get(id)) {
@@ -70,9 +76,11 @@ export class Publishing {
     }
   }
 
-  /** Whether a publication with this id was published; `null` is none. */
-  async wasPublished(id: string | null): Promise<boolean> {
-    return id !== null && (await this.#options.ids.has(id));
+  /** Whether a publication is a repetition; `null` is no id. Counts it if it is. */
+  async isRepeated(id: string | null): Promise<boolean> {
+    const repeated = id !== null && (await this.#options.ids.has(id));
+    if (repeated) this.#options.hub.stats.repeated++;
+    return repeated;
   }
 
   async #publishOnce(id: string, publication: Publication): Promise<PublishResult> {

@@ -89,6 +89,11 @@ export function createMetrics(deps: MetricsDeps): Registry {
   );
   counter("push_bytes_total", "Payload bytes passed to the bus.", () => stats.pushes.bytes);
   counter(
+    "publish_repeated_total",
+    "Requests to publish that repeated an id, and published nothing.",
+    () => stats.repeated,
+  );
+  counter(
     "notices_lost_total",
     "Notices to backends (presence, joins) that the bus did not accept.",
     () => stats.unpublished,

@@ -16,6 +16,8 @@ export interface Stats {
   readonly pushes: { messages: number; bytes: number };
   /** Messages of clients that were also sent to other members, on all servers. */
   clientEvents: number;
+  /** Requests to publish that repeated an `id`, so that nothing was published. */
+  repeated: number;
   /** Messages of this server itself to backends (presence, `admin`, joins, heartbeats) that the bus did not accept. */
   unpublished: number;
   /** Messages that `history_store` did not keep when they came: Redis refuses them, or is not connected. */
@@ -55,6 +57,7 @@ export function createStats(): Stats {
     dropped: { malformed: 0, invalid_name: 0, empty: 0, too_large: 0, reserved: 0, own: 0, unheard: 0 },
     pushes: { messages: 0, bytes: 0 },
     clientEvents: 0,
+    repeated: 0,
     unpublished: 0,
     unstored: 0,
     joins: { accepted: 0, left: 0 },

@@ -164,7 +164,7 @@ export function publishOperations({ config, control, publishing, hub }: ApiDeps)
         if (to !== null && "connection" in to) {
           const found = await control.isListening(to.connection, channels[0] ?? "");
           // The connection may have ended since the message was published.
-          if (found !== true && (await publishing.wasPublished(publication.id)))
+          if (found !== true && (await publishing.isRepeated(publication.id)))
             return { listeners: 0, repeated: true };
           if (found !== true) return found === null ? SERVER_SILENT : CONNECTION_NOT_IN_CHANNEL;
         }

@@ -273,6 +273,12 @@ describe("a position", () => {
   });
 });
 
+/** A counter of a server. */
+async function metric({ url }: ChannelProcess, name: string): Promise<number> {
+  const { body } = await call(url, "/metrics");
+  return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(body)?.[1]);
+}
+
 describe("an id", () => {
   test("is published once, whichever servers are asked, at once or later", async () => {
     const channel = fresh("kept:");
@@ -311,7 +317,9 @@ describe("an id", () => {
     expect((await publish(a, { ...body, event: "phx_join" }, ROOMS)).status).toBe(422);
     expect((await publish(a, body, ROOMS)).body).toEqual({ listeners: 0, repeated: false });
     expect((await publish(b, body)).body).toEqual({ listeners: 0, repeated: false });
+    const counted = await metric(a, "channel_publish_repeated_total");
     expect((await publish(a, body)).body).toEqual({ listeners: 0, repeated: true });
+    expect(await metric(a, "channel_publish_repeated_total")).toBe(counted + 1);
     expect((await publish(b, body, ROOMS)).body).toEqual({ listeners: 0, repeated: true });
     for (const wrong of ["", "x".repeat(129), 5, "\ud800"]) {
       expect((await publish(a, { ...body, id: wrong })).status).toBe(422);
