@@ -51,10 +51,10 @@ export class MemoryIds implements PublishedIds {
   readonly #now: () => number;
   readonly #max: number;
 
-  /** @param now in ms @param max ids that are remembered at once */
-  constructor(now: () => number = () => performance.now(), max = MAX_IDS) {
-    this.#now = now;
+  /** @param max ids that are remembered at once @param now in ms */
+  constructor(max = MAX_IDS, now: () => number = () => performance.now()) {
     this.#max = max;
+    this.#now = now;
   }
 
   async claim(key: string): Promise<Claim> {

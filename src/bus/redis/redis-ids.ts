@@ -43,10 +43,15 @@ export class RedisIds implements PublishedIds {
   readonly #start: string;
   /** New ids of this server by slot of time, the oldest first: each is counted until it has expired. */
   #counts: { readonly until: number; count: number }[] = [];
+  readonly #max: number;
+  readonly #now: () => number;
   #permitsScripts = true;
 
-  constructor(connection: RedisFleetConnection) {
+  /** @param max new ids within their time to live @param now in ms */
+  constructor(connection: RedisFleetConnection, max = MAX_IDS, now: () => number = () => performance.now()) {
     this.#connection = connection;
+    this.#max = max;
+    this.#now = now;
     this.#start = connection.prefix + printHub("id:");
   }
 
@@ -110,13 +115,13 @@ export class RedisIds implements PublishedIds {
   }
 
   #isFull(): boolean {
-    const now = performance.now();
+    const now = this.#now();
     this.#counts = this.#counts.filter(({ until }) => until > now);
-    return this.#counts.reduce((sum, { count }) => sum + count, 0) >= MAX_IDS;
+    return this.#counts.reduce((sum, { count }) => sum + count, 0) >= this.#max;
   }
 
   #count(): void {
-    const now = performance.now();
+    const now = this.#now();
     const newest = this.#counts.at(-1);
     if (newest !== undefined && newest.until > now + ID_TTL) newest.count++;
     else this.#counts.push({ until: now + ID_TTL + SLOT, count: 1 });
