@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type { Bus } from "../../src/bus/bus.ts";
+import type { Bus, GroupResult, MessageGroup } from "../../src/bus/bus.ts";
 import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
 import { embeddedRig, IMPLEMENTATIONS, LIMITS, MIB, type Rig, redisRig } from "./bus-implementations.ts";
 import { Backend, RecordingListener, recordingLog, Settled } from "./bus-rig.ts";
@@ -132,6 +132,49 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     for (let i = 0; i < count; i++) expect((await backend.on("from:order:up")).toString()).toBe(String(i));
   });
 
+  function publishGroup(group: MessageGroup): Promise<readonly [GroupResult, boolean]> {
+    return new Promise((resolve) => {
+      if (bus.publishGroup === undefined) throw new Error("no groups");
+      bus.publishGroup(group, { finished: (result, noted) => resolve([result, noted]) });
+    });
+  }
+
+  test("publishes a group with nothing of others between, its note before and after it", async () => {
+    // The embedded bus has no transactions for other servers, which then publish one by one, without notes.
+    const isOne = kind !== "redis, connected to an embedded bus";
+    const bytes = Buffer.from([0, 13, 10, 255]);
+    const noise = setInterval(() => void backend.publish("to:noise:x", "1"), 0);
+    for (let n = 0; n < 20; n++) {
+      const note = { name: "to:note:x", payload: `note ${n}` };
+      const names = ["a", "ü", "a:b"].map((name) => `to:${name}:group`);
+      const own = Buffer.from(bytes);
+      const published = publishGroup({ names, payload: n % 2 === 0 ? own : "text", note });
+      own.fill(0);
+      const [result, noted] = await published;
+      if (n > 0) expect([result, noted]).toEqual(isOne ? ["together", true] : ["apart", false]);
+      const first = await received.messages.until(({ name }) => name.toString() !== "to:noise:x");
+      if (first.name.equals(Buffer.from("to:note:x"))) expect(first.payload.toString()).toBe(`note ${n}`);
+      else expect(first.name.toString()).toBe("to:a:group");
+      if (!isOne) {
+        await received.on("to:a:b:group");
+        if (n === 0) await received.on("to:note:x");
+        continue;
+      }
+      for (const name of names) {
+        const message = await received.messages.next();
+        expect(message.name.toString()).toBe(name);
+        expect(message.payload).toEqual(n % 2 === 0 ? bytes : Buffer.from("text"));
+      }
+      expect((await received.messages.next()).payload.toString()).toBe(`note ${n}`);
+    }
+    clearInterval(noise);
+    expect(await publishGroup({ names: ["to:last:one"], payload: "1", note: null })).toEqual([
+      isOne ? "together" : "apart",
+      false,
+    ]);
+    expect((await received.on("to:last:one")).toString()).toBe("1");
+  });
+
   test("delivers its own publish on to:, but not within the call", async () => {
     let inside = true;
     const ack = { settled: () => expect(inside).toBe(false) };
@@ -152,6 +195,10 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     bus.publish("from:stop:late", "1", late);
     expect(late.times).toBe(1);
     expect(await late.promise).toBe(false);
+    expect(await publishGroup({ names: ["to:stop:group"], payload: "1", note: null })).toEqual([
+      "not",
+      false,
+    ]);
     await stopped;
     expect(acks.map(({ times }) => times)).toEqual(acks.map(() => 1));
     if (bus.kind !== "embedded") {
