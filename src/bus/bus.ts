@@ -74,7 +74,7 @@ export type GroupResult = "together" | "apart" | "not";
 
 /** Called once. */
 export interface GroupAck {
-  /** @param noted whether the note was published, with nothing but the group between */
+  /** @param noted whether the note was published before and after the messages */
   finished(result: GroupResult, noted: boolean): void;
 }
 

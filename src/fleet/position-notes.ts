@@ -4,8 +4,8 @@ import type { Positions } from "../hub/history/positions.ts";
 import { randomId } from "../hub/random-id.ts";
 import type { FleetMessages } from "./fleet-messages.ts";
 
-/** How long the second note is waited for, in ms. */
-const TIMEOUT = 1000;
+/** How long the second note is waited for, in ms: as long as the bus may take to accept messages. */
+const TIMEOUT = 2000;
 
 /** Notes that are waited for at once; further publications get no positions. */
 const MAX_WAITING = 10_000;
@@ -15,7 +15,7 @@ export interface PositionNote extends Greeting {
   /**
    * Resolves to the positions of `count` messages between. Where messages of others were between too, as in a cluster, each is
    * that of the first message after the note: a client that resumes from it misses nothing. `null` where unknown: the
-   * note was not received within 1 s, or messages were missed.
+   * note was not received within 2 s, or messages were missed.
    */
   positions(count: number): Promise<readonly (string | null)[]>;
   /** Waits no longer: it was not published. */

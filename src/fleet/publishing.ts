@@ -42,6 +42,12 @@ export interface PublishingOptions {
   readonly addressed: Pick<AddressedMessages, "encode">;
 }
 
+/** Whether all messages were accepted, and the notes too. */
+interface Accepted {
+  readonly accepted: boolean;
+  readonly noted: boolean;
+}
+
 const UNSUPPORTED: PublishedOnce = { kind: "unsupported" };
 
 /** Publishes what the API is asked to: to one channel or several, once for each id, with the positions of the messages. */
@@ -107,23 +113,34 @@ export class Publishing {
     const { bus } = this.#options;
     const note = this.#noteFor(publication);
     const group = this.#groupOf(publication, note);
-    if (bus.publishGroup !== undefined && (group.names.length > 1 || note !== null)) {
-      const { promise, resolve } = Promise.withResolvers<{ accepted: boolean; noted: boolean }>();
-      bus.publishGroup(group, {
-        finished: (result, noted) => resolve({ accepted: result !== "not", noted }),
-      });
-      const { accepted, noted } = await promise;
-      if (accepted) return this.#published(publication, noted ? note : null, note, id);
-      note?.cancel();
-      return { kind: "away" };
-    }
+    const isSingle = note === null && group.names.length === 1;
+    const { accepted, noted } = await (isSingle || bus.publishGroup === undefined
+      ? this.#oneByOne(group)
+      : this.#atOnce(group));
+    if (accepted) return this.#published(publication, noted ? note : null, note, id);
     note?.cancel();
-    const accepted = await Promise.all(group.names.map((name) => this.#one(name, group.payload)));
-    return accepted.every((each) => each) ? this.#published(publication, null, null, id) : { kind: "away" };
+    return { kind: "away" };
   }
 
-  #one(name: string, payload: string | Uint8Array): Promise<boolean> {
-    return new Promise((settled) => this.#options.bus.publish(name, payload, { settled }));
+  #atOnce(group: MessageGroup): Promise<Accepted> {
+    return new Promise((resolve) => {
+      this.#options.bus.publishGroup?.(group, {
+        finished: (result, noted) => resolve({ accepted: result !== "not", noted }),
+      });
+    });
+  }
+
+  /** Messages of others may come between: positions are then of earlier messages, as in a cluster. */
+  async #oneByOne({ names, payload, note }: MessageGroup): Promise<Accepted> {
+    const acks: Promise<boolean>[] = [];
+    const publish = (name: string, payload: string | Uint8Array): void => {
+      acks.push(new Promise((settled) => this.#options.bus.publish(name, payload, { settled })));
+    };
+    if (note !== null) publish(note.name, note.payload);
+    for (const name of names) publish(name, payload);
+    if (note !== null) publish(note.name, note.payload);
+    const accepted = (await Promise.all(acks)).every((each) => each);
+    return { accepted, noted: accepted && note !== null };
   }
 
   /** @param noted the note, if it was published @param note waited for no longer, unless it was published */

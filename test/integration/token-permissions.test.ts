@@ -280,6 +280,40 @@ describe("a user's own channel", () => {
     expect(await ask("user:alice", bearer({ id: "alice", channel: "user:alice" }))).toBe(200);
   });
 
+  test("is not given without a token by an open server, whatever its token_channels say", async () => {
+    const toml = 'token_channels = ["*", "user:*", "user:{id}", "user:alice"]\n';
+    const wide = await startWorld("embedded", { toml });
+    try {
+      for (const asked of [
+        { channel: "user:alice" },
+        { channels: ["system", "user:alice"] },
+        { channels: { "user:alice": ["join"] } },
+      ]) {
+        const { status, body } = await post(wide, "/token", { id: "alice", ...asked });
+        expect([asked, status, body.code]).toEqual([asked, 403, "token_channel_not_given"]);
+      }
+      const { body } = await post(wide, "/token", { id: "alice", channel: "system" });
+      for (const query of ["", `&token=${body.token}`]) {
+        const answer = await fetch(`${wide.channel.url}/sse?channel=user:alice${query}`);
+        expect(answer.status).toBe(query === "" ? 401 : 403);
+        await answer.body?.cancel();
+      }
+      const client = await wide.connect();
+      expect((await client.join("user:alice", { token: body.token })).status).toBe("error");
+      const renewed = await post(
+        wide,
+        "/token",
+        { id: "alice", channel: "user:alice" },
+        {
+          authorization: `Bearer ${body.token}`,
+        },
+      );
+      expect(renewed.status).toBe(403);
+    } finally {
+      await wide.stop();
+    }
+  });
+
   test("is allowed no more by a token that an earlier one was exchanged for", async () => {
     const own = await startWorld("embedded", { toml: 'token_ids = "own"\ntoken_channels = ["room:*"]\n' });
     try {

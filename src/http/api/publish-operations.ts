@@ -96,7 +96,7 @@ const Answer = z.object({
     .meta({ description: "Memberships and subscriptions of the channels on this server." }),
   position: Position.optional().meta({
     description:
-      "Where the channel has history: the position of the message; null if this server did not receive it within 1 s.",
+      "Where the channel has history: the position of the message; null if this server did not receive it within 2 s. In a cluster it may be that of an earlier message.",
   }),
   positions: z.record(z.string(), Position).optional().meta({
     description: "With `channels`: the position of the message in each of them that has history.",
