@@ -193,3 +193,53 @@ test("a message that Redis was away for is published once by the same id", async
   );
   expect(again.body.repeated).toBe(true);
 }, 30_000);
+
+test("a message to a connection of a server that does not answer is not published", async () => {
+  const here = await startFleet(["a", "b"], { toml: SETTINGS });
+  world = here;
+  const [a, b] = here.servers as [ChannelProcess, ChannelProcess];
+  const client = await here.join(b, "room:1", "alice");
+  const { body } = await call(a.url, "/api/connections?search=alice");
+  const [{ id: connection }] = body.connections;
+  b.kill("SIGSTOP");
+  try {
+    const silent = { channel: "room:1", connection, event: "lost", payload: 1, id: "one" };
+    expect(await publish(a, silent)).toMatchObject({ status: 503, body: { code: "server_silent" } });
+  } finally {
+    b.kill("SIGCONT");
+  }
+  const sent = { channel: "room:1", connection, event: "said", payload: 1, id: "one" };
+  const answer = await until(
+    () => publish(a, sent),
+    ({ status }) => status === 200,
+  );
+  expect(answer.body.repeated).toBe(false);
+  await client.event("said");
+  expect(client.frames.all.filter(({ event }) => event === "lost")).toEqual([]);
+}, 30_000);
+
+test("each request is one line of the audit log, without payload and id", async () => {
+  const here = await startFleet(["a"], { toml: SETTINGS });
+  world = here;
+  const [a] = here.servers as [ChannelProcess];
+  const rest = { event: "e", payload: "the payload" };
+  const targets = [
+    { channels: ["room:1", "room:2"] },
+    { user: "alice" },
+    { channel: "room:1", except: ["x", "y"] },
+    { channel: "room:1", connection: "x" },
+  ];
+  for (const [i, target] of targets.entries()) await publish(a, { ...rest, ...target, id: `the id ${i}` });
+  const lines = await until(
+    async () => a.lines.filter(({ message }) => message === "audit"),
+    (found) => found.length === targets.length,
+  );
+  const act = { act: "publish", who: "secret", event: "e", result: "ok" };
+  expect(lines).toMatchObject([
+    { ...act, channels: "room:1 room:2" },
+    { ...act, user: "alice" },
+    { ...act, channel: "room:1", except: 2 },
+    { ...act, channel: "room:1", connection: "x", result: "refused 404" },
+  ]);
+  expect(JSON.stringify(a.lines)).not.toMatch(/the payload|the id/);
+}, 30_000);
