@@ -7,7 +7,7 @@ import { eventually } from "../phoenix-client.ts";
 import { type FleetWorld, startFleet, TOML, until, untilServers } from "./fleet-world.ts";
 
 /*
- * `POST /api/publish` where Redis does not permit all that it uses.
+ * `POST /api/publish` where Redis does not permit all that it uses, and where servers and Redis fail.
  */
 
 const SETTINGS = `${TOML}[channels."kept:*"]\nhistory = 100\n`;
@@ -243,3 +243,42 @@ test("each request is one line of the audit log, without payload and id", async 
   ]);
   expect(JSON.stringify(a.lines)).not.toMatch(/the payload|the id/);
 }, 30_000);
+
+test("each of many requests, repeated until it is answered, is published once while servers are killed", async () => {
+  const here = await startFleet(["a", "b"], { toml: SETTINGS });
+  world = here;
+  const received = await here.backend.listen("to:room:orders:*");
+  let kills = 0;
+  let open = 200;
+  const kill = async (): Promise<void> => {
+    while (open > 0) {
+      const victim = here.servers.shift();
+      victim?.kill("SIGKILL");
+      kills++;
+      await here.start(`restarted ${kills}`);
+    }
+  };
+  const order = async (n: number): Promise<void> => {
+    const body = { channel: "room:orders", event: "paid", payload: n, id: `order ${n}` };
+    for (let attempt = n; ; attempt++) {
+      const server = here.servers[attempt % here.servers.length];
+      const answer = server === undefined ? null : await publish(server, body).catch(() => null);
+      if (answer?.status === 200) break;
+      await Bun.sleep(10);
+    }
+    open--;
+  };
+  const worker = async (first: number): Promise<void> => {
+    for (let n = first; n < 200; n += 10) {
+      await order(n);
+      // Spread over several kills.
+      while (n > kills * 50) await Bun.sleep(10);
+    }
+  };
+  await Promise.all([kill(), ...Array.from({ length: 10 }, (_, first) => worker(first))]);
+  expect(kills).toBeGreaterThan(2);
+  await here.backend.publish("to:room:orders:end", "1");
+  await received.until(({ name }) => name === "to:room:orders:end");
+  const published = received.all.slice(0, -1).map(({ payload }) => Number(payload.toString()));
+  expect(published.toSorted((one, other) => one - other)).toEqual(Array.from({ length: 200 }, (_, n) => n));
+}, 60_000);
