@@ -110,7 +110,11 @@ describe.each(BUSES)("POST /api/publish with the %s bus", (bus) => {
   });
 
   test("passes on a binary payload of the same limit", async () => {
-    const { client } = await connection("room:b", "alice");
+    const { client, id } = await connection("room:b", "alice");
+    for (const to of [{ connection: id }, { except: ["nobody"] }]) {
+      await publish({ channel: "room:b", ...to, event: "own", base64: "/wAK" });
+      expect((await client.event("own")).payload).toEqual(new Uint8Array([255, 0, 10]));
+    }
     const bytes = Buffer.alloc(4 * MIB, "\xff\x00a", "latin1");
     const body = { channel: "room:b", event: "raw", base64: bytes.toString("base64") };
     expect((await publish(body)).status).toBe(200);

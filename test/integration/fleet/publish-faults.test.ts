@@ -63,6 +63,24 @@ test("with all rights, nothing is refused", async () => {
   ]);
 }, 30_000);
 
+test("with a prefix, names, keys and notes begin with it", async () => {
+  const here = await startFleet(["a", "b"], { toml: `prefix = "one."\n${SETTINGS}` });
+  world = here;
+  const [a, b] = here.servers as [ChannelProcess, ChannelProcess];
+  const received = await here.backend.listen("*");
+  const client = await here.join(b, "kept:1", "alice");
+  for (const body of [
+    { channel: "kept:1", event: "e", payload: 1 },
+    { channel: "kept:1", event: "e", payload: 1, id: "one" },
+  ]) {
+    expect((await publish(a, body)).body.position).toBeString();
+    await client.event("e");
+    await received.until(({ name }) => name === "one.to:kept:1:e");
+  }
+  expect(received.all.filter(({ name }) => !name.startsWith("one."))).toEqual([]);
+  expect((await here.backend.redis.keys("*")).filter((key) => !key.startsWith("one."))).toEqual([]);
+}, 30_000);
+
 test("without transactions, messages are published one by one, and without a position", async () => {
   const [a] = (await start(1, "+multi", "+exec")) as [ChannelProcess];
   const received = await world?.backend.listen("to:*");
