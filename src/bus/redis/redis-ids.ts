@@ -32,7 +32,7 @@ return {'new', noted and '1' or ''}
 `;
 
 /** Redis permits no scripts, or has none. */
-const NO_SCRIPTS = /^NOPERM|unknown command/i;
+const NO_SCRIPTS = /^NOPERM.*\beval\b|unknown command/i;
 
 /** Time for which ids are counted together, in ms. */
 const SLOT = ID_TTL / 30;

@@ -139,6 +139,8 @@ test("without keys, an id is refused and nothing is published; without an id it 
   expect((await publish(a, { channel: "room:1", event: "plain", payload: 1 })).status).toBe(200);
   await world?.backend.redis.call("ACL", "SETUSER", "channel", "~hub:*");
   expect((await publish(a, body)).body).toEqual({ listeners: 0, repeated: false });
+  expect(warnings(a, "Redis permits no scripts")).toBe(0);
+  expect(warnings(a, "Redis refused the keys of servers")).toBe(1);
   expect([(await received?.next())?.name, (await received?.next())?.name]).toEqual([
     "to:room:1:plain",
     "to:room:1:e",
