@@ -26,9 +26,17 @@ function connect(port: number): Redis {
   return redis;
 }
 
-/** A connection that refuses commands while it is not open, so that a publisher does not wait for a server that is gone. */
+/** A connection whose commands fail while it is not open, those under way too, so that a publisher never waits for a server that is gone. */
 async function openPublisher(port: number): Promise<Redis> {
-  const redis = new Redis({ host: "127.0.0.1", port, lazyConnect: true, enableOfflineQueue: false });
+  const redis = new Redis({
+    host: "127.0.0.1",
+    port,
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    // Commands kept for the next connection are never settled if there is none.
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+  });
   redis.on("error", () => {});
   ends.push(() => redis.disconnect());
   await redis.connect();

@@ -74,7 +74,15 @@ class Publisher {
   #stopped = false;
 
   constructor(port: number, random: Random) {
-    this.#redis = new Redis({ host: "127.0.0.1", port, enableOfflineQueue: false, retryStrategy: () => 50 });
+    this.#redis = new Redis({
+      host: "127.0.0.1",
+      port,
+      enableOfflineQueue: false,
+      // A message that is under way when the connection is lost may have been published: it is not sent again.
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      retryStrategy: () => 50,
+    });
     this.#redis.on("error", () => {});
     ends.push(() => this.#redis.disconnect());
     this.#random = random;
