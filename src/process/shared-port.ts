@@ -1,9 +1,8 @@
-import { readdirSync } from "node:fs";
-import { type Libc, localPort, openLibc } from "./libc.ts";
+import { openLibc } from "./libc.ts";
+import { listeningSockets } from "./listening-sockets.ts";
 
 const SOL_SOCKET = 1;
 const SO_REUSEPORT = 15;
-const SO_ACCEPTCONN = 30;
 const SO_ATTACH_REUSEPORT_CBPF = 51;
 const SO_DETACH_REUSEPORT_BPF = 68;
 
@@ -58,16 +57,4 @@ export async function openSharedPort(port: number): Promise<SharedPort | null> {
       allow(false);
     },
   };
-}
-
-function listeningSockets(libc: Libc, port: number): number[] {
-  const value = Buffer.alloc(4);
-  const size = Buffer.alloc(4);
-  return readdirSync("/proc/self/fd")
-    .map(Number)
-    .filter((fd) => {
-      size.writeUInt32LE(value.length);
-      if (libc.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, value, size) !== 0) return false;
-      return value.readInt32LE() === 1 && localPort(libc, fd) === port;
-    });
 }

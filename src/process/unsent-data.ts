@@ -1,12 +1,8 @@
-import { readdirSync } from "node:fs";
 import { openLibc } from "./libc.ts";
+import { listeningSockets } from "./listening-sockets.ts";
 
 const IPPROTO_TCP = 6;
-const TCP_INFO = 11;
 const TCP_NOTSENT_LOWAT = 25;
-
-/** The first byte of `struct tcp_info` of a socket that listens (`TCP_LISTEN`). */
-const LISTENING = 10;
 
 /** Bytes that the kernel keeps for one connection besides those on their way. */
 const MAX_UNSENT = 64 * 1024;
@@ -18,20 +14,10 @@ const MAX_UNSENT = 64 * 1024;
 export async function limitUnsentData(port: number): Promise<void> {
   const libc = await openLibc();
   if (libc === null) return;
-  const state = Buffer.alloc(1);
-  const address = Buffer.alloc(128);
-  const size = Buffer.alloc(4);
   const limit = Buffer.alloc(4);
   limit.writeUInt32LE(MAX_UNSENT);
-  const listensAt = (fd: number): boolean => {
-    size.writeUInt32LE(state.length);
-    if (libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, state, size) !== 0 || state[0] !== LISTENING) return false;
-    size.writeUInt32LE(address.length);
-    // The port follows the family in both IPv4 and IPv6, in network byte order.
-    return libc.getsockname(fd, address, size) === 0 && address.readUInt16BE(2) === port;
-  };
-  for (const fd of readdirSync("/proc/self/fd").map(Number)) {
+  for (const fd of listeningSockets(libc, port)) {
     // Connections inherit it from the socket that accepts them.
-    if (listensAt(fd)) libc.setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, limit, limit.length);
+    libc.setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, limit, limit.length);
   }
 }
