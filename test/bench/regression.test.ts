@@ -32,8 +32,10 @@ describe.skipIf(process.platform !== "linux")("no more CPU than a scene allows, 
       const worst = scene.worstRatio ?? WORST_RATIO;
       for (let tries = 0; tries < TRIES && !(found.ratio <= worst); tries++) await found.play(redis.url);
       const { ratio, missing } = found;
-      console.log(`${scene.name}: ${ratio.toFixed(2)} times the limit`);
-      expect(missing).toBe(0);
+      console.log(
+        `${scene.name}: ${ratio.toFixed(2)} times the limit, ${(100 * missing).toFixed(2)} % missing`,
+      );
+      expect(missing).toBeLessThanOrEqual(scene.mayMiss ?? 0);
       expect(ratio).toBeLessThanOrEqual(worst);
     }, 300_000);
   }
@@ -41,12 +43,13 @@ describe.skipIf(process.platform !== "linux")("no more CPU than a scene allows, 
 
 /** Our CPU for each delivery over that of the limit, in the quietest of alternating rounds; and what did not come to us. */
 class Comparison {
-  missing = 0;
+  /** The least of all tries: a lucky round of the limit counts in its own try only. */
+  ratio = Number.POSITIVE_INFINITY;
   readonly #scene: Scene;
   readonly #reference: Contender;
   readonly #measured: Contender;
-  readonly #least: number[] = [];
-  readonly #ours: number[] = [];
+  #expected = 0;
+  #arrived = 0;
 
   constructor(scene: Scene) {
     this.#scene = scene;
@@ -57,18 +60,24 @@ class Comparison {
     this.#reference = isConflate ? ours : least;
   }
 
-  get ratio(): number {
-    return Math.min(...this.#ours) / Math.min(...this.#least);
+  /** Share of the messages to us that did not come. */
+  get missing(): number {
+    return 1 - this.#arrived / this.#expected;
   }
 
   async play(redisUrl: string): Promise<void> {
+    const least: number[] = [];
+    const ours: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
       const turns = [this.#reference, this.#measured];
       for (const contender of round % 2 === 0 ? turns : turns.toReversed()) {
         const { figures } = await playOnce(this.#scene, contender, { redisUrl, form: "quick" });
-        (contender === this.#measured ? this.#ours : this.#least).push(figures.serverMs / figures.arrived);
-        if (contender === this.#measured) this.missing += figures.expected - figures.arrived;
+        (contender === this.#measured ? ours : least).push(figures.serverMs / figures.arrived);
+        if (contender !== this.#measured) continue;
+        this.#expected += figures.expected;
+        this.#arrived += figures.arrived;
       }
     }
+    this.ratio = Math.min(this.ratio, Math.min(...ours) / Math.min(...least));
   }
 }

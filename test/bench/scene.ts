@@ -49,8 +49,10 @@ export interface Scene {
   /** One line for the table's heading. */
   readonly title: string;
   readonly unit: "delivery" | "join" | "push" | "replacement";
-  /** How many times the limit it may cost us where 1.5 cannot be, since the limit leaves most of the work out. */
+  /** How many times the limit it may cost us where 1.5 cannot be, since the limit leaves work out: half as much again as on a quiet machine. */
   readonly worstRatio?: number;
+  /** Share of the messages that may be left out. Default: 0. */
+  readonly mayMiss?: number;
   /** Event groups: not for servers of another dialect. */
   readonly groups?: true;
   /** Environment that our server needs for this scene. */

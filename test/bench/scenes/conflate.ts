@@ -5,6 +5,8 @@ import { pages } from "./pages.ts";
 export const conflate: Scene = {
   ...pages,
   name: "conflate",
-  worstRatio: 1.2,
+  worstRatio: 1.5,
+  // A client that does not answer for 0.8 s, since the whole machine paused, gets the newest messages only, for a moment.
+  mayMiss: 0.02,
   title: '100 pages that keep up, 200 KB a second each, with slow = "latest" and without',
 };

@@ -14,7 +14,7 @@ export const regroup: Scene = {
   unit: "replacement",
   groups: true,
   // The limit keeps no account of who follows what.
-  worstRatio: 3,
+  worstRatio: 4,
   env: { LIMITS_FRAMES_PER_SECOND: "100000", LIMITS_BYTES_PER_SECOND: "1GiB" },
   play: (stage) =>
     playReplacements(stage, (half) =>

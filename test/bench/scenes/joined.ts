@@ -4,10 +4,14 @@ import type { Client } from "../../../src/bench/websocket-client.ts";
 import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
 
+/** Members are shared by all servers on one Redis: they are written there too, which the limit does not do. 1.2 to 1.5 on a quiet machine. */
+const WORST_RATIO = 2.2;
+
 export const joined: Scene = {
   name: "joined",
   title: "10,000 joined on 1,000 channels, each with a token (ours with presence)",
   unit: "join",
+  worstRatio: WORST_RATIO,
   play: (stage) =>
     playJoins(stage, stage.quick ? 2000 : 10_000, (index) => `room-${index % (stage.quick ? 200 : 1000)}`),
 };
@@ -16,8 +20,7 @@ export const presence: Scene = {
   name: "presence",
   title: "5,000 joined in one channel, each with a token (ours with presence)",
   unit: "join",
-  // Members are shared by all servers on one Redis: they are written there too, which the limit does not do.
-  worstRatio: 1.8,
+  worstRatio: WORST_RATIO,
   play: (stage) => playJoins(stage, stage.quick ? 1000 : 5000, () => "hall"),
 };
 
