@@ -193,6 +193,7 @@ function withoutSecrets(config: Config, text: string): string {
     config.adminSecret,
     ...config.olderAdminSecrets,
     ...config.fleetSecrets,
+    ...(config.hookSecret === null ? [] : [config.hookSecret]),
   ];
   return secrets
     .reduce((rest, secret) => rest.replaceAll(secret, "********"), text)

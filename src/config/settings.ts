@@ -240,6 +240,12 @@ export const TOP: Table<Top> = {
     secret: "all",
     doc: "Instead of fleet_secret, for rotation: a list, the newest first. The first signs, all verify.",
   },
+  hookSecret: {
+    type: optional(secretText(16)),
+    default: null,
+    secret: "all",
+    doc: "Signs requests to the application (HMAC-SHA256), so that it can tell them from others; at least 16 characters.",
+  },
   allowedOrigins: {
     type: originRule,
     default: "same-host",

@@ -186,6 +186,8 @@ export interface Config {
   readonly nodeUrls: readonly string[];
   /** Secrets of servers that share a Redis, the newest first; empty: a server is alone. */
   readonly fleetSecrets: readonly string[];
+  /** Signs requests to the application. */
+  readonly hookSecret: string | null;
   /** Origins as browsers send them: lower case, no default port, no trailing slash. */
   readonly allowedOrigins: "same-host" | "*" | readonly string[];
   /** `null`: derived from `publicUrl` and `host`. */

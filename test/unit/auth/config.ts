@@ -31,6 +31,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     adminSecret: "the administrator's own secret",
     adminSecretGenerated: false,
     fleetSecrets: [],
+    hookSecret: null,
     nodeName: null,
     nodeUrl: null,
     nodeUrls: [],

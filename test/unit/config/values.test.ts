@@ -118,6 +118,7 @@ describe("values", () => {
       tokenIds: "any",
       adminSecretGenerated: true,
       fleetSecrets: [],
+      hookSecret: null,
       nodeName: null,
       nodeUrl: null,
       nodeUrls: [],
