@@ -1,6 +1,6 @@
 /**
- * Compiles the executable for this machine: `bun build.ts`, or `bun build.ts --outfile=PATH`.
- * `bun build.ts --all` builds a release for all platforms in dist/release, with checksums, a CycloneDX bill of materials,
+ * Compiles the executable for this machine: `npm run build`, or `npm run build -- --outfile=PATH`.
+ * `npm run build -- --all` builds a release for all platforms in dist/release, with checksums, a CycloneDX bill of materials,
  * licences, and a table of sizes and start-up times; `--only=linux-x64,linux-arm64` builds some platforms. Bun downloads the
  * runtimes of other platforms from npm.
  * Exits with 1 if anything does not compile, scripts of pages included.

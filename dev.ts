@@ -1,4 +1,4 @@
-/** `bun run dev`: runs the server from source and restarts it after each change of a source or page. */
+/** `npm run dev`: runs the server from source and restarts it after each change of a source or page. */
 import { watch } from "node:fs";
 
 const command = [process.execPath, "src/main.ts", "serve", ...process.argv.slice(2)];

@@ -1,5 +1,5 @@
 /**
- * Makes a Debian package of an executable: `bun deploy/deb.ts [--executable dist/channel] [--architecture amd64]
+ * Makes a Debian package of an executable: `npm run deb -- [--executable dist/channel] [--architecture amd64]
  * [--version 1.2.3] [--out dist]`. Needs dpkg-deb. Prints the path of the package.
  */
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

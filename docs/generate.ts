@@ -1,5 +1,5 @@
 /**
- * Writes the pages that are made of the sources: `bun docs/generate.ts`; `--check` writes nothing and ends with 1 where
+ * Writes the pages that are made of the sources: `npm run docs`; `--check` writes nothing and ends with 1 where
  * one of them is stale.
  */
 import { readFileSync } from "node:fs";
@@ -138,7 +138,7 @@ export function dependenciesPage(): string {
     "<!-- Made by docs/generate.ts from package.json and package-lock.json. -->",
     "",
     "Pinned to the version, with checksums in `package-lock.json`. `npm run audit` asks the registry whether a vulnerability is known in any of them.",
-    "`bun run build --all` writes the list of what an executable holds as CycloneDX.",
+    "`npm run build -- --all` writes the list of what an executable holds as CycloneDX.",
     "",
     "## In the executable",
     "",
@@ -169,7 +169,7 @@ if (import.meta.main) {
     const file = join(import.meta.dir, name);
     if (process.argv.includes("--check")) {
       if (readFileSync(file, "utf8") === make()) continue;
-      console.error(`docs/${name} is stale: bun docs/generate.ts`);
+      console.error(`docs/${name} is stale: npm run docs`);
       stale = true;
     } else await Bun.write(file, make());
   }

@@ -1,4 +1,4 @@
-/** Compiles the JSON scanner: `bun test/compile-scan.ts` writes `src/hub/json/scan.wasm` from `scan.wat`. */
+/** Compiles the JSON scanner: `npx bun test/compile-scan.ts` writes `src/hub/json/scan.wasm` from `scan.wat`. */
 import { join } from "node:path";
 import openWabt from "wabt";
 

@@ -1,5 +1,5 @@
 /**
- * `bun test/bench/channelstream.ts`: our server beside Channelstream 0.7.1 itself, in alternating rounds. Two scenes:
+ * `npx bun test/bench/channelstream.ts`: our server beside Channelstream 0.7.1 itself, in alternating rounds. Two scenes:
  * `/message` to a channel of 1,000 listeners as fast as it goes, and the memory of 10,000 idle connections.
  */
 import { parseArgs } from "node:util";
@@ -10,7 +10,7 @@ import { startReference } from "../integration/channelstream/rig.ts";
 import { freePort } from "../integration/redis-process.ts";
 import { ours as binary } from "./servers.ts";
 
-const USAGE = `bun test/bench/channelstream.ts [options]
+const USAGE = `npx bun test/bench/channelstream.ts [options]
   --rounds N    rounds of each scene and server (3)
   --scenes a,b  only these: message, idle
   --only ours   only this server, or channelstream

@@ -1,4 +1,4 @@
-/** `bun run bench:fleet`: joins on two servers beside the same joins on one, and a kill. README.md says more. */
+/** `npm run bench:fleet`: joins on two servers beside the same joins on one, and a kill. README.md says more. */
 import { parseArgs } from "node:util";
 import { connectAll, joinAll, quiet } from "../../src/bench/clients.ts";
 import { phoenix } from "../../src/bench/phoenix-driver.ts";

@@ -1,5 +1,5 @@
 /**
- * What looking costs: `bun test/bench/inspection.ts`. The server's CPU time for each delivery while nobody looks, and
+ * What looking costs: `npx bun test/bench/inspection.ts`. The server's CPU time for each delivery while nobody looks, and
  * while the admin page is open on another channel: its inspector, and its look at counters and channels every 2 s.
  * Rounds of both kinds take turns on one server, so that whatever else the machine does falls on both.
  */

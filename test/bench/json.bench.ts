@@ -2,7 +2,7 @@ import { isJson } from "../../src/hub/json/is-json.ts";
 import { aircraftPayload } from "./payloads.ts";
 
 /**
- * What it costs to say whether a payload is JSON, beside decoding and parsing it: `bun test/bench/json.bench.ts`.
+ * What it costs to say whether a payload is JSON, beside decoding and parsing it: `npx bun test/bench/json.bench.ts`.
  * The two take turns, so that what else the machine does falls on both; the ratio is what to look at.
  */
 const ROUND_BYTES = 400_000;

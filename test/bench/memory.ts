@@ -1,4 +1,4 @@
-/** `bun run bench:memory`: what connections weigh, and whether all of it comes back. README.md says more. */
+/** `npm run bench:memory`: what connections weigh, and whether all of it comes back. README.md says more. */
 import { parseArgs } from "node:util";
 import { connectAll, joinAll, quiet } from "../../src/bench/clients.ts";
 import { pssBytes } from "../../src/bench/process-times.ts";

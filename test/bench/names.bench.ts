@@ -6,7 +6,7 @@ import { createStats } from "../../src/hub/stats.ts";
 import type { Log } from "../../src/log.ts";
 
 /**
- * What the hub spends on a message of 100 B by the number of names in use: `bun test/bench/names.bench.ts`. Each name is
+ * What the hub spends on a message of 100 B by the number of names in use: `npx bun test/bench/names.bench.ts`. Each name is
  * used in turn, which is the worst for any cache; once with a listener for each channel, once with none.
  */
 const SIZES = [1_000, 20_000, 21_000, 100_000, 1_000_000];

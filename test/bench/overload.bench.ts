@@ -2,7 +2,7 @@ import type { Connection } from "../../src/hub/connection.ts";
 import { Connections } from "../../src/hub/connections.ts";
 
 /**
- * What it costs to keep to the budget of all buffers in one turn of the event loop: `bun test/bench/overload.bench.ts`.
+ * What it costs to keep to the budget of all buffers in one turn of the event loop: `npx bun test/bench/overload.bench.ts`.
  * 50,000 connections hold 20 KB each, twice the budget; 1,000 messages of 100 B go to all of them.
  */
 const CONNECTIONS = 50_000;

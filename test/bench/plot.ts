@@ -1,6 +1,6 @@
 /**
- * Draws `growth.svg` from `growth.json`, what `bun run bench --growth --json` printed: CPU for each delivery and each join
- * against the number of channels and of members. `bun test/bench/plot.ts`
+ * Draws `growth.svg` from `growth.json`, what `npm run --silent bench -- --growth --json` printed: CPU for each delivery and each join
+ * against the number of channels and of members. `npx bun test/bench/plot.ts`
  */
 import { join } from "node:path";
 

@@ -1,5 +1,5 @@
 /**
- * `bun run bench:recover`: 10,000 clients of 1,000 channels lose their server and come to the other one at once, where each
+ * `npm run bench:recover`: 10,000 clients of 1,000 channels lose their server and come to the other one at once, where each
  * gets the 100 messages that it missed. Prints how long that takes, what it costs, and what was lost.
  */
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** `bun run bench`: our server beside the least that the runtime can do, in alternating rounds. README.md says more. */
+/** `npm run bench`: our server beside the least that the runtime can do, in alternating rounds. README.md says more. */
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { startRedis } from "../integration/redis-process.ts";
 import { dialects } from "./dialects.ts";
@@ -22,7 +22,7 @@ import {
 } from "./servers.ts";
 import { type Run, summarize, table } from "./table.ts";
 
-const USAGE = `bun run bench [options]
+const USAGE = `npm run bench -- [options]
   --scenes a,b          only these: ${scenes.map(({ name }) => name).join(", ")}
   --rounds N            rounds for each scene (5; with --short 3)
   --short               seconds instead of minutes, small crowds: finds regressions, gives no figure to quote

@@ -96,7 +96,7 @@ export const oursDeployed: Contender = {
 
 function startOurs(options: ServerOptions, args: readonly string[] = []): Promise<RunningServer> {
   if (options.profileInto === null && !existsSync(BINARY)) {
-    throw new Error(`${BINARY} is not there: make it with "bun run build"`);
+    throw new Error(`${BINARY} is not there: make it with "npm run build"`);
   }
   const command = options.profileInto === null ? [BINARY] : [...runtime(options), join(ROOT, "src/main.ts")];
   return launch(

@@ -1,4 +1,4 @@
-/** `bun run bench:sse`: the scene `sse-fan-out`, event streams beside sockets on one channel. README.md says more. */
+/** `npm run bench:sse`: the scene `sse-fan-out`, event streams beside sockets on one channel. README.md says more. */
 import { parseArgs } from "node:util";
 import { connectAll, joinAll, quiet } from "../../src/bench/clients.ts";
 import { paddedPayload } from "../../src/bench/payload.ts";

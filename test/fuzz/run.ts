@@ -1,5 +1,5 @@
 /**
- * The fuzzer: `bun test/fuzz/run.ts --inputs 10000000 --seed 7`. No handler may throw, no memory may leak, and
+ * The fuzzer: `npx bun test/fuzz/run.ts --inputs 10000000 --seed 7`. No handler may throw, no memory may leak, and
  * what clients receive and what the hub stores must match a model. The same seed gives the same inputs.
  */
 import { parseArgs } from "node:util";

@@ -3,7 +3,7 @@
  * and a Redis that is restarted, for as long as asked. Then memory and descriptors must be where they were, and what
  * the server counted must add up with what was sent and received here.
  *
- *     bun test/soak/soak.ts --minutes 60 --out /tmp/soak
+ *     npx bun test/soak/soak.ts --minutes 60 --out /tmp/soak
  *
  * writes samples.csv and report.json there and exits with 1 if a check fails.
  */

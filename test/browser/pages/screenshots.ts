@@ -1,5 +1,5 @@
 /**
- * Screenshots of every page, light and dark, desktop and phone: `bun test/browser/pages/screenshots.ts FOLDER [NAME]`.
+ * Screenshots of every page, light and dark, desktop and phone: `npx bun test/browser/pages/screenshots.ts FOLDER [NAME]`.
  * NAME: only pages whose name contains it.
  */
 import { mkdirSync } from "node:fs";

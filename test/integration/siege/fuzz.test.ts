@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { fuzz } from "../../fuzz/fuzz.ts";
 
-/** The long form is `bun test/fuzz/run.ts --inputs 10000000 --seed 7`. */
+/** The long form is `npx bun test/fuzz/run.ts --inputs 10000000 --seed 7`. */
 const INPUTS = process.env.CHANNEL_LONG === "1" ? 200_000 : 50_000;
 
 test("no input makes a handler throw, and clients and hub match the model", async () => {

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { judge } from "../../soak/checks.ts";
 import { runSoak } from "../../soak/run.ts";
 
-/** The long form is `bun test/soak/soak.ts --minutes 60`. */
+/** The long form is `npx bun test/soak/soak.ts --minutes 60`. */
 const SECONDS = process.env.CHANNEL_LONG === "1" ? 40 : 20;
 
 test(

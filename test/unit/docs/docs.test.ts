@@ -50,8 +50,8 @@ function withoutCode(text: string): string {
 
 describe("pages made of the sources", () => {
   for (const [name, make] of Object.entries(PAGES)) {
-    test(`docs/${name} is as "bun docs/generate.ts" writes it`, () => {
-      expect(read(`docs/${name}`) === make() ? "fresh" : `stale: run "bun docs/generate.ts"`).toBe("fresh");
+    test(`docs/${name} is as "npm run docs" writes it`, () => {
+      expect(read(`docs/${name}`) === make() ? "fresh" : `stale: run "npm run docs"`).toBe("fresh");
     });
   }
 
@@ -121,6 +121,9 @@ describe("code", () => {
         const loaded = loadConfig({ flags: { config: file }, env: {}, cwd: folder });
         rmSync(folder, { recursive: true });
         expect(loaded.ok ? "" : loaded.message).toBe("");
+        // A secret that the page shows must not cause a warning.
+        const warnings = loaded.ok && text.includes("jwt_secret =") ? loaded.warnings : [];
+        expect(warnings.filter((warning) => warning.includes("jwt_secret"))).toEqual([]);
       });
     } else if (language === "yaml") test(name, () => void expect(Bun.YAML.parse(text)).toBeObject());
     else if (language === "js" || language === "ts") {
@@ -157,4 +160,41 @@ describe("code", () => {
       });
     }
   }
+});
+
+describe("commands", () => {
+  const texts = [
+    ...pages,
+    "test/bench/README.md",
+    ...new Bun.Glob("examples/**/README.md").scanSync({ cwd: ROOT }),
+    ...new Bun.Glob("deploy/*").scanSync({ cwd: ROOT }),
+  ];
+  const { scripts }: { scripts: Readonly<Record<string, string>> } = JSON.parse(read("package.json"));
+
+  test.each(texts)("%s needs no bun on the PATH, and its npm scripts exist", (file) => {
+    const text = read(file);
+    expect(
+      [...text.matchAll(/(?:^ *|`|\$ |&& )bun (?:run |x |test |[\w./-]+\.ts).*/gm)].map(([line]) => line),
+    ).toEqual([]);
+    const named = [...text.matchAll(/npm run (?:--silent )?([\w:]+)/g)].map(([, name = ""]) => name);
+    expect(named.filter((name) => scripts[name] === undefined)).toEqual([]);
+  });
+
+  test.each(pages.filter((page) => /^ *(?:import .*|python3 -c "import )\bredis\b/m.test(read(page))))(
+    "%s names the Python package that it imports",
+    (page) => expect(read(page).replace(/\s+/g, " ")).toContain("pip install redis"),
+  );
+});
+
+describe("tables", () => {
+  test.each([...pages, "test/bench/README.md"])("%s: each row has the columns of its heading", (page) => {
+    const wrong: string[] = [];
+    let columns: number | null = null;
+    for (const line of readFileSync(join(ROOT, page), "utf8").split("\n")) {
+      const cells = line.startsWith("|") ? line.split(/(?<!\\)\|/).length : null;
+      if (cells !== null && columns !== null && cells !== columns) wrong.push(line);
+      columns = cells === null ? null : (columns ?? cells);
+    }
+    expect(wrong).toEqual([]);
+  });
 });
