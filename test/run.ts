@@ -1,8 +1,9 @@
 /**
- * `npm test`: everything. `npm test -- unit`, `integration`, `bench`, `browser`, or the path of a test file: only that.
+ * `npm test`: everything. `npm test -- unit`, `integration`, `bench`, `browser`, or the path of a test file or a folder of
+ * them: only that.
  * Fetches what the tests need, and ends with the line `N passed, M failed`.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { type Outcome, readReport } from "./junit.ts";
@@ -165,20 +166,23 @@ function sumOf(outcomes: readonly Outcome[]): Outcome {
   };
 }
 
-function filesOf(suite: string): string[] {
-  return [...new Bun.Glob(`test/${suite}/**/*.test.ts`).scanSync({ cwd: ROOT })].sort();
+/** The test files under a folder. */
+function filesUnder(folder: string): string[] {
+  return [...new Bun.Glob(`${folder}/**/*.test.ts`).scanSync({ cwd: ROOT })].sort();
 }
 
 /** The test files asked for, by suite; one line on what is possible where an argument is neither. */
 function chosen(args: readonly string[]): Map<string, string[]> | string {
   const files = new Map<string, string[]>();
   for (const arg of args) {
-    const path = relative(ROOT, resolve(arg));
-    const suite = Object.keys(SUITES).find((name) => arg === name || path.startsWith(`test/${name}/`));
-    if (suite === undefined || (arg !== suite && !existsSync(resolve(arg)))) {
-      return `unknown argument ${JSON.stringify(arg)}: ${Object.keys(SUITES).join(", ")}, or the path of a test file`;
+    const path = Object.keys(SUITES).includes(arg) ? `test/${arg}` : relative(ROOT, resolve(arg));
+    const suite = Object.keys(SUITES).find((name) => `${path}/`.startsWith(`test/${name}/`));
+    const found = statSync(join(ROOT, path), { throwIfNoEntry: false });
+    if (suite === undefined || found === undefined) {
+      return `unknown argument ${JSON.stringify(arg)}: ${Object.keys(SUITES).join(", ")}, or the path of a test file or a folder of them`;
     }
-    files.set(suite, [...(files.get(suite) ?? []), ...(arg === suite ? filesOf(suite) : [path])]);
+    const here = found.isDirectory() ? filesUnder(path) : [path];
+    files.set(suite, [...new Set([...(files.get(suite) ?? []), ...here])]);
   }
   return files;
 }
