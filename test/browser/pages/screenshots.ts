@@ -152,6 +152,7 @@ function settled(page: Page, ms: number): Promise<void> {
 /** Realistic traffic: many channels, users, rejections, and text and binary messages. */
 async function startTraffic({ world }: Stage): Promise<() => void> {
   await followMany(world, "streaming-", 10_000);
+  const timers: NodeJS.Timeout[] = [];
   const names = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy"];
   for (const id of names) {
     for (const channel of ["weather:wind", "room:1", `inbox:${id}`]) {
@@ -159,12 +160,13 @@ async function startTraffic({ world }: Stage): Promise<() => void> {
       await client.join(channel, { token: world.token(channel, { id }) });
       if (channel === "room:1") {
         await client.join("secret", { token: world.token("room:1", { id }) });
-        setInterval(() => client.sendText(JSON.stringify(["1", null, "room:1", "typing", { by: id }])), 900);
+        const typing = JSON.stringify(["1", null, "room:1", "typing", { by: id }]);
+        timers.push(setInterval(() => client.sendText(typing), 900));
       }
     }
   }
   let n = 0;
-  const timers = [
+  timers.push(
     setInterval(() => {
       n++;
       const reading = {
@@ -188,7 +190,7 @@ async function startTraffic({ world }: Stage): Promise<() => void> {
       void world.backend.publish("to:broken", "1");
       void world.backend.publish("to:room:1:phx_join", "{}");
     }, 200),
-  ];
+  );
   // Fill the charts.
   await Bun.sleep(only === "" || only.startsWith("admin-o") ? 60_000 : 4000);
   return () => {
