@@ -1,6 +1,7 @@
 import { Connection } from "./client/connection.ts";
 import { Membership } from "./client/membership.ts";
 import { initPushForm } from "./client/push-form.ts";
+import { showRecipients } from "./client/recipients.ts";
 import { LANGUAGES, type Language, snippet } from "./client/snippets.ts";
 import { copyButton } from "./shared/copy.ts";
 import { MessageStream } from "./shared/message-stream.ts";
@@ -157,7 +158,9 @@ function renderTarget(): void {
     target.replaceChildren(...names.map((each) => new Option(each, each)));
   }
   target.value = chosen;
-  send.disabled = !(memberships.get(chosen)?.joined ?? false);
+  const membership = memberships.get(chosen) ?? null;
+  send.disabled = !(membership?.joined ?? false);
+  showRecipients(membership, element("event", HTMLInputElement).value);
 }
 
 const code = element("snippet", HTMLPreElement);

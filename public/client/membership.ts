@@ -30,6 +30,7 @@ export class Membership {
   #retry: ReturnType<typeof setTimeout> | undefined;
   #status: Status = { text: "waiting", level: "waiting" };
   #agent = "";
+  #clientEvents: readonly string[] = [];
 
   constructor(name: string, user: string, ownToken: string, callbacks: MembershipCallbacks) {
     this.name = name;
@@ -53,6 +54,11 @@ export class Membership {
   /** `<conn_id>:<topic>:<join_ref>`; empty while not joined. */
   get agent(): string {
     return this.#agent;
+  }
+
+  /** Names and patterns of the events that it may send to other members. */
+  get clientEvents(): readonly string[] {
+    return this.#clientEvents;
   }
 
   /** Users with the number of memberships of each. */
@@ -80,6 +86,8 @@ export class Membership {
       .receive("ok", (answer) => {
         const agent = field(answer, "id");
         this.#agent = typeof agent === "string" ? agent : "";
+        const events = field(answer, "client_events");
+        this.#clientEvents = Array.isArray(events) ? events.map(String) : [];
         this.#setStatus("joined", "good");
       })
       .receive("error", (answer) => {
@@ -103,6 +111,7 @@ export class Membership {
     this.#channel = null;
     this.#presence = null;
     this.#agent = "";
+    this.#clientEvents = [];
     channel?.leave();
   }
 

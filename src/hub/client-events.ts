@@ -23,6 +23,8 @@ const BURST_SECS = 10;
 export interface ClientEventRules {
   /** Whether they get the sender's user with the payload. */
   readonly namesUser: boolean;
+  /** The names and patterns of these pushes, as JSON text; empty if only a server may send them all. */
+  readonly listed: string;
   covers(event: string): boolean;
 }
 
@@ -34,8 +36,10 @@ export function clientEventRulesOf({
   clientEventsSender,
 }: ClientEventSettings): ClientEventRules | null {
   if (clientEvents.length === 0) return null;
+  const sendable = clientEvents.filter((event) => !isOfServer(event));
   return {
     namesUser: clientEventsSender,
+    listed: sendable.length === 0 ? "" : JSON.stringify(sendable),
     covers(event) {
       if (isOfServer(event)) return false;
       for (const pattern of clientEvents) if (nameCovers(pattern, event)) return true;

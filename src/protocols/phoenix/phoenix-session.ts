@@ -357,7 +357,8 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     const replays = request !== null || channel.history?.lastValue === true;
     const recovery = replays ? recoveryOf(hub, channel, request) : null;
     if (recovery !== null) this.#catchUp(member, recovery);
-    const answer = joinAnswer(member.agent, request === null ? null : recovery);
+    const clientEvents = can.push ? (channel.clientEvents?.listed ?? "") : "";
+    const answer = joinAnswer(member.agent, request === null ? null : recovery, clientEvents);
     this.#reply(frame.joinRef, frame.ref, fanout.encoder.quotedTopic, "ok", answer);
     member.subscribe();
     hub.join(member);

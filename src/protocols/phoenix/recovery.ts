@@ -101,12 +101,18 @@ function startAt(
   return { position: rules.count === 0 ? null : before, recovered, reason, first, cursor };
 }
 
-/** The answer to a join, as JSON text. @param recovery `null`: it did not ask for recovery */
-export function joinAnswer(agent: string, recovery: Recovery | null): string {
+/**
+ * The answer to a join, as JSON text.
+ *
+ * @param recovery `null`: it did not ask for recovery
+ * @param clientEvents what it may send to other members, as JSON text; empty for nothing
+ */
+export function joinAnswer(agent: string, recovery: Recovery | null, clientEvents: string): string {
   const id = JSON.stringify(agent);
-  if (recovery === null) return `{"id":${id}}`;
+  const events = clientEvents === "" ? "" : `,"client_events":${clientEvents}`;
+  if (recovery === null) return `{"id":${id}${events}}`;
   const { position, recovered, reason } = recovery;
   const quoted = position === null ? "null" : `"${position}"`;
   const because = reason === null ? "" : `,"reason":"${reason}"`;
-  return `{"id":${id},"position":${quoted},"recovered":${recovered}${because}}`;
+  return `{"id":${id},"position":${quoted},"recovered":${recovered}${because}${events}}`;
 }

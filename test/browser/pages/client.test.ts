@@ -4,7 +4,7 @@ import { type Stage, startStage } from "./stage.ts";
 
 let stage: Stage;
 beforeAll(async () => {
-  stage = await startStage();
+  stage = await startStage('[channels."board:*"]\nclient_events = ["cursor", "draw*"]\n');
 }, 30_000);
 afterAll(() => stage?.stop());
 
@@ -132,6 +132,34 @@ test("any event can be pushed with any payload, and the reply or rejection is sh
     await page.locator("#reply", { hasText: "invalid event" }).waitFor();
   });
   await opened.close();
+});
+
+test("the form shows which events other members get besides backends", async () => {
+  const [alice, bob] = [await stage.client("?name=alice"), await stage.client("?name=bob")];
+  const { page } = alice;
+  await alice.watched(async () => {
+    const hint = (text: string) => page.locator("#recipients").getByText(text, { exact: true }).waitFor();
+    await hint("Goes to backends only.");
+    for (const each of [page, bob.page]) await join(each, "board:7");
+    await hint("Goes to backends only. Events for the other members: cursor, draw*");
+    for (const event of ["cursor", "draw", "drawn"]) {
+      await page.fill("#event", event);
+      await hint("Goes to backends and the other members.");
+      await page.click("#send");
+      await bob.page.locator(".message .event").getByText(event, { exact: true }).waitFor();
+    }
+    await page.fill("#event", "cursors");
+    await hint("Goes to backends only. Events for the other members: cursor, draw*");
+    await page.fill("#join-name", "board:8");
+    await page.click("summary:has-text('own token')");
+    await page.fill("#join-token", stage.world.token("board:8", { can: ["join"] }));
+    await page.press("#join-token", "Enter");
+    await state(page, "board:8", "joined");
+    await hint("Goes to backends only.");
+    await page.getByLabel("Leave board:8").click();
+    await page.waitForSelector("#recipients:empty", { state: "attached" });
+  });
+  await Promise.all([alice.close(), bob.close()]);
 });
 
 test("the page disconnects, reconnects, and switches to long polling", async () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { call } from "../api-client.ts";
 import type { ChannelProcess } from "../channel-process.ts";
 import { call as callChannelstream, list, object } from "../channelstream/rig.ts";
-import { connectPhoenix, encodeBinary, eventually, mint, WAYS } from "../phoenix-client.ts";
+import { connectPhoenix, encodeBinary, eventually, mint, type TokenClaims, WAYS } from "../phoenix-client.ts";
 import { type BusName, SECRET, startWorld } from "../world.ts";
 import { everyKind, type Joined, type Place, phoenix, startPlace, tokenOf } from "./every-protocol.ts";
 
@@ -80,6 +80,35 @@ describe.each(["redis", "embedded"] satisfies BusName[])("client events (%s)", (
       expect((await late.event("say")).payload).toBe("end");
     });
   }
+
+  test("are listed in the answer to a join of a member that may push, and in no other", async () => {
+    for (const { vsn, transport } of WAYS) {
+      const client = await connectPhoenix(first.url, { vsn, transport });
+      const answer = async (channel: string, join: Record<string, unknown>, can?: TokenClaims["can"]) => {
+        const token = mint({ id: "alice", channel, ...(can === undefined ? {} : { can }) }, SECRET);
+        const { response } = await client.join(channel, { token, ...join });
+        const { id: _, ...rest } = object(response ?? {});
+        return rest;
+      };
+      const listed = { client_events: ["say", "draw*"] };
+      expect(await answer("room-listing", {})).toEqual(listed);
+      expect(await answer("room-listing", {}, ["join", "presence"])).toEqual({});
+      const position = expect.any(String);
+      expect(await answer("room-listing", { recover: null })).toEqual({
+        position,
+        recovered: null,
+        ...listed,
+      });
+      expect(await answer("room-listing", { recover: "none" }, ["join"])).toEqual({
+        position,
+        recovered: false,
+        reason: "unknown position",
+      });
+      expect(await answer("open-listing", {})).toEqual({ client_events: ["*"] });
+      expect(await answer("system", {})).toEqual({});
+      client.socket.cut();
+    }
+  });
 
   /** Two members of a channel, on two servers if there are two. */
   async function pair(channel: string, id = "mallory"): Promise<[Joined, Joined]> {

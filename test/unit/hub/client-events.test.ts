@@ -12,6 +12,7 @@ describe("rules", () => {
     const rules = clientEventRulesOf({ clientEvents: ["cursor", "draw*"], clientEventsSender: true });
     const covered = ["cursor", "cursors", "draw", "drawn", "other"].filter((each) => rules?.covers(each));
     expect([covered, rules?.namesUser]).toEqual([["cursor", "draw", "drawn"], true]);
+    expect(rules?.listed).toBe('["cursor","draw*"]');
   });
 
   test("never cover what only a server sends, also by name", () => {
@@ -19,6 +20,7 @@ describe("rules", () => {
     for (const clientEvents of [["*"], server]) {
       const rules = clientEventRulesOf({ clientEvents, clientEventsSender: false });
       expect(server.filter((each) => rules?.covers(each))).toEqual([]);
+      expect(rules?.listed).toBe(clientEvents === server ? "" : '["*"]');
     }
   });
 });
