@@ -5,15 +5,17 @@ export type HookFailure =
   /** No connection, or it was closed before the answer was complete. */
   | "unreachable"
   | "timeout"
-  /** More bytes than `MAX_ANSWER`. */
+  /** More bytes than `maxAnswer`. */
   | "answer too large"
   /** Too many requests wait for this host. */
-  | "busy";
+  | "busy"
+  /** Its `signal` was aborted while it waited. */
+  | "cancelled";
 
 /** An answer of any status. Redirects are not followed. */
 export interface HookAnswer {
   readonly status: number;
-  /** UTF-8, at most `MAX_ANSWER` bytes. */
+  /** UTF-8, at most `maxAnswer` bytes. */
   readonly body: string;
 }
 
@@ -27,6 +29,10 @@ export interface HookRequest {
   readonly timeout: number;
   /** `performance.now()` until which the request may wait for its turn. */
   readonly startBy: number;
+  /** Bytes of the answer; 1 MiB by default. */
+  readonly maxAnswer?: number;
+  /** Ends its wait for its turn. A request that has begun is finished: the application may count on at most 100 at once. */
+  readonly signal?: AbortSignal;
 }
 
 /** Requests to one host at once, and those that wait for one of them. */
@@ -38,8 +44,8 @@ const MAX_ANSWER = 1024 * 1024;
 
 interface Host {
   running: number;
-  /** Called with whether it may begin. */
-  readonly waiting: ((begin: boolean) => void)[];
+  /** Called with whether it may begin; the first waits longest. */
+  readonly waiting: Set<(begin: boolean) => void>;
 }
 
 /**
@@ -57,55 +63,58 @@ export class HookClient {
   /** Requests that run or wait. */
   get pending(): number {
     let pending = 0;
-    for (const { running, waiting } of this.#hosts.values()) pending += running + waiting.length;
+    for (const { running, waiting } of this.#hosts.values()) pending += running + waiting.size;
     return pending;
   }
 
   /** Sends a POST. Never rejects. */
   async post(request: HookRequest): Promise<HookAnswer | HookFailure> {
     const { host } = new URL(request.url);
-    const state = this.#hosts.get(host) ?? { running: 0, waiting: [] };
+    const state = this.#hosts.get(host) ?? { running: 0, waiting: new Set() };
     this.#hosts.set(host, state);
     if (state.running >= MAX_AT_ONCE) {
-      if (state.waiting.length >= MAX_WAITING) return "busy";
-      if (!(await turn(state, request.startBy))) return "timeout";
+      if (state.waiting.size >= MAX_WAITING) return "busy";
+      if (!(await turn(state, request))) return request.signal?.aborted ? "cancelled" : "timeout";
     } else state.running++;
     try {
       return await send(request, this.#secret);
     } finally {
-      const next = state.waiting.shift();
       // The next one takes over the place.
+      const [next] = state.waiting;
       if (next === undefined) state.running--;
       else next(true);
-      if (state.running === 0 && state.waiting.length === 0) this.#hosts.delete(host);
+      if (state.running === 0) this.#hosts.delete(host);
     }
   }
 }
 
-/** Waits until another request of the host ends; `false` once `startBy` has passed. */
-function turn(host: Host, startBy: number): Promise<boolean> {
+/** Waits until another request of the host ends; `false` once `startBy` has passed, or the request is cancelled. */
+function turn({ waiting }: Host, { startBy, signal }: HookRequest): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
-  const begin = (may: boolean): void => {
+  const end = (begin: boolean): void => {
+    waiting.delete(end);
     clearTimeout(timer);
-    resolve(may);
+    signal?.removeEventListener("abort", cancel);
+    resolve(begin);
   };
-  const timer = setTimeout(
-    () => {
-      const index = host.waiting.indexOf(begin);
-      if (index >= 0) host.waiting.splice(index, 1);
-      resolve(false);
-    },
-    Math.max(0, startBy - performance.now()),
-  );
-  host.waiting.push(begin);
+  const cancel = (): void => end(false);
+  const timer = setTimeout(cancel, Math.max(0, startBy - performance.now()));
+  signal?.addEventListener("abort", cancel);
+  waiting.add(end);
   return promise;
 }
 
 async function send(
-  { url, body, headers, timeout }: HookRequest,
+  { url, body, headers, timeout, maxAnswer = MAX_ANSWER }: HookRequest,
   secret: string,
 ): Promise<HookAnswer | HookFailure> {
-  const signal = AbortSignal.timeout(timeout);
+  // Also ends the connection of an answer that is too large.
+  const abort = new AbortController();
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    abort.abort();
+  }, timeout);
   try {
     const response = await fetch(url, {
       method: "POST",
@@ -113,15 +122,22 @@ async function send(
       headers: {
         ...headers,
         "content-type": "application/json",
+        // A small answer may not unpack to a large one.
+        "accept-encoding": "identity",
         "x-channel-signature": hookSignature(secret, body),
       },
+      decompress: false,
       redirect: "manual",
-      signal,
+      signal: abort.signal,
     });
-    const text = await read(response);
-    return text === null ? "answer too large" : { status: response.status, body: text };
+    const text = await read(response, maxAnswer);
+    if (text !== null) return { status: response.status, body: text };
+    abort.abort();
+    return "answer too large";
   } catch {
-    return signal.aborted ? "timeout" : "unreachable";
+    return late ? "timeout" : "unreachable";
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -133,14 +149,14 @@ export function hookSignature(secret: string, body: string, now = Date.now()): s
 }
 
 /** The body; `null` if it is too large: the rest is not read. */
-async function read(response: Response): Promise<string | null> {
+async function read(response: Response, maxAnswer: number): Promise<string | null> {
+  if (Number(response.headers.get("content-length")) > maxAnswer) return null;
   if (response.body === null) return "";
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body) {
     size += chunk.length;
-    // Leaving the loop cancels the body.
-    if (size > MAX_ANSWER) return null;
+    if (size > maxAnswer) return null;
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");

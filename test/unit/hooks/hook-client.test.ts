@@ -98,6 +98,70 @@ describe("a request to a hook", () => {
     expect(await post(client, larger)).toBe("answer too large");
   });
 
+  test("reads less where less is asked for, and neither an endless answer nor one that unpacks to more", async () => {
+    const client = new HookClient(SECRET);
+    const ask = (url: string) =>
+      client.post({ url, body: "{}", timeout: 10_000, startBy: performance.now() + 5000, maxAnswer: 1024 });
+    const ended = Promise.withResolvers<void>();
+    const endless = serve((request) => {
+      request.signal.addEventListener("abort", () => ended.resolve());
+      const pull = async (to: ReadableStreamDefaultController<string>) => {
+        to.enqueue("x".repeat(100));
+        await Bun.sleep(1);
+      };
+      return new Response(new ReadableStream({ pull }));
+    });
+    expect(await ask(endless)).toBe("answer too large");
+    await ended.promise;
+    let accepted: string | null = null;
+    const packed = serve((request) => {
+      accepted = request.headers.get("accept-encoding");
+      const body = Bun.gzipSync(`{"allow":true${" ".repeat(1 << 20)}}`);
+      return new Response(body.slice(0, 1000), { headers: { "content-encoding": "gzip" } });
+    });
+    const answer = await ask(packed);
+    expect(typeof answer === "string" ? answer : answer.body.slice(0, 1)).not.toBe("{");
+    expect(String(accepted)).toBe("identity");
+  });
+
+  test("does not wait longer than its client", async () => {
+    const release = Promise.withResolvers<void>();
+    const url = serve(() => release.promise.then(() => new Response("{}")));
+    const client = new HookClient(SECRET);
+    const running = Array.from({ length: 100 }, () => post(client, url, 5000));
+    const gone = new AbortController();
+    const { signal } = gone;
+    const waiting = client.post({
+      url,
+      body: "{}",
+      timeout: 5000,
+      startBy: performance.now() + 5000,
+      signal,
+    });
+    expect(client.pending).toBe(101);
+    gone.abort();
+    expect(await waiting).toBe("cancelled");
+    expect(client.pending).toBe(100);
+    release.resolve();
+    await Promise.all(running);
+  });
+
+  test("uses one connection for requests one after the other", async () => {
+    const ports = new Set<number>();
+    const server = Bun.serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      fetch: (request, bun) => {
+        ports.add(bun.requestIP(request)?.port ?? 0);
+        return new Response("{}");
+      },
+    });
+    stops.push(() => server.stop(true));
+    const client = new HookClient(SECRET);
+    for (let i = 0; i < 5; i++) await post(client, `http://127.0.0.1:${server.port}/hook`);
+    expect(ports.size).toBe(1);
+  });
+
   test("waits for its turn where 100 run to one host, and gives up in time", async () => {
     const release = Promise.withResolvers<void>();
     let running = 0;
