@@ -32,6 +32,7 @@ import { ProtocolMessages } from "./fleet/protocol-messages.ts";
 import { Publishing } from "./fleet/publishing.ts";
 import { ServerList } from "./fleet/server-list.ts";
 import { Signer } from "./fleet/signer.ts";
+import { createAuthorizer } from "./hooks/authorizer.ts";
 import type { ReloadResult } from "./http/api/deps.ts";
 import { FleetStats } from "./http/api/fleet-stats.ts";
 import { takeSnapshot } from "./http/api/snapshot.ts";
@@ -220,10 +221,11 @@ export async function startServer(
   const publisher: Publisher = { publish: (topic, frame) => listeners?.publish(topic, frame) ?? 0 };
   const fanouts = { publisher, connections };
   const isBanned = (user: string) => bans.has(user);
+  const authorizer = createAuthorizer({ config, stats, isBanned, revocations });
   const forwarding = new Forwarding({ ...config, fleet: () => fleet, signer });
   const parts = {
     ...{ config, limits, hub, context, fanouts, verify, isBanned, rules, places, newId, auditWrongProof },
-    forwarding,
+    ...{ authorizer, forwarding },
     serverMessages: (kind: string) =>
       new ProtocolMessages({ kind, messages: fleetMessages, fleet: () => fleet, log }),
   };
@@ -281,6 +283,7 @@ export async function startServer(
     servers: () => servers.others.size + 1,
     lags: () => serverList.lags(),
     rejected: () => fleetMessages.rejected,
+    authorizing: () => authorizer?.pending ?? 0,
   });
   const http = createHttp({
     config,

@@ -249,6 +249,16 @@ function tooMany(retryAfterSecs: number): Rejection {
   );
 }
 
+/** A `Cookie` header without the administrator's sessions; empty if nothing else is in it. */
+export function withoutSessions(cookie: string): string {
+  if (!cookie.includes(COOKIE)) return cookie;
+  return cookie
+    .split(";")
+    .map((pair) => pair.trim())
+    .filter((pair) => !pair.startsWith(`${COOKIE}=`))
+    .join("; ");
+}
+
 /** All values of the session cookie: another port or path of this host may have set one of the same name. */
 function cookieValues(header: string | null): string[] {
   if (header === null) return [];

@@ -37,6 +37,8 @@ export const HTTP_CODES = [
   "token_refused",
   "channel_not_covered",
   "join_not_allowed",
+  "authorization_denied",
+  "authorization_unavailable",
   // Operations on channels, connections and users.
   "event_reserved",
   "payload_empty",

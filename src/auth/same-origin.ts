@@ -1,3 +1,6 @@
+import type { Config } from "../config/config.ts";
+import { isLoopback } from "../config/loopback.ts";
+
 /**
  * The URL in an `Origin` header; `null` if it is not in the form that browsers send. Parsing alone is not enough: parsers
  * disagree on the host of `http://127.0.0.1\@evil.example`.
@@ -27,6 +30,36 @@ export function isSameOrigin(headers: Headers, publicUrl: string | null, https: 
     /^[^\s/?#@\\]+$/.test(host) &&
     URL.parse(`${origin.protocol}//${host}`)?.host === origin.host
   );
+}
+
+/**
+ * Whether a request's cookies may count as its sender's: it is from a page of the same host, at any port, of an origin that
+ * `allowed_origins` lists, or from no page. That `"*"` allows a page is not enough: any website could act as its visitor.
+ */
+export function mayUseCookies(
+  headers: Headers,
+  { allowedOrigins, publicUrl }: Pick<Config, "allowedOrigins" | "publicUrl">,
+  https: boolean,
+): boolean {
+  const header = headers.get("origin");
+  if (header === null) return !isForeign(headers, publicUrl, https);
+  if (typeof allowedOrigins !== "string" && allowedOrigins.includes(header)) return true;
+  const origin = webOrigin(header);
+  if (origin === null) return false;
+  const own = publicUrl === null ? null : URL.parse(publicUrl);
+  const secure = https || (own?.protocol === "https:" && own.hostname === origin.hostname);
+  // An attacker on the network can forge a page without TLS.
+  if (secure && origin.protocol !== "https:") return false;
+  const host = hostNameIn(headers);
+  if (origin.hostname === host || origin.hostname === own?.hostname) return true;
+  return own === null && host !== null && isLoopback(host) && isLoopback(origin.hostname);
+}
+
+/** The name in `Host`, as `URL` has it; `null` without a valid one. */
+function hostNameIn(headers: Headers): string | null {
+  const host = headers.get("host");
+  if (host === null || !/^[^\s/?#@\\]+$/.test(host)) return null;
+  return URL.parse(`http://${host}`)?.hostname ?? null;
 }
 
 /** As `isSameOrigin`, for any scheme: awxkit sends `http:` over TLS. Not sufficient for administrators. */

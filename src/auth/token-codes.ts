@@ -31,6 +31,9 @@ export const JOIN_CODES = [
   "invalid_topic",
   "rate_limited",
   "invalid_presence",
+  "authorization_denied",
+  "authorization_unavailable",
+  "params_too_large",
 ] as const;
 
 export type JoinCode = (typeof JOIN_CODES)[number];
@@ -49,4 +52,5 @@ export const DISCLOSED_CODES: ReadonlySet<JoinCode> = new Set([
   "channel_not_covered",
   "admin_token_needed",
   "other_user",
+  "authorization_denied",
 ] as const);

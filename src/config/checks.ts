@@ -77,6 +77,13 @@ export function checkHistoryStore(reader: Reader, { bus, redisUrl, channels }: C
   throw new ConfigError(2, `${place}: ${other} cannot keep messages, as ${channel} requires: "memory" only`);
 }
 
+/** Throws a `ConfigError` if requests to the application could not be signed. */
+export function checkHooks({ hookSecret, channels }: Config): void {
+  const asking = channels.find(({ authorize }) => authorize !== null);
+  if (asking === undefined || hookSecret !== null) return;
+  throw new ConfigError(2, `channels.${JSON.stringify(asking.pattern)}.authorize requires hook_secret`);
+}
+
 /** Secrets from examples, ours and others: anyone can sign tokens with them. */
 const KNOWN_SECRETS = [
   "secret",

@@ -3,6 +3,7 @@ import {
   checkBuffers,
   checkFolder,
   checkHistoryStore,
+  checkHooks,
   refuseKnownSecrets,
   resolveAutoHost,
   secretsOf,
@@ -76,6 +77,7 @@ function load(input: LoadInput): Loaded {
   const config: Config = auto === null ? written : { ...written, host: auto.host };
   checkBuffers(reader, config);
   checkHistoryStore(reader, config);
+  checkHooks(config);
   refuseKnownSecrets(reader, config);
   if (config.staticPath !== null) checkFolder(reader, config.staticPath);
   const keySet = openKeySet(config);

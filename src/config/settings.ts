@@ -7,6 +7,8 @@ import {
   busPrefix,
   duration,
   eventPattern,
+  forwardedHeader,
+  hookAddress,
   host,
   hostName,
   httpAddress,
@@ -536,6 +538,25 @@ export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
     type: bool,
     default: false,
     doc: 'Whether they get {"user", "payload"}, with the user of the sender, instead of the payload.',
+  },
+  authorize: {
+    type: hookAddress,
+    default: null,
+    secret: "address",
+    doc: "URL of the application that decides on joins without a token for the channel; requires hook_secret.",
+  },
+  authorizeTimeout: {
+    type: duration(100 * MS, 6 * SECOND),
+    default: 2 * SECOND,
+    doc: "How long the application may take to answer; a join waits at most 8 s in all.",
+  },
+  authorizeHeaders: {
+    type: list(
+      forwardedHeader,
+      "a list of names of request headers, none of which belongs to the connection or the body",
+    ),
+    default: ["cookie", "authorization"],
+    doc: "Headers of the client's request that authorize gets, except from pages of origins that allowed_origins does not name.",
   },
 };
 

@@ -112,6 +112,12 @@ export interface ChannelSettings {
   /** Events and patterns. */
   readonly clientEvents: readonly string[];
   readonly clientEventsSender: boolean;
+  /** The URL that decides on joins without a token for the channel. */
+  readonly authorize: string | null;
+  /** ms for one request. */
+  readonly authorizeTimeout: number;
+  /** Names in lower case. */
+  readonly authorizeHeaders: readonly string[];
 }
 
 /** Permission of an API key. */

@@ -256,6 +256,38 @@ export const keySetAddress = text("an http:// or https:// address", (value) => {
   return url !== null && /^https?:$/.test(url.protocol) ? url.href : undefined;
 });
 
+/** The URL of a hook: `http:` or `https:`, with an optional query. `"off"` is `null`: it ends what a wider pattern sets. */
+export const hookAddress: ValueType<string | null> = {
+  expects: 'an http:// or https:// address without user and fragment, or "off"',
+  parse(value) {
+    if (value === "off") return null;
+    const url = typeof value === "string" && !/[\s\u0000-\u001f]/.test(value) ? URL.parse(value) : null;
+    if (url === null || !/^https?:$/.test(url.protocol)) return undefined;
+    return url.username === "" && url.password === "" && url.hash === "" ? url.href : undefined;
+  },
+  print: (value) => value,
+};
+
+/** Headers that a hook's own request has, or that are for one connection. */
+const NOT_FORWARDED: ReadonlySet<string> = new Set([
+  ...[
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+  ],
+  ...["keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "x-channel-signature"],
+]);
+
+/** The name of a request header that a hook may get, in lower case. */
+export const forwardedHeader = text("the name of a request header", (value) => {
+  const name = value.toLowerCase();
+  return /^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/.test(name) && !NOT_FORWARDED.has(name) ? name : undefined;
+});
+
 /** An event, or the start of one with a star at its end. */
 export const eventPattern = text("an event without a colon; a star at the end makes a pattern", (value) =>
   value.includes(":") || value.slice(0, -1).includes("*") ? undefined : value,

@@ -16,6 +16,8 @@ export interface MetricsDeps {
   readonly lags: () => ReadonlyMap<string, number>;
   /** Messages between servers that do not verify. */
   readonly rejected: () => number;
+  /** Joins on which the application is being asked, or that wait for it. */
+  readonly authorizing: () => number;
 }
 
 /**
@@ -23,7 +25,7 @@ export interface MetricsDeps {
  * 100,000 of them.
  */
 export function createMetrics(deps: MetricsDeps): Registry {
-  const { hub, version, busState, loopDelay, inbound, servers, lags, rejected } = deps;
+  const { hub, version, busState, loopDelay, inbound, servers, lags, rejected, authorizing } = deps;
   const registry = new Registry();
   const { stats } = hub;
 
@@ -118,6 +120,21 @@ export function createMetrics(deps: MetricsDeps): Registry {
       for (const [result, value] of Object.entries(results)) this.inc({ result }, value);
     },
   });
+  new Counter({
+    name: "channel_authorizations_total",
+    help: "Joins on which the application was asked (authorize), by result.",
+    labelNames: ["result"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [result, value] of Object.entries(stats.authorizations.results)) this.inc({ result }, value);
+    },
+  });
+  counter(
+    "authorization_seconds_total",
+    "Time that these joins waited for the application.",
+    () => stats.authorizations.seconds,
+  );
   counter("connections_opened_total", "Connections opened.", () => stats.connections.opened);
   counter("connections_closed_total", "Connections closed.", () => stats.connections.closed);
   byReason("disconnects_total", "Connections closed by the server, by reason.", () => stats.closed);
@@ -163,6 +180,7 @@ export function createMetrics(deps: MetricsDeps): Registry {
   });
   gauge("channel_buffered_bytes", "Bytes buffered for slow clients.", () => hub.connections.buffered);
   gauge("channel_inbound_bytes", "Bytes received from clients and not handled yet.", inbound);
+  gauge("channel_authorizations_waiting", "Joins that wait for the application (authorize).", authorizing);
   gauge("channel_history_bytes", "Bytes of kept messages, overhead included.", () => hub.history?.bytes ?? 0);
   gauge("channel_history_channels", "Channels of which messages are kept.", () => hub.history?.channels ?? 0);
   gauge("channel_channels", "Open channels.", () => hub.channels.size);

@@ -54,6 +54,7 @@ export function createUpgrade(deps: UpgradeDeps): Upgrade {
       query,
       id: newId(),
       address: peer.address,
+      https: peer.https,
       sameOrigin: isOwnHost(headers, config.publicUrl) || !headers.has("origin"),
       administrator: admin.upgradeClaims(request, peer),
     });

@@ -22,6 +22,8 @@ export interface Stats {
   unpublished: number;
   /** Messages that `history_store` did not keep when they came: Redis refuses them, or is not connected. */
   unstored: number;
+  /** Joins on which the application was asked: by result, and the time (s) that they waited in all. */
+  readonly authorizations: { readonly results: Record<AuthorizationResult, number>; seconds: number };
   readonly joins: { accepted: number; left: number };
   /** Joins with a position, by result: `recovered`, or the reason; and `overtaken`, of those that recovered. */
   readonly recoveries: Record<string, number>;
@@ -31,6 +33,8 @@ export interface Stats {
   /** Connections that the server ended, by reason. */
   readonly closed: Record<string, number>;
 }
+
+export type AuthorizationResult = "allowed" | "denied" | "unavailable";
 
 export type DropReason =
   /** `to:` without a channel or an event, or not UTF-8. */
@@ -60,6 +64,7 @@ export function createStats(): Stats {
     repeated: 0,
     unpublished: 0,
     unstored: 0,
+    authorizations: { results: { allowed: 0, denied: 0, unavailable: 0 }, seconds: 0 },
     joins: { accepted: 0, left: 0 },
     recoveries: {},
     refused: {},

@@ -3,6 +3,7 @@ import type { Peer } from "../auth/peer.ts";
 import type { Rejection } from "../auth/rejection.ts";
 import type { Claims, Verify } from "../auth/verifier.ts";
 import type { Config, Limits } from "../config/config.ts";
+import type { Authorizer } from "../hooks/authorizer.ts";
 import type { FanoutContext } from "../hub/fanout.ts";
 import type { Hub } from "../hub/hub.ts";
 import type { ServerMessages } from "../hub/server-messages.ts";
@@ -26,6 +27,8 @@ export interface UpgradeRequest extends SocketRequest {
   readonly address: string;
   /** Whether it comes from a page of this host, or from no page at all. */
   readonly sameOrigin: boolean;
+  /** Whether the client's own connection is encrypted. */
+  readonly https: boolean;
   /** The claims of an administrator's cookie; `null` without one. */
   readonly administrator: Claims | null;
 }
@@ -133,6 +136,8 @@ export interface ProtocolDeps {
   readonly verify: Verify;
   /** Whether a user is banned; `verify` rejects the tokens of one that is. */
   readonly isBanned: (user: string) => boolean;
+  /** Asks the application about joins; `null` if no channel has `authorize`. */
+  readonly authorizer: Authorizer | null;
   readonly rules: RequestRules;
   readonly places: Places;
   readonly forwarding: RequestForwarding;

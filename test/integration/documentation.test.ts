@@ -131,6 +131,26 @@ test("first minute: the commands work in order", async () => {
   expect(await runs(third, cwd)).toMatch(/^channel\.toml\n[\s\S]*jwt_secret +"\*+"[\s\S]*\neyJ\S+\n$/);
 });
 
+test("cookie sessions: the application of the page decides on joins", async () => {
+  const [toml = ""] = blocks("authorize.md", "toml");
+  const [application = ""] = blocks("authorize.md", "js");
+  const port = String(freePort());
+  const cwd = workingFolder({ "app.js": application.replace("listen(8000,", `listen(${port},`) });
+  shell(`exec ${process.execPath} app.js`, cwd);
+  const server = await serve({
+    args: ["--redis-url", redis.url],
+    toml: toml.replace(":8000/", `:${port}/`),
+  });
+  const unsigned = () => fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "{}" }).catch(() => null);
+  expect((await eventually(unsigned, "the application")).status).toBe(403);
+  const member = await connectPhoenix(server.url, { headers: { cookie: "a=b; session=5f0c1e" } });
+  expect((await member.join("room:7", { seat: 3 })).status).toBe("ok");
+  expect(JSON.stringify((await member.event("presence_state")).payload)).toContain('"name":"alice"');
+  const stranger = await connectPhoenix(server.url, { headers: { cookie: "session=guessed" } });
+  expect((await stranger.join("room:7")).response).toEqual({ reason: "sign in first" });
+  for (const client of [member, stranger]) client.socket.cut();
+});
+
 test("metrics: the page lists exactly the metrics of a server", async () => {
   const server = await serve({ args: ["--redis-url", redis.url] });
   const exposition = await (await fetch(`${server.url}/metrics`)).text();

@@ -24,7 +24,7 @@ class HeldTopic implements WaitingJoin {
   readonly topic: string;
   /** The join that waits or is being handled; `null` once it was answered. */
   join: Frame | null = null;
-  /** When it is handled at the latest (`performance.now()`). */
+  /** When it is handled at the latest (`performance.now()`); 0: it has not waited for a position. */
   until = 0;
   waits = true;
   readonly frames: Frame[] = [];
@@ -41,8 +41,8 @@ class HeldTopic implements WaitingJoin {
 }
 
 /**
- * The topics of one client whose join waits for a position, or for messages that are read. Later frames of these topics are
- * handled after it, in order.
+ * The topics of one client whose join waits for a position, for messages that are read, or for the application. Later frames of
+ * these topics are handled after it, in order.
  */
 export class HeldTopics {
   readonly #handler: FrameHandler;
@@ -62,7 +62,7 @@ export class HeldTopics {
   /** Holds back a join, to be handled again within `WAIT`. Returns false if it has waited already. */
   wait(join: Frame): boolean {
     const held = this.#topics.get(join.topic);
-    if (held?.join === join) return false;
+    if (held?.join === join && held.until > 0) return false;
     const topic = held ?? new HeldTopic(this, join.topic);
     topic.join = join;
     topic.until = performance.now() + WAIT;
@@ -72,14 +72,33 @@ export class HeldTopics {
     return true;
   }
 
+  /** Holds back a join until `decided` is called. The client is dismissed if too much of it is held back. */
+  suspend(join: Frame): void {
+    const held = this.#topics.get(join.topic) ?? new HeldTopic(this, join.topic);
+    if (held.join !== join) held.until = 0;
+    held.join = join;
+    held.waits = true;
+    this.#topics.set(join.topic, held);
+    this.#count(sizeOf(join));
+    this.#checkSize();
+  }
+
+  /** A suspended join is to be handled. Returns false if it is no longer held back: its client is gone. */
+  decided(join: Frame): boolean {
+    const held = this.#topics.get(join.topic);
+    if (held?.join !== join) return false;
+    held.waits = false;
+    this.#count(-sizeOf(join));
+    return true;
+  }
+
   /** Holds back a frame if its topic is held. Returns whether it did. */
   hold(frame: Frame): boolean {
     const held = this.#topics.get(frame.topic);
     if (held === undefined) return false;
-    const { client } = this.#handler;
     held.frames.push(frame);
     this.#count(sizeOf(frame));
-    if (this.#bytes > client.context.maxFrame + MAX_HELD) client.dismiss(1008, "too much sent while joining");
+    this.#checkSize();
     return true;
   }
 
@@ -94,6 +113,8 @@ export class HeldTopics {
   resume(held: HeldTopic, now: number): boolean {
     const { join } = held;
     if (join === null) return true;
+    // A frame of another topic is being verified.
+    if (this.#handler.client.pending !== null) return false;
     if (this.#handler.isStillLoading(join)) return false;
     if (now < held.until && this.#handler.isStillAhead(join)) return false;
     held.waits = false;
@@ -106,6 +127,11 @@ export class HeldTopics {
     for (const held of this.#topics.values()) this.#recoveries.stopWaiting(held);
     this.#topics.clear();
     this.#count(-this.#bytes);
+  }
+
+  #checkSize(): void {
+    const { client } = this.#handler;
+    if (this.#bytes > client.context.maxFrame + MAX_HELD) client.dismiss(1008, "too much sent while joining");
   }
 
   #handleNext(held: HeldTopic): void {

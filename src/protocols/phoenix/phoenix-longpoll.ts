@@ -120,7 +120,10 @@ export class LongPoll {
       if (isPoll) return respond(this.#start(request, query, peer), cors);
       return respond({ status: this.#places.mayBegin(peer) ? 410 : 500 }, cors);
     }
-    if (!isPoll) return respond(await receive(client, request), cors);
+    if (!isPoll) {
+      this.#setForwarded(client, headers, peer);
+      return respond(await receive(client, request), cors);
+    }
     const acknowledged = acknowledgedBy(token);
     const unchanged = acknowledged === null ? withNumber(token, client.number) : token;
     const result = await client.poll(request.signal, acknowledged);
@@ -130,6 +133,16 @@ export class LongPoll {
     if (result === "empty") return respond({ status: 204, token: unchanged, messages: [] }, cors);
     const format = answerFormat(withNumber(token, result.number));
     return deliver(result, format, request.signal, { ...cors, "cache-control": "no-store" });
+  }
+
+  /**
+   * Later joins are decided by the headers of the POST that brings them: browsers send an `Origin` with it, while a page of another
+   * site could send a GET without one, with the cookies of its visitor.
+   */
+  #setForwarded({ session }: LongPollClient, headers: Headers, { https }: Peer): void {
+    const { authorizer } = this.#context;
+    if (authorizer !== null && session instanceof PhoenixSession)
+      session.forwarded = authorizer.headersOf(headers, https);
   }
 
   /** The token of a new session. Nothing is stored before its first use. */

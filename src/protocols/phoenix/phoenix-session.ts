@@ -6,6 +6,8 @@ import { DISCLOSED_CODES, type JoinCode } from "../../auth/token-codes.ts";
 import type { Abilities, Claims, Verdict, Verify } from "../../auth/verifier.ts";
 import type { PublishAck } from "../../bus/bus.ts";
 import { isChannelName, isEventName, RESERVED_EVENTS } from "../../bus/topics.ts";
+import type { Authorizer, ForwardedHeaders } from "../../hooks/authorizer.ts";
+import { settlesJoin } from "../../hooks/settled.ts";
 import type { Channel } from "../../hub/channel.ts";
 import { ClientEventBudget } from "../../hub/client-events.ts";
 import type { Hub } from "../../hub/hub.ts";
@@ -19,6 +21,8 @@ import type { Session } from "../../transports/session.ts";
 import { CatchUp } from "./catch-up.ts";
 import { type Format, formatOf } from "./format.ts";
 import { type FrameHandler, HeldTopics } from "./held-topics.ts";
+import { JoinAuthorizations, type JoinHandler } from "./join-authorizations.ts";
+import type { JoinRefusal } from "./join-refusal.ts";
 import { agentId, Membership, type Owner } from "./membership.ts";
 import { Memberships } from "./memberships.ts";
 import {
@@ -43,6 +47,9 @@ import { type PendingReply, ReplyQueue } from "./reply-queue.ts";
  */
 const REPEATED_JOIN_FRAMES = 10;
 
+/** The reason in the log and in the figures where the application refuses a join. */
+const DENIED = "authorization denied";
+
 /** Shared by the sessions of this protocol. */
 export interface PhoenixContext {
   readonly hub: Hub;
@@ -53,9 +60,14 @@ export interface PhoenixContext {
   /** Pushes per second of one client that other members get. */
   readonly clientEventsPerSecond: number;
   readonly recoveries: Recoveries;
+  /** Asks the application; `null` if no channel has `authorize`. */
+  readonly authorizer: Authorizer | null;
   /** The fanout of a channel and format, created for its first member. */
   fanout(channel: Channel, format: Format): PhoenixFanout;
 }
+
+/** Shared by the clients of which the application gets no header. */
+const NO_HEADERS: ForwardedHeaders = Object.freeze({});
 
 /** What a client asks for when it connects. */
 export interface Opening {
@@ -67,11 +79,15 @@ export interface Opening {
   readonly token: string | null;
   /** The claims of an administrator's cookie, sent by one of this server's own pages. */
   readonly administrator: Claims | null;
+  /** Headers of its request for the application; none by default. */
+  readonly forwarded?: ForwardedHeaders;
 }
 
 /** A client of Phoenix Channels, over any transport. */
-export class PhoenixSession implements Session, Owner, FrameHandler {
+export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler {
   readonly client: Client;
+  /** Headers of the client's last request for the application. */
+  forwarded: ForwardedHeaders;
   readonly #context: PhoenixContext;
   readonly #binary: boolean;
   readonly #token: string | null;
@@ -85,8 +101,10 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
   #replays: Replays | null = null;
   /** `null` until it sends an event to other members. */
   #eventBudget: ClientEventBudget | null = null;
-  /** `null` unless a join has waited for a position. */
+  /** `null` unless a join has waited for a position, or for the application. */
   #held: HeldTopics | null = null;
+  /** `null` until the application is asked. */
+  #authorizations: JoinAuthorizations | null = null;
 
   constructor(context: PhoenixContext, client: Client, opening: Opening) {
     this.#context = context;
@@ -95,6 +113,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     this.#token = opening.token;
     this.#administrator = opening.administrator;
     this.#codec = opening.codec;
+    this.forwarded = opening.forwarded ?? NO_HEADERS;
   }
 
   get protocol(): string {
@@ -133,6 +152,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
   /** phoenix.js does not rejoin a closed channel. */
   kick(member: Membership): void {
     if (this.#memberships.get(member.channel.name) !== member) return;
+    this.#authorizations?.forget(member.channel.name);
     member.end("phx_close", "{}");
     this.#drop(member);
   }
@@ -158,6 +178,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
 
   closed(): void {
     this.#held?.clear();
+    this.#authorizations?.end();
     for (const member of this.#memberships.all()) this.#drop(member);
   }
 
@@ -233,15 +254,16 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
 
   /** A push with a null ref gets no reply, a join does. */
   #refuse(frame: Frame, reason: string, joinRef: Ref = frame.joinRef, code: JoinCode | null = null): void {
-    countRefusal(this.#context.context.stats, reason);
+    // A reason of the application may be any text.
+    countRefusal(this.#context.context.stats, code === "authorization_denied" ? DENIED : reason);
     if (frame.ref === null && frame.event !== "phx_join") return;
     this.#reply(joinRef, frame.ref, JSON.stringify(frame.topic), "error", refusalText(reason, code));
   }
 
-  #refuseJoin(frame: Frame, reason: string, code: JoinCode, user?: string): void {
+  #refuseJoin(frame: Frame, reason: string, code: JoinCode, user?: string, cause?: string): void {
     const { id, address } = this.client;
-    const fields = user === undefined ? {} : { user };
-    this.#context.context.refusals.join(reason, code, {
+    const fields = { ...(user === undefined ? {} : { user }), ...(cause === undefined ? {} : { cause }) };
+    this.#context.context.refusals.join(code === "authorization_denied" ? DENIED : reason, code, {
       channel: frame.topic,
       ...fields,
       connection: id,
@@ -257,21 +279,37 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
     const own = tokenIn(frame.payload);
     const administrator = this.#administrator;
     if (own === null && administrator !== null && frame.topic === "admin") {
-      if (administrator.session?.ended) return this.#admitInOrder(frame, unauthorized("session_over"), false);
-      return this.#admitInOrder(frame, { ok: true, claims: administrator }, false);
+      if (administrator.session?.ended) return this.admitInOrder(frame, unauthorized("session_over"), false);
+      return this.admitInOrder(frame, { ok: true, claims: administrator }, false);
     }
     const token = own ?? this.#token;
-    if (token === null) return this.#admitInOrder(frame, unauthorized("token_missing"), false);
+    if (token === null) return this.#authorize(frame, unauthorized("token_missing"), false);
     this.client.after(this.#context.verify(token, this.client), (verdict) =>
-      this.#admitInOrder(frame, verdict, own !== null),
+      this.#authorize(frame, verdict, own !== null),
     );
   }
 
+  /** Lets the application decide where no token covers the channel, if it is to be asked. */
+  #authorize(frame: Frame, verdict: Verdict, ownToken: boolean): void {
+    const { authorizer, maxChannels } = this.#context;
+    const rule = authorizer?.ruleFor(frame.topic) ?? null;
+    if (authorizer === null || rule === null || settlesJoin(verdict, frame.topic)) {
+      return this.admitInOrder(frame, verdict, ownToken);
+    }
+    this.#authorizations ??= new JoinAuthorizations(this, authorizer, this.#heldTopics(), maxChannels);
+    this.#authorizations.decide({ frame, rule, verdict, params: withoutToken(frame.payload) });
+  }
+
   /** A member gets no message before the reply to its join: while earlier replies are missing, later frames are held back. */
-  #admitInOrder(frame: Frame, verdict: Verdict, ownToken: boolean): void {
+  admitInOrder(
+    frame: Frame,
+    verdict: Verdict | JoinRefusal,
+    ownToken: boolean,
+    info: string | null = null,
+  ): void {
     const replies = this.#replies;
-    if (replies === null || replies.empty) return this.#admit(frame, verdict, ownToken);
-    this.client.after(replies.untilEmpty(), () => this.#admit(frame, verdict, ownToken));
+    if (replies === null || replies.empty) return this.#admit(frame, verdict, ownToken, info);
+    this.client.after(replies.untilEmpty(), () => this.#admit(frame, verdict, ownToken, info));
   }
 
   /** The channel for heartbeats: any client may join it, without a token, and has no members. Backends get heartbeats only. */
@@ -286,19 +324,20 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
   }
 
   /** Replies to a join. A client that joins again leaves first, even if the join is rejected. */
-  #admit(frame: Frame, verdict: Verdict, ownToken: boolean): void {
+  #admit(frame: Frame, verdict: Verdict | JoinRefusal, ownToken: boolean, info: string | null): void {
     const { hub } = this.#context;
     const old = this.#memberships.get(frame.topic);
     if (old !== undefined) {
       old.end("phx_close", "{}");
       this.#drop(old, true);
     }
-    if (verdict.ok) this.#admitHolder(frame, verdict.claims, ownToken);
-    else this.#refuseJoin(frame, verdict.reason, verdict.code);
+    if (verdict.ok) this.#admitHolder(frame, verdict.claims, ownToken, info);
+    else this.#refuseJoin(frame, verdict.reason, verdict.code, undefined, causeOf(verdict));
     if (old !== undefined) hub.release(old.channel);
   }
 
-  #admitHolder(frame: Frame, claims: Claims, ownToken: boolean): void {
+  /** @param givenInfo metadata in place of that in the join; `null`: none was given */
+  #admitHolder(frame: Frame, claims: Claims, ownToken: boolean, givenInfo: string | null): void {
     const can = abilitiesIn(claims, frame.topic);
     if (can === null) {
       return this.#refuseJoin(frame, "unauthorized", uncoveredCode(claims, frame.topic), claims.user);
@@ -308,7 +347,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
       return this.#refuseJoin(frame, "too many channels joined", "too_many_joined", claims.user);
     }
     // Who may not see presence puts nothing into it.
-    const info = can.presence && typeof frame.payload === "string" ? infoOfJoin(frame.payload) : "";
+    const info = can.presence ? (givenInfo ?? infoIn(frame)) : "";
     if (info === null) return this.#refuseJoin(frame, "invalid presence", "invalid_presence", claims.user);
     this.#enterLoaded(frame, claims, can, ownToken, info);
   }
@@ -369,9 +408,14 @@ export class PhoenixSession implements Session, Owner, FrameHandler {
 
   /** Holds back a join whose position this server may receive in a moment. Returns false if it has waited already. */
   #waits(frame: Frame): boolean {
-    const { maxChannels, recoveries } = this.#context;
-    this.#held ??= new HeldTopics(this, recoveries);
-    return this.#memberships.size + this.#held.size < maxChannels && this.#held.wait(frame);
+    const { maxChannels } = this.#context;
+    const held = this.#heldTopics();
+    return this.#memberships.size + held.size < maxChannels && held.wait(frame);
+  }
+
+  #heldTopics(): HeldTopics {
+    this.#held ??= new HeldTopics(this, this.#context.recoveries);
+    return this.#held;
   }
 
   /** Lets a member get messages from the history before live ones. */
@@ -561,7 +605,15 @@ function isText(data: Buffer): boolean {
 function refusalText(reason: string, code: JoinCode | null): string {
   return reason === "unauthorized" && code !== null && DISCLOSED_CODES.has(code)
     ? `{"reason":"${reason}","code":"${code}"}`
-    : `{"reason":"${reason}"}`;
+    : `{"reason":${JSON.stringify(reason)}}`;
+}
+
+function causeOf({ cause }: JoinRefusal): string | undefined {
+  return cause;
+}
+
+function infoIn({ payload }: Frame): string | null {
+  return typeof payload === "string" ? infoOfJoin(payload) : "";
 }
 
 function tokenIn(payload: string | Uint8Array): string | null {

@@ -1,5 +1,6 @@
 import { Rejection } from "../../auth/rejection.ts";
 import type { Verify } from "../../auth/verifier.ts";
+import type { Authorizer } from "../../hooks/authorizer.ts";
 import type { Channel, Receiver } from "../../hub/channel.ts";
 import { Fanout, type FanoutContext } from "../../hub/fanout.ts";
 import type { Hub } from "../../hub/hub.ts";
@@ -46,6 +47,7 @@ export interface PhoenixOptions {
   /** Topics that one socket may join. */
   readonly maxChannels: number;
   readonly clientEventsPerSecond: number;
+  readonly authorizer?: Authorizer | null;
 }
 
 /** Phoenix Channels, over sockets and long polling. */
@@ -56,6 +58,7 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
   readonly verify: Verify;
   readonly maxChannels: number;
   readonly clientEventsPerSecond: number;
+  readonly authorizer: Authorizer | null;
   readonly recoveries = new Recoveries();
   /** `null` without long polling. */
   longPoll: { readonly poll: LongPoll; readonly route: ProtocolRoute } | null = null;
@@ -67,6 +70,7 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
     this.verify = options.verify;
     this.maxChannels = options.maxChannels;
     this.clientEventsPerSecond = options.clientEventsPerSecond;
+    this.authorizer = options.authorizer ?? null;
     this.#fanouts = options.fanouts;
   }
 
@@ -78,7 +82,8 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
     return offered(headers).includes(SUBPROTOCOL) || query.has("vsn") || query.has("userToken");
   }
 
-  accept({ id, address, headers, query, sameOrigin, administrator }: UpgradeRequest): Accepted | Rejection {
+  accept(request: UpgradeRequest): Accepted | Rejection {
+    const { id, address, headers, query, sameOrigin, https, administrator } = request;
     const codec = vsnCodec(query);
     if (codec === undefined) return new Rejection(403, "bad_version", "vsn must be 1.0.0 or 2.0.0");
     const protocols = offered(headers);
@@ -89,6 +94,7 @@ export class PhoenixProtocol implements Protocol, PhoenixContext {
       binary: query.get("binary") !== "json",
       token: query.get("userToken") || query.get("token") || bearerIn(protocols),
       administrator,
+      ...(this.authorizer === null ? {} : { forwarded: this.authorizer.headersOf(headers, https) }),
     });
     return { client, subprotocol: protocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : "" };
   }

@@ -4,10 +4,13 @@ import { isPublicChannel } from "../../auth/public-channels.ts";
 import { Rejection } from "../../auth/rejection.ts";
 import { isForeign } from "../../auth/same-origin.ts";
 import { DISCLOSED_CODES, type JoinCode } from "../../auth/token-codes.ts";
-import type { Claims, Verify } from "../../auth/verifier.ts";
+import type { Claims, Verdict, Verify } from "../../auth/verifier.ts";
 import { isChannelName } from "../../bus/topics.ts";
 import type { Config } from "../../config/config.ts";
+import type { AuthorizeRule, Authorizer } from "../../hooks/authorizer.ts";
+import { settlesJoin } from "../../hooks/settled.ts";
 import type { PlainRequest } from "../protocol.ts";
+import { askAboutChannels, type NotGranted, type Rejected } from "./sse-authorization.ts";
 
 /** What a request asks for. */
 export interface Asked {
@@ -23,13 +26,24 @@ export class Denial {
   readonly rejection: Rejection;
   readonly code: JoinCode;
   readonly channel: string | null;
+  /** Details. */
+  readonly cause: string | null;
 
-  constructor(rejection: Rejection, code: JoinCode, channel: string | null = null) {
+  constructor(
+    rejection: Rejection,
+    code: JoinCode,
+    channel: string | null = null,
+    cause: string | null = null,
+  ) {
     this.rejection = rejection;
     this.code = code;
     this.channel = channel;
+    this.cause = cause;
   }
 }
+
+/** Seconds that the runtime allows for an answer for which the application is asked. */
+const ANSWER_SECS = 20;
 
 /** Characters of a channel's name that an error shows. */
 const SHOWN = 80;
@@ -66,27 +80,60 @@ export function parseRequest(
 export interface AuthorizeDeps {
   readonly config: Config;
   readonly verify: Verify;
+  readonly authorizer: Authorizer | null;
 }
 
 /** The claims by which a client may listen to what it asks for; `null` where it needs no token. Never rejects. */
 export async function authorize(
   { channels, token }: Asked,
-  { request: { headers }, peer }: PlainRequest,
-  { config, verify }: AuthorizeDeps,
+  request: PlainRequest,
+  { config, verify, authorizer }: AuthorizeDeps,
 ): Promise<Claims | null | Denial> {
-  if (token === null) {
-    const closed = channels.find((name) => !isPublicChannel(config, name));
-    return closed === undefined ? null : tokenMissing(closed);
-  }
-  const foreign = isForeign(headers, config.publicUrl, peer.https);
-  const verdict = await verify(token, { address: peer.address, foreign });
-  if (!verdict.ok) return tokenRefused(verdict.code);
+  const { peer } = request;
+  const foreign = isForeign(request.request.headers, config.publicUrl, peer.https);
+  const verdict = token === null ? null : await verify(token, { address: peer.address, foreign });
+  const rules = new Map<string, AuthorizeRule>();
   for (const name of channels) {
-    const can = abilitiesIn(verdict.claims, name);
-    if (can === null) return notCovered(name, uncoveredCode(verdict.claims, name));
-    if (!can.join) return notAllowed(name);
+    const denial = verdict === null ? publicDenial(config, name) : tokenDenial(verdict, name);
+    if (denial === null) continue;
+    const isSettled = verdict !== null && settlesJoin(verdict, name);
+    const rule = isSettled ? null : (authorizer?.ruleFor(name) ?? null);
+    if (rule === null) return denial;
+    rules.set(name, rule);
   }
-  return verdict.claims;
+  const bearer = verdict?.ok ? verdict.claims : null;
+  if (authorizer === null || rules.size === 0) return bearer;
+  request.extend(ANSWER_SECS);
+  const granted = await askAboutChannels(authorizer, rules, bearer, request);
+  return "user" in granted ? granted : notGranted(granted);
+}
+
+function publicDenial(config: Config, channel: string): Denial | null {
+  return isPublicChannel(config, channel) ? null : tokenMissing(channel);
+}
+
+function tokenDenial(verdict: Verdict, channel: string): Denial | null {
+  if (!verdict.ok) return tokenRefused(verdict.code);
+  const can = abilitiesIn(verdict.claims, channel);
+  if (can === null) return notCovered(channel, uncoveredCode(verdict.claims, channel));
+  return can.join ? null : notAllowed(channel);
+}
+
+/** The application does not let a client listen. */
+function notGranted(refused: NotGranted | Rejected): Denial {
+  const channel = quote(refused.channel);
+  const denied = `The application does not allow the channel ${channel}.`;
+  if ("code" in refused)
+    return new Denial(new Rejection(403, "authorization_denied", denied), refused.code, refused.channel);
+  const { decision } = refused;
+  if (decision.kind === "unavailable") {
+    const reason = `The application did not decide on the channel ${channel}.`;
+    const rejection = new Rejection(503, "authorization_unavailable", reason);
+    return new Denial(rejection, "authorization_unavailable", refused.channel, decision.cause);
+  }
+  const why = decision.kind === "denied" ? decision.reason : null;
+  const rejection = new Rejection(403, "authorization_denied", why ?? denied);
+  return new Denial(rejection, "authorization_denied", refused.channel);
 }
 
 function tokenMissing(channel: string): Denial {

@@ -12,6 +12,12 @@ import { type SseContext, SseSession, type Subscription } from "./sse-session.ts
 const PATH = "/sse";
 const METHODS = "GET, OPTIONS";
 
+/** Reasons in the log, by status. */
+const REASONS: ReadonlyMap<number, string> = new Map([
+  [401, "unauthorized"],
+  [503, "authorization unavailable"],
+]);
+
 type HeaderFields = Readonly<Record<string, string>>;
 
 const STREAM_HEADERS = {
@@ -110,6 +116,8 @@ class SseProtocol implements Protocol, SseContext {
     places.release(request.peer);
     if (asked instanceof Rejection) return this.#reject(asked, cors);
     if (claims instanceof Denial) this.#logDenial(claims, request.peer);
+    if (claims instanceof Denial && claims.rejection.status === 503)
+      return this.#postpone(claims.rejection, cors);
     return this.#reject(claims instanceof Denial ? claims.rejection : METHOD_NOT_ALLOWED, cors);
   }
 
@@ -127,10 +135,11 @@ class SseProtocol implements Protocol, SseContext {
     return client;
   }
 
-  #logDenial({ rejection, code, channel }: Denial, { address }: Peer): void {
-    const reason = rejection.status === 401 ? "unauthorized" : "forbidden";
+  #logDenial({ rejection, code, channel, cause }: Denial, { address }: Peer): void {
+    const reason = REASONS.get(rejection.status) ?? "forbidden";
     this.context.refusals.join(reason, code, {
       ...(channel === null ? {} : { channel }),
+      ...(cause === null ? {} : { cause }),
       protocol: "sse",
       address,
     });

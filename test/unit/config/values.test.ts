@@ -364,6 +364,61 @@ describe("values", () => {
     );
   });
 
+  const HOOKS = 'hook_secret = "a secret of these hooks"\n';
+
+  test("authorize is a URL, which a narrower pattern can turn off, and requires hook_secret", () => {
+    const { channels } = good(
+      toml(`${HOOKS}
+        [channels."room:*"]
+        authorize = "http://127.0.0.1:8000/authorize?a=1"
+        authorize_headers = ["Cookie", "x-session"]
+        [channels."room:open:*"]
+        authorize = "off"
+        [channels."room:own:*"]
+      `),
+    );
+    expect(channels.map(({ pattern, authorize }) => [pattern, authorize])).toEqual([
+      ["room:open:*", null],
+      ["room:own:*", "http://127.0.0.1:8000/authorize?a=1"],
+      ["room:*", "http://127.0.0.1:8000/authorize?a=1"],
+    ]);
+    expect(channels[1]?.authorizeHeaders).toEqual(["cookie", "x-session"]);
+    expect(good(toml('channels."x".presence = false')).channels[0]).toMatchObject({
+      authorize: null,
+      authorizeTimeout: 2000,
+      authorizeHeaders: ["cookie", "authorization"],
+    });
+    expect(refusal(toml('channels."room:*".authorize = "https://app.example/"'))).toBe(
+      '2: channels."room:*".authorize requires hook_secret',
+    );
+    for (const url of [
+      "/authorize",
+      "ftp://app.example",
+      "https://u:hunter2@app.example",
+      "https://a/#x",
+      "https://a b",
+    ])
+      expect(refusal(toml(`${HOOKS}channels."*".authorize = "${url}"`))).toBe(
+        '2: channel.toml: channels."*".authorize must be an http:// or https:// address without user and fragment, or "off"',
+      );
+  });
+
+  test("authorize_headers are names of headers that do not belong to the hook's own request", () => {
+    for (const name of [
+      "host",
+      "Content-Length",
+      "transfer-encoding",
+      "x-channel-signature",
+      "a b",
+      "a:b",
+      "a\\r\\nb",
+      "",
+    ])
+      expect(refusal(toml(`${HOOKS}channels."*".authorize_headers = ["${name}"]`))).toStartWith(
+        '2: channel.toml: channels."*".authorize_headers must be a list of names of request headers',
+      );
+  });
+
   test("client events are events, or patterns with a star at the end", () => {
     const events = ["cursor", "draw*", "*"];
     const { channels } = good(toml(`channels."*".client_events = ${JSON.stringify(events)}`));
