@@ -82,13 +82,18 @@ export class ClientEventBudget {
     this.#refilledAt = now;
   }
 
-  /** Whether an event of a size in bytes may be sent; then it counts. A large one may cost more than is left, which the rate makes up for. */
+  /**
+   * Whether an event may be sent; then it counts. A large one may cost more than is left: nothing more is sent until the rate has made
+   * up for all of it.
+   *
+   * @param bytes of its payload, as members get it
+   */
   spend(bytes: number, now: number): boolean {
     const secs = (now - this.#refilledAt) / 1000;
     this.#refilledAt = now;
     this.#left = Math.min(this.#left + secs * this.#perSecond, this.#burst);
     if (this.#left < 1) return false;
-    this.#left = Math.max(this.#left - Math.max(1, bytes / EVENT_BYTES), -this.#burst);
+    this.#left -= Math.max(1, bytes / EVENT_BYTES);
     return true;
   }
 }

@@ -254,10 +254,10 @@ export class Hub {
     bus.publish(printFrom(name, event), payload, ack);
   }
 
-  /** Whether a client's message is small enough for `share`. */
-  mayShare({ member: { channel, user }, payload }: Pushed): boolean {
-    const named = channel.clientEvents?.namesUser ? user : null;
-    return sharedSize(named, payload) <= this.#options.maxPayload;
+  /** Bytes of the payload of a client's message as `share` sends it; `null` if it is too large for that. */
+  sharedBytes({ member: { channel, user }, payload }: Pushed): number | null {
+    const bytes = sharedSize(channel.clientEvents?.namesUser ? user : null, payload);
+    return bytes > this.#options.maxPayload ? null : bytes;
   }
 
   /** Sends a client's message to the other members of its channel, on all servers. */

@@ -490,9 +490,9 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
     const { hub, clientEventsPerSecond } = this.#context;
     const now = performance.now();
     this.#eventBudget ??= new ClientEventBudget(clientEventsPerSecond, now);
-    if (!hub.mayShare(pushed)) this.#refuse(frame, "payload too large");
-    else if (!this.#eventBudget.spend(frame.payload.length, now))
-      this.#refuse(frame, "too many client events");
+    const bytes = hub.sharedBytes(pushed);
+    if (bytes === null) this.#refuse(frame, "payload too large");
+    else if (!this.#eventBudget.spend(bytes, now)) this.#refuse(frame, "too many client events");
     else return true;
     return false;
   }
