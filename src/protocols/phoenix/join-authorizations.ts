@@ -112,7 +112,7 @@ export class JoinAuthorizations {
   async #ask({ frame, rule, verdict, params }: AskedJoin): Promise<Decision> {
     const question: JoinQuestion = {
       ...{ rule, channel: frame.topic, params, headers: this.#handler.forwarded },
-      user: verdict.ok ? verdict.claims.user : null,
+      user: trusted(verdict)?.user ?? null,
       address: this.#handler.client.address,
       startBy: performance.now() + MAX_WAIT - rule.timeout,
       signal: this.#ended.signal,
@@ -156,9 +156,10 @@ export class JoinAuthorizations {
   #grant(channel: string, { user, can, info, expiresIn }: Permission, verdict: Verdict): Grant {
     const expiresAt = Math.min(Date.now() + (expiresIn ?? Number.POSITIVE_INFINITY), Number.MAX_SAFE_INTEGER);
     const granted = { channels: [channel], can, admin: false };
-    if (user === null && verdict.ok) {
+    const named = user === null ? trusted(verdict) : null;
+    if (named !== null) {
       // The token names the user: what is allowed ends with it, and is not kept.
-      const { user: id, jti, expiresAt: until } = verdict.claims;
+      const { user: id, jti, expiresAt: until } = named;
       const claims = { ...granted, user: id, expiresAt: Math.min(expiresAt, until) };
       return { claims: jti === undefined ? claims : { ...claims, jti }, info };
     }
@@ -178,4 +179,9 @@ export class JoinAuthorizations {
     if (oldest !== undefined && this.#grants.size >= this.#maxChannels) this.#grants.delete(oldest);
     this.#grants.set(channel, grant);
   }
+}
+
+/** The claims of a token whose user is who it says; `null` where anyone may have a token for any id. */
+function trusted(verdict: Verdict): Claims | null {
+  return verdict.ok && verdict.claims.ownChannel === true ? verdict.claims : null;
 }

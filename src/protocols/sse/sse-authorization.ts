@@ -39,7 +39,7 @@ export async function askAboutChannels(
   const ask = async ([channel, rule]: readonly [string, AuthorizeRule]): Promise<NotGranted | null> => {
     const decision = await authorizer.ask({
       ...{ rule, channel, headers, params: "{}", address: peer.address },
-      user: bearer?.user ?? null,
+      user: bearer?.ownChannel ? bearer.user : null,
       startBy: until - rule.timeout,
       signal: request.signal,
     });
