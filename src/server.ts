@@ -14,6 +14,7 @@ import {
   openHistory,
   openPresenceDatabase,
   openRevocationStore,
+  openWebhookStore,
 } from "./bus/open-bus.ts";
 import { MemoryIds } from "./bus/published-ids.ts";
 import type { Config, Limits } from "./config/config.ts";
@@ -33,6 +34,8 @@ import { Publishing } from "./fleet/publishing.ts";
 import { ServerList } from "./fleet/server-list.ts";
 import { Signer } from "./fleet/signer.ts";
 import { createAuthorizer } from "./hooks/authorizer.ts";
+import { HookClient } from "./hooks/hook-client.ts";
+import { Webhooks } from "./hooks/webhooks.ts";
 import type { ReloadResult } from "./http/api/deps.ts";
 import { FleetStats } from "./http/api/fleet-stats.ts";
 import { takeSnapshot } from "./http/api/snapshot.ts";
@@ -174,6 +177,17 @@ export async function startServer(
         unstored: () => void stats.unstored++,
       })
     : null;
+  const webhooks =
+    config.webhook === null
+      ? null
+      : new Webhooks({
+          store: openWebhookStore(config, aloneBecause === null, log),
+          client: new HookClient(config.hookSecret ?? ""),
+          url: config.webhook,
+          servers: () => servers,
+          isPresent: async (incarnation) => (await stores?.liveness.isPresent(incarnation)) ?? null,
+          log,
+        });
   const hub = new Hub({
     ...config,
     ...limits,
@@ -183,6 +197,7 @@ export async function startServer(
     log,
     presence,
     addressed,
+    ...(webhooks === null ? {} : { memberships: webhooks.tracker }),
     history,
     node: identity.incarnation,
     rulesFor,
@@ -284,6 +299,7 @@ export async function startServer(
     lags: () => serverList.lags(),
     rejected: () => fleetMessages.rejected,
     authorizing: () => authorizer?.pending ?? 0,
+    webhooks: () => webhooks?.figures ?? null,
   });
   const http = createHttp({
     config,
@@ -304,6 +320,7 @@ export async function startServer(
     history: statsHistory,
     servers: serverList,
     fleetStats: new FleetStats(statsHistory, identity, fleet),
+    webhooks,
     busState,
     draining: () => drain.started && !drain.replaced,
     reload: start.reload,
@@ -327,6 +344,7 @@ export async function startServer(
   const connectBus = async (): Promise<void> => {
     hub.start();
     fleet?.start();
+    webhooks?.start();
     await Promise.all([bus.subscribe(["to", "hub"], dispatcher), revocations.start(), bans.start()]);
   };
   const listen = async (): Promise<Listeners> => {
@@ -368,11 +386,14 @@ export async function startServer(
     stopParts();
     await history?.stop?.();
     await presence.stop();
+    await webhooks?.stop();
     await closeListeners();
     throw error;
   }
   log.info("listening", { url, bus: bus.kind });
   if (aloneBecause !== null) log.info("not part of a fleet", { reason: aloneBecause });
+  if (aloneBecause !== null && webhooks !== null)
+    log.warn("webhook events are kept in memory, and lost when this server ends", { reason: aloneBecause });
   if (limits.maxConnections < config.limits.maxConnections) {
     log.warn("limit on open files is too low for limits.max_connections", {
       max_connections: config.limits.maxConnections,
@@ -404,11 +425,13 @@ export async function startServer(
       }
       await drain.run(() => {
         hub.drain();
+        void webhooks?.handOver();
         void open.stop();
         released?.();
       });
       stopParts();
       await presence.stop();
+      await webhooks?.stop();
       await revocations.stop();
       await fleet?.stop();
       bans.stop();

@@ -4,6 +4,8 @@ import { NO_STORE, type RevocationStore } from "../auth/revocations.ts";
 import type { Config } from "../config/config.ts";
 import type { ExtendableHistory, History } from "../hub/history/history.ts";
 import type { PresenceDatabase } from "../hub/presence/presence-database.ts";
+import { MemoryWebhookStore } from "../hub/webhooks/memory-webhooks.ts";
+import type { WebhookStore } from "../hub/webhooks/webhook-store.ts";
 import type { Log } from "../log.ts";
 import type { Bus, BusKind } from "./bus.ts";
 import { BusError } from "./bus-error.ts";
@@ -19,6 +21,7 @@ import { RedisIds } from "./redis/redis-ids.ts";
 import { RedisLiveness } from "./redis/redis-liveness.ts";
 import { createRedisPresence } from "./redis/redis-presence.ts";
 import { createRedisRevocations, type MessageSigner } from "./redis/redis-revocations.ts";
+import { RedisWebhookStore } from "./redis/redis-webhooks.ts";
 import { MAX_ENVELOPE_BYTES } from "./topics.ts";
 
 /** Timeout of the connection that looks for a Redis on this machine, in ms. */
@@ -98,6 +101,26 @@ export function openFleetStores(config: BusConfig, log: Log): FleetStores {
     ids: new RedisIds(connection),
     stop: () => connection.stop(),
   };
+}
+
+/**
+ * Where events for the webhook wait: the Redis of the bus, or this process.
+ * @param shared whether servers share it
+ */
+export function openWebhookStore(
+  config: BusConfig & Pick<Config, "webhookEvents">,
+  shared: boolean,
+  log: Log,
+): WebhookStore {
+  const options = { events: new Set(config.webhookEvents) };
+  if (!shared) return new MemoryWebhookStore(options);
+  const { redisUrl: url, sentinelUsername: username, sentinelPassword: password, prefix } = config;
+  const connection = new RedisFleetConnection({
+    ...{ url, sentinel: { username, password }, prefix, log },
+    name: "channel-webhooks",
+    refused: "Redis refused the events of webhooks",
+  });
+  return new RedisWebhookStore(connection, options);
 }
 
 /** Where servers keep the members of channels: the Redis of the bus. */

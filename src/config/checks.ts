@@ -78,9 +78,11 @@ export function checkHistoryStore(reader: Reader, { bus, redisUrl, channels }: C
 }
 
 /** Throws a `ConfigError` if requests to the application could not be signed. */
-export function checkHooks({ hookSecret, channels }: Config): void {
+export function checkHooks(reader: Reader, { hookSecret, webhook, channels }: Config): void {
+  if (hookSecret !== null) return;
+  if (webhook !== null) throw new ConfigError(2, `${reader.place("webhook")} requires hook_secret`);
   const asking = channels.find(({ authorize }) => authorize !== null);
-  if (asking === undefined || hookSecret !== null) return;
+  if (asking === undefined) return;
   throw new ConfigError(2, `channels.${JSON.stringify(asking.pattern)}.authorize requires hook_secret`);
 }
 

@@ -77,7 +77,7 @@ function load(input: LoadInput): Loaded {
   const config: Config = auto === null ? written : { ...written, host: auto.host };
   checkBuffers(reader, config);
   checkHistoryStore(reader, config);
-  checkHooks(config);
+  checkHooks(reader, config);
   refuseKnownSecrets(reader, config);
   if (config.staticPath !== null) checkFolder(reader, config.staticPath);
   const keySet = openKeySet(config);

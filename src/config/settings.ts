@@ -28,6 +28,7 @@ import {
   textOrPath,
   type ValueType,
 } from "./value-types.ts";
+import { WEBHOOK_EVENTS } from "./webhook-events.ts";
 
 /**
  * One setting. Its name in the table is its name in `Config`; the TOML key (`max_frame`), the environment variables
@@ -247,6 +248,17 @@ export const TOP: Table<Top> = {
     default: null,
     secret: "all",
     doc: "Signs requests to the application (HMAC-SHA256), so that it can tell them from others; at least 16 characters.",
+  },
+  webhook: {
+    type: hookAddress,
+    default: null,
+    secret: "address",
+    doc: "Address that events about channels and their members are sent to by POST; requires hook_secret.",
+  },
+  webhookEvents: {
+    type: list(oneOf(...WEBHOOK_EVENTS), `a list of ${WEBHOOK_EVENTS.join(", ")}`),
+    default: WEBHOOK_EVENTS,
+    doc: "Events that are sent to webhook.",
   },
   allowedOrigins: {
     type: originRule,

@@ -1,4 +1,5 @@
 import type { PrintedValue } from "./value-types.ts";
+import type { WebhookEventName } from "./webhook-events.ts";
 
 /** Origin of a value, for `channel config`. */
 export type Source = "default" | "flag" | "environment" | "file";
@@ -194,6 +195,9 @@ export interface Config {
   readonly fleetSecrets: readonly string[];
   /** Signs requests to the application. */
   readonly hookSecret: string | null;
+  /** Where events are sent; `null`: nowhere. */
+  readonly webhook: string | null;
+  readonly webhookEvents: readonly WebhookEventName[];
   /** Origins as browsers send them: lower case, no default port, no trailing slash. */
   readonly allowedOrigins: "same-host" | "*" | readonly string[];
   /** `null`: derived from `publicUrl` and `host`. */

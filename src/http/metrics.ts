@@ -1,6 +1,9 @@
 import { Counter, Gauge, Registry } from "prom-client";
 import type { BusKind, BusState } from "../bus/bus.ts";
+import type { WebhookFigures } from "../hooks/webhooks.ts";
 import type { Hub } from "../hub/hub.ts";
+
+const NOTHING_LOST: WebhookFigures["lost"] = { backlog: 0, undelivered: 0, unwritten: 0 };
 
 export interface MetricsDeps {
   readonly hub: Hub;
@@ -18,6 +21,8 @@ export interface MetricsDeps {
   readonly rejected: () => number;
   /** Joins on which the application is being asked, or that wait for it. */
   readonly authorizing: () => number;
+  /** `null` without a webhook. */
+  readonly webhooks: () => WebhookFigures | null;
 }
 
 /**
@@ -25,7 +30,7 @@ export interface MetricsDeps {
  * 100,000 of them.
  */
 export function createMetrics(deps: MetricsDeps): Registry {
-  const { hub, version, busState, loopDelay, inbound, servers, lags, rejected, authorizing } = deps;
+  const { hub, version, busState, loopDelay, inbound, servers, lags, rejected, authorizing, webhooks } = deps;
   const registry = new Registry();
   const { stats } = hub;
 
@@ -147,6 +152,27 @@ export function createMetrics(deps: MetricsDeps): Registry {
     "presence_missed_total",
     "Times that presence messages of another server were missed.",
     () => hub.presenceFigures.missed,
+  );
+
+  counter(
+    "webhook_events_total",
+    "Events that the application accepted (webhook).",
+    () => webhooks()?.delivered ?? 0,
+  );
+  counter(
+    "webhook_failures_total",
+    "Requests to the webhook that failed, and are repeated.",
+    () => webhooks()?.failed ?? 0,
+  );
+  byReason(
+    "webhook_lost_total",
+    "Events for the webhook that were given up, by reason.",
+    () => webhooks()?.lost ?? NOTHING_LOST,
+  );
+  gauge(
+    "channel_webhook_backlog",
+    "Events for the webhook that wait, of those that this server sends.",
+    () => webhooks()?.backlog ?? 0,
   );
 
   new Gauge({

@@ -26,6 +26,16 @@ const PERMANENT = ["phoenix", "admin", "system"] as const;
 /** Minimum time between two warnings about reserved events, in ms. */
 const WARN_INTERVAL = 60_000;
 
+/** Is notified of the members of all channels. Neither method may throw. */
+export interface MembershipObserver {
+  joined(member: Member): void;
+  left(member: Member): void;
+  /** Messages of the bus were lost. */
+  gap(): void;
+  /** From now on members leave because this server stops. */
+  drain(): void;
+}
+
 export interface HubOptions {
   readonly bus: Bus;
   readonly connections: Connections;
@@ -34,6 +44,8 @@ export interface HubOptions {
   readonly presence: PresenceStore;
   /** Carries messages that not all members of a channel get; absent: there are none. */
   readonly addressed?: AddressedBus;
+  /** Notified of members and lost messages, for webhooks; absent: there are none. */
+  readonly memberships?: MembershipObserver;
   /** Keeps the messages of channels whose rules say so; `null` where no rules do. */
   readonly history: History | null;
   /** This server's id: random, new at each start. */
@@ -166,6 +178,7 @@ export class Hub {
    */
   drain(): void {
     this.#options.presence.drain();
+    this.#options.memberships?.drain();
     this.#presence.drain();
   }
 
@@ -211,6 +224,7 @@ export class Hub {
     this.#presence.joined(member);
     this.#membersChanged(channel, 1);
     this.#adminEvents.joined(member);
+    this.#options.memberships?.joined(member);
     if (channel.name !== "admin") return;
     this.#presence.flush(channel);
     this.#channelLists.start(member, this.#channels.values());
@@ -235,6 +249,7 @@ export class Hub {
     this.#presence.left(member);
     this.#membersChanged(channel, 0);
     this.#adminEvents.left(member);
+    this.#options.memberships?.left(member);
     if (!rejoins) this.release(channel);
   }
 
@@ -337,6 +352,7 @@ export class Hub {
   lost(): void {
     this.positions.gap();
     this.history?.lost?.();
+    this.#options.memberships?.gap();
     this.#inGap = true;
   }
 

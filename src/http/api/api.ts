@@ -20,6 +20,7 @@ import { reloadOperations } from "./reload-operations.ts";
 import { serverOperations } from "./server-operations.ts";
 import { statsOperations } from "./stats-operations.ts";
 import { tokenOperations } from "./token-operations.ts";
+import { webhookOperations } from "./webhook-operations.ts";
 
 export interface Api {
   /** The route of a path below `base_path` (encoded); `undefined` if there is none. */
@@ -48,6 +49,7 @@ export function createApi(deps: ApiDeps): Api {
   const connections = connectionList(deps);
   const operations = [
     ...statsOperations(deps),
+    ...webhookOperations(deps),
     ...serverOperations(deps),
     ...channelOperations(channels, members),
     ...historyOperations(deps),

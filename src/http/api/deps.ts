@@ -8,6 +8,7 @@ import type { Config } from "../../config/config.ts";
 import type { Control } from "../../fleet/control.ts";
 import type { Publishing } from "../../fleet/publishing.ts";
 import type { ServerList } from "../../fleet/server-list.ts";
+import type { Webhooks } from "../../hooks/webhooks.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
 import type { ListServers } from "./fleet-lists.ts";
@@ -36,6 +37,8 @@ export interface ApiDeps {
   readonly history: StatsHistory;
   readonly servers: ServerList;
   readonly fleetStats: FleetStats;
+  /** `null` where none is configured. */
+  readonly webhooks: Pick<Webhooks, "status"> | null;
   /** Starts a successor. Resolves when it serves, or has failed. */
   readonly reload: () => Promise<ReloadResult>;
 }

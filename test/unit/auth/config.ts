@@ -1,4 +1,5 @@
 import type { Config } from "../../../src/config/config.ts";
+import { WEBHOOK_EVENTS } from "../../../src/config/webhook-events.ts";
 
 /** A configuration as `channel serve` has it with secrets of its own, for tests that change a key or two. */
 export function testConfig(changes: Partial<Config> = {}): Config {
@@ -32,6 +33,8 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     adminSecretGenerated: false,
     fleetSecrets: [],
     hookSecret: null,
+    webhook: null,
+    webhookEvents: WEBHOOK_EVENTS,
     nodeName: null,
     nodeUrl: null,
     nodeUrls: [],

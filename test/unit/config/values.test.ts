@@ -119,6 +119,8 @@ describe("values", () => {
       adminSecretGenerated: true,
       fleetSecrets: [],
       hookSecret: null,
+      webhook: null,
+      webhookEvents: ["channel_occupied", "channel_vacated", "member_added", "member_removed", "gap"],
       nodeName: null,
       nodeUrl: null,
       nodeUrls: [],

@@ -105,6 +105,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     audit: (act) => void audited.push(act),
     history,
     fleetStats: new FleetStats(history, new Identity("n1"), null),
+    webhooks: null,
     servers: new ServerList(new Identity("n1"), null, createFigures(figures), hub.positions),
     config,
     log,
