@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import type { ArgsDef } from "citty";
 import { quoted } from "../config/quote.ts";
-import { hint } from "../config/suggest.ts";
+import { hint, suggest } from "../config/suggest.ts";
 import type { Definition, Operand, ParsedArgs } from "./command.ts";
 
 /** A parsed command line, or one line that says what is wrong with it. */
@@ -22,30 +22,24 @@ export function readArguments(
   fallback: string,
 ): Arguments {
   const every = Object.fromEntries(Object.values(commands).flatMap(({ flags }) => Object.entries(flags)));
-  const { tokens, positionals } = parseArgs({
-    args: [...argv],
-    options: Object.fromEntries(
-      Object.entries(every).map(([name, flag]) => [
-        name,
-        {
-          type: flag.type === "boolean" ? ("boolean" as const) : ("string" as const),
-          ...("alias" in flag && typeof flag.alias === "string" && { short: flag.alias }),
-        },
-      ]),
-    ),
-    allowPositionals: true,
-    strict: false,
-    tokens: true,
-  });
+  const { tokens, positionals } = parsed(argv, commands, every);
   const given = tokens.filter((token) => token.kind === "option");
   const [command = fallback, ...operands] = positionals;
   const syntax = Object.hasOwn(commands, command) ? commands[command] : undefined;
+  const lister =
+    syntax === undefined || command === fallback ? "channel --help" : `channel ${command} --help`;
+  const known: ArgsDef = { ...every, ...syntax?.flags };
   // Check flags first: the value of a mistyped flag looks like a command.
   for (const { name, rawName, value, inlineValue } of given) {
-    const flag = Object.hasOwn(every, name) ? every[name] : undefined;
+    const flag = Object.hasOwn(known, name) ? known[name] : undefined;
     if (flag === undefined) {
-      const known = asFlags(syntax?.flags ?? every);
-      return wrong(`unknown flag ${quoted(rawName)}`, rawName, asFlags(every), "flags", known);
+      return wrong(
+        `unknown flag ${quoted(rawName)}`,
+        rawName,
+        asFlags(syntax?.flags ?? every),
+        "flags",
+        lister,
+      );
     }
     if (flag.type === "boolean" && value !== undefined)
       return { ok: false, message: `${rawName} does not take a value` };
@@ -55,12 +49,12 @@ export function readArguments(
     return { ok: false, message: `${rawName} needs a value: ${form}. ${flag.description ?? ""}${remark}` };
   }
   if (syntax === undefined) {
-    return wrong(`unknown command ${quoted(command)}`, command, Object.keys(commands), "commands");
+    return wrong(`unknown command ${quoted(command)}`, command, Object.keys(commands), "commands", lister);
   }
   const misplaced = given.find(({ name }) => !Object.hasOwn(syntax.flags, name));
   if (misplaced !== undefined) {
     const { rawName } = misplaced;
-    return wrong(`${command} has no flag ${rawName}`, rawName, asFlags(syntax.flags), "flags");
+    return wrong(`${command} has no flag ${rawName}`, rawName, asFlags(syntax.flags), "flags", lister);
   }
   const values: Record<string, string> = {};
   const all: Record<string, string[]> = {};
@@ -97,7 +91,9 @@ function problemOf(
   for (const [index, { name, words }] of expected.entries()) {
     const word = given[index];
     if (words === undefined || word === undefined || words.includes(word)) continue;
-    return `${command}: <${name}> must be one of ${words.join(", ")}, not ${quoted(word)}`;
+    const meant = suggest(word, words);
+    const remark = meant === undefined ? "" : `; did you mean ${meant}?`;
+    return `${command}: <${name}> must be one of ${words.join(", ")}, not ${quoted(word)}${remark}`;
   }
   return null;
 }
@@ -106,14 +102,45 @@ function asFlags(flags: ArgsDef): string[] {
   return Object.keys(flags).map((name) => `--${name}`);
 }
 
-/** @param listed the words to list, if not all that are known */
+/** @param lister the command that lists the known words */
 function wrong(
   what: string,
   word: string,
   known: readonly string[],
   kind: string,
-  listed: readonly string[] = known,
+  lister: string,
 ): Arguments {
-  const meant = hint(word, known, kind, "", listed, '"channel --help"');
+  const meant = hint(word, known, kind, "", known, `"${lister}"`);
   return { ok: false, message: `${what}; ${meant}` };
+}
+
+/**
+ * The words of a command line. A flag of one name may take a value in one command and none in another: the command is the
+ * word that is also the first one when its own flags decide.
+ */
+function parsed(argv: readonly string[], commands: Readonly<Record<string, Syntax>>, every: ArgsDef) {
+  for (const word of argv) {
+    const syntax = Object.hasOwn(commands, word) ? commands[word] : undefined;
+    if (syntax === undefined) continue;
+    const found = parseWords(argv, { ...every, ...syntax.flags });
+    if (found.positionals[0] === word) return found;
+  }
+  return parseWords(argv, every);
+}
+
+function parseWords(argv: readonly string[], flags: ArgsDef) {
+  const options = Object.entries(flags).map(([name, flag]) => [
+    name,
+    {
+      type: flag.type === "boolean" ? ("boolean" as const) : ("string" as const),
+      ...("alias" in flag && typeof flag.alias === "string" && { short: flag.alias }),
+    },
+  ]);
+  return parseArgs({
+    args: [...argv],
+    options: Object.fromEntries(options),
+    allowPositionals: true,
+    strict: false,
+    tokens: true,
+  });
 }

@@ -43,7 +43,7 @@ class BenchError extends Error {
 /** `channel bench`: measures the throughput and latency of a running server. */
 export const bench: Command = async (
   { values, switches, operands: [address = ""] },
-  { env, cwd, print, stderr, ended },
+  { env, cwd, print, stderr, note, ended },
 ) => {
   const own = new Set([...Object.keys(NUMBER_FLAGS), "config"]);
   const flags = Object.fromEntries(
@@ -61,7 +61,7 @@ export const bench: Command = async (
     if (!switches.has("yes-i-own-this-server")) refuseForeign(url, config.redisUrl);
     const opened = await openPublishClient(config, {
       lost: (where, reason) => stderr(`lost the connection to Redis at ${where}: ${reason}; reconnecting`),
-      back: (where) => stderr(`reconnected to Redis at ${where}`),
+      back: (where) => note(`reconnected to Redis at ${where}`),
     });
     if (!opened.ok) {
       throw new BenchError(
@@ -79,7 +79,7 @@ export const bench: Command = async (
         payload: numbers.payload,
         seconds: numbers.for / 1000,
         speaker: opened.client,
-        progress: stderr,
+        progress: note,
         stopped: ended(),
       });
       if (switches.has("json"))

@@ -16,8 +16,10 @@ export interface CommandContext {
   readonly terminal: Terminal | null;
   /** Writes to standard output, with a line break. */
   print(text: string): void;
-  /** Writes one line to standard error, after the program's name. */
+  /** Writes an error of one line to standard error, after the program's name: red in a terminal. */
   stderr(line: string): void;
+  /** Writes one line that is no error to standard error, in the same form. */
+  note(line: string): void;
   /** All of standard input; `null` if it is a terminal. */
   readInput(): Promise<Buffer | null>;
   /** Resolves at SIGINT, SIGTERM or SIGHUP, or when standard output is closed. */

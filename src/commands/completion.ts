@@ -48,19 +48,7 @@ function wordsOf({ operands }: Definition): readonly string[] {
 }
 
 function forBash(commands: Named): string {
-  const values = new Map<string, string>();
-  for (const [, { flags }] of commands) {
-    for (const { name, words, value, takesValue } of flagsOf(flags)) {
-      if (!takesValue) continue;
-      const reply =
-        words.length > 0
-          ? `COMPREPLY=($(compgen -W "${words.join(" ")}" -- "$word"))`
-          : value === null
-            ? "COMPREPLY=()"
-            : `compopt -o filenames; COMPREPLY=($(compgen ${value === "folder" ? "-d" : "-f"} -- "$word"))`;
-      values.set(`--${name}`, reply);
-    }
-  }
+  const values = valuesForBash(commands);
   const cases = commands.map(([name, definition]) => {
     const flags = flagsOf(definition.flags).map((flag) => `--${flag.name}`);
     return `    ${name}) words="${[...wordsOf(definition), ...flags].join(" ")}" ;;`;
@@ -74,14 +62,14 @@ _channel() {
   # "--flag=value" comes as three words.
   if [[ $previous == = ]]; then previous=\${COMP_WORDS[COMP_CWORD-2]}; fi
   if [[ $word == = ]]; then previous=\${COMP_WORDS[COMP_CWORD-1]}; word=""; fi
-  case $previous in
-${[...values].map(([flag, reply]) => `    ${flag}) ${reply}; return ;;`).join("\n")}
-  esac
   for ((i = 1; i < COMP_CWORD; i++)); do
     case \${COMP_WORDS[i]} in
       ${commands.map(([name]) => name).join("|")}) command=\${COMP_WORDS[i]}; break ;;
     esac
   done
+  case $command:$previous in
+${[...values].map(([flag, reply]) => `    ${flag}) ${reply}; return ;;`).join("\n")}
+  esac
   case $command in
 ${cases.join("\n")}
     *) words="${[...commands.map(([name]) => name), ...serve].join(" ")}" ;;
@@ -90,6 +78,34 @@ ${cases.join("\n")}
 }
 complete -F _channel channel`;
 }
+
+/** What completes the value of a flag: by `*:--flag`, or by `command:--flag` where commands differ. */
+function valuesForBash(commands: Named): ReadonlyMap<string, string> {
+  const replies = new Map<string, Map<string, string | null>>();
+  for (const [command, { flags }] of commands) {
+    for (const { name, words, value, takesValue } of flagsOf(flags)) {
+      const reply =
+        words.length > 0
+          ? `COMPREPLY=($(compgen -W "${words.join(" ")}" -- "$word"))`
+          : value === null
+            ? "COMPREPLY=()"
+            : `compopt -o filenames; COMPREPLY=($(compgen ${value === "folder" ? "-d" : "-f"} -- "$word"))`;
+      const byCommand = replies.get(name) ?? new Map<string, string | null>();
+      replies.set(name, byCommand.set(command, takesValue ? reply : null));
+    }
+  }
+  const values = new Map<string, string>();
+  for (const [name, byCommand] of replies) {
+    const agree = new Set(byCommand.values()).size === 1;
+    for (const [command, reply] of byCommand) {
+      if (reply !== null) values.set(`${agree ? "*" : command}:--${name}`, reply);
+    }
+  }
+  return values;
+}
+
+/** Flags that can be given several times. */
+const REPEATED: ReadonlySet<string> = new Set(["channel", "event"]);
 
 function forZsh(commands: Named): string {
   const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
@@ -108,8 +124,8 @@ function forZsh(commands: Named): string {
     return [`${long}${quote(tail)}`, ...(short === null ? [] : [`-${short}${quote(tail)}`])];
   };
   const repeated = (flag: Flag) =>
-    flag.name === "channel"
-      ? [`'*--${flag.name}='${quote(`[${described(flag.description)}]:channel:`)}`]
+    REPEATED.has(flag.name)
+      ? [`'*--${flag.name}='${quote(`[${described(flag.description)}]:${flag.name}:`)}`]
       : spec(flag);
   const cases = commands.map(([name, definition]) => {
     const flags = flagsOf(definition.flags).flatMap(repeated);

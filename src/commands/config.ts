@@ -5,7 +5,7 @@ import type { Command } from "./command.ts";
 type LoadedOk = Extract<Loaded, { ok: true }>;
 
 /** `channel config`: every key, its effective value and its origin; secrets are masked. */
-export const config: Command = async ({ values, switches }, { env, cwd, print, stderr }) => {
+export const config: Command = async ({ values, switches }, { env, cwd, print, stderr, note }) => {
   const loaded = loadConfig({ flags: values, env, cwd });
   if (!loaded.ok) {
     stderr(loaded.message);
@@ -14,7 +14,7 @@ export const config: Command = async ({ values, switches }, { env, cwd, print, s
   if (switches.has("json")) print(asJson(loaded));
   else {
     print(asTable(loaded));
-    for (const warning of loaded.warnings) stderr(`warning: ${warning}`);
+    for (const warning of loaded.warnings) note(`warning: ${warning}`);
   }
   return 0;
 };

@@ -6,9 +6,6 @@ import type { Command, Definitions } from "./command.ts";
 /** The shells that `channel completion` writes for. */
 const SHELLS = ["bash", "zsh", "fish"] as const;
 
-export const PROGRAM = "channel";
-export const SUMMARY = "A real-time hub between Phoenix Channels clients and Redis publish/subscribe";
-
 /** The command that runs if none is named. */
 export const DEFAULT_COMMAND = "serve";
 
@@ -52,7 +49,7 @@ function only(...names: readonly string[]): ArgsDef {
   return Object.fromEntries(Object.entries(FLAGS).filter(([name]) => names.includes(name)));
 }
 
-export const COMMANDS: Definitions = {
+const WORKING: Definitions = {
   serve: {
     run: lazy(async () => (await import("./serve.ts")).serve),
     flags: FLAGS,
@@ -101,13 +98,23 @@ export const COMMANDS: Definitions = {
         valueHint: "CHANNEL",
         description: "Channel that the token allows, or a pattern such as room:*; can be repeated.",
       },
-      id: { type: "string", valueHint: "ID", description: "User id. Default: a random id." },
+      for: {
+        type: "string",
+        valueHint: "USER",
+        description: "User id; without --channel the token allows the user's own channel, user:USER.",
+      },
+      id: { type: "string", valueHint: "ID", description: "The same as --for. Default: a random id." },
+      can: {
+        type: "string",
+        valueHint: "ABILITIES",
+        description: "What the token allows: join, push, presence, separated by commas. Default: all.",
+      },
       "expires-in": {
         type: "string",
         valueHint: "DURATION",
         description: "Lifetime: 90 (seconds), 10m, 1h, 7d. Default: jwt_expiration_secs.",
       },
-      ...JSON_FLAG("Print JSON: id, channel or channels, token, expires_at."),
+      ...JSON_FLAG("Print JSON: id, channel or channels, can, token, expires_at."),
       ...only("jwt-secret", "jwt-expiration-secs", "id-length"),
       ...CONFIG,
       ...ALWAYS,
@@ -116,12 +123,14 @@ export const COMMANDS: Definitions = {
     examples: [
       ["channel token --channel system --id alice --expires-in 1h", "a token for one channel and one hour"],
       ["channel token --channel 'room:*' --channel system --json", "a token for several channels, as JSON"],
+      ["channel token --for alice", "a token for the channel user:alice"],
+      ["channel token --channel news --can join", "a token that reads and does not push"],
     ],
   },
   publish: {
     run: lazy(async () => (await import("./publish.ts")).publish),
     flags: {
-      ...JSON_FLAG("Print JSON: topic, bytes, json, heard, redis."),
+      ...JSON_FLAG("Print JSON: topic, bytes, json, heard, servers, clients, redis."),
       ...only("redis-url", "prefix"),
       ...CONFIG,
       ...ALWAYS,
@@ -143,6 +152,13 @@ export const COMMANDS: Definitions = {
   watch: {
     run: lazy(async () => (await import("./watch.ts")).watch),
     flags: {
+      from: { type: "boolean", description: "Show messages from clients only." },
+      to: { type: "boolean", description: "Show messages to clients only." },
+      event: {
+        type: "string",
+        valueHint: "EVENT",
+        description: "Show this event only; a pattern such as job_*. Can be repeated.",
+      },
       count: { type: "string", valueHint: "NUMBER", description: "Stop after this number of messages." },
       ...JSON_FLAG(
         "Print one JSON object per line: time, direction, channel, event, topic, payload or base64.",
@@ -153,16 +169,18 @@ export const COMMANDS: Definitions = {
     },
     operands: [
       {
-        name: "pattern",
-        description: "Topics to show, as Redis patterns. Default: to:* and from:*.",
+        name: "channel",
+        description:
+          "Channels to show, names or patterns such as room:*; or topics (to:, from:, push:), as Redis patterns. Default: all channels.",
         required: false,
         several: true,
       },
     ],
     description: "Show messages between backends and clients, live.",
     examples: [
-      ["channel watch", "messages in both directions"],
-      ["channel watch 'from:*' --json", "messages of clients, as JSON lines"],
+      ["channel watch", "messages of all channels in both directions"],
+      ["channel watch 'room:*' --event say", "the event say in channels that begin with room:"],
+      ["channel watch --from --json", "messages of clients, as JSON lines"],
     ],
   },
   bench: {
@@ -201,6 +219,24 @@ export const COMMANDS: Definitions = {
     description: "Print the effective configuration and the origin of each value.",
     examples: [["channel config", "prints a table; secrets are masked"]],
   },
+};
+
+/** Commands that describe the others. */
+const DESCRIBING: Definitions = {
+  help: {
+    run: lazy(async () => (await import("./help.ts")).help(COMMANDS)),
+    flags: ALWAYS,
+    operands: [
+      {
+        name: "command",
+        description: "Command to describe. Default: all, in short.",
+        required: false,
+        words: [...Object.keys(WORKING), "help", "completion", "manual"],
+      },
+    ],
+    description: "Print the help of a command.",
+    examples: [["channel help publish", "the same as channel publish --help"]],
+  },
   completion: {
     run: lazy(async () => (await import("./completion.ts")).completion(COMMANDS)),
     flags: ALWAYS,
@@ -219,3 +255,5 @@ export const COMMANDS: Definitions = {
     examples: [["channel manual > /usr/local/share/man/man1/channel.1", "installs the manual page"]],
   },
 };
+
+export const COMMANDS: Definitions = { ...WORKING, ...DESCRIBING };

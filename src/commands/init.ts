@@ -18,7 +18,7 @@ Flags take precedence over variables (PORT or CHANNEL_PORT), variables over this
 "channel config" prints the effective configuration. This file contains secrets: keep it private.`;
 
 /** `channel init`: writes a `channel.toml` with new secrets, or with the settings of another program. */
-export const init: Command = async ({ values }, { cwd, terminal, print, stderr }) => {
+export const init: Command = async ({ values }, { cwd, terminal, print, stderr, note: remark }) => {
   const target = values.config ?? "channel.toml";
   let migrated: Migrated = { chosen: new Map(), notes: [] };
   try {
@@ -53,7 +53,7 @@ export const init: Command = async ({ values }, { cwd, terminal, print, stderr }
     stderr(`cannot write ${quoted(target)}: ${reason}`);
     return 1;
   }
-  for (const note of notes) stderr(`note: ${note}`);
+  for (const note of notes) remark(`note: ${note}`);
   if (terminal === null) print(target);
   else {
     const run = target === "channel.toml" ? "channel" : `channel --config ${quoted(target)}`;

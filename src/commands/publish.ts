@@ -1,3 +1,4 @@
+import { isObject, ownValue } from "../auth/json-object.ts";
 import { BusError } from "../bus/bus-error.ts";
 import { publishOnce } from "../bus/redis/redis-client.ts";
 import {
@@ -9,16 +10,17 @@ import {
   printTo,
   RESERVED_EVENTS,
 } from "../bus/topics.ts";
-import { type Config, loadConfig } from "../config/config.ts";
+import { type Config, type Loaded, loadConfig } from "../config/config.ts";
 import { quoted } from "../config/quote.ts";
 import { LIMITS } from "../config/settings.ts";
 import { isJson } from "../hub/json/is-json.ts";
 import type { Command } from "./command.ts";
+import { ownServer } from "./own-server.ts";
 
 /** `channel publish`: publishes one message on Redis, as a backend does. */
 export const publish: Command = async (
   { values, switches, operands: [topic = "", text] },
-  { env, cwd, terminal, print, stderr, readInput },
+  { env, cwd, terminal, print, stderr, note, readInput },
 ) => {
   const loaded = loadConfig({ flags: values, env, cwd });
   if (!loaded.ok) {
@@ -33,9 +35,12 @@ export const publish: Command = async (
     return 2;
   }
   const json = isJson(input);
+  const asJson = switches.has("json");
+  // A program that asks for no result should not wait for one.
+  const wantsResult = asJson || terminal !== null;
   let done: Awaited<ReturnType<typeof publishOnce>>;
   try {
-    done = await publishOnce(config, topic, input);
+    done = await publishOnce(config, topic, input, wantsResult);
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
     stderr(error.message);
@@ -47,19 +52,66 @@ export const publish: Command = async (
     );
     return 1;
   }
+  if (!wantsResult) return 0;
   const { heard, where } = done;
-  if (switches.has("json")) print(JSON.stringify({ topic, bytes: input.length, json, heard, redis: where }));
-  else if (terminal !== null) {
-    const subscribers = heard === 1 ? "1 subscriber" : `${heard} subscribers`;
-    print(`${topic}: ${input.length} bytes of ${json ? "JSON" : "binary"} to ${subscribers} at ${where}`);
+  const reached = await reachedBy(loaded, topic, done);
+  const { servers, clients } = reached;
+  if (asJson) {
+    print(JSON.stringify({ topic, bytes: input.length, json, heard, servers, clients, redis: where }));
+    return 0;
   }
+  print(
+    `${topic}: ${input.length} bytes of ${json ? "JSON" : "binary"} to ${describe(heard, reached)} at ${where}`,
+  );
   if (heard === 0 && !config.redisUrl.includes("+cluster")) {
-    stderr(`warning: no subscribers at ${where}: is a server using this Redis?`);
-  } else if (!json && terminal !== null) {
-    stderr("note: the payload is not JSON, so clients receive it as binary; JSON text needs double quotes");
+    note(`warning: no subscribers at ${where}: is a server using this Redis?`);
+  } else if (!json) {
+    note("note: the payload is not JSON, so clients receive it as binary; JSON text needs double quotes");
   }
   return 0;
 };
+
+/** Who received a message; `null` where it is not known. */
+interface Reached {
+  readonly servers: number | null;
+  readonly clients: number | null;
+}
+
+const UNKNOWN: Reached = { servers: null, clients: null };
+
+/** By the API of the server of this configuration; without it, the number of servers alone, by their subscriptions. */
+async function reachedBy(
+  { config, sources }: Loaded & { readonly ok: true },
+  topic: string,
+  { heard, servers }: { readonly heard: number; readonly servers: number | null },
+): Promise<Reached> {
+  const to = parseTo(Buffer.from(topic));
+  // In a cluster each node counts its own subscribers only.
+  if (to === null || config.redisUrl.includes("+cluster")) return UNKNOWN;
+  const bySubscription = { servers: servers === null ? null : Math.min(servers, heard), clients: null };
+  // The server of this configuration may use another Redis than a flag names.
+  const named = ["redis_url", "prefix"].some((key) => sources.get(key)?.source === "flag");
+  const api = named || heard === 0 ? null : ownServer(config);
+  const answer = (await api?.read(`/api/channels/${encodeURIComponent(to.channel)}?limit=1`)) ?? null;
+  if (answer === null) return bySubscription;
+  if (ownValue(answer.body, "code") === "channel_not_open") return { ...bySubscription, clients: 0 };
+  const listeners = ownValue(answer.body, "listeners");
+  if (answer.status !== 200 || !isObject(listeners)) return bySubscription;
+  const clients = Object.values(listeners).reduce<number>((sum, count) => sum + Number(count), 0);
+  return { ...bySubscription, clients };
+}
+
+function describe(heard: number, { servers, clients }: Reached): string {
+  const inChannel = clients === null ? "" : `, ${counted(clients, "client")}`;
+  if (servers === null) return `${counted(heard, "subscriber")}${inChannel}`;
+  const others = heard - servers;
+  const beside = others === 0 ? "" : ` and ${counted(others, "other subscriber")}`;
+  return `${counted(servers, "server")}${beside}${inChannel}`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
 
 function problemOf(config: Config, topic: string, payload: Buffer | null): string | null {
   const from = parseFrom(Buffer.from(topic));

@@ -1,6 +1,7 @@
 import { isObject, ownValue } from "../auth/json-object.ts";
-import { type Config, loadConfig } from "../config/config.ts";
+import { loadConfig } from "../config/config.ts";
 import type { Command } from "./command.ts";
+import { ownAddress } from "./own-server.ts";
 
 /** Longer than a server waits for its successor. */
 const TIMEOUT_MS = 50_000;
@@ -23,7 +24,7 @@ export const reload: Command = async ({ values }, { env, cwd, terminal, print, s
     stderr("the system chose the port of the server: name it with --port");
     return 2;
   }
-  const url = addressOf(config);
+  const url = ownAddress(config);
   // The secret is for this machine only.
   process.env.NO_PROXY = "*";
   let response: Response;
@@ -51,13 +52,6 @@ export const reload: Command = async ({ values }, { env, cwd, terminal, print, s
   if (terminal !== null) print(`process ${String(ownValue(fields, "pid"))} serves ${url}`);
   return 0;
 };
-
-/** The address of the server, from this machine. */
-function addressOf({ tls, host, port, basePath }: Config): string {
-  const reachable = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  const name = reachable.includes(":") ? `[${reachable}]` : reachable;
-  return `${tls === null ? "http" : "https"}://${name}:${port}${basePath}`;
-}
 
 function reasonOf(error: unknown): string {
   if (error instanceof Error && "code" in error && error.code === "ECONNREFUSED") return "connection refused";

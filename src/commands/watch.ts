@@ -8,14 +8,14 @@ import { integer } from "../config/value-types.ts";
 import { isJson } from "../hub/json/is-json.ts";
 import { escaped } from "../log.ts";
 import type { Command, Terminal } from "./command.ts";
+import { watchedTopics } from "./watched-topics.ts";
 
-const DEFAULT_PATTERNS = ["to:*", "from:*"];
 const count = integer(1, Number.MAX_SAFE_INTEGER);
 
-/** `channel watch`: prints messages between backends and clients until Ctrl-C. */
+/** `channel watch`: prints messages between backends and clients until Ctrl-C, then their number. */
 export const watch: Command = async (
-  { values, switches, operands },
-  { env, cwd, terminal, print, stderr, ended },
+  { values, all, switches, operands },
+  { env, cwd, terminal, print, stderr, note, ended },
 ) => {
   const loaded = loadConfig({ flags: values, env, cwd });
   if (!loaded.ok) {
@@ -27,19 +27,28 @@ export const watch: Command = async (
     stderr(`--count must be ${count.expects}, not ${quoted(values.count ?? "")}`);
     return 2;
   }
-  const patterns = operands.length > 0 ? operands : DEFAULT_PATTERNS;
+  const topics = watchedTopics({
+    operands,
+    events: all.event ?? [],
+    from: switches.has("from"),
+    to: switches.has("to"),
+  });
+  if (typeof topics === "string") {
+    stderr(topics);
+    return 2;
+  }
   const write = switches.has("json") ? asJson : terminal === null ? asText : forTerminal(terminal);
   const countReached = Promise.withResolvers<void>();
   let shown = 0;
   let watching: ReturnType<typeof watchBus>;
   try {
-    watching = watchBus(loaded.config, patterns, {
+    watching = watchBus(loaded.config, topics.patterns, {
       message(passing) {
-        if (shown >= max) return;
+        if (shown >= max || !topics.shows(passing.name, passing.pattern)) return;
         print(write(passing));
         if (++shown === max) countReached.resolve();
       },
-      live: (where) => stderr(`watching ${patterns.map(quoted).join(" ")} at ${where}; Ctrl-C to stop`),
+      live: (where) => note(`watching ${topics.shown} at ${where}; Ctrl-C to stop`),
       lost: (where, reason) =>
         stderr(`not connected to Redis at ${where}: ${reason}; retrying. Set another Redis with --redis-url`),
     });
@@ -50,6 +59,8 @@ export const watch: Command = async (
   }
   await Promise.race([ended(), countReached.promise]);
   await watching.stop();
+  const messages = shown === 1 ? "1 message" : `${shown === 0 ? "no" : shown} messages`;
+  note(`${messages} matched ${topics.shown}`);
   return 0;
 };
 

@@ -344,7 +344,7 @@ describe("in a terminal", () => {
       folderWith(),
     );
     expect(await published.exited).toBe(0);
-    expect(published.screen()).toContain("to:system:update: 7 bytes of JSON to 1 subscriber");
+    expect(published.screen()).toContain("to:system:update: 7 bytes of JSON to 1 server at ");
     const minted = inTerminal(
       `${BINARY} token --channel system --id alice --jwt-secret ${SECRET}`,
       folderWith(),
@@ -400,6 +400,9 @@ describe("output generated from the definitions", () => {
     expect(await complete("--bus", "r")).toBe("redis");
     expect(await complete("completion", "f")).toBe("fish");
     expect(await complete("serve", "--log-format", "=", "j")).toBe("json");
+    expect(await complete("help", "pub")).toBe("publish");
+    // A flag of one name takes a file in "init" and no value in "watch".
+    expect(await complete("watch", "--from", "--ev")).toBe("--event");
   });
 
   test.skipIf(Bun.which("zsh") === null)("zsh accepts its script", async () => {

@@ -11,7 +11,7 @@ import type {
 } from "../bus.ts";
 import { parseRedisAddress, type RedisAddress, type SentinelCredentials } from "./redis-address.ts";
 import { checkBufferLimit } from "./redis-buffer-limit.ts";
-import { NO_CLUSTER, RedisConnection } from "./redis-connection.ts";
+import { NO_CLUSTER, RedisConnection, SUBSCRIBER_NAME } from "./redis-connection.ts";
 import type { Refusable } from "./redis-handshake.ts";
 import { RedisPublisher } from "./redis-publisher.ts";
 import { RedisError, type RedisValue } from "./redis-reply.ts";
@@ -119,7 +119,7 @@ class RedisBus implements Bus {
     };
     this.#subscribing = new RedisConnection(
       address,
-      { name: "channel-subscriber", protocol: 2 },
+      { name: SUBSCRIBER_NAME, protocol: 2 },
       subscribing,
       log,
     );

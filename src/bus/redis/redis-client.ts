@@ -2,12 +2,14 @@ import type { Redis } from "ioredis";
 import type { Config } from "../../config/config.ts";
 import { createLog, type Log } from "../../log.ts";
 import { parseRedisAddress, type RedisAddress } from "./redis-address.ts";
-import { RedisConnection } from "./redis-connection.ts";
+import { RedisConnection, SUBSCRIBER_NAME } from "./redis-connection.ts";
 
 /** A message seen by `watchBus`. */
 export interface ObservedMessage {
   /** Without the configured prefix. */
   readonly name: Buffer;
+  /** Which of the patterns matched: Redis sends a message once for each that does. */
+  readonly pattern: number;
   readonly payload: Buffer;
 }
 
@@ -45,6 +47,8 @@ export interface ClientOwner {
 export interface PublishClient {
   /** Resolves to the number of subscribers that received it (in a cluster: on one node). Adds the prefix to `name`. */
   publish(name: string, payload: string | Buffer): Promise<number>;
+  /** The number of servers that are subscribed at this Redis; `null` if it does not permit the question. */
+  countServers(): Promise<number | null>;
   stop(): Promise<void>;
 }
 
@@ -94,27 +98,38 @@ export async function openPublishClient(
     if (redis === null) throw new Error(`not connected to ${connection.where}: ${why}`);
     return await redis.publish(access.prefix + name, payload);
   };
-  return { ok: true, where: connection.where, client: { publish, stop: () => connection.stop() } };
+  const countServers = async (): Promise<number | null> => {
+    try {
+      const list = String(await redis?.call("CLIENT", "LIST", "TYPE", "PUBSUB"));
+      return list.split("\n").filter((line) => line.includes(` name=${SUBSCRIBER_NAME} `)).length;
+    } catch {
+      return null;
+    }
+  };
+  const client = { publish, countServers, stop: () => connection.stop() };
+  return { ok: true, where: connection.where, client };
 }
 
 /**
- * Publishes once, as a backend does. Resolves to the number of subscribers that received it (in a cluster: on one node),
- * or to the reason of the failure.
+ * Publishes once, as a backend does. Resolves to the number of subscribers that received it (in a cluster: on one node) and,
+ * if asked for, of servers at this Redis; or to the reason of the failure.
  * @throws BusError if the address is invalid.
  */
 export async function publishOnce(
   access: RedisAccess,
   name: string,
   payload: string | Buffer,
+  countServers: boolean,
 ): Promise<
-  | { readonly ok: true; readonly heard: number; readonly where: string }
+  | { readonly ok: true; readonly heard: number; readonly servers: number | null; readonly where: string }
   | { readonly ok: false; readonly where: string; readonly reason: string }
 > {
   const opened = await openPublishClient(access);
   if (!opened.ok) return opened;
   const { where, client } = opened;
   try {
-    return { ok: true, where, heard: await client.publish(name, payload) };
+    const heard = await client.publish(name, payload);
+    return { ok: true, where, heard, servers: countServers ? await client.countServers() : null };
   } catch (error) {
     return { ok: false, where, reason: error instanceof Error ? error.message : String(error) };
   } finally {
@@ -147,9 +162,10 @@ export function watchBus(
     {
       opened(redis) {
         redis.removeAllListeners("pmessageBuffer");
-        redis.on("pmessageBuffer", (_pattern: Buffer | string, name: Buffer, payload: Buffer) =>
-          watcher.message({ name: name.subarray(prefix.length), payload }),
-        );
+        redis.on("pmessageBuffer", (pattern: Buffer | string, name: Buffer, payload: Buffer) => {
+          const index = patterns.indexOf(pattern.toString("utf8").slice(prefix.length));
+          watcher.message({ name: name.subarray(prefix.length), pattern: index, payload });
+        });
         current = redis;
         redis.psubscribe(...patterns.map((pattern) => prefix + pattern)).then(
           () => {

@@ -26,6 +26,9 @@ export interface ConnectionOptions {
   readonly anyRole?: boolean;
 }
 
+/** The name of the subscription of a server. */
+export const SUBSCRIBER_NAME = "channel-subscriber";
+
 /** Longest pause between attempts, in ms. With connecting it is under 2 s, the limit for a subscription to be back. */
 const MAX_PAUSE = 1500;
 const FIRST_PAUSE = 50;

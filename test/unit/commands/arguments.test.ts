@@ -94,6 +94,30 @@ describe("a command line", () => {
 });
 
 describe("a wrong command line", () => {
+  test("a flag of one name may take a value in one command and none in another", () => {
+    const commands: typeof COMMANDS = {
+      serve: { flags: help },
+      init: { flags: { from: { type: "string", valueHint: "FILE" }, ...help } },
+      watch: {
+        flags: { from: { type: "boolean" }, ...help },
+        operands: [{ name: "channel", description: "Which.", required: false, several: true }],
+      },
+    };
+    const given = (line: string) => readArguments(line.split(" "), commands, "serve");
+    for (const line of ["init --from a.toml", "--from a.toml init", "--from=a.toml init"])
+      expect(given(line)).toMatchObject({ command: "init", values: { from: "a.toml" }, operands: [] });
+    for (const line of ["watch --from a", "--from watch a", "watch a --from"])
+      expect(given(line)).toMatchObject({
+        command: "watch",
+        switches: new Set(["from"]),
+        operands: ["a"],
+      });
+    expect(given("init --from")).toMatchObject({ message: expect.stringContaining("--from=<FILE>") });
+    expect(given("watch --from=a")).toMatchObject({ message: "--from does not take a value" });
+    expect(given("watch --form")).toMatchObject({ message: "unknown flag --form; did you mean --from?" });
+    expect(given("serve --form")).toMatchObject({ message: "unknown flag --form; known flags: --help" });
+  });
+
   test("an unknown flag names the nearest one, though its value looks like a command", () => {
     expect(refused("--prot 5")).toBe("unknown flag --prot; did you mean --port?");
     expect(refused("serve --prot=5")).toBe("unknown flag --prot; did you mean --port?");
