@@ -102,14 +102,20 @@ const REASONS: Readonly<Record<string, string>> = {
   zod: "the API's description, from which checks, types and `/openapi.json` come",
   "@biomejs/biome": "format and lint",
   "@types/bun": "types of the runtime",
+  "@types/react": "types of React",
+  "@types/react-dom": "types of React",
   "axe-core": "accessibility of the pages, in tests",
   bun: "the runtime; it is in the executable",
+  "cookie-session": "sessions of examples/express",
+  express: "examples/express",
   "playwright-core": "drives Chromium in tests",
   typescript: "checks types",
   "socket.io": "a peer in the benchmark",
   "@socket.io/redis-adapter": "its adapter",
   "@socket.io/redis-emitter": "its publisher",
-  redis: "what that adapter needs",
+  react: "examples/react",
+  "react-dom": "examples/react",
+  redis: "what that adapter needs, and examples/express",
 };
 
 /** docs/dependencies.md */

@@ -2,12 +2,10 @@
  * Shared by both demos: starts a Channel server and a web application, which knows the server's secret and makes
  * signed calls for its users.
  */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { sign } from "../../src/auth/signature.ts";
-
-const ROOT = join(import.meta.dir, "../..");
+import { startServer } from "../server.ts";
 
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -71,28 +69,7 @@ export async function run({ folder, title, port, actions }: Demo): Promise<void>
 /** Starts a server with a new secret for the web application. */
 async function startChannel(): Promise<Backend> {
   const secret = crypto.randomUUID();
-  const binary = process.env.CHANNEL_BIN ?? join(ROOT, "dist/channel");
-  const command = existsSync(binary) ? [binary] : [process.execPath, join(ROOT, "src/main.ts")];
-  const bus = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const args = ["--port", "0", "--bus", "embedded", "--redis-url", `redis://127.0.0.1:${bus.port}`];
-  bus.stop(true);
-  const child = Bun.spawn([...command, "serve", ...args, "--log-format", "json"], {
-    // Ignore configuration files of the current folder and environment variables of the shell.
-    cwd: import.meta.dir,
-    env: { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "/", CHANNELSTREAM_SECRET: secret },
-    stdin: "ignore",
-    stdout: "ignore",
-    stderr: "pipe",
-  });
-  const stop = () => {
-    child.kill();
-    process.exit(0);
-  };
-  process.on("SIGTERM", stop);
-  process.on("SIGINT", stop);
-  process.on("exit", () => child.kill());
-
-  const url = await readUrl(child.stderr);
+  const { url } = await startServer({ env: { CHANNELSTREAM_SECRET: secret } });
   return {
     url,
     async call(method, path, body) {
@@ -109,24 +86,6 @@ async function startChannel(): Promise<Backend> {
       return Array.isArray(result) ? { list: result } : fieldsOf(result);
     },
   };
-}
-
-/** Reads the URL from the log line "listening". Later log lines are read and discarded. */
-async function readUrl(log: ReadableStream<Uint8Array>): Promise<string> {
-  const reader = log.getReader();
-  const decoder = new TextDecoder();
-  let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error(`the server did not start:\n${text}`);
-    text += decoder.decode(value, { stream: true });
-    const url = /"message":"listening","url":"([^"]+)"/.exec(text)?.[1];
-    if (url === undefined) continue;
-    void (async () => {
-      while (!(await reader.read()).done);
-    })();
-    return url;
-  }
 }
 
 /** The value if it is an object, otherwise an empty object. */

@@ -155,8 +155,10 @@ describe("code", () => {
       });
     } else {
       test(name, () => {
-        // Diagrams, not code; a language without a check is not allowed.
-        expect(["", "text"]).toContain(language);
+        // Diagrams, not code; a language without a check is not allowed. Those of backends.md are compared in
+        // test/integration/backends-page.test.ts: their interpreters may be absent.
+        const unchecked = page === "docs/backends.md" ? ["go", "php", "ruby"] : [];
+        expect(["", "text", ...unchecked]).toContain(language);
       });
     }
   }

@@ -1,0 +1,193 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type ChannelProcess, startChannel } from "./channel-process.ts";
+import { connectPhoenix, eventually, type PhoenixClient } from "./phoenix-client.ts";
+import { findPython } from "./python.ts";
+import { type RedisProcess, startRedis } from "./redis-process.ts";
+import { outputOf, type Program, startProgram } from "./tangram/program.ts";
+import { type Backend, backendOn } from "./world.ts";
+
+/* Runs the code blocks of docs/backends.md. Only addresses and secrets are replaced. */
+
+const ROOT = join(import.meta.dir, "../..");
+const SECRET = "a-secret-of-these-tests-that-is-long-enough";
+const KEY = "replace-by-openssl-rand-base64-32";
+
+/** The code blocks, by language, in order. */
+const blocks = new Map<string, string[]>();
+for (const [, language = "", block = ""] of readFileSync(join(ROOT, "docs/backends.md"), "utf8").matchAll(
+  /^```(\w+)\n([\s\S]*?)^```$/gm,
+)) {
+  blocks.set(language, [...(blocks.get(language) ?? []), block]);
+}
+
+function blockWith(language: string, text: string): string {
+  const found = blocks.get(language)?.find((block) => block.includes(text));
+  if (found === undefined) throw new Error(`docs/backends.md has no block of ${language} with ${text}`);
+  return found;
+}
+
+/** The command of the page that contains a text, ready to run here. */
+function commandWith(text: string): string {
+  const lines = (blocks.get("sh") ?? []).flatMap((block) => block.replaceAll("\\\n", "").trim().split("\n"));
+  const found = lines.find((line) => line.includes(text));
+  if (found === undefined) throw new Error(`docs/backends.md has no command with ${text}`);
+  return found
+    .replace("redis-cli", `redis-cli -p ${redis.port}`)
+    .replace("http://127.0.0.1:2025", channel.url)
+    .replace("$KEY", KEY);
+}
+
+/** Where Node finds the package redis. */
+const folder = (() => {
+  const parent = join(ROOT, "node_modules/.cache");
+  mkdirSync(parent, { recursive: true });
+  return mkdtempSync(join(parent, "backends-page-"));
+})();
+
+/** The programs that are run here: the interpreters of the others may be absent. */
+const PROGRAMS = [
+  { language: "python", file: "backend.py", command: () => findPython("redis") },
+  { language: "js", file: "backend.mjs", command: () => "node" },
+] as const;
+
+type ProgramOfPage = (typeof PROGRAMS)[number];
+
+let redis: RedisProcess;
+let backend: Backend;
+let channel: ChannelProcess;
+let programs: Program[] = [];
+let clients: PhoenixClient[] = [];
+
+beforeAll(async () => {
+  redis = await startRedis();
+  backend = backendOn(redis.port);
+  channel = await startChannel({
+    args: ["--bus", "redis", "--redis-url", redis.url],
+    env: { JWT_SECRET: SECRET },
+    toml: (blocks.get("toml") ?? []).join("\n"),
+  });
+});
+afterEach(async () => {
+  for (const each of clients) each.socket.cut();
+  for (const each of programs) await each.stop();
+  [clients, programs] = [[], []];
+  await eventually(async () => (await receivers()) === 0, "the end of the backends");
+});
+afterAll(async () => {
+  await channel?.stop();
+  backend?.stop();
+  await redis?.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const environment = () => ({ REDIS_URL: redis.url, JWT_SECRET: SECRET });
+
+function programOf({ language, file, command }: ProgramOfPage): string[] {
+  const path = join(folder, file);
+  writeFileSync(path, blockWith(language, "JWT_SECRET"));
+  return [command(), path];
+}
+
+/** A client in `room:lobby` and its own channel, with the token that a program of the page makes. */
+async function enter(user: string, program: ProgramOfPage = PROGRAMS[0]): Promise<PhoenixClient> {
+  const made = await outputOf([...programOf(program), "token", user], { env: environment() });
+  const client = await connectPhoenix(channel.url);
+  clients.push(client);
+  for (const name of ["room:lobby", `user:${user}`])
+    expect((await client.join(name, { token: made.trim() })).status).toBe("ok");
+  return client;
+}
+
+/** Backends that receive pushes of `say`. */
+const receivers = (): Promise<number> =>
+  backend.publish("push:room:probe:say", '{"channel":"room:probe","user":"probe","payload":{}}');
+
+function run(command: string[]): Program {
+  const program = startProgram(command, { env: environment() });
+  programs.push(program);
+  return program;
+}
+
+/** Starts a command with redis-cli that subscribes; resolves when Redis has the subscription. */
+async function subscribe(command: string): Promise<Program> {
+  const program = run(["sh", "-c", `exec ${command}`]);
+  await program.lines.until((line) => line === "psubscribe", "the subscription");
+  return program;
+}
+
+async function push(client: PhoenixClient, event: string, payload: unknown): Promise<void> {
+  const reply = await client.ask({
+    joinRef: "1",
+    topic: "room:lobby",
+    event,
+    payload: JSON.stringify(payload),
+  });
+  expect(reply.status).toBe("ok");
+}
+
+describe.each(PROGRAMS)("the program in $language", (program) => {
+  test("makes tokens, and is the backend of a chat", async () => {
+    const alice = await enter("alice", program);
+    run(programOf(program));
+    await eventually(async () => (await receivers()) > 0, "the backend");
+    await push(alice, "say", { text: "hello", user: "mallory" });
+    expect((await alice.event("line", "room:lobby")).payload).toEqual({
+      user: "alice",
+      payload: { text: "hello", user: "mallory" },
+    });
+  });
+});
+
+test("all programs use the same names of Redis, and the same claims", () => {
+  const all = ["python", "js", "go", "php", "ruby"].map((language) => blockWith(language, "JWT_SECRET"));
+  for (const text of all) {
+    const seen = {
+      pattern: /["']push:room:\*:say["']/.test(text),
+      // The channel of the push is put in between.
+      line: /["'`]to:\W.{0,20}:line["'`]/.test(text),
+      claims: /\bid\b.{1,10}user.*room:\*.*exp.*3600/s.test(text),
+      header: /alg\W+HS256/.test(text),
+    };
+    expect(seen).toEqual({ pattern: true, line: true, claims: true, header: true });
+  }
+});
+
+test("a chat with redis-cli", async () => {
+  const alice = await enter("alice");
+  const pushes = await subscribe(commandWith("push:room:*:say"));
+  await push(alice, "say", { text: "hello" });
+  const received = await pushes.lines.until((line) => line.startsWith("{"));
+  expect(JSON.parse(received)).toMatchObject({ user: "alice", event: "say", payload: { text: "hello" } });
+  await outputOf(["sh", "-c", commandWith("to:room:lobby:line")]);
+  expect((await alice.event("line")).payload).toEqual({ user: "alice", payload: { text: "hello" } });
+});
+
+test("a user's own channel, by Redis and by HTTP", async () => {
+  const alice = await enter("alice");
+  const bob = await enter("bob");
+  await outputOf(["sh", "-c", commandWith("to:user:alice:note")]);
+  expect((await alice.event("note", "user:alice")).payload).toEqual({ text: "only for alice" });
+  await outputOf(["sh", "-c", commandWith('"note"')]);
+  expect((await alice.event("note", "user:alice")).payload).toEqual({ text: "by HTTP" });
+  expect((await bob.fence()).filter(({ event }) => event === "note")).toEqual([]);
+});
+
+test("who is online, by HTTP and by Redis", async () => {
+  await enter("carol");
+  const diffs = await subscribe(commandWith("presence_diff"));
+  await enter("dave");
+  const joined = await diffs.lines.until((line) => line.includes('"dave"'));
+  expect(Object.keys(JSON.parse(joined).joins)).toContain("dave");
+  const { listed } = JSON.parse(await outputOf(["sh", "-c", commandWith("/api/channels/")]));
+  const users: unknown[] = listed.map((row: { user: string }) => row.user);
+  expect(users).toEqual(expect.arrayContaining(["carol", "dave"]));
+});
+
+test("cursors reach the other members, with the user", async () => {
+  const alice = await enter("alice");
+  const bob = await enter("bob");
+  await push(alice, "cursor", { x: 1, y: 2 });
+  expect((await bob.event("cursor")).payload).toEqual({ user: "alice", payload: { x: 1, y: 2 } });
+});
