@@ -182,6 +182,7 @@ export async function startServer(
       ? null
       : new Webhooks({
           store: openWebhookStore(config, aloneBecause === null, log),
+          // Its own: other requests to the same host must not take its turns.
           client: new HookClient(config.hookSecret ?? ""),
           url: config.webhook,
           servers: () => servers,

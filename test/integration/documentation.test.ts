@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Socket } from "phoenix";
+import { hookSignature } from "../../src/hooks/hook-client.ts";
 import { type ChannelProcess, channelBinary, startChannel } from "./channel-process.ts";
 import { connectGroups } from "./groups/groups-client.ts";
 import { connectPhoenix, eventually, mint } from "./phoenix-client.ts";
@@ -141,8 +142,13 @@ test("cookie sessions: the application of the page decides on joins", async () =
     args: ["--redis-url", redis.url],
     toml: toml.replace(":8000/", `:${port}/`),
   });
-  const unsigned = () => fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "{}" }).catch(() => null);
-  expect((await eventually(unsigned, "the application")).status).toBe(403);
+  const post = (body: string, headers: Record<string, string> = {}) =>
+    fetch(`http://127.0.0.1:${port}/`, { method: "POST", body, headers }).catch(() => null);
+  expect((await eventually(() => post("{}"), "the application")).status).toBe(403);
+  // Signed with the same secret, but a webhook.
+  const [, secret = ""] = /hook_secret = "([^"]+)"/.exec(toml) ?? [];
+  const webhook = '{"id":"0-1","at":1,"events":[]}';
+  expect((await post(webhook, { "x-channel-signature": hookSignature(secret, webhook) }))?.status).toBe(400);
   const member = await connectPhoenix(server.url, { headers: { cookie: "a=b; session=5f0c1e" } });
   expect((await member.join("room:7", { seat: 3 })).status).toBe("ok");
   expect(JSON.stringify((await member.event("presence_state")).payload)).toContain('"name":"alice"');

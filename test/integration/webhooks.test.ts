@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { hookSignature } from "../../src/hooks/hook-client.ts";
 import { call } from "./api-client.ts";
 import { type ChannelProcess, startChannel } from "./channel-process.ts";
 import { connectPhoenix, eventually, mint, type PhoenixClient } from "./phoenix-client.ts";
@@ -175,12 +176,16 @@ describe("docs/webhooks.md", () => {
         for await (const chunk of child.stdout) output += decoder.decode(chunk, { stream: true });
       })();
       const url = `http://127.0.0.1:${port}/hooks`;
-      const post = (): Promise<number | null> =>
-        fetch(url, { method: "POST", body: "{}", headers: { "x-channel-signature": "t=1,v1=00" } }).then(
+      const post = (body: string, signature: string): Promise<number | null> =>
+        fetch(url, { method: "POST", body, headers: { "x-channel-signature": signature } }).then(
           ({ status }) => status,
           () => null,
         );
-      expect(await eventually(post, "the receiver")).toBe(401);
+      expect(await eventually(() => post("{}", "t=1,v1=00"), "the receiver")).toBe(401);
+      // Signed with the same secret, but a call.
+      const [, secret = ""] = /hook_secret = "([^"]+)"/.exec(settings) ?? [];
+      const call = '{"channel":"room:1","event":"say","reply":"a.b","payload":1}';
+      expect(await post(call, hookSignature(secret, call))).toBe(401);
       const server = await start(SECRETS + settings.replaceAll("8000", String(port)));
       ends.push(() => server.stop());
       const client = await joinAs(server, "room:1", "alice");
