@@ -67,6 +67,18 @@ const WORKING: Definitions = {
         valueHint: "FILE",
         description: "Migrate a configuration of Channelstream (config.ini) or Tangram (tangram.toml).",
       },
+      tangram: {
+        type: "boolean",
+        description: "Write it for a server beside Tangram, from tangram.toml (or --from).",
+      },
+      docker: {
+        type: "boolean",
+        description: "Write compose.yaml, Containerfile and secrets, and copy the executable.",
+      },
+      systemd: {
+        type: "boolean",
+        description: "Write channel.service, channel.toml, secrets and install.sh, and copy the executable.",
+      },
       config: { type: "string", valueHint: "FILE", description: "File to write. Default: channel.toml." },
       ...ALWAYS,
     },
@@ -77,6 +89,9 @@ const WORKING: Definitions = {
         "channel init --from tangram.toml",
         "migrates the address, Redis and secret of a Tangram installation",
       ],
+      ["channel init --tangram", "a server beside Tangram, with its Redis and secret"],
+      ["channel init --docker", "in an empty folder: what docker compose up needs"],
+      ["channel init --systemd", "in an empty folder: a service; sudo sh install.sh installs it"],
     ],
   },
   reload: {
