@@ -65,16 +65,16 @@ const COOKIE = "channel_session";
 const MAX_COOKIES = 8;
 
 const ALL = Object.freeze({ join: true, push: true, presence: true });
-const NOT_SIGNED_IN = new Rejection(
+export const NOT_SIGNED_IN = new Rejection(
   401,
   "not_signed_in",
   "Administrator required: sign in, or send the admin secret as Bearer.",
 );
-const WRONG_SECRET = new Rejection(401, "wrong_secret", "Wrong admin secret.");
-const WRONG_KEY = new Rejection(401, "wrong_key", "Neither the admin secret nor an API key.");
+export const WRONG_SECRET = new Rejection(401, "wrong_secret", "Wrong admin secret.");
+export const WRONG_KEY = new Rejection(401, "wrong_key", "Neither the admin secret nor an API key.");
 const KEY_ONLY = new Rejection(403, "admin_only", "Administrator required: an API key is not enough.");
 const WRONG_CODE = new Rejection(401, "sign_in_link_used", "Link expired or already used.");
-const FOREIGN = new Rejection(
+export const FOREIGN = new Rejection(
   403,
   "own_pages_only",
   "With a session cookie, changes are accepted only from this server's own pages.",
@@ -107,7 +107,7 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
     rejection: Rejection,
   ): Rejection | null => {
     const wait = wrong.waitSecs(source);
-    if (wait > 0) return tooMany(wait);
+    if (wait > 0) return tooManyAttempts(wait);
     if (isOneOf(given, right)) return null;
     wrong.count(source, kind);
     return rejection;
@@ -240,7 +240,8 @@ export function bearerOf(headers: Headers): string | null {
   return match?.[1]?.trim() ?? null;
 }
 
-function tooMany(retryAfterSecs: number): Rejection {
+/** After too many wrong secrets. */
+export function tooManyAttempts(retryAfterSecs: number): Rejection {
   return new Rejection(
     429,
     "too_many_wrong_secrets",

@@ -12,6 +12,7 @@ import indexHtml from "../../public/index.html" with { type: "text" };
 import signInHtml from "../../public/sign-in.html" with { type: "text" };
 import style from "../../public/style.css" with { type: "text" };
 import { bundle } from "./bundle.ts" with { type: "macro" };
+import { readText } from "./read-text.ts" with { type: "macro" };
 
 const adminScript = bundle("public/admin.ts");
 const explorerScript = bundle("public/explorer.ts");
@@ -32,7 +33,8 @@ const HTML = "text/html;charset=utf-8";
 const SCRIPT = "text/javascript;charset=utf-8";
 const CSS = "text/css;charset=utf-8";
 
-function asset(text: unknown, type: string): Asset {
+/** A file with a tag of its text. */
+export function createAsset(text: unknown, type: string): Asset {
   // Without the import attribute Bun imports an HTML file as a bundle.
   if (typeof text !== "string") throw new TypeError("embedded page is not text");
   return { text, type, tag: tagOf(text) };
@@ -46,7 +48,7 @@ function tagOf(text: string): string {
 function largeAsset(path: string, type: string, head = ""): Asset {
   let read: Asset | null = null;
   const get = (): Asset => {
-    read ??= asset(head + readFileSync(path, "utf8"), type);
+    read ??= createAsset(head + readFileSync(path, "utf8"), type);
     return read;
   };
   return {
@@ -65,22 +67,25 @@ function submitting(html: unknown): string {
   return String(html).replace("<body>", "<body data-at-once>");
 }
 
+/** The written part of `/channel.d.ts`; the rest comes from the API. */
+export const writtenDeclaration = readText("public/channel.d.ts");
+
 const notice = `/*! phoenix.js\n${phoenixLicense}*/\n`;
 
 export const pages = {
-  index: asset(indexHtml, HTML),
-  admin: asset(adminHtml, HTML),
-  signIn: asset(signInHtml, HTML),
-  signInSubmitting: asset(submitting(signInHtml), HTML),
-  signInScript: asset(signInScript, SCRIPT),
+  index: createAsset(indexHtml, HTML),
+  admin: createAsset(adminHtml, HTML),
+  signIn: createAsset(signInHtml, HTML),
+  signInSubmitting: createAsset(submitting(signInHtml), HTML),
+  signInScript: createAsset(signInScript, SCRIPT),
   // Swagger UI sets sanitized markup; with trusted types enforced it would show nothing.
-  explorer: { ...asset(explorerHtml, HTML), plainMarkup: true },
-  style: asset(style + chartStyle, CSS),
-  indexScript: asset(notice + indexScript, SCRIPT),
-  adminScript: asset(`/*! uPlot\n${chartLicense}*/\n${adminScript}`, SCRIPT),
-  explorerScript: asset(explorerScript, SCRIPT),
+  explorer: { ...createAsset(explorerHtml, HTML), plainMarkup: true },
+  style: createAsset(style + chartStyle, CSS),
+  indexScript: createAsset(notice + indexScript, SCRIPT),
+  adminScript: createAsset(`/*! uPlot\n${chartLicense}*/\n${adminScript}`, SCRIPT),
+  explorerScript: createAsset(explorerScript, SCRIPT),
   swaggerScript: largeAsset(swaggerScript, SCRIPT, `/*! Swagger UI\n${swaggerLicense}*/\n`),
   swaggerStyle: largeAsset(swaggerStyle, CSS),
   /** The pinned phoenix.js as a script that defines `Phoenix`. */
-  phoenix: asset(notice + phoenixScript, SCRIPT),
+  phoenix: createAsset(notice + phoenixScript, SCRIPT),
 } as const satisfies Record<string, Asset>;

@@ -6,7 +6,7 @@ export type Body = { readonly ok: true; readonly value: unknown } | Rejection;
 
 export type TextBody = { readonly ok: true; readonly text: string } | Rejection;
 
-const NOT_JSON = new Rejection(400, "not_json", "The body is not JSON.");
+export const NOT_JSON = new Rejection(400, "not_json", "The body is not JSON.");
 
 /**
  * Reads a JSON body of at most `limit` bytes, whatever its content type. Never throws.
@@ -40,7 +40,7 @@ export async function readParsed(
   parse: (bytes: Uint8Array) => unknown,
 ): Promise<Body> {
   const read = await inbound.read(request, limit, null);
-  if (!read.ok) return rejectionOf(read.fault, limit);
+  if (!read.ok) return bodyRejection(read.fault, limit);
   try {
     return { ok: true, value: parse(read.bytes) };
   } catch {
@@ -53,7 +53,7 @@ export async function readParsed(
 /** Reads a text body of at most `limit` bytes. Never throws. */
 export async function readText(request: Request, limit: number, inbound: InboundBudget): Promise<TextBody> {
   const read = await inbound.read(request, limit, null);
-  if (!read.ok) return rejectionOf(read.fault, limit);
+  if (!read.ok) return bodyRejection(read.fault, limit);
   try {
     return { ok: true, text: new TextDecoder("utf-8", { fatal: true }).decode(read.bytes) };
   } catch {
@@ -63,7 +63,8 @@ export async function readText(request: Request, limit: number, inbound: Inbound
   }
 }
 
-function rejectionOf(fault: ReadFault, limit: number): Rejection {
+/** @param limit of the body, in bytes */
+export function bodyRejection(fault: ReadFault, limit: number): Rejection {
   switch (fault) {
     case "too large":
       return new Rejection(413, "body_too_large", `The body exceeds ${limit} bytes (limits.max_body).`);

@@ -172,7 +172,8 @@ function routes(deps: HttpDeps, loadApi: () => Promise<Api>): ReadonlyMap<string
     ["/sign-in.js", { GET: (request) => serveAsset(pages.signInScript, request) }],
     ["/swagger-ui.js", page(pages.swaggerScript)],
     ["/swagger-ui.css", page(pages.swaggerStyle)],
-    ["/openapi.json", { GET: (...args) => apiDescription(deps, loadApi, ...args) }],
+    ["/openapi.json", { GET: async (request) => serveAsset((await loadApi()).description(), request) }],
+    ["/channel.d.ts", { GET: async (request) => serveAsset((await loadApi()).declaration(), request) }],
     ["/token", { cors: true, POST: createTokenHandler(deps) }],
     ["/health", { GET: () => health(deps) }],
     ["/ready", { GET: () => ready(deps) }],
@@ -205,17 +206,6 @@ function ready({ busState, draining }: HttpDeps): Response {
   const { live, detail, kind, gaps, where } = busState();
   if (!live) return reject(new Rejection(503, "bus_away", `The bus is disconnected: ${detail}.`));
   return json({ status: "ready", bus: kind, gaps, ...(where === undefined ? {} : { where }) });
-}
-
-/** For the administrator and any API key. */
-async function apiDescription(
-  { admin }: HttpDeps,
-  loadApi: () => Promise<Api>,
-  request: Request,
-  peer: Peer,
-): Promise<Response> {
-  const found = admin.authenticate(request, peer);
-  return found.ok ? (await loadApi()).description(request, peer) : reject(found);
 }
 
 /** Open to loopback clients (local Prometheus agents); others need the ability read. */

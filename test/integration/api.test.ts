@@ -212,7 +212,6 @@ describe("the API", () => {
     expect((await ask("/api/connections", { secret: READER })).status).toBe(403);
     expect((await ask("/api/stats", { secret: READER })).status).toBe(403);
     expect((await ask("/api/stats", { secret: PUBLISHER })).status).toBe(403);
-    expect((await ask("/openapi.json", { secret: READER })).status).toBe(200);
     for (const path of ["/api/kick", "/api/disconnect", "/api/tokens"]) {
       const { status } = await ask(path, { secret: READER, body: { channel: "room:1", id: "alice" } });
       expect(status).toBe(403);
@@ -221,7 +220,7 @@ describe("the API", () => {
   });
 
   test("rejects every request without a secret or a cookie", async () => {
-    for (const path of ["/api/stats", "/api/channels", "/api/connections", "/openapi.json", "/api/bans"]) {
+    for (const path of ["/api/stats", "/api/channels", "/api/connections", "/api/bans"]) {
       const { status, body } = await ask(path, { secret: null });
       expect(status).toBe(401);
       expect(body).toEqual({ error: expect.any(String), code: "not_signed_in" });
@@ -284,7 +283,7 @@ describe("the API", () => {
   });
 
   test("the OpenAPI document names every operation and has no $ref", async () => {
-    const { body } = await ask("/openapi.json");
+    const { body } = await ask("/openapi.json", { secret: null });
     expect(body.openapi).toBe("3.1.0");
     expect(Object.keys(body.paths)).toEqual(
       expect.arrayContaining([

@@ -4,7 +4,7 @@ import { Rejection } from "../../auth/rejection.ts";
 import { ChannelName, period, UnixMs, UserId } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
-import { allChannelsNeeded, channelNotAllowed, reaches, reachesAll } from "./scope-rejections.ts";
+import { ALL_CHANNELS_NEEDED, CHANNEL_NOT_ALLOWED, reaches, reachesAll } from "./scope-rejections.ts";
 
 const SECOND = 1000;
 const YEAR = 365 * 24 * 3600 * SECOND;
@@ -18,6 +18,15 @@ const Disconnected = z.array(z.object({ name: z.string(), ok: z.boolean(), disco
 const Kicked = z.array(z.object({ name: z.string(), ok: z.boolean(), kicked: z.number() }));
 
 const Ban = z.object({ id: z.string(), until: UnixMs }).meta({ id: "Ban" });
+
+const TOO_MANY_BANS = new Rejection(409, "too_many_bans", "Ban limit reached: lift some bans first.");
+const TOO_MANY_REVOCATIONS = new Rejection(
+  409,
+  "too_many_revocations",
+  "Revocation limit reached: ban users instead, or replace jwt_secret.",
+);
+const USER_NOT_BANNED = new Rejection(404, "user_not_banned", "This user is not banned.");
+const USER_NOT_IN_CHANNEL = new Rejection(404, "user_not_in_channel", "No such member in this channel.");
 
 /** Disconnects, bans, revocations and kicks. Operations on a user in all channels need a key for all channels. */
 export function accessOperations({ bans, control, revocations }: ApiDeps): Operation[] {
@@ -38,15 +47,18 @@ export function accessOperations({ bans, control, revocations }: ApiDeps): Opera
         servers: Disconnected,
         banned_until: UnixMs.nullable(),
       }),
-      errors: { 409: "Ban limit reached" },
+      exampleAnswer: {
+        disconnected: 2,
+        servers: [{ name: "hub-1", ok: true, disconnected: 2 }],
+        banned_until: 1_893_452_400_000,
+      },
+      errors: [ALL_CHANNELS_NEEDED, TOO_MANY_BANS],
       what: ({ body: { id, ban } }) => ({ id, ...(ban === undefined ? {} : { ban_secs: ban / SECOND }) }),
       async run({ body: { id, ban }, principal }) {
-        if (!reachesAll(principal)) return allChannelsNeeded();
+        if (!reachesAll(principal)) return ALL_CHANNELS_NEEDED;
         // The ban first: a client that reconnects at once is rejected.
         const banned = ban === undefined ? null : await control.ban(id, ban);
-        if (ban !== undefined && banned === null) {
-          return new Rejection(409, "too_many_bans", "Ban limit reached: lift some bans first.");
-        }
+        if (ban !== undefined && banned === null) return TOO_MANY_BANS;
         const { count, servers } = await control.disconnect(id);
         return {
           disconnected: count,
@@ -62,8 +74,10 @@ export function accessOperations({ bans, control, revocations }: ApiDeps): Opera
       summary: "List bans",
       needs: "moderate",
       answer: z.object({ bans: z.array(Ban) }),
+      exampleAnswer: { bans: [{ id: "alice", until: 1_893_452_400_000 }] },
+      errors: [ALL_CHANNELS_NEEDED],
       run({ principal }) {
-        if (!reachesAll(principal)) return allChannelsNeeded();
+        if (!reachesAll(principal)) return ALL_CHANNELS_NEEDED;
         return { bans: bans.all().map(({ user, until }) => ({ id: user, until })) };
       },
     }),
@@ -79,12 +93,13 @@ export function accessOperations({ bans, control, revocations }: ApiDeps): Opera
         lifted: z.literal(true),
         servers: z.array(z.object({ name: z.string(), ok: z.boolean() })),
       }),
-      errors: { 404: "The user is not banned" },
+      exampleAnswer: { lifted: true, servers: [{ name: "hub-1", ok: true }] },
+      errors: [ALL_CHANNELS_NEEDED, USER_NOT_BANNED],
       what: ({ path: { id } }) => ({ id }),
       async run({ path: { id }, principal }) {
-        if (!reachesAll(principal)) return allChannelsNeeded();
+        if (!reachesAll(principal)) return ALL_CHANNELS_NEEDED;
         const done = await control.ban(id, 0);
-        if (done === null) return new Rejection(404, "user_not_banned", "This user is not banned.");
+        if (done === null) return USER_NOT_BANNED;
         return { lifted: true as const, servers: done.servers.map(({ name, ok }) => ({ name, ok })) };
       },
     }),
@@ -100,19 +115,13 @@ export function accessOperations({ bans, control, revocations }: ApiDeps): Opera
       body: z.object({ jti: TokenId, expires_in: period(SECOND, CENTURY) }),
       example: { jti: "kRvGm8Ujt1nY2oxQ", expires_in: "3d" },
       answer: Revocation,
-      errors: { 409: "Revocation limit reached" },
+      exampleAnswer: { jti: "kRvGm8Ujt1nY2oxQ", until: 1_893_452_400_000 },
+      errors: [ALL_CHANNELS_NEEDED, TOO_MANY_REVOCATIONS],
       what: ({ body: { jti } }) => ({ jti }),
       run({ body: { jti, expires_in }, principal }) {
-        if (!reachesAll(principal)) return allChannelsNeeded();
+        if (!reachesAll(principal)) return ALL_CHANNELS_NEEDED;
         const until = Date.now() + expires_in;
-        if (!revocations.add({ kind: "token", id: jti, until })) {
-          return new Rejection(
-            409,
-            "too_many_revocations",
-            "Revocation limit reached: ban users instead, or replace jwt_secret.",
-          );
-        }
-        return { jti, until };
+        return revocations.add({ kind: "token", id: jti, until }) ? { jti, until } : TOO_MANY_REVOCATIONS;
       },
     }),
     operation({
@@ -122,8 +131,10 @@ export function accessOperations({ bans, control, revocations }: ApiDeps): Opera
       summary: "List revoked tokens",
       needs: "moderate",
       answer: z.object({ revocations: z.array(Revocation) }),
+      exampleAnswer: { revocations: [{ jti: "kRvGm8Ujt1nY2oxQ", until: 1_893_452_400_000 }] },
+      errors: [ALL_CHANNELS_NEEDED],
       run({ principal }) {
-        if (!reachesAll(principal)) return allChannelsNeeded();
+        if (!reachesAll(principal)) return ALL_CHANNELS_NEEDED;
         return { revocations: revocations.all("token").map(({ id, until }) => ({ jti: id, until })) };
       },
     }),
@@ -143,21 +154,21 @@ export function accessOperations({ bans, control, revocations }: ApiDeps): Opera
         }),
       example: { channel: "system", id: "alice" },
       answer: z.object({ kicked: z.number(), servers: Kicked }),
-      errors: { 404: "No such member in this channel" },
+      exampleAnswer: { kicked: 1, servers: [{ name: "hub-1", ok: true, kicked: 1 }] },
+      errors: [CHANNEL_NOT_ALLOWED, USER_NOT_IN_CHANNEL],
       what: ({ body: { channel, id, agent } }) => ({
         channel,
         ...(id === undefined ? {} : { id }),
         ...(agent === undefined ? {} : { agent }),
       }),
       async run({ body: { channel, id, agent }, principal }) {
-        if (!reaches(principal, channel)) return channelNotAllowed();
+        if (!reaches(principal, channel)) return CHANNEL_NOT_ALLOWED;
         const { count, servers } = await control.kick({
           channel,
           ...(id === undefined ? {} : { user: id }),
           ...(agent === undefined ? {} : { agent }),
         });
-        if (count === 0 && servers.every(({ ok }) => ok))
-          return new Rejection(404, "user_not_in_channel", "No such member in this channel.");
+        if (count === 0 && servers.every(({ ok }) => ok)) return USER_NOT_IN_CHANNEL;
         return {
           kicked: count,
           servers: servers.map(({ name, ok, count }) => ({ name, ok, kicked: count })),

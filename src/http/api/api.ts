@@ -1,14 +1,14 @@
 import { type Principal, principalName } from "../../auth/admin.ts";
 import { resultOf } from "../../auth/audit.ts";
 import type { Peer } from "../../auth/peer.ts";
-import { Rejection } from "../../auth/rejection.ts";
-import type { ApiAbility } from "../../config/config.ts";
-import { json, reject } from "../json-response.ts";
+import { type Asset, createAsset, writtenDeclaration } from "../assets.ts";
+import { reject } from "../json-response.ts";
 import type { Handler, Route } from "../route.ts";
 import { accessOperations } from "./access-operations.ts";
 import { channelList, channelOperations, memberList } from "./channel-operations.ts";
 import { channelstreamOperations, channelstreamPaths } from "./channelstream-operations.ts";
 import { connectionList, connectionOperations } from "./connection-operations.ts";
+import { declare } from "./declaration.ts";
 import type { ApiDeps } from "./deps.ts";
 import type { AnyList } from "./fleet-lists.ts";
 import { historyOperations } from "./history-operations.ts";
@@ -17,6 +17,7 @@ import { describeApi } from "./openapi.ts";
 import type { AuditTrail, Operation } from "./operation.ts";
 import { publishOperations } from "./publish-operations.ts";
 import { reloadOperations } from "./reload-operations.ts";
+import { ADMIN_ONLY, abilityMissing } from "./scope-rejections.ts";
 import { serverOperations } from "./server-operations.ts";
 import { statsOperations } from "./stats-operations.ts";
 import { tokenOperations } from "./token-operations.ts";
@@ -27,19 +28,15 @@ export interface Api {
   find(path: string): Route | undefined;
   /** What other servers ask for. */
   readonly lists: readonly AnyList[];
-  /** `GET /openapi.json`. */
-  readonly description: Handler;
+  /** `/openapi.json`. */
+  description(): Asset;
+  /** `/channel.d.ts`. */
+  declaration(): Asset;
 }
 
 interface PathEntry {
   readonly pattern: RegExp;
   readonly operations: Operation[];
-}
-
-const ADMIN_ONLY = new Rejection(403, "admin_only", "Administrator required: an API key is not enough.");
-
-function abilityMissing(ability: ApiAbility): Rejection {
-  return new Rejection(403, "ability_missing", `An API key with the ability ${ability} is required.`);
 }
 
 /** Creates the API: everything that the admin page does. */
@@ -69,7 +66,8 @@ export function createApi(deps: ApiDeps): Api {
     entry.operations.push(operation);
     paths.set(path, entry);
   }
-  let description: object | null = null;
+  let description: Asset | null = null;
+  let declaration: Asset | null = null;
 
   const record = (act: string, principal: Principal, peer: Peer, trail: AuditTrail, status: number): void =>
     deps.audit({
@@ -118,8 +116,16 @@ export function createApi(deps: ApiDeps): Api {
       return undefined;
     },
     description: () => {
-      description ??= describeApi(operations, channelstreamPaths(deps.config), deps.config.basePath);
-      return json(description);
+      const { config } = deps;
+      description ??= createAsset(
+        JSON.stringify(describeApi(operations, channelstreamPaths(config), config.basePath)),
+        "application/json;charset=utf-8",
+      );
+      return description;
+    },
+    declaration: () => {
+      declaration ??= createAsset(declare(writtenDeclaration, operations), "text/plain;charset=utf-8");
+      return declaration;
     },
   };
 }

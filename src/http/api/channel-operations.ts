@@ -3,8 +3,8 @@ import { Rejection } from "../../auth/rejection.ts";
 import { splitAgent } from "../../hub/agent-id.ts";
 import type { Channel, Member } from "../../hub/channel.ts";
 import type { Hub } from "../../hub/hub.ts";
-import { ChannelName, paging, UnixMs } from "./api-schemas.ts";
-import { ChannelRow, type ChannelEntry as Row } from "./channel-row.ts";
+import { ChannelName, paging } from "./api-schemas.ts";
+import { ChannelRow, EXAMPLE_CHANNEL, type ChannelEntry as Row } from "./channel-row.ts";
 import type { ApiDeps } from "./deps.ts";
 import {
   coverage,
@@ -13,36 +13,22 @@ import {
   ListQuery,
   MAX_DEPTH,
   merge,
+  SERVER_UNKNOWN,
   type ServerPage,
   ServerParameter,
   Servers,
   scopeOf,
   sumOf,
+  TOO_DEEP,
 } from "./fleet-lists.ts";
+import { EXAMPLE_MEMBER, type MemberEntry, MemberRow } from "./member-row.ts";
 import { type Operation, operation } from "./operation.ts";
 import { byText, pageOf } from "./paginate.ts";
-import { channelNotAllowed, reaches } from "./scope-rejections.ts";
+import { CHANNEL_NOT_ALLOWED, reaches } from "./scope-rejections.ts";
 import { distinct, readSketch, Sketch } from "./sketch.ts";
 import { sumRows } from "./sum-rows.ts";
 
-const MemberRow = z
-  .object({
-    agent: z
-      .string()
-      .meta({ description: "<connection>:<channel>:<join_ref>; a channel may contain colons." }),
-    connection: z.string(),
-    join_ref: z.string(),
-    user: z.string(),
-    since: UnixMs,
-    address: z.string(),
-    recovery: z.string().nullable().meta({
-      description: "`recovered`, or why it did not get what it missed; null if it did not ask.",
-    }),
-    server: z.string().meta({ description: "The name of its server." }),
-  })
-  .meta({ id: "Member" });
-
-type MemberEntry = z.infer<typeof MemberRow>;
+const CHANNEL_NOT_OPEN = new Rejection(404, "channel_not_open", "No open channel has this name.");
 
 function listeners({ receivers }: Channel): Record<string, number> {
   const counts: Record<string, number> = {};
@@ -126,7 +112,13 @@ export function channelOperations(
         channels: z.array(ChannelRow),
         servers: Servers,
       }),
-      errors: { 404: "No such server" },
+      exampleAnswer: {
+        total: 40,
+        matching: 1,
+        channels: [EXAMPLE_CHANNEL],
+        servers: [{ name: "hub-1", ok: true }],
+      },
+      errors: [SERVER_UNKNOWN, TOO_DEEP],
       async run({ query: { server, ...query }, principal }) {
         const scope = scopeOf(principal);
         const pages = await channels.gather({ ...query, scope, sketch: true }, server);
@@ -158,9 +150,15 @@ export function channelOperations(
       params: z.object({ name: ChannelName }),
       query: z.object({ ...paging(100), server: ServerParameter }),
       answer: ChannelRow.extend({ matching: z.number(), listed: z.array(MemberRow), servers: Servers }),
-      errors: { 404: "The channel is not open" },
+      exampleAnswer: {
+        ...EXAMPLE_CHANNEL,
+        matching: 1,
+        listed: [EXAMPLE_MEMBER],
+        servers: [{ name: "hub-1", ok: true }],
+      },
+      errors: [CHANNEL_NOT_ALLOWED, CHANNEL_NOT_OPEN, SERVER_UNKNOWN, TOO_DEEP],
       async run({ path: { name }, query: { server, ...query }, principal }) {
-        if (!reaches(principal, name)) return channelNotAllowed();
+        if (!reaches(principal, name)) return CHANNEL_NOT_ALLOWED;
         const pages = await members.gather({ ...query, name, scope: null }, server);
         if (pages instanceof Rejection) return pages;
         const rows = pages.flatMap(({ page }) => {
@@ -168,8 +166,7 @@ export function channelOperations(
           return row.success ? [row.data] : [];
         });
         const [row] = sumRows(rows);
-        if (row === undefined)
-          return new Rejection(404, "channel_not_open", "No open channel has this name.");
+        if (row === undefined) return CHANNEL_NOT_OPEN;
         return {
           ...row,
           matching: sumOf(pages, ({ matching }) => matching),

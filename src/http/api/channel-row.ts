@@ -28,3 +28,19 @@ export const ChannelRow = z
   .meta({ id: "Channel" });
 
 export type ChannelEntry = z.infer<typeof ChannelRow>;
+
+export const EXAMPLE_CHANNEL: ChannelEntry = {
+  name: "room:7",
+  members: 2,
+  users: 1,
+  listeners: { phoenix: 2, sse: 1 },
+  sent: 1200,
+  sent_bytes: 84_000,
+  left_out: 0,
+  pushed: 30,
+  pushed_bytes: 960,
+  rate: 4.5,
+  last_active: 1_893_452_400_000,
+  history: { messages: 100, bytes: 7000, limit: 100 },
+  recoveries: { recovered: 3, gap: 1 },
+};

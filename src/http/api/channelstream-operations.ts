@@ -6,6 +6,8 @@ import { CHANNELSTREAM_PATHS } from "./channelstream-paths.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
 
+const OFF = new Rejection(404, "channelstream_off", "Channelstream is disabled (channelstream.secret).");
+
 /** Signs Channelstream calls for the API explorer: the secret itself never leaves the server. */
 export function channelstreamOperations({ config }: ApiDeps): Operation[] {
   return [
@@ -18,11 +20,11 @@ export function channelstreamOperations({ config }: ApiDeps): Operation[] {
       needs: "admin",
       act: "sign",
       answer: z.object({ signature: z.string() }),
-      errors: { 404: "Channelstream is disabled" },
+      exampleAnswer: { signature: "ZXhwbG9yZXIuMTg5MzQ1MjQwMA.c2lnbmF0dXJl" },
+      errors: [OFF],
       run() {
         const { secret } = config.channelstream;
-        if (secret === null)
-          return new Rejection(404, "channelstream_off", "Channelstream is disabled (channelstream.secret).");
+        if (secret === null) return OFF;
         return { signature: sign("explorer", secret, Date.now()) };
       },
     }),

@@ -3,10 +3,20 @@ import { Rejection } from "../../auth/rejection.ts";
 import type { Connection } from "../../hub/connection.ts";
 import { paging, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
-import { coverage, FleetList, ListQuery, merge, ServerParameter, Servers, sumOf } from "./fleet-lists.ts";
+import {
+  coverage,
+  FleetList,
+  ListQuery,
+  merge,
+  SERVER_UNKNOWN,
+  ServerParameter,
+  Servers,
+  sumOf,
+  TOO_DEEP,
+} from "./fleet-lists.ts";
 import { type Operation, operation } from "./operation.ts";
 import { byText, pageOf } from "./paginate.ts";
-import { ALL_CHANNELS_NOTE, allChannelsNeeded, reachesAll } from "./scope-rejections.ts";
+import { ALL_CHANNELS_NEEDED, ALL_CHANNELS_NOTE, reachesAll } from "./scope-rejections.ts";
 
 /** Maximum number of users and channels listed per connection. */
 const MAX_NAMES = 20;
@@ -106,6 +116,8 @@ function rowOf(connection: Connection, server: string): Row {
   };
 }
 
+const CONNECTION_NOT_OPEN = new Rejection(404, "connection_not_open", "No open connection has this id.");
+
 export function connectionOperations(
   { control }: ApiDeps,
   list: ReturnType<typeof connectionList>,
@@ -130,9 +142,28 @@ export function connectionOperations(
         connections: z.array(ConnectionRow),
         servers: Servers,
       }),
-      errors: { 404: "No such server" },
+      exampleAnswer: {
+        total: 1200,
+        matching: 1,
+        connections: [
+          {
+            id: "x7Kq2mPd",
+            protocol: "phoenix",
+            address: "192.0.2.7",
+            users: ["alice"],
+            channels: ["room:7"],
+            channel_count: 1,
+            buffered: 0,
+            opened_at: 1_893_452_400_000,
+            last_seen: 1_893_452_430_000,
+            server: "hub-1",
+          },
+        ],
+        servers: [{ name: "hub-1", ok: true }],
+      },
+      errors: [ALL_CHANNELS_NEEDED, SERVER_UNKNOWN, TOO_DEEP],
       async run({ query: { server, ...query }, principal }) {
-        if (!reachesAll(principal)) return allChannelsNeeded();
+        if (!reachesAll(principal)) return ALL_CHANNELS_NEEDED;
         const pages = await list.gather({ ...query, scope: null }, server);
         if (pages instanceof Rejection) return pages;
         return {
@@ -152,18 +183,18 @@ export function connectionOperations(
         "On the server that has it. Its memberships end at once, the connection 2 to 5 s later (close code 1001). Most clients reconnect.",
       needs: "moderate",
       act: "disconnect",
-      params: z.object({ id: z.string() }),
+      params: z.object({ id: z.string().meta({ examples: ["x7Kq2mPd"] }) }),
       answer: z.object({
         disconnected: z.number(),
         servers: z.array(z.object({ name: z.string(), ok: z.boolean(), disconnected: z.number() })),
       }),
-      errors: { 404: "The connection is not open" },
+      exampleAnswer: { disconnected: 1, servers: [{ name: "hub-1", ok: true, disconnected: 1 }] },
+      errors: [ALL_CHANNELS_NEEDED, CONNECTION_NOT_OPEN],
       what: ({ path: { id } }) => ({ connection: id }),
       async run({ path: { id }, principal }) {
-        if (!reachesAll(principal)) return allChannelsNeeded();
+        if (!reachesAll(principal)) return ALL_CHANNELS_NEEDED;
         const done = await control.close(id);
-        if (done === null)
-          return new Rejection(404, "connection_not_open", "No open connection has this id.");
+        if (done === null) return CONNECTION_NOT_OPEN;
         const { count, servers } = done;
         return {
           disconnected: count,

@@ -51,6 +51,14 @@ export const Servers = z
   .array(z.object({ name: z.string(), ok: z.boolean() }))
   .meta({ description: "`ok` is false for a server that did not answer within a second." });
 
+export const SERVER_UNKNOWN = new Rejection(404, "server_unknown", "No server has this name or incarnation.");
+
+export const TOO_DEEP = new Rejection(
+  422,
+  "too_deep",
+  `Over several servers only the first ${MAX_DEPTH} rows are listed: search, or name a server.`,
+);
+
 export interface ListSpec<Query extends ListQuery, Row> {
   /** The kind of request. */
   readonly kind: string;
@@ -117,18 +125,10 @@ export class FleetList<Query extends ListQuery, Row> {
       ({ name, incarnation, report }) => !report.stopped && isNamed(name, incarnation),
     );
     const own = isNamed(identity.name, identity.incarnation);
-    if (!own && peers.length === 0) {
-      return new Rejection(404, "server_unknown", "No server has this name or incarnation.");
-    }
+    if (!own && peers.length === 0) return SERVER_UNKNOWN;
     const several = peers.length + (own ? 1 : 0) > 1;
     const depth = query.offset + query.limit;
-    if (several && depth > MAX_DEPTH) {
-      return new Rejection(
-        422,
-        "too_deep",
-        `Over several servers only the first ${MAX_DEPTH} rows are listed: search, or name a server.`,
-      );
-    }
+    if (several && depth > MAX_DEPTH) return TOO_DEEP;
     const wanted = several ? { ...query, offset: 0, limit: depth } : query;
     const pages = await Promise.all(peers.map((peer) => this.#fetch(peer, wanted)));
     if (own) pages.unshift({ name: identity.name, page: this.#spec.local(wanted) });

@@ -7,7 +7,7 @@ import { isJson } from "../../hub/json/is-json.ts";
 import { ChannelName, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
-import { channelNotAllowed, reaches } from "./scope-rejections.ts";
+import { CHANNEL_NOT_ALLOWED, reaches } from "./scope-rejections.ts";
 
 /** Payload bytes of one answer; one message may exceed it. */
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -26,13 +26,24 @@ const HistoryMessage = z
 
 const OFF = new Rejection(404, "history_off", "No history is configured for this channel.");
 
-/** Codes and sentences for what cannot be resumed from. */
-const LOST: Readonly<Record<Exclude<Lost, "history off">, readonly [HttpCode, string]>> = {
-  "unknown position": ["position_unknown", "unknown position: this server does not know it."],
-  "too old": ["history_too_old", "too old: messages after this position are no longer kept."],
-  "too many": ["history_too_many", "too many: more messages followed than are kept."],
-  gap: ["history_gap", "gap: this server was disconnected from the bus after this position."],
+const NO_LAST_VALUES = new Rejection(404, "history_off", "No last values are configured for this channel.");
+
+/** What cannot be resumed from. */
+const LOST: Readonly<Record<Exclude<Lost, "history off">, Rejection>> = {
+  "unknown position": lost("position_unknown", "unknown position: this server does not know it."),
+  "too old": lost("history_too_old", "too old: messages after this position are no longer kept."),
+  "too many": lost("history_too_many", "too many: more messages followed than are kept."),
+  gap: lost("history_gap", "gap: this server was disconnected from the bus after this position."),
 };
+
+function lost(code: HttpCode, reason: string): Rejection {
+  return new Rejection(410, code, reason);
+}
+
+const EXAMPLE_MESSAGES: z.infer<typeof HistoryMessage>[] = [
+  { position: "mh1x2.k3-17", event: "news", payload: { n: 1 }, at: 1_893_452_400_000 },
+  { position: "mh1x2.k3-24", event: "photo", base64: "AP8KDQ==", at: 1_893_452_430_000 },
+];
 
 export function historyOperations({ hub }: ApiDeps): Operation[] {
   return [
@@ -56,9 +67,10 @@ export function historyOperations({ hub }: ApiDeps): Operation[] {
           .meta({ description: "The newest position; null while the bus is disconnected." }),
         messages: z.array(HistoryMessage),
       }),
-      errors: { 404: "No history is configured", 410: "Messages after `since` are lost" },
+      exampleAnswer: { position: "mh1x2.k3-24", messages: EXAMPLE_MESSAGES },
+      errors: [CHANNEL_NOT_ALLOWED, OFF, ...Object.values(LOST)],
       async run({ path: { name }, query: { since, limit }, principal }) {
-        if (!reaches(principal, name)) return channelNotAllowed();
+        if (!reaches(principal, name)) return CHANNEL_NOT_ALLOWED;
         const rules = hub.historyRules(name);
         if (hub.history === null || rules === null || rules.count === 0) return OFF;
         await hub.history.prepare?.(name, rules, since ?? null);
@@ -67,8 +79,7 @@ export function historyOperations({ hub }: ApiDeps): Operation[] {
         const messages = typeof seq === "number" ? hub.history.since(name, rules, seq, limit) : seq;
         if (typeof messages !== "string") return answer(hub, messages, "oldest");
         if (messages === "history off") return OFF;
-        const [code, reason] = LOST[messages];
-        return new Rejection(410, code, reason);
+        return LOST[messages];
       },
     }),
     operation({
@@ -80,12 +91,11 @@ export function historyOperations({ hub }: ApiDeps): Operation[] {
       needs: "read",
       params: z.object({ name: ChannelName }),
       answer: z.object({ position: z.string().nullable(), messages: z.array(HistoryMessage) }),
-      errors: { 404: "No last values are configured" },
+      exampleAnswer: { position: "mh1x2.k3-24", messages: EXAMPLE_MESSAGES },
+      errors: [CHANNEL_NOT_ALLOWED, NO_LAST_VALUES],
       run({ path: { name }, principal }) {
-        if (!reaches(principal, name)) return channelNotAllowed();
-        if (hub.history === null || !hub.historyRules(name)?.lastValue) {
-          return new Rejection(404, "history_off", "No last values are configured for this channel.");
-        }
+        if (!reaches(principal, name)) return CHANNEL_NOT_ALLOWED;
+        if (hub.history === null || !hub.historyRules(name)?.lastValue) return NO_LAST_VALUES;
         return answer(hub, hub.history.lastValues(name), "newest");
       },
     }),

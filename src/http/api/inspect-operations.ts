@@ -3,7 +3,7 @@ import { inspect, type TrafficObserver } from "../../hub/inspector.ts";
 import { ChannelName, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
-import { channelNotAllowed, reaches } from "./scope-rejections.ts";
+import { CHANNEL_NOT_ALLOWED, reaches } from "./scope-rejections.ts";
 
 /** Minimum time between two events of a stream, in ms. */
 const PAUSE = 250;
@@ -49,6 +49,21 @@ const Batch = z
   .meta({ id: "Batch" });
 
 type Seen = z.infer<typeof Seen>;
+
+const EXAMPLE_BATCH: z.infer<typeof Batch> = {
+  messages: [
+    {
+      at: 1_893_452_400_000,
+      direction: "from",
+      event: "say",
+      agent: "x7Kq2mPd:room:7:1",
+      size: 14,
+      json: '{"text":"hello"}',
+      cut: false,
+    },
+  ],
+  skipped: 0,
+};
 
 /** Collects the messages of the next event and counts those left out. */
 class Collector implements TrafficObserver {
@@ -125,9 +140,11 @@ export function inspectOperations({ hub }: ApiDeps): Operation[] {
       needs: "read",
       params: z.object({ name: ChannelName }),
       answer: Batch,
+      exampleAnswer: EXAMPLE_BATCH,
       streams: true,
+      errors: [CHANNEL_NOT_ALLOWED],
       run({ path: { name }, principal, request }) {
-        if (!reaches(principal, name)) return channelNotAllowed();
+        if (!reaches(principal, name)) return CHANNEL_NOT_ALLOWED;
         // Bun does not read the body of a HEAD response: the stream would never end.
         if (request.method === "HEAD") return new Response(null, { headers: HEADERS });
         // Secrets and API keys are valid until the server stops; a session may end earlier.

@@ -1,11 +1,10 @@
-import * as z from "zod";
-import { isObject, type JsonObject } from "../../auth/json-object.ts";
-import { HTTP_CODES } from "../../auth/rejection.ts";
+import type * as z from "zod";
 import { VERSION } from "../../version.ts";
+import { errorResponses } from "./error-responses.ts";
+import { generalErrors } from "./general-errors.ts";
+import { schemaOf } from "./json-schema.ts";
 import type { Operation } from "./operation.ts";
 import { outerPaths } from "./other-paths.ts";
-
-const DIALECT = { target: "draft-2020-12", unrepresentable: "any" } as const;
 
 const NEEDS = {
   admin: "Requires the administrator.",
@@ -32,14 +31,14 @@ export function describeApi(
       title: "Channel",
       version: VERSION,
       description:
-        'Everything that the admin page does. Send the admin secret or an API key as Bearer; the pages send a session cookie instead. Every error is `{"error": "<sentence>", "code": "<code>"}`; codes never change. After ten wrong secrets within a minute, only one attempt every 2 seconds is checked for the rest of the minute.',
+        'Everything that the admin page does. Send the admin secret or an API key as Bearer; the pages send a session cookie instead. Every error is `{"error": "<sentence>", "code": "<code>"}`; codes never change, and the sentences here are examples. Any request may also get `bad_path` or `bad_host` (400), `host_not_allowed` (403), `not_found` (404), `method_not_allowed` (405), `too_many_connects` (429), `internal_error` (500) or `shutting_down` (503). After ten wrong secrets within a minute, only one attempt every 2 seconds is checked for the rest of the minute. `/channel.d.ts` has the types for TypeScript.',
     },
     servers: [{ url: basePath === "" ? "/" : basePath }],
     tags: ["Monitoring", "Actions", "Tokens", "Listening", "Server", "Channelstream"].map((name) => ({
       name,
     })),
     security: [{ bearer: [] }, { session: [] }],
-    paths: { ...paths, ...outerPaths(schemaOf), ...more },
+    paths: { ...paths, ...outerPaths(), ...more },
     components: {
       securitySchemes: {
         bearer: { type: "http", scheme: "bearer", description: "The admin secret, or an API key." },
@@ -55,41 +54,9 @@ export function describeApi(
   };
 }
 
-function schemaOf(schema: z.ZodType, io: "input" | "output"): object {
-  const { $schema: _, id: __, ...plain } = z.toJSONSchema(schema, { ...DIALECT, io, reused: "inline" });
-  return inlined(plain);
-}
-
-/** Replaces references to named schemas by the schemas: each schema of the document is generated separately. */
-function inlined(root: JsonObject): object {
-  const { $defs, ...rest } = root;
-  const definitions = isObject($defs) ? $defs : {};
-  const replace = (value: unknown): unknown => {
-    if (Array.isArray(value)) return value.map(replace);
-    if (!isObject(value)) return value;
-    const { $ref } = value;
-    if (typeof $ref === "string" && $ref.startsWith("#/$defs/")) {
-      const found = definitions[$ref.slice("#/$defs/".length)];
-      // A recursive schema (any JSON) becomes {}.
-      return isObject(found) && !JSON.stringify(found).includes($ref) ? replace(found) : {};
-    }
-    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, replace(inner)]));
-  };
-  const made = replace(rest);
-  return isObject(made) ? made : {};
-}
-
 function describe(operation: Operation): object {
   const { method, path, tag, summary, description, needs, params, query, body, example, answer, streams } =
     operation;
-  const errors: Record<number, string> = {
-    401: "Missing or wrong credentials",
-    403: "Not allowed for this principal, or from a page of another origin",
-    422: "Invalid request",
-    429: "Ten wrong secrets within a minute: one attempt every 2 s is checked",
-    ...(body === undefined ? {} : { 400: "The body is not JSON" }),
-    ...operation.errors,
-  };
   return {
     operationId: `${method.toLowerCase()}${path.replace(/[^a-zA-Z]+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
     tags: [tag],
@@ -113,24 +80,16 @@ function describe(operation: Operation): object {
       200: {
         description: streams ? "A stream of events with this data" : "Success",
         content: {
-          [streams ? "text/event-stream" : "application/json"]: { schema: schemaOf(answer, "output") },
+          [streams ? "text/event-stream" : "application/json"]: {
+            schema: schemaOf(answer, "output"),
+            example: operation.exampleAnswer,
+          },
         },
       },
-      ...Object.fromEntries(
-        Object.entries(errors).map(([status, meaning]) => [
-          status,
-          { description: meaning, content: { "application/json": { schema: ERROR } } },
-        ]),
-      ),
+      ...errorResponses([...generalErrors(operation), ...operation.errors]),
     },
   };
 }
-
-const ERROR = {
-  type: "object",
-  properties: { error: { type: "string" }, code: { type: "string", enum: HTTP_CODES } },
-  required: ["error", "code"],
-};
 
 function parameters(schema: z.ZodObject | undefined, where: "path" | "query"): object[] {
   if (schema === undefined) return [];

@@ -45,13 +45,14 @@ export interface Spec<
   readonly verbatim?: string;
   /** Maximum size of the body in bytes; `limits.max_body` if absent. */
   readonly maxBody?: number;
-  /** An example body, for the explorer. */
+  /** An example body, where there is one. */
   readonly example?: z.input<B>;
   readonly answer: A;
+  readonly exampleAnswer: z.input<A>;
   /** Whether the response is a stream of events; `answer` is then the data of one event. */
   readonly streams?: true;
-  /** Error statuses other than 401, 403, 422 and 429, with their causes. */
-  readonly errors?: Readonly<Record<number, string>>;
+  /** What it rejects a request with, besides `generalErrors`. The sentences are examples. */
+  readonly errors?: readonly Rejection[];
   /** The target, for the audit log: never a secret, token or payload. */
   what?(request: Pick<OperationRequest<z.output<P>, z.output<Q>, z.output<B>>, "path" | "body">): Fields;
   run(request: OperationRequest<z.output<P>, z.output<Q>, z.output<B>>): Result<A> | Promise<Result<A>>;
@@ -78,8 +79,9 @@ export interface Operation {
   readonly body: z.ZodType | undefined;
   readonly example: unknown;
   readonly answer: z.ZodType;
+  readonly exampleAnswer: unknown;
   readonly streams: boolean;
-  readonly errors: Readonly<Record<number, string>>;
+  readonly errors: readonly Rejection[];
   /** Validates and runs a request. `maxBody` in bytes; sets `trail`. */
   handle(
     request: Request,
@@ -112,8 +114,9 @@ export function operation<
     body,
     example: spec.example,
     answer: spec.answer,
+    exampleAnswer: spec.exampleAnswer,
     streams: spec.streams ?? false,
-    errors: spec.errors ?? {},
+    errors: spec.errors ?? [],
     async handle(request, given, principal, peer, maxBody, inbound, trail) {
       let sent: unknown = null;
       if (body !== undefined) {

@@ -1,16 +1,21 @@
 import * as z from "zod";
+import { NOT_SIGNED_IN, tooManyAttempts, WRONG_SECRET } from "../../auth/admin.ts";
 import { ABILITIES } from "../../auth/claims.ts";
-import { HTTP_CODES } from "../../auth/rejection.ts";
+import { Rejection } from "../../auth/rejection.ts";
 import { ChannelName, UserId } from "./api-schemas.ts";
+import { errorResponses } from "./error-responses.ts";
+import { BODY_ERRORS, CREDENTIAL_ERRORS, INVALID_REQUEST } from "./general-errors.ts";
+import { schemaOf } from "./json-schema.ts";
+import { ALL_CHANNELS_NEEDED, abilityMissing } from "./scope-rejections.ts";
 
 const Can = z.array(z.enum(ABILITIES));
-const TokenBody = z.object({
+export const TokenBody = z.object({
   channel: ChannelName.optional(),
   channels: z.union([z.array(ChannelName), z.record(ChannelName, Can)]).optional(),
   can: Can.optional(),
   id: UserId.optional(),
 });
-const TokenAnswer = z.object({
+export const TokenAnswer = z.object({
   id: z.string(),
   channel: z.string().optional(),
   channels: z.union([z.array(z.string()), z.record(z.string(), Can)]).optional(),
@@ -23,15 +28,79 @@ const Health = z.object({
   note: z.string().optional(),
 });
 
+const Ready = z.object({
+  status: z.string(),
+  bus: z.enum(["redis", "embedded"]),
+  gaps: z.number().meta({ description: "Subscriptions to Redis lost since start." }),
+  where: z.string().optional().meta({ description: "The Redis server in use." }),
+});
+
+/** Values in the sentences of errors. */
+const EXAMPLE = {
+  origin: "https://example.org",
+  why: " (wrong_issuer)",
+  channels: 100,
+  detail: "connecting to 10.0.0.5:6379",
+} as const;
+
+/** What `POST /token` rejects a request with. */
+export const TOKEN_ERRORS: readonly Rejection[] = [
+  ...BODY_ERRORS,
+  NOT_SIGNED_IN,
+  WRONG_SECRET,
+  tooManyAttempts(2),
+  new Rejection(403, "token_endpoint_off", "This server issues no tokens for channels (token_endpoint)."),
+  new Rejection(403, "token_channel_not_given", "Tokens for this channel are not public (token_channels)."),
+  new Rejection(
+    403,
+    "token_id_not_proven",
+    "A chosen id requires an earlier token for that id as Bearer (token_ids).",
+  ),
+  new Rejection(403, "token_for_phoenix", "The topic phoenix needs no token: it accepts heartbeats only."),
+  new Rejection(403, "origin_not_allowed", `Origin ${EXAMPLE.origin} is not allowed (allowed_origins).`),
+  INVALID_REQUEST,
+  new Rejection(422, "token_too_long", "Too many channels for one token."),
+];
+
+/** What `/sse` rejects a request with. */
+const SSE_ERRORS: readonly Rejection[] = [
+  new Rejection(401, "token_missing", 'A token is required for the channel "room:7".'),
+  new Rejection(401, "token_expired", "The token has expired."),
+  new Rejection(401, "token_refused", `The token is not accepted${EXAMPLE.why}.`),
+  new Rejection(403, "channel_not_covered", 'The token does not cover the channel "room:7".'),
+  new Rejection(403, "join_not_allowed", 'The token does not allow joining the channel "room:7".'),
+  new Rejection(403, "authorization_denied", 'The application does not allow the channel "room:7".'),
+  new Rejection(403, "origin_not_allowed", `Origin ${EXAMPLE.origin} is not allowed (allowed_origins).`),
+  new Rejection(422, "invalid_request", "channel is required: ?channel=<name>."),
+  new Rejection(
+    422,
+    "too_many_channels_asked",
+    `More than ${EXAMPLE.channels} channels (limits.max_channels).`,
+  ),
+];
+
+const SHUTTING_DOWN = new Rejection(503, "shutting_down", "The server is shutting down.");
+const BUS_AWAY = new Rejection(503, "bus_away", `The bus is disconnected: ${EXAMPLE.detail}.`);
+
+const SSE_EXAMPLE = `event: ready
+data: {"id":"x7Kq2mPd","channels":["room:7"]}
+
+id: hokz0ap32w.4f2c-18
+data: {"channel":"room:7","event":"news","payload":{"n":1}}
+
+`;
+
+const METRICS_EXAMPLE = `# HELP channel_connections Open connections.
+# TYPE channel_connections gauge
+channel_connections{protocol="phoenix"} 1200
+`;
+
 /** OpenAPI descriptions of the routes outside `/api`. Their own handlers validate the input. */
-export function outerPaths(
-  schemaOf: (schema: z.ZodType, io: "input" | "output") => object,
-): Record<string, object> {
-  const answer = (description: string, schema: z.ZodType) => ({
+export function outerPaths(): Record<string, object> {
+  const answer = <A extends z.ZodType>(description: string, schema: A, example: z.output<A>) => ({
     description,
-    content: { "application/json": { schema: schemaOf(schema, "output") } },
+    content: { "application/json": { schema: schemaOf(schema, "output"), example } },
   });
-  const ErrorBody = z.object({ error: z.string(), code: z.enum(HTTP_CODES) });
   return {
     "/token": {
       post: {
@@ -51,11 +120,12 @@ export function outerPaths(
           },
         },
         responses: {
-          200: answer("A token", TokenAnswer),
-          400: answer("The body is not JSON", ErrorBody),
-          401: answer("Administrator required", ErrorBody),
-          403: answer("This token is not public", ErrorBody),
-          422: answer("Invalid request", ErrorBody),
+          200: answer("A token", TokenAnswer, {
+            id: "client1",
+            channel: "system",
+            token: "eyJhbGciOiJIUzI1NiJ9.eyJpZCI6ImNsaWVudDEifQ.c2lnbmF0dXJl",
+          }),
+          ...errorResponses(TOKEN_ERRORS),
         },
       },
     },
@@ -74,6 +144,7 @@ export function outerPaths(
             required: true,
             description: "Once for each channel.",
             schema: { type: "array", items: { type: "string" } },
+            example: ["room:7"],
             style: "form",
             explode: true,
           },
@@ -87,11 +158,9 @@ export function outerPaths(
         responses: {
           200: {
             description: "The stream",
-            content: { "text/event-stream": { schema: { type: "string" } } },
+            content: { "text/event-stream": { schema: { type: "string" }, example: SSE_EXAMPLE } },
           },
-          401: answer("A token is missing or not accepted", ErrorBody),
-          403: answer("The token does not cover a channel, or the page's origin is not allowed", ErrorBody),
-          422: answer("No channel, too many, or an invalid name", ErrorBody),
+          ...errorResponses(SSE_ERRORS),
         },
       },
     },
@@ -101,7 +170,7 @@ export function outerPaths(
         tags: ["Server"],
         summary: "Liveness check",
         security: [],
-        responses: { 200: answer("The server is up", Health) },
+        responses: { 200: answer("The server is up", Health, { status: "up", bus: "redis" }) },
       },
     },
     "/ready": {
@@ -111,8 +180,8 @@ export function outerPaths(
         summary: "Readiness check: whether the bus is connected",
         security: [],
         responses: {
-          200: answer("Ready", z.object({ status: z.string(), bus: z.string() })),
-          503: answer("Not ready, with the cause", ErrorBody),
+          200: answer("Ready", Ready, { status: "ready", bus: "redis", gaps: 0, where: "10.0.0.5:6379" }),
+          ...errorResponses([SHUTTING_DOWN, BUS_AWAY]),
         },
       },
     },
@@ -123,7 +192,13 @@ export function outerPaths(
         summary: "Metrics for Prometheus",
         description:
           "Requires the administrator or an API key with the ability `read`, except from loopback.",
-        responses: { 200: { description: "Prometheus' text format", content: { "text/plain": {} } } },
+        responses: {
+          200: {
+            description: "Prometheus' text format",
+            content: { "text/plain": { schema: { type: "string" }, example: METRICS_EXAMPLE } },
+          },
+          ...errorResponses([...CREDENTIAL_ERRORS, abilityMissing("read"), ALL_CHANNELS_NEEDED]),
+        },
       },
     },
   };

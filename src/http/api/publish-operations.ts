@@ -9,7 +9,7 @@ import { RawJson } from "../../hub/json/split-member.ts";
 import { ChannelName, EventName, UserId } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
-import { channelNotAllowed, reaches } from "./scope-rejections.ts";
+import { CHANNEL_NOT_ALLOWED, reaches } from "./scope-rejections.ts";
 
 /** Bytes of a body besides the payload: names of 255 bytes, up to six bytes each when escaped. */
 const AROUND_PAYLOAD = 256 * 1024;
@@ -19,6 +19,9 @@ const MAX_CHANNELS = 100;
 
 /** Limit of the payload times the number of channels, as a multiple of `max_payload`: Redis sends each to all servers. */
 const MAX_COPIES = 4;
+
+/** Bytes, in the example of an error: the description shows no setting. */
+const EXAMPLE_MAX = 4 * 1024 * 1024;
 
 /** Characters of an `id`. */
 const MAX_ID = 128;
@@ -134,7 +137,7 @@ export function publishOperations({ config, control, publishing, hub }: ApiDeps)
       tag: "Actions",
       summary: "Publish a message",
       description:
-        "Publishes to the bus like a backend: the clients of all servers receive it. To one channel, to several (all or none), or to a user: every connection of the user that has joined `user:<id>`. With `channel`, `connection` or `except` select members: such a message is not on `to:`, so backends do not get it; it is not kept, and has no position. `payload` is any JSON, sent unchanged: it is not parsed and printed. An API key must cover every channel.",
+        "Publishes to the bus like a backend: the clients of all servers receive it. To one channel, to several (all or none), or to a user: every connection of the user that has joined `user:<id>`. With `channel`, `connection` or `except` select members: such a message is not on `to:`, so backends do not get it; it is not kept, and has no position. `payload` is any JSON, sent unchanged: it is not parsed and printed. An API key must cover every channel. A payload has at most `limits.max_payload` bytes; with several channels, all copies have at most four times that.",
       needs: "publish",
       act: "publish",
       verbatim: "payload",
@@ -143,12 +146,18 @@ export function publishOperations({ config, control, publishing, hub }: ApiDeps)
       body: Body,
       example: { channel: "system", event: "update", payload: { hello: "from the API" } },
       answer: Answer,
-      errors: {
-        404: "The connection is not in the channel",
-        413: `More than \`max_payload\`, or with several channels more than ${MAX_COPIES} times that in all`,
-        429: "Ten wrong secrets within a minute; or too many ids within 5 minutes",
-        503: "The bus is disconnected, or Redis did not answer whether the `id` is known, or a server whether the connection is in the channel; the message was not published",
-      },
+      exampleAnswer: { listeners: 12, position: "mh1x2.k3-17" },
+      errors: [
+        CHANNEL_NOT_ALLOWED,
+        CONNECTION_NOT_IN_CHANNEL,
+        tooLarge(EXAMPLE_MAX),
+        EVENT_RESERVED,
+        PAYLOAD_EMPTY,
+        TOO_MANY_IDS,
+        BUS_AWAY,
+        UNKNOWN_ID,
+        SERVER_SILENT,
+      ],
       what: ({ body: { channel, channels, user, connection, except, event } }) => ({
         ...(isGiven(channel) ? { channel } : {}),
         ...(isGiven(channels) ? { channels: channels.join(" ") } : {}),
@@ -169,8 +178,7 @@ export function publishOperations({ config, control, publishing, hub }: ApiDeps)
           if (found !== true) return found === null ? SERVER_SILENT : CONNECTION_NOT_IN_CHANNEL;
         }
         const result = await publishing.publish(publication);
-        if (result.kind === "away")
-          return new Rejection(503, "bus_away", "The bus is disconnected: the message was not published.");
+        if (result.kind === "away") return BUS_AWAY;
         if (result.kind === "unknown_id") return UNKNOWN_ID;
         if (result.kind === "too_many_ids") return TOO_MANY_IDS;
         return {
@@ -182,6 +190,17 @@ export function publishOperations({ config, control, publishing, hub }: ApiDeps)
     }),
   ];
 }
+
+const EVENT_RESERVED = new Rejection(422, "event_reserved", "event: this name is reserved by the protocol.");
+
+const PAYLOAD_EMPTY = new Rejection(422, "payload_empty", "base64: an empty message is not delivered.");
+
+function tooLarge(maxPayload: number): Rejection {
+  const reason = `The payload exceeds ${maxPayload} bytes (limits.max_payload).`;
+  return new Rejection(413, "payload_too_large", reason);
+}
+
+const BUS_AWAY = new Rejection(503, "bus_away", "The bus is disconnected: the message was not published.");
 
 const UNKNOWN_ID = new Rejection(
   503,
@@ -219,18 +238,14 @@ function publicationOf(body: Body, principal: Principal, maxPayload: number): Pu
   if (!channels.every(isChannelName)) {
     return new Rejection(422, "invalid_request", "user: user:<id> must be a channel name, up to 255 bytes.");
   }
-  if (!channels.every((channel) => reaches(principal, channel))) return channelNotAllowed();
+  if (!channels.every((channel) => reaches(principal, channel))) return CHANNEL_NOT_ALLOWED;
   if (RESERVED_EVENTS.has(event) || channels.some((channel) => isExport({ channel, event }))) {
-    return new Rejection(422, "event_reserved", "event: this name is reserved by the protocol.");
+    return EVENT_RESERVED;
   }
   const payload =
     body.payload instanceof RawJson ? body.payload.bytes : Buffer.from(body.base64 ?? "", "base64");
-  if (payload.length === 0)
-    return new Rejection(422, "payload_empty", "base64: an empty message is not delivered.");
-  if (payload.length > maxPayload) {
-    const reason = `The payload exceeds ${maxPayload} bytes (limits.max_payload).`;
-    return new Rejection(413, "payload_too_large", reason);
-  }
+  if (payload.length === 0) return PAYLOAD_EMPTY;
+  if (payload.length > maxPayload) return tooLarge(maxPayload);
   if (payload.length * channels.length > maxPayload * MAX_COPIES) {
     const reason = `The payload, once for each channel, exceeds ${MAX_COPIES} times ${maxPayload} bytes (limits.max_payload).`;
     return new Rejection(413, "payload_too_large", reason);

@@ -15,7 +15,8 @@ export function reloadOperations({ reload }: ApiDeps): Operation[] {
       needs: "admin",
       act: "reload",
       answer: z.object({ pid: z.number().meta({ description: "The new process." }) }),
-      errors: { 409: "Reload refused, or the new process does not serve" },
+      exampleAnswer: { pid: 4711 },
+      errors: [new Rejection(409, "reload_failed", "another reload is not yet complete")],
       async run() {
         const result = await reload();
         return result.ok ? { pid: result.pid } : new Rejection(409, "reload_failed", result.reason);

@@ -2,7 +2,7 @@ import * as z from "zod";
 import type { ListedServer } from "../../fleet/server-list.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
-import { ALL_CHANNELS_NOTE, allChannelsNeeded, reachesAll } from "./scope-rejections.ts";
+import { ALL_CHANNELS_NEEDED, ALL_CHANNELS_NOTE, reachesAll } from "./scope-rejections.ts";
 
 const ServerRow = z
   .object({
@@ -31,6 +31,24 @@ const ServerRow = z
   })
   .meta({ id: "Server" });
 
+const EXAMPLE_SERVER: z.infer<typeof ServerRow> = {
+  name: "hub-1",
+  incarnation: "x7Kq2m",
+  self: true,
+  state: "up",
+  version: "0.1.0",
+  address: "10.0.0.11:2025",
+  uptime: 86_400,
+  connections: 1200,
+  channels: 40,
+  rates: { received: 150, delivered: 9000, pushed: 20 },
+  cpu: 0.2,
+  memory: 190_000_000,
+  loop_delay: 3,
+  gaps: 0,
+  lag: 0,
+};
+
 function rowOf({ name, incarnation, self, state, figures, lag }: ListedServer): z.infer<typeof ServerRow> {
   const { version, address, uptime, connections, channels, rates, cpu, memory, loopDelay, gaps } = figures;
   return {
@@ -49,8 +67,10 @@ export function serverOperations({ servers }: ApiDeps): Operation[] {
       description: `Each reports every 2 seconds. ${ALL_CHANNELS_NOTE}`,
       needs: "read",
       answer: z.object({ servers: z.array(ServerRow) }),
+      exampleAnswer: { servers: [EXAMPLE_SERVER] },
+      errors: [ALL_CHANNELS_NEEDED],
       run: ({ principal }) =>
-        reachesAll(principal) ? { servers: servers.all().map(rowOf) } : allChannelsNeeded(),
+        reachesAll(principal) ? { servers: servers.all().map(rowOf) } : ALL_CHANNELS_NEEDED,
     }),
   ];
 }

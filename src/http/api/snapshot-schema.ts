@@ -39,3 +39,25 @@ export const Snapshot = z
   .meta({ id: "Snapshot" });
 
 export type Snapshot = z.infer<typeof Snapshot>;
+
+export const EXAMPLE_SNAPSHOT: Snapshot = {
+  at: 1_893_452_400_000,
+  connections: { phoenix: 1200 },
+  listeners: { phoenix: 2400 },
+  channels: 40,
+  received: { messages: 150_000, bytes: 12_000_000 },
+  delivered: { messages: 9_000_000, bytes: 720_000_000 },
+  pushed: { messages: 20_000, bytes: 600_000 },
+  dropped: { unheard: 3 },
+  refused: { unauthorized: 2 },
+  closed: { token_expired: 1 },
+  unsendable: 0,
+  unpublished: 0,
+  joins: 5000,
+  leaves: 2600,
+  opened: 2500,
+  buffered: 0,
+  memory: 190_000_000,
+  loop_delay: 3,
+  bus: { kind: "redis", live: true, detail: "connected to 10.0.0.5:6379", gaps: 0, since: 1_893_452_400_000 },
+};

@@ -1,23 +1,24 @@
 import * as z from "zod";
-import { Rejection } from "../../auth/rejection.ts";
 import { VERSION } from "../../version.ts";
 import { UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
+import { SERVER_UNKNOWN } from "./fleet-lists.ts";
 import { type Operation, operation } from "./operation.ts";
-import { ALL_CHANNELS_NOTE, allChannelsNeeded, reachesAll } from "./scope-rejections.ts";
-import { Snapshot } from "./snapshot-schema.ts";
+import { ALL_CHANNELS_NEEDED, ALL_CHANNELS_NOTE, reachesAll } from "./scope-rejections.ts";
+import { EXAMPLE_SNAPSHOT, Snapshot } from "./snapshot-schema.ts";
+
+const Summed = z.array(z.string()).optional().meta({
+  description: "With `server=*`: the incarnations of the servers summed.",
+});
 
 const Stats = Snapshot.extend({
   version: z.string(),
   node: z.string().meta({ description: "This server's id." }),
   started: UnixMs,
+  servers: Summed,
 }).meta({ id: "Stats" });
 
-const FleetSnapshot = Snapshot.extend({
-  servers: z.array(z.string()).optional().meta({
-    description: "With `server=*`: the incarnations of the servers summed.",
-  }),
-});
+const FleetSnapshot = Snapshot.extend({ servers: Summed }).meta({ id: "FleetSnapshot" });
 
 /** All servers, in the parameter `server`. */
 const ALL = "*";
@@ -37,10 +38,11 @@ export function statsOperations({ hub, history, fleetStats }: ApiDeps): Operatio
       query: z.object({
         server: z.string().max(255).optional().meta({ description: "`*`, or a name or incarnation." }),
       }),
-      answer: Stats.extend({ servers: FleetSnapshot.shape.servers }),
-      errors: { 404: "No such server" },
+      answer: Stats,
+      exampleAnswer: { ...EXAMPLE_SNAPSHOT, version: "0.1.0", node: "x7Kq2m", started: 1_893_452_400_000 },
+      errors: [ALL_CHANNELS_NEEDED, SERVER_UNKNOWN],
       run({ query: { server }, principal }) {
-        if (!reachesAll(principal)) return allChannelsNeeded();
+        if (!reachesAll(principal)) return ALL_CHANNELS_NEEDED;
         const about = {
           version: VERSION,
           node: hub.node,
@@ -52,9 +54,7 @@ export function statsOperations({ hub, history, fleetStats }: ApiDeps): Operatio
           return { ...sum, servers: [...sum.servers], ...about };
         }
         const found = Snapshot.safeParse(fleetStats.of(server));
-        return found.success
-          ? { ...found.data, ...about }
-          : new Rejection(404, "server_unknown", "No server has this name or incarnation.");
+        return found.success ? { ...found.data, ...about } : SERVER_UNKNOWN;
       },
     }),
     operation({
@@ -69,8 +69,10 @@ export function statsOperations({ hub, history, fleetStats }: ApiDeps): Operatio
         interval: z.number().meta({ description: "Time between two snapshots, in ms." }),
         snapshots: z.array(FleetSnapshot),
       }),
+      exampleAnswer: { interval: 2000, snapshots: [EXAMPLE_SNAPSHOT] },
+      errors: [ALL_CHANNELS_NEEDED],
       run({ query: { server }, principal }) {
-        if (!reachesAll(principal)) return allChannelsNeeded();
+        if (!reachesAll(principal)) return ALL_CHANNELS_NEEDED;
         const { interval } = history;
         const snapshots =
           server === undefined

@@ -17,6 +17,13 @@ const CENTURY = 100 * 365 * 24 * 3600 * SECOND;
 
 const Can = z.array(z.enum(ABILITIES)).meta({ description: "What the token allows." });
 
+const NONE_FOR_PHOENIX = new Rejection(
+  422,
+  "token_for_phoenix",
+  "The topic phoenix needs no token: it accepts heartbeats only.",
+);
+const TOO_LONG = new Rejection(422, "token_too_long", "channels: too many for one token.");
+
 export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
   return [
     operation({
@@ -47,18 +54,20 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
         jti: z.string().meta({ description: "The id for revoking this token." }),
         token: z.string(),
       }),
+      exampleAnswer: {
+        id: "alice",
+        channels: ["system"],
+        expires_at: 1_893_452_400_000,
+        jti: "kRvGm8Ujt1nY2oxQ",
+        token: "eyJhbGciOiJIUzI1NiJ9.eyJpZCI6ImFsaWNlIn0.c2lnbmF0dXJl",
+      },
+      errors: [NONE_FOR_PHOENIX, TOO_LONG],
       what: ({ body: { channels, id } }) => ({
         ...(id === undefined ? {} : { id }),
         channels: namesOf({ channels }).join(" "),
       }),
       async run({ body: { channels, id, expires_in, can } }) {
-        if (namesOf({ channels }).includes("phoenix")) {
-          return new Rejection(
-            422,
-            "token_for_phoenix",
-            "The topic phoenix needs no token: it accepts heartbeats only.",
-          );
-        }
+        if (namesOf({ channels }).includes("phoenix")) return NONE_FOR_PHOENIX;
         const user = id === undefined || id.trim() === "" ? randomId(config.idLength) : id;
         const expiresInSecs =
           expires_in === undefined ? config.jwtExpirationSecs : Math.ceil(expires_in / SECOND);
@@ -73,8 +82,7 @@ export function tokenOperations({ config, mint }: ApiDeps): Operation[] {
           expiresInSecs,
           ...(can === undefined ? {} : { can }),
         });
-        if (token.length > MAX_TOKEN_BYTES)
-          return new Rejection(422, "token_too_long", "channels: too many for one token.");
+        if (token.length > MAX_TOKEN_BYTES) return TOO_LONG;
         return { id: user, channels, expires_at: expiresAt, jti, token };
       },
     }),

@@ -14,6 +14,7 @@ import type { Hub } from "../../hub/hub.ts";
 import { withoutMember } from "../../hub/json/members.ts";
 import { infoOfJoin, parseInfo } from "../../hub/presence/presence-info.ts";
 import type { Pushed } from "../../hub/push-envelope.ts";
+import type { JoinReason, PushReason } from "../../hub/refusal-reasons.ts";
 import { count, countRefusal } from "../../hub/stats.ts";
 import type { Client } from "../../transports/client.ts";
 import type { ConnectionContext } from "../../transports/connection-context.ts";
@@ -49,6 +50,9 @@ const REPEATED_JOIN_FRAMES = 10;
 
 /** The reason in the log and in the figures where the application refuses a join. */
 const DENIED = "authorization denied";
+
+/** The bus did not accept a push. */
+const UNAVAILABLE: PushReason = "backend unavailable";
 
 /** Shared by the sessions of this protocol. */
 export interface PhoenixContext {
@@ -252,24 +256,31 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
     this.#context.hub.notify("phoenix", "heartbeat", `{"conn_id":"${this.client.id}"}`);
   }
 
-  /** A push with a null ref gets no reply, a join does. */
-  #refuse(frame: Frame, reason: string, joinRef: Ref = frame.joinRef, code: JoinCode | null = null): void {
-    // A reason of the application may be any text.
-    countRefusal(this.#context.context.stats, code === "authorization_denied" ? DENIED : reason);
-    if (frame.ref === null && frame.event !== "phx_join") return;
-    this.#reply(joinRef, frame.ref, JSON.stringify(frame.topic), "error", refusalText(reason, code));
+  #refuse(frame: Frame, reason: JoinReason | PushReason, joinRef: Ref = frame.joinRef): void {
+    countRefusal(this.#context.context.stats, reason);
+    this.#replyRefusal(frame, joinRef, refusalText(reason, null));
   }
 
+  /** A push with a null ref gets no reply, a join does. `response` is JSON text. */
+  #replyRefusal(frame: Frame, joinRef: Ref, response: string): void {
+    if (frame.ref === null && frame.event !== "phx_join") return;
+    this.#reply(joinRef, frame.ref, JSON.stringify(frame.topic), "error", response);
+  }
+
+  /** @param reason that of the application may be any text */
   #refuseJoin(frame: Frame, reason: string, code: JoinCode, user?: string, cause?: string): void {
     const { id, address } = this.client;
     const fields = { ...(user === undefined ? {} : { user }), ...(cause === undefined ? {} : { cause }) };
-    this.#context.context.refusals.join(code === "authorization_denied" ? DENIED : reason, code, {
+    const { refusals, stats } = this.#context.context;
+    const known = code === "authorization_denied" ? DENIED : reason;
+    refusals.join(known, code, {
       channel: frame.topic,
       ...fields,
       connection: id,
       address,
     });
-    this.#refuse(frame, reason, frame.joinRef, code);
+    countRefusal(stats, known);
+    this.#replyRefusal(frame, frame.joinRef, refusalText(reason, code));
     this.#held?.answered(frame);
   }
 
@@ -513,11 +524,11 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
 
   /** Replies to a push when the bus has accepted or refused it. */
   settle(ack: PushAck, accepted: boolean): void {
-    if (!accepted) countRefusal(this.#context.context.stats, "backend unavailable");
+    if (!accepted) countRefusal(this.#context.context.stats, UNAVAILABLE);
     const { member, ref } = ack;
     if (ref === null) return;
     const status = accepted ? "ok" : "error";
-    const response = accepted ? "{}" : '{"reason":"backend unavailable"}';
+    const response = accepted ? "{}" : refusalText(UNAVAILABLE, null);
     const frame = this.#replyFrame(member.joinRef, ref, member.fanout.encoder.quotedTopic, status, response);
     this.#reportPositions();
     this.#replies?.settle(ack, frame);

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { HTTP_CODES } from "../../../src/auth/rejection.ts";
 import { JOIN_CODES } from "../../../src/auth/token-codes.ts";
+import { JOIN_REASONS, PUSH_REASONS } from "../../../src/hub/refusal-reasons.ts";
 
 const ROOT = join(import.meta.dir, "../../..");
 const PAGE = readFileSync(join(ROOT, "docs/errors.md"), "utf8");
@@ -26,6 +27,14 @@ function written(): ReadonlySet<string> {
   }
   return texts;
 }
+
+test("docs/errors.md lists every reason of a refused join or push, and no other", () => {
+  const section = PAGE.split("# Joining and pushing (Phoenix)\n")[1]?.split(/^#/m)[0] ?? "";
+  const reasons = [...section.matchAll(/^\| `([^`]+)` +\|/gm)].map(([, reason = ""]) => reason);
+  // Not of a join or push, but of any frame.
+  const malformed = "malformed frame: ...";
+  expect(reasons.toSorted()).toEqual([...new Set([...JOIN_REASONS, ...PUSH_REASONS, malformed])].toSorted());
+});
 
 describe.each([
   ["Codes", HTTP_CODES],
