@@ -148,11 +148,14 @@ export class Authorizer {
     const body = `{"channel":${JSON.stringify(channel)}${named},"params":${params},"address":${JSON.stringify(address)}}`;
     const forwarded: Record<string, string> = {};
     for (const name of rule.headers) if (headers[name] !== undefined) forwarded[name] = headers[name];
-    const answer = await this.#client.post({
+    const request = {
       ...{ url: rule.url, body, headers: forwarded, startBy, signal },
       timeout: rule.timeout,
       maxAnswer: MAX_ANSWER,
-    });
+    };
+    let answer = await this.#client.post(request);
+    // The application may have closed a kept connection just now. Asking twice does no harm.
+    if (answer === "unreachable" && performance.now() <= startBy) answer = await this.#client.post(request);
     if (answer === "cancelled") return CANCELLED;
     if (typeof answer === "string") return { kind: "unavailable", cause: answer };
     const decision = readAuthorizeAnswer(answer);

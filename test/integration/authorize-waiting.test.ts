@@ -1,7 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { createServer } from "node:net";
+import { Socket } from "phoenix";
 import { call } from "./api-client.ts";
 import { type Application, allow, HOOK_SECRET, startApplication } from "./application.ts";
 import { startChannel } from "./channel-process.ts";
+import { Inbox } from "./inbox.ts";
 import { connectPhoenix, eventually, type PhoenixClient, WAYS } from "./phoenix-client.ts";
 import { freePort } from "./redis-process.ts";
 import { SECRETS_TOML, startReloading } from "./reloading.ts";
@@ -18,11 +21,18 @@ const UNAVAILABLE = { reason: "authorization unavailable" };
 let application: Application;
 let world: World;
 
+/** Of an application that closes each connection with the second request. */
+const closingPort = freePort();
+
 const settings = (): string => `hook_secret = "${HOOK_SECRET}"
 [channels."*"]
 authorize = "${application.url}"
 # What is held here must not time out on a busy machine.
 authorize_timeout = "4s"
+[channels."closing:*"]
+authorize = "http://127.0.0.1:${closingPort}/"
+[channels."second:*"]
+authorize_timeout = "1s"
 [channels."slow:*"]
 authorize_timeout = "300ms"
 `;
@@ -34,6 +44,7 @@ beforeAll(async () => {
 afterEach(() => {
   application.answer = () => allow();
   application.asked.take();
+  application.most = 0;
   world.cutClients();
 });
 afterAll(async () => {
@@ -41,11 +52,12 @@ afterAll(async () => {
   await application?.stop();
 });
 
-/** Lets requests wait until it is called with their channel, or without one. */
+/** Lets requests wait until `release` is called with their channel, or without one. */
 function holdAnswers(): { release(channel?: string): void } {
   const waiting = new Map<string, PromiseWithResolvers<void>>();
-  application.answer = async ({ channel }) => {
+  application.answer = async ({ channel }, { signal }) => {
     const gate = Promise.withResolvers<void>();
+    signal.addEventListener("abort", () => gate.resolve());
     waiting.set(channel, gate);
     await gate.promise;
     return allow({ id: "alice" });
@@ -112,6 +124,18 @@ describe("a join that waits", () => {
     expect((await client.join("room:slow")).status).toBe("ok");
   });
 
+  test("is refused then too if the answer comes a byte at a time", async () => {
+    application.answer = () => {
+      const pull = async (to: ReadableStreamDefaultController<string>) => {
+        to.enqueue(" ");
+        await Bun.sleep(20);
+      };
+      return new Response(new ReadableStream({ pull }));
+    };
+    const client = await world.connect({ headers: HEADERS });
+    expect((await client.join("slow:1")).response).toEqual(UNAVAILABLE);
+  });
+
   test("one socket has four requests at once", async () => {
     const held = holdAnswers();
     const client = await world.connect({ headers: HEADERS });
@@ -119,7 +143,6 @@ describe("a join that waits", () => {
     for (const topic of topics) sendJoin(client, topic);
     for (let i = 0; i < 4; i++) await application.asked.next();
     await client.fence();
-    expect(application.running).toBe(4);
     held.release("room:0");
     expect((await client.reply("room:0")).status).toBe("ok");
     expect((await application.asked.next()).channel).toBe("room:4");
@@ -172,6 +195,24 @@ describe("a join that waits", () => {
     expect((await watcher.fence()).filter(({ text }) => text.includes("alice"))).toEqual([]);
   });
 
+  test("does not fail because the application has closed a kept connection", async () => {
+    let connections = 0;
+    const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{"allow":true}';
+    const closing = createServer((socket) => {
+      connections++;
+      socket.on("error", () => {});
+      socket.once("data", () => {
+        socket.write(answer);
+        socket.once("data", () => socket.destroy());
+      });
+    });
+    await new Promise<void>((done) => closing.listen(closingPort, "127.0.0.1", done));
+    const client = await world.connect();
+    for (let i = 0; i < 5; i++) expect((await client.join(`closing:${i}`)).status).toBe("ok");
+    expect(connections).toBe(5);
+    closing.close();
+  });
+
   test("uses the connections to the application again", async () => {
     const ports = new Set<number>();
     const client = await world.connect({ headers: HEADERS });
@@ -180,6 +221,44 @@ describe("a join that waits", () => {
       ports.add((await application.asked.next()).port);
     }
     expect(ports.size).toBe(1);
+  });
+
+  test("of phoenix.js waits too, and is repeated when the answer expires", async () => {
+    /** A WebSocket as a browser opens it: with the cookies of the page. */
+    function CookieSocket(url: string, protocols: readonly string[] = []): WebSocket {
+      return Reflect.construct(WebSocket, [url, { headers: HEADERS, protocols }]);
+    }
+    application.answer = () => allow({ id: "alice", expires_in: 0.5 });
+    const socket = new Socket(`ws://127.0.0.1:${world.channel.port}`, {
+      transport: CookieSocket,
+      reconnectAfterMs: () => 10,
+      rejoinAfterMs: () => 10,
+    });
+    socket.connect();
+    const channel = socket.channel("room:js", { seat: 3 });
+    const errors = new Inbox<unknown>("errors of the channel", String);
+    channel.onError((reason: unknown) => errors.put(reason));
+    channel.join();
+    for (let i = 0; i < 2; i++) {
+      const asked = await application.asked.next();
+      expect(asked).toMatchObject({ channel: "room:js", params: { seat: 3 } });
+      expect(asked.headers.get("cookie")).toBe(COOKIE);
+      expect(await errors.next()).toMatchObject({ reason: "token expired" });
+    }
+    socket.disconnect();
+  });
+
+  test("is refused after 8 s at the latest, asked about or not", async () => {
+    const held = holdAnswers();
+    const client = await world.connect({ headers: HEADERS });
+    const topics = [...Array(40).keys()].map((i) => `second:${i}`);
+    for (const topic of topics) sendJoin(client, topic);
+    const replies = () => client.frames.all.filter(({ event }) => event === "phx_reply");
+    await eventually(() => replies().length === 40, "all replies", 30_000);
+    for (const { payload } of replies()) expect(payload).toMatchObject({ response: UNAVAILABLE });
+    // Four at once for a second each: in 8 s not all of them.
+    expect(application.asked.take().length).toBeLessThan(40);
+    held.release();
   });
 
   test("nothing that a client or the application sent in secret is in the log", () => {
