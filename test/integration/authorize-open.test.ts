@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
+import { call } from "./api-client.ts";
 import { type Application, allow, HOOK_SECRET, startApplication } from "./application.ts";
 import { listenSse } from "./sse-client.ts";
 import { startWorld, type World } from "./world.ts";
@@ -63,4 +64,10 @@ test("event streams do not name it either", async () => {
   expect(asked).not.toHaveProperty("user");
   await world.backend.publish("to:room:1:e", "1");
   expect(await reader.message()).toMatchObject({ channel: "room:1", payload: 1 });
+  reader.cut();
+  application.answer = () => allow({ id: "alice" });
+  const named = await listenSse(world.channel.port, path);
+  const { body } = await call(world.channel.url, "/api/connections?protocol=sse&search=alice");
+  expect(body.connections).toHaveLength(1);
+  named.cut();
 });

@@ -33,13 +33,15 @@ export async function askAboutChannels(
   const headers = authorizer.headersOf(request.headers, peer.https);
   const waiting = [...rules];
   const refused: NotGranted[] = [];
-  let user = bearer?.user ?? null;
+  // The user of a token that anyone can get must not contradict the one that the application names.
+  const known = bearer?.ownChannel ? bearer.user : null;
+  let user = known;
   let expiresAt = bearer?.expiresAt ?? Number.MAX_SAFE_INTEGER;
 
   const ask = async ([channel, rule]: readonly [string, AuthorizeRule]): Promise<NotGranted | null> => {
     const decision = await authorizer.ask({
       ...{ rule, channel, headers, params: "{}", address: peer.address },
-      user: bearer?.ownChannel ? bearer.user : null,
+      user: known,
       startBy: until - rule.timeout,
       signal: request.signal,
     });
@@ -63,7 +65,12 @@ export async function askAboutChannels(
   const [first] = refused;
   if (first !== undefined) return first;
   const claims: Claims = {
-    ...{ user: user ?? randomId(authorizer.idLength), channels: [...rules.keys()], expiresAt, admin: false },
+    ...{
+      user: user ?? bearer?.user ?? randomId(authorizer.idLength),
+      channels: [...rules.keys()],
+      expiresAt,
+      admin: false,
+    },
     can: { join: true, push: false, presence: false },
     ...(bearer?.jti === undefined ? {} : { jti: bearer.jti }),
   };
