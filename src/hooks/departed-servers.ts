@@ -92,7 +92,7 @@ export class DepartedServers {
       if (users === null) return;
       const at = Date.now();
       const changes = users.map((user) => ({ user, kind: "absent" as const, at }));
-      const written = await store.write(server, [{ channel, changes, occupied: false }]);
+      const written = await store.write(server, [{ channel, changes }]);
       if (written === null) return;
       if (written > 0) dropped(written);
     }

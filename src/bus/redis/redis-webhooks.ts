@@ -44,7 +44,7 @@ interface StreamKeys {
   readonly servers: string;
   /** Followed by a channel: a hash of its members. */
   readonly members: string;
-  /** Followed by an incarnation: a set of channels. */
+  /** Followed by an incarnation: a hash of its channels. */
   readonly channels: string;
 }
 
@@ -175,13 +175,12 @@ export class RedisWebhookStore implements WebhookStore {
   #members(): SharedMembers {
     return {
       serversOf: (stream) => this.#connection.ask((redis) => redis.smembers(this.#keysOf(stream).servers)),
-      channelsOf: (stream, server) => {
-        const key = this.#keysOf(stream).channels + server;
-        return this.#scan((redis, cursor) => redis.sscan(key, cursor, "COUNT", SCAN_COUNT));
+      channelsOf: async (stream, server) => {
+        const pairs = await this.#scan(this.#keysOf(stream).channels + server);
+        return pairs === null ? null : [...new Set(pairs.filter((_, at) => at % 2 === 0))];
       },
       usersOf: async (channel, server) => {
-        const key = this.#keysOf(streamOf(channel)).members + channel;
-        const pairs = await this.#scan((redis, cursor) => redis.hscan(key, cursor, "COUNT", SCAN_COUNT));
+        const pairs = await this.#scan(this.#keysOf(streamOf(channel)).members + channel);
         if (pairs === null) return null;
         const users = new Set<string | null>();
         for (let at = 0; at + 1 < pairs.length; at += 2)
@@ -191,11 +190,12 @@ export class RedisWebhookStore implements WebhookStore {
     };
   }
 
-  async #scan(step: ScanStep): Promise<string[] | null> {
+  /** The fields and values of a hash, in turn; a field may be there twice. */
+  async #scan(key: string): Promise<string[] | null> {
     const found: string[] = [];
     let cursor = "0";
     do {
-      const answer = await this.#connection.ask((redis) => step(redis, cursor));
+      const answer = await this.#connection.ask((redis) => redis.hscan(key, cursor, "COUNT", SCAN_COUNT));
       if (answer === null) return null;
       cursor = answer[0];
       for (const each of answer[1]) found.push(each);
@@ -204,9 +204,9 @@ export class RedisWebhookStore implements WebhookStore {
   }
 
   async #writeChannel(server: string, write: MembershipWrite): Promise<number | null> {
-    const { channel, changes, occupied } = write;
+    const { channel, changes } = write;
     const { events, members, vacant, channels, servers, gap } = this.#keysOf(streamOf(channel));
-    const args = [server, channel, this.#vacantAfter, occupied ? 1 : 0];
+    const args = [server, channel, this.#vacantAfter];
     const fields = changes.flatMap(({ kind, user, at }) => [kind, fieldOf(user), at]);
     const keys = [events, members + channel, vacant, channels + server, servers, gap];
     return numberOf(await this.#run(SCRIPTS.write, keys, [...this.#limits, ...args, ...fields]));
@@ -236,11 +236,6 @@ export class RedisWebhookStore implements WebhookStore {
   }
 }
 
-type ScanStep = (
-  redis: Parameters<Parameters<RedisFleetConnection["ask"]>[0]>[0],
-  cursor: string,
-) => Promise<[cursor: string, elements: string[]]>;
-
 function keysOf(start: string): StreamKeys {
   return {
     events: `${start}events`,
@@ -260,14 +255,8 @@ function inParts(write: MembershipWrite): MembershipWrite[] {
   const { changes } = write;
   if (changes.length <= CHANGES_AT_ONCE) return [write];
   const parts: MembershipWrite[] = [];
-  for (let at = 0; at < changes.length; at += CHANGES_AT_ONCE) {
-    const isLast = at + CHANGES_AT_ONCE >= changes.length;
-    parts.push({
-      ...write,
-      changes: changes.slice(at, at + CHANGES_AT_ONCE),
-      occupied: write.occupied || !isLast,
-    });
-  }
+  for (let at = 0; at < changes.length; at += CHANGES_AT_ONCE)
+    parts.push({ channel: write.channel, changes: changes.slice(at, at + CHANGES_AT_ONCE) });
   return parts;
 }
 

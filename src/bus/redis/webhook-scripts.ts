@@ -24,15 +24,14 @@ end
 /**
  * Applies changes of one server to one channel. KEYS: the stream, the channel's members, the vacant channels, the server's
  * channels, the servers, the pause between gaps. ARGV: wanted events, maximum, ms between gaps, server, channel, ms until a
- * channel is vacated, whether the server still has members in it, then kind, field and time of each change. Returns the number of
- * dropped events.
+ * channel is vacated, then kind, field and time of each change. Returns the number of dropped events.
  *
  * A member is a field: "u" and its user, or empty where users are not distinguished; its value names the servers that have it,
- * each between spaces.
+ * each between spaces. A server's channels have the number of its members in each.
  */
 export const WRITE = `
 local events, members, vacant, channels, servers, gapKey = unpack(KEYS)
-local wanted, server, channel, occupied = ARGV[1], ARGV[4], ARGV[5], ARGV[7]
+local wanted, server, channel = ARGV[1], ARGV[4], ARGV[5]
 local most, gapEvery, vacantAfter = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[6])
 ${APPEND}
 local name = ' ' .. server .. ' '
@@ -41,6 +40,7 @@ local function enter(field, at)
   if known and string.find(known, name, 1, true) then return end
   local opens = not known and redis.call('EXISTS', members) == 0
   redis.call('HSET', members, field, known and known .. server .. ' ' or name)
+  if redis.call('HINCRBY', channels, channel, 1) == 1 then redis.call('SADD', servers, server) end
   if opens and redis.call('ZREM', vacant, channel) == 0 then append('channel_occupied', channel, nil, at) end
   if not known and field ~= '' then append('member_added', channel, string.sub(field, 2), at) end
 end
@@ -48,6 +48,10 @@ local function leave(field, at)
   local known = redis.call('HGET', members, field)
   local first, last = string.find(known or '', name, 1, true)
   if not first then return end
+  if redis.call('HINCRBY', channels, channel, -1) <= 0 then
+    redis.call('HDEL', channels, channel)
+    if redis.call('EXISTS', channels) == 0 then redis.call('SREM', servers, server) end
+  end
   local rest = string.sub(known, 1, first) .. string.sub(known, last + 1)
   if rest ~= ' ' then
     redis.call('HSET', members, field, rest)
@@ -59,17 +63,10 @@ local function leave(field, at)
     redis.call('ZADD', vacant, string.format('%.0f', now + vacantAfter), channel)
   end
 end
-for i = 8, #ARGV, 3 do
+for i = 7, #ARGV, 3 do
   local kind, field, at = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   if kind ~= 'absent' then enter(field, at) end
   if kind ~= 'present' then leave(field, at) end
-end
-if occupied == '1' then
-  redis.call('SADD', channels, channel)
-  redis.call('SADD', servers, server)
-else
-  redis.call('SREM', channels, channel)
-  if redis.call('EXISTS', channels) == 0 then redis.call('SREM', servers, server) end
 end
 return dropped
 `;

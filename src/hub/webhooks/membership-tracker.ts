@@ -182,10 +182,8 @@ export class MembershipTracker implements MembershipObserver {
         if (kind === "visited") this.#visits--;
         changes.push({ user, kind, at });
       }
-      // What is left of it is known only as long as the store lists the channel for this server.
-      const occupied = this.#members.has(channel) || waiting.size > 0;
       if (waiting.size === 0) this.#changes.delete(channel);
-      writes.push({ channel, changes, occupied });
+      writes.push({ channel, changes });
     }
     return writes;
   }

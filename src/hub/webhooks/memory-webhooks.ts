@@ -42,7 +42,10 @@ interface Stream {
   nextGap: number;
 }
 
-/** Keeps members and events in this process: for a server that shares no Redis with others. */
+/**
+ * Keeps members and events in this process: for a server that shares no Redis with others. All streams together hold as many events
+ * as one does in Redis.
+ */
 export class MemoryWebhookStore implements WebhookStore {
   readonly shared = null;
   readonly ready = true;
@@ -50,6 +53,8 @@ export class MemoryWebhookStore implements WebhookStore {
   readonly #max: number;
   readonly #vacantAfter: number;
   readonly #streams: readonly Stream[] = Array.from({ length: STREAMS }, createStream);
+  /** Events that wait in all streams. */
+  #total = 0;
   /** Part of the ids of batches: a receiver may know those of an earlier process. */
   readonly #id = crypto.randomUUID();
 
@@ -90,9 +95,8 @@ export class MemoryWebhookStore implements WebhookStore {
   async finish(number: number, owner: string, batch: WebhookBatch, outcome: BatchOutcome): Promise<boolean> {
     const stream = this.#stream(number);
     if (stream.owner !== owner || stream.batch?.id !== batch.id) return false;
-    stream.waiting.splice(0, stream.batched);
+    this.#remove(stream, stream.batched);
     stream.batch = null;
-    stream.batched = 0;
     if (outcome === "delivered") stream.error = null;
     else this.#append(stream, gapEvent(Date.now()));
     return true;
@@ -165,18 +169,22 @@ export class MemoryWebhookStore implements WebhookStore {
   /** Returns the number of events that were dropped for it. */
   #append(stream: Stream, event: WebhookEvent): number {
     if (!this.#wanted.has(event.event)) return 0;
-    const now = Date.now();
-    const { waiting } = stream;
-    waiting.push({ event, since: now });
-    if (waiting.length <= this.#max) return 0;
-    if (now >= stream.nextGap && this.#wanted.has("gap")) {
-      stream.nextGap = now + GAP_EVERY;
-      waiting.push({ event: gapEvent(now), since: now });
-    }
-    const dropped = waiting.length - this.#max;
-    waiting.splice(0, dropped);
-    stream.batched = Math.max(0, stream.batched - dropped);
-    return dropped;
+    const since = Date.now();
+    stream.waiting.push({ event, since });
+    this.#total++;
+    if (this.#total <= this.#max) return 0;
+    const longest = this.#streams.reduce((a, b) => (b.waiting.length > a.waiting.length ? b : a));
+    this.#remove(longest, 1);
+    if (since < longest.nextGap) return 1;
+    longest.nextGap = since + GAP_EVERY;
+    return 1 + this.#append(longest, gapEvent(since));
+  }
+
+  /** Removes the oldest events. */
+  #remove(stream: Stream, count: number): void {
+    stream.waiting.splice(0, count);
+    stream.batched = Math.max(0, stream.batched - count);
+    this.#total -= count;
   }
 
   #form(stream: Stream, number: number, now: number): WebhookBatch | null {

@@ -50,8 +50,6 @@ export interface MembershipChange {
 export interface MembershipWrite {
   readonly channel: string;
   readonly changes: readonly MembershipChange[];
-  /** Whether the server still has members in the channel. */
-  readonly occupied: boolean;
 }
 
 /** Events that are sent in one request, in order. */
