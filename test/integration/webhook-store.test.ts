@@ -16,7 +16,7 @@ import {
 import { recordingLog } from "./bus-rig.ts";
 import { eventually } from "./phoenix-client.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
-import { startCluster } from "./redis-topologies.ts";
+import { startCluster, startSentinel } from "./redis-topologies.ts";
 
 let redis: RedisProcess;
 const ends: (() => unknown)[] = [];
@@ -57,14 +57,14 @@ const CHANNEL = "room:1";
 const STREAM = streamOf(CHANNEL);
 
 /** Applies changes: `+alice`, `-alice`, `*alice` for a visit; without a name for anyone. */
-async function write(store: WebhookStore, server: string, occupied: boolean, ...texts: string[]) {
+async function write(store: WebhookStore, server: string, ...texts: string[]) {
   const kinds: Record<string, ChangeKind> = { "+": "present", "-": "absent", "*": "visited" };
   const changes = texts.map((text) => ({
     kind: kinds[text[0] ?? ""] ?? "present",
     user: text.length === 1 ? null : text.slice(1),
     at: 1000,
   }));
-  return store.write(server, [{ channel: CHANNEL, changes, occupied }]);
+  return store.write(server, [{ channel: CHANNEL, changes }]);
 }
 
 async function batchOf(store: WebhookStore, owner = "me", stream = STREAM): Promise<WebhookBatch> {
@@ -97,9 +97,9 @@ const STORES = [
 describe.each(STORES)("events for the webhook in %s", (_name, open) => {
   test("the first member occupies a channel, each user is added and removed once", async () => {
     const store = await open({ vacantAfter: 0 });
-    await write(store, "s1", true, "+alice", "+bob", "+alice");
-    await write(store, "s1", true, "-bob", "-bob", "-nobody");
-    await write(store, "s1", false, "-alice");
+    await write(store, "s1", "+alice", "+bob", "+alice");
+    await write(store, "s1", "-bob", "-bob", "-nobody");
+    await write(store, "s1", "-alice");
     expect(await events(store, 6)).toEqual([
       "channel_occupied",
       "member_added alice",
@@ -108,28 +108,28 @@ describe.each(STORES)("events for the webhook in %s", (_name, open) => {
       "member_removed alice",
       "channel_vacated",
     ]);
-    await write(store, "s1", true, "+alice");
+    await write(store, "s1", "+alice");
     expect(await events(store, 2)).toEqual(["channel_occupied", "member_added alice"]);
   });
 
   test("a channel whose users are not distinguished is occupied and vacated only", async () => {
     const store = await open({ vacantAfter: 0 });
-    await write(store, "s1", true, "+");
-    await write(store, "s1", false, "-");
+    await write(store, "s1", "+");
+    await write(store, "s1", "-");
     expect(await events(store, 2)).toEqual(["channel_occupied", "channel_vacated"]);
   });
 
   test("a visit between two writes is a join and a leave", async () => {
     const store = await open({ vacantAfter: 0 });
-    await write(store, "s1", false, "*alice");
+    await write(store, "s1", "*alice");
     expect(await events(store, 4)).toEqual([
       "channel_occupied",
       "member_added alice",
       "member_removed alice",
       "channel_vacated",
     ]);
-    await write(store, "s1", true, "+alice");
-    await write(store, "s1", false, "*alice");
+    await write(store, "s1", "+alice");
+    await write(store, "s1", "*alice");
     expect(await events(store, 4)).toEqual([
       "channel_occupied",
       "member_added alice",
@@ -140,9 +140,9 @@ describe.each(STORES)("events for the webhook in %s", (_name, open) => {
 
   test("a channel is not vacated if a member comes back in time", async () => {
     const store = await open({ vacantAfter: 60_000 });
-    await write(store, "s1", true, "+alice");
-    await write(store, "s1", false, "-alice");
-    await write(store, "s1", true, "+alice");
+    await write(store, "s1", "+alice");
+    await write(store, "s1", "-alice");
+    await write(store, "s1", "+alice");
     expect(await events(store, 4)).toEqual([
       "channel_occupied",
       "member_added alice",
@@ -153,8 +153,8 @@ describe.each(STORES)("events for the webhook in %s", (_name, open) => {
 
   test("only the events asked for are kept", async () => {
     const store = await open({ vacantAfter: 0, events: ["member_removed", "channel_vacated"] });
-    await write(store, "s1", true, "+alice");
-    await write(store, "s1", false, "-alice");
+    await write(store, "s1", "+alice");
+    await write(store, "s1", "-alice");
     expect(await events(store, 2)).toEqual(["member_removed alice", "channel_vacated"]);
     expect(await store.add(gapEvent(1))).toBe(0);
     expect((await store.status())?.backlog).toBe(0);
@@ -162,9 +162,9 @@ describe.each(STORES)("events for the webhook in %s", (_name, open) => {
 
   test("a batch stays the same until it is finished, whatever is added meanwhile", async () => {
     const store = await open();
-    await write(store, "s1", true, "+alice");
+    await write(store, "s1", "+alice");
     const first = await batchOf(store);
-    await write(store, "s1", true, "+bob");
+    await write(store, "s1", "+bob");
     expect(await batchOf(store)).toEqual(first);
     await store.finish(STREAM, "me", first, "delivered");
     const second = await batchOf(store);
@@ -174,7 +174,7 @@ describe.each(STORES)("events for the webhook in %s", (_name, open) => {
 
   test("a batch holds a hundred events at most", async () => {
     const store = await open();
-    await write(store, "s1", true, ...Array.from({ length: 250 }, (_, i) => `+u${i}`));
+    await write(store, "s1", ...Array.from({ length: 250 }, (_, i) => `+u${i}`));
     expect((await store.status())?.backlog).toBe(251);
     const batch = await batchOf(store);
     expect(batch.events).toHaveLength(100);
@@ -184,7 +184,7 @@ describe.each(STORES)("events for the webhook in %s", (_name, open) => {
 
   test("one owner sends a stream until it gives the lease back", async () => {
     const store = await open();
-    await write(store, "s1", true, "+alice");
+    await write(store, "s1", "+alice");
     const batch = await batchOf(store);
     expect(await store.poll(STREAM, "other", false)).toEqual({ kind: "other" });
     expect(await store.finish(STREAM, "other", batch, "delivered")).toBe(false);
@@ -198,7 +198,7 @@ describe.each(STORES)("events for the webhook in %s", (_name, open) => {
 
   test("beyond the limit the oldest events are dropped, counted, and a gap is noted", async () => {
     const store = await open({ maxEvents: 5 });
-    const dropped = await write(store, "s1", true, ..."abcdefgh".split("").map((name) => `+${name}`));
+    const dropped = await write(store, "s1", ..."abcdefgh".split("").map((name) => `+${name}`));
     const status = await store.status();
     expect(status?.backlog).toBe(5);
     // Nine events and the gap.
@@ -210,7 +210,7 @@ describe.each(STORES)("events for the webhook in %s", (_name, open) => {
 
   test("what is given up leaves a gap", async () => {
     const store = await open();
-    await write(store, "s1", true, "+alice");
+    await write(store, "s1", "+alice");
     await store.failed(STREAM, { at: 1, reason: "answered 500" });
     expect(await store.finish(STREAM, "me", await batchOf(store), "given up")).toBe(true);
     const batch = await batchOf(store);
@@ -224,7 +224,7 @@ describe.each(STORES)("events for the webhook in %s", (_name, open) => {
     const store = await open();
     const user = '{"}: "\\ ünï😀 ';
     const channel = `a b:{x}*${user}`;
-    await store.write("s1", [{ channel, changes: [{ user, kind: "present", at: 5 }], occupied: true }]);
+    await store.write("s1", [{ channel, changes: [{ user, kind: "present", at: 5 }] }]);
     const { events: found } = await batchOf(store, "me", streamOf(channel));
     expect(found).toEqual([
       { event: "channel_occupied", channel, user: null, at: 5 },
@@ -236,10 +236,10 @@ describe.each(STORES)("events for the webhook in %s", (_name, open) => {
 describe("events of several servers in Redis", () => {
   test("a user on two servers is one member", async () => {
     const store = await openRedis({ vacantAfter: 0 });
-    await write(store, "s1", true, "+alice");
-    await write(store, "s2", true, "+alice", "+bob");
-    await write(store, "s1", false, "-alice");
-    await write(store, "s2", false, "-alice", "-bob");
+    await write(store, "s1", "+alice");
+    await write(store, "s2", "+alice", "+bob");
+    await write(store, "s1", "-alice");
+    await write(store, "s2", "-alice", "-bob");
     expect(await events(store, 6)).toEqual([
       "channel_occupied",
       "member_added alice",
@@ -253,13 +253,13 @@ describe("events of several servers in Redis", () => {
   test("it is known which members a server has, as long as it has any", async () => {
     const store = await openRedis();
     const { shared } = store;
-    await write(store, "s1", true, "+alice", "+bob", "+");
-    await write(store, "s2", true, "+alice");
+    await write(store, "s1", "+alice", "+bob", "+");
+    await write(store, "s2", "+alice");
     expect(new Set(await shared.serversOf(STREAM))).toEqual(new Set(["s1", "s2"]));
     expect(await shared.channelsOf(STREAM, "s1")).toEqual([CHANNEL]);
     expect(new Set(await shared.usersOf(CHANNEL, "s1"))).toEqual(new Set(["alice", "bob", null]));
     expect(await shared.usersOf(CHANNEL, "s2")).toEqual(["alice"]);
-    await write(store, "s1", false, "-alice", "-bob", "-");
+    await write(store, "s1", "-alice", "-bob", "-");
     expect(await shared.serversOf(STREAM)).toEqual(["s2"]);
     expect(await shared.channelsOf(STREAM, "s1")).toEqual([]);
     expect(await shared.usersOf(CHANNEL, "s1")).toEqual([]);
@@ -268,9 +268,9 @@ describe("events of several servers in Redis", () => {
   test("another store continues the batch of one that ended", async () => {
     const prefix = `p${++installations}.`;
     const [one, other] = [await openRedis({}, prefix), await openRedis({}, prefix)];
-    await write(one, "s1", true, "+alice");
+    await write(one, "s1", "+alice");
     const batch = await batchOf(one);
-    await write(other, "s2", true, "+bob");
+    await write(other, "s2", "+bob");
     one.stop();
     const backend = new Redis(redis.port, "127.0.0.1");
     ends.push(() => backend.disconnect());
@@ -286,7 +286,7 @@ describe("events of several servers in Redis", () => {
     const store = await connect(own.url, {}, "");
     await own.down();
     await eventually(() => !store.ready, "the loss");
-    expect(await write(store, "s1", true, "+alice")).toBeNull();
+    expect(await write(store, "s1", "+alice")).toBeNull();
     expect(await store.add(gapEvent(1))).toBeNull();
     expect(await store.poll(STREAM, "me", false)).toBeNull();
     expect(await store.finish(STREAM, "me", { id: "1-1-1", at: 1, events: [] }, "delivered")).toBeNull();
@@ -308,8 +308,8 @@ describe("events of several servers in Redis", () => {
     ends.push(() => own.stop());
     const urlOf = (user: string): string => `redis://${user}:x@127.0.0.1:${own.port}`;
     const store = await connect(urlOf("enough"), { vacantAfter: 0, maxEvents: 3 }, "");
-    await write(store, "s1", true, "+alice", "+bob");
-    await write(store, "s1", false, "-alice", "-bob");
+    await write(store, "s1", "+alice", "+bob");
+    await write(store, "s1", "-alice", "-bob");
     await store.failed(STREAM, { at: 1, reason: "unreachable" });
     expect(await store.finish(STREAM, "me", await batchOf(store), "given up")).toBe(true);
     expect((await store.status())?.lastError?.reason).toBe("unreachable");
@@ -323,20 +323,27 @@ describe("events of several servers in Redis", () => {
     const refused = new RedisWebhookStore(connection, { events: new Set(WEBHOOK_EVENTS) });
     ends.push(() => refused.stop());
     await new Promise<void>((opened) => refused.start(opened));
-    expect(await write(refused, "s1", true, "+alice")).toBeNull();
+    expect(await write(refused, "s1", "+alice")).toBeNull();
     expect(entries.map(({ message }) => message)).toEqual(["refused"]);
   });
 
-  test("a cluster keeps them too", async () => {
-    const store = await connect(await startCluster(ends), { vacantAfter: 0 }, "c.");
-    await write(store, "s1", true, "+alice");
-    await write(store, "s1", false, "-alice");
-    expect(await events(store, 4)).toEqual([
-      "channel_occupied",
-      "member_added alice",
-      "member_removed alice",
-      "channel_vacated",
-    ]);
-    expect(await store.status()).toEqual({ backlog: 0, lastError: null });
-  }, 60_000);
+  test.each([
+    ["Sentinel", startSentinel],
+    ["a cluster", startCluster],
+  ] as const)(
+    "with %s they are the same",
+    async (_name, start) => {
+      const store = await connect(await start(ends), { vacantAfter: 0 }, "c.");
+      await write(store, "s1", "+alice");
+      await write(store, "s1", "-alice");
+      expect(await events(store, 4)).toEqual([
+        "channel_occupied",
+        "member_added alice",
+        "member_removed alice",
+        "channel_vacated",
+      ]);
+      expect(await store.status()).toEqual({ backlog: 0, lastError: null });
+    },
+    60_000,
+  );
 });

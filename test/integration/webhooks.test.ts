@@ -8,6 +8,7 @@ import { type ChannelProcess, startChannel } from "./channel-process.ts";
 import { connectPhoenix, eventually, mint, type PhoenixClient } from "./phoenix-client.ts";
 import { findPython } from "./python.ts";
 import { freePort } from "./redis-process.ts";
+import { startReloading } from "./reloading.ts";
 import { HOOK_SECRET, startReceiver, type WebhookReceiver, webhookToml } from "./webhook-receiver.ts";
 import { ADMIN_SECRET, SECRET } from "./world.ts";
 
@@ -133,6 +134,26 @@ can = ["publish"]
     expect(server.output()).not.toContain("app=test");
   });
 });
+
+test("a reload hands over: no user leaves who comes back, and the successor sends", async () => {
+  const receiver = startReceiver();
+  const server = await startReloading({ toml: SECRETS + webhookToml(receiver) });
+  try {
+    const room = "room:reloaded";
+    const alice = await joinAs(server.channel, room, "alice");
+    await eventually(() => receiver.eventsOf(room).length === 2, "alice");
+    expect(await server.reload()).toStartWith("0: ");
+    await alice.socket.closed;
+    await joinAs(server.channel, room, "alice");
+    await server.settled();
+    await joinAs(server.channel, room, "bob");
+    await eventually(() => receiver.eventsOf(room).length >= 3, "bob");
+    expect(receiver.eventsOf(room)).toEqual(["channel_occupied", "member_added alice", "member_added bob"]);
+  } finally {
+    await server.stop();
+    await receiver.down();
+  }
+}, 60_000);
 
 test("without a webhook nothing waits, and nothing is wrong", async () => {
   const server = await start(SECRETS);

@@ -73,7 +73,7 @@ function rig(answer: (before: number) => Response | Promise<Response>, giveUpAft
   sender.start();
   const join: Rig["join"] = async (channel, ...users) => {
     const changes = users.map((user) => ({ user, kind: "present" as const, at: 7 }));
-    await store.write("s1", [{ channel, changes, occupied: true }]);
+    await store.write("s1", [{ channel, changes }]);
   };
   return { store, sender, received, logged, counts, join };
 }
