@@ -1,3 +1,4 @@
+import type { CallQueues } from "./call-queues.ts";
 import type { Family } from "./topics.ts";
 
 /** What a bus can be: a Redis server, or the one inside this process. */
@@ -19,7 +20,7 @@ export interface BusState {
 }
 
 /** Families that a server can subscribe to. */
-export type SubscribedFamily = Exclude<Family, "from" | "push">;
+export type SubscribedFamily = Exclude<Family, "from" | "push" | "call">;
 
 /** A message that a server publishes on its own subscribing connection. */
 export interface Greeting {
@@ -54,7 +55,8 @@ export interface BusListener {
 
 /** Called once with whether the bus accepted a message. An object, so that a publish needs no closure. */
 export interface PublishAck {
-  settled(accepted: boolean): void;
+  /** @param unheard whether nobody is subscribed to it; false where the bus cannot know, as in a cluster */
+  settled(accepted: boolean, unheard?: boolean): void;
 }
 
 /** One payload on several names, to be published at once. */
@@ -85,6 +87,10 @@ export interface GroupAck {
 export interface Bus {
   readonly kind: BusKind;
   readonly state: BusState;
+  /** Lists that backends take calls from, if the bus has its own. */
+  readonly queues?: CallQueues;
+  /** Whether the subscription to a family is confirmed. */
+  hears(family: SubscribedFamily): boolean;
   /**
    * Connects, and delivers every message on the names of `families` to `listener`. Called once. Resolves after the first
    * attempt, successful or not; an unreachable broker is retried until `stop`. Rejects with a BusError where retrying

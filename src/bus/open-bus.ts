@@ -9,6 +9,7 @@ import type { WebhookStore } from "../hub/webhooks/webhook-store.ts";
 import type { Log } from "../log.ts";
 import type { Bus, BusKind } from "./bus.ts";
 import { BusError } from "./bus-error.ts";
+import type { CallQueues } from "./call-queues.ts";
 import { createEmbeddedBus } from "./embedded/embedded-bus.ts";
 import type { LivenessStore } from "./liveness-store.ts";
 import type { PublishedIds } from "./published-ids.ts";
@@ -20,6 +21,7 @@ import { createRedisHistory } from "./redis/redis-history.ts";
 import { RedisIds } from "./redis/redis-ids.ts";
 import { RedisLiveness } from "./redis/redis-liveness.ts";
 import { createRedisPresence } from "./redis/redis-presence.ts";
+import { RedisQueues } from "./redis/redis-queues.ts";
 import { createRedisRevocations, type MessageSigner } from "./redis/redis-revocations.ts";
 import { RedisWebhookStore } from "./redis/redis-webhooks.ts";
 import { MAX_ENVELOPE_BYTES } from "./topics.ts";
@@ -121,6 +123,15 @@ export function openWebhookStore(
     refused: "Redis refused the events of webhooks",
   });
   return new RedisWebhookStore(connection, options);
+}
+
+/** Where calls wait for backends: this process with the embedded bus, otherwise the Redis of the bus. */
+export function openCallQueues(config: BusConfig, bus: Bus, log: Log): CallQueues {
+  if (bus.queues !== undefined) return bus.queues;
+  const { redisUrl: url, sentinelUsername: username, sentinelPassword: password, prefix } = config;
+  const refused = "Redis refused the queues of calls";
+  const options = { url, sentinel: { username, password }, prefix, name: "channel-queues", refused, log };
+  return new RedisQueues(new RedisFleetConnection(options));
 }
 
 /** Where servers keep the members of channels: the Redis of the bus. */

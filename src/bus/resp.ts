@@ -35,6 +35,11 @@ export function nil(protocol: Protocol): Resp {
   return protocol === 3 ? "_\r\n" : "$-1\r\n";
 }
 
+/** A list that is not there. */
+export function nilArray(protocol: Protocol): Resp {
+  return protocol === 3 ? "_\r\n" : "*-1\r\n";
+}
+
 export function array(items: readonly Resp[]): Resp {
   return `*${items.length}\r\n${items.join("")}`;
 }

@@ -2,10 +2,11 @@ import { isUtf8 } from "node:buffer";
 
 /**
  * The families of names on the bus. `to`, `from` and `push` are the contract with backends: `to:<channel>:<event>` for messages
- * to clients, `from:<channel>:<event>` for messages of clients, `push:<channel>:<event>` for the same with their sender. `hub`
- * is what servers send each other: `hub:<kind>...`. The configured `prefix` is not part of a name: the bus adds and removes it.
+ * to clients, `from:<channel>:<event>` for messages of clients, `push:<channel>:<event>` for the same with their sender,
+ * `call:<channel>:<event>` for those that are answered on `reply:<ref>`. `hub` is what servers send each other: `hub:<kind>...`.
+ * The configured `prefix` is not part of a name: the bus adds and removes it.
  */
-export type Family = "to" | "from" | "push" | "hub";
+export type Family = "to" | "from" | "push" | "call" | "reply" | "hub";
 
 /** Bytes that a message between servers may have beside the payload of a client or backend. */
 export const MAX_ENVELOPE_BYTES = 64 * 1024;
@@ -63,6 +64,27 @@ export function printFrom(channel: string, event: string): string {
 /** The name for a message from a client of a channel to backends, in an envelope that names its sender. */
 export function printPush(channel: string, event: string): string {
   return `push:${channel}:${event}`;
+}
+
+/** The name for a client's message that one of the subscribed backends answers. */
+export function printCall(channel: string, event: string): string {
+  return `call:${channel}:${event}`;
+}
+
+/** The list in which calls wait for backends. */
+export function printQueue(name: string): string {
+  return `queue:${name}`;
+}
+
+/** The longest name of an answer, in bytes. */
+const MAX_REPLY_NAME = 128;
+
+/** Parses `reply:<incarnation>.<random>`; `null` for any other name. */
+export function parseReply(name: Buffer): { readonly ref: string; readonly incarnation: string } | null {
+  if (name.length > MAX_REPLY_NAME) return null;
+  const ref = name.toString("latin1", "reply:".length);
+  const dot = ref.indexOf(".");
+  return dot < 0 ? null : { ref, incarnation: ref.slice(0, dot) };
 }
 
 /** The name for a message between servers. `kind` has letters, digits, hyphens and colons only. */

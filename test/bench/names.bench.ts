@@ -24,6 +24,7 @@ function start(): { hub: Hub; listener: BusListener } {
     subscribe: async (_families, to) => {
       listener = to;
     },
+    hears: () => true,
     publish() {},
     stop: async () => {},
   };

@@ -1,5 +1,7 @@
 import type { Socket } from "bun";
-import { type RespContext, runCommand } from "../../src/bus/embedded/resp-commands.ts";
+import { Lists } from "../../src/bus/embedded/lists.ts";
+import type { RespContext } from "../../src/bus/embedded/resp-command.ts";
+import { runCommand } from "../../src/bus/embedded/resp-commands.ts";
 import { RespConnection } from "../../src/bus/embedded/resp-connection.ts";
 import { Subscriptions } from "../../src/bus/embedded/subscriptions.ts";
 import type { Random } from "../unit/protocols/phoenix/fuzz/random.ts";
@@ -28,6 +30,13 @@ const COMMANDS = [
   "PSUBSCRIBE",
   "UNSUBSCRIBE",
   "PUNSUBSCRIBE",
+  "RPUSH",
+  "RPUSH",
+  "LPOP",
+  "BLPOP",
+  "LLEN",
+  "EXPIRE",
+  "DEL",
   "PUBSUB",
   "GET",
   "__proto__",
@@ -64,15 +73,17 @@ const WORDS = [
 /** Requests as a backend sends them to the embedded bus: read as one parser reads them, and answered in whole replies. */
 export function resp(random: Random): Target {
   const subscriptions = new Subscriptions();
+  const lists = new Lists(1024 * 1024);
   const context: RespContext = {
     subscriptions,
+    lists,
     password: random.chance(50) ? null : "secret",
   };
   let id = 0;
   return {
     input() {
       const written: Buffer[] = [];
-      const connection = open(++id, written, subscriptions, context.password === null || random.chance(80));
+      const connection = open(++id, written, context, context.password === null || random.chance(80));
       const requests = Array.from({ length: 1 + random.next(4) }, () => requestOf(random));
       const whole = Buffer.concat(requests);
       const kind = random.next(10);
@@ -85,7 +96,7 @@ export function resp(random: Random): Target {
         const found = connection.reader.read(piece, (strings) => {
           commands.push(JSON.stringify(strings.map((each) => each.toString("latin1"))));
           runCommand(connection, strings, context);
-          quit = connection.closing;
+          quit = connection.closing || connection.awaitsItem;
           return !quit;
         });
         // The caller may reuse the buffer.
@@ -111,7 +122,7 @@ export function resp(random: Random): Target {
       return null;
     },
     check: () =>
-      subscriptions.patterns === 0 && subscriptions.channels(null).length === 0
+      subscriptions.patterns === 0 && subscriptions.channels(null).length === 0 && lists.waiters === 0
         ? null
         : "subscriptions of one who is gone",
     stop() {},
@@ -121,7 +132,7 @@ export function resp(random: Random): Target {
 function open(
   id: number,
   written: Buffer[],
-  subscriptions: Subscriptions,
+  { subscriptions, lists }: RespContext,
   authenticated: boolean,
 ): RespConnection {
   // The part of a socket that a connection uses.
@@ -143,6 +154,8 @@ function open(
     subscriptions,
     budget,
     dirty() {},
+    lists,
+    unblocked() {},
   });
 }
 

@@ -34,6 +34,10 @@ export class LoopBus implements Bus {
     return this.#listener;
   }
 
+  hears(): boolean {
+    return this.state.live;
+  }
+
   publish(name: string, payload: string | Uint8Array, receipt?: PublishAck): void {
     if (this.state.live) (name.startsWith("to:") ? this.#back : this.pushed).push({ name, payload });
     receipt?.settled(this.state.live);

@@ -8,6 +8,9 @@ import type {
   PublishAck,
   SubscribedFamily,
 } from "../bus.ts";
+import { type CallQueues, MAX_QUEUED_CALLS, QUEUE_MARGIN, type QueueResult } from "../call-queues.ts";
+import { printQueue } from "../topics.ts";
+import { Lists } from "./lists.ts";
 import { listenResp, type RespListener } from "./resp-server.ts";
 import { type Message, type Subscriber, Subscriptions } from "./subscriptions.ts";
 
@@ -49,10 +52,16 @@ interface Pending {
   readonly ack: PublishAck | undefined;
 }
 
+/** Memory of all lists, in bytes. */
+const MAX_LIST_BYTES = 64 * 1024 * 1024;
+
 class InProcessBus implements EmbeddedBus {
   readonly kind = "embedded";
+  readonly queues: CallQueues = { push: async (...call) => this.#enqueue(...call) };
   readonly #options: EmbeddedBusOptions;
   readonly #subscriptions = new Subscriptions();
+  readonly #lists: Lists;
+  #families: readonly SubscribedFamily[] = [];
   #listener: BusListener | null = null;
   #resp: RespListener | null = null;
   #pending: Pending[] = [];
@@ -60,6 +69,8 @@ class InProcessBus implements EmbeddedBus {
 
   constructor(options: EmbeddedBusOptions) {
     this.#options = options;
+    const { maxBuffered, maxPayload } = options;
+    this.#lists = new Lists(Math.min(maxBuffered, Math.max(MAX_LIST_BYTES, 2 * maxPayload)));
   }
 
   get state(): BusState {
@@ -80,8 +91,10 @@ class InProcessBus implements EmbeddedBus {
       password = null,
       log,
     } = this.#options;
-    const resp = listenResp(this.#subscriptions, { host, port, maxPayload, maxBuffered, password, log });
+    const options = { host, port, maxPayload, maxBuffered, password, log };
+    const resp = listenResp(this.#subscriptions, this.#lists, options);
     this.#resp = resp;
+    this.#families = families;
     this.#listener = listener;
     const server: Subscriber = {
       receive: ({ name, payload }: Message) => this.#listener?.message(name.subarray(prefix.length), payload),
@@ -108,6 +121,20 @@ class InProcessBus implements EmbeddedBus {
     if (greeting === null) return;
     const { prefix = "" } = this.#options;
     this.#subscriptions.publish(Buffer.from(prefix + greeting.name), Buffer.from(greeting.payload));
+  }
+
+  hears(family: SubscribedFamily): boolean {
+    return this.#resp !== null && this.#families.includes(family);
+  }
+
+  #enqueue(queue: string, call: string, timeLeft: number): QueueResult {
+    if (this.#resp === null) return "away";
+    const { prefix = "" } = this.#options;
+    const key = Buffer.from(prefix + printQueue(queue));
+    if (this.#lists.length(key) > MAX_QUEUED_CALLS) return "full";
+    if (this.#lists.push(key, [Buffer.from(call)]) === null) return "full";
+    this.#lists.expireAt(key, performance.now() + timeLeft + QUEUE_MARGIN);
+    return "queued";
   }
 
   /** Delivers at the end of the tick: as with a Redis, never within the call. */
@@ -150,8 +177,8 @@ class InProcessBus implements EmbeddedBus {
     this.#pending = [];
     for (const { name, payload, ack } of pending) {
       const bytes = typeof payload === "string" ? Buffer.from(payload) : payload;
-      this.#subscriptions.publish(Buffer.from(name), bytes);
-      ack?.settled(true);
+      const receivers = this.#subscriptions.publish(Buffer.from(name), bytes);
+      ack?.settled(true, receivers === 0);
     }
     this.#resp?.flush();
   }

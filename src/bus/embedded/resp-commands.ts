@@ -1,26 +1,10 @@
 import { timingSafeEqual } from "node:crypto";
 import * as reply from "../resp.ts";
 import { OK, type Resp } from "../resp.ts";
+import { LIST_COMMANDS } from "./list-commands.ts";
+import { bulkOf, type Command, type RespContext, type Run, textOf, wrongNumber } from "./resp-command.ts";
 import type { RespConnection } from "./resp-connection.ts";
-import { keyOf, MAX_SUBSCRIBED_NAME, SubscriptionRefusal, type Subscriptions } from "./subscriptions.ts";
-
-/** What commands use. */
-export interface RespContext {
-  readonly subscriptions: Subscriptions;
-  /** `null`: no authentication. */
-  readonly password: string | null;
-}
-
-type Run = (connection: RespConnection, args: readonly Buffer[], context: RespContext) => Resp | null;
-
-/** `arity`, as in Redis: number of strings with the name, `-n` is n or more. `subscribed`: allowed while subscribed in RESP2. */
-interface Command {
-  readonly arity: number;
-  readonly run: Run;
-  readonly subscribed?: boolean;
-  /** Allowed before AUTH. */
-  readonly open?: boolean;
-}
+import { keyOf, MAX_SUBSCRIBED_NAME, SubscriptionRefusal } from "./subscriptions.ts";
 
 /** The version of Redis whose commands and errors these are. */
 const REDIS_VERSION = "7.0.0";
@@ -48,6 +32,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ["unsubscribe", { arity: -1, run: unsubscriber("unsubscribe", false), subscribed: true }],
   ["punsubscribe", { arity: -1, run: unsubscriber("punsubscribe", true), subscribed: true }],
   ["pubsub", { arity: -2, run: pubsub }],
+  ...LIST_COMMANDS,
 ]);
 
 /** Runs one request (its name and arguments). Replies go to the connection; nothing is thrown. */
@@ -287,10 +272,6 @@ function arityFits(arity: number, length: number): boolean {
   return arity < 0 ? length >= -arity : length === arity;
 }
 
-function wrongNumber(name: string): Resp {
-  return reply.error(`ERR wrong number of arguments for '${name}' command`);
-}
-
 function unknownCommand(name: string, args: readonly Buffer[]): Resp {
   let shown = "";
   for (const arg of args) {
@@ -315,13 +296,4 @@ function isClientName(text: string): boolean {
 
 function quoted(text: string): string {
   return text.slice(0, MAX_QUOTED);
-}
-
-/** As latin1 text, as replies are. */
-function textOf(bytes: Buffer | undefined): string {
-  return bytes === undefined ? "" : keyOf(bytes);
-}
-
-function bulkOf(bytes: Buffer | undefined): Resp {
-  return reply.bulk(textOf(bytes));
 }

@@ -1,5 +1,6 @@
 import type { Socket } from "bun";
-import { bulk, bulkHead, type Protocol, push as pushOf, type Resp } from "../resp.ts";
+import { array, bulk, bulkHead, nilArray, type Protocol, push as pushOf, type Resp } from "../resp.ts";
+import type { Lists, ListWaiter } from "./lists.ts";
 import { RespReader } from "./resp-reader.ts";
 import {
   costOf,
@@ -33,8 +34,11 @@ export interface Budget {
   exceeded(): void;
 }
 
+/** The longest time of a timer, in ms. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** One client of the embedded bus: its subscriptions, and the output that waits for it. */
-export class RespConnection implements Subscriber {
+export class RespConnection implements Subscriber, ListWaiter {
   readonly id: number;
   readonly reader: RespReader;
   readonly #socket: Socket<RespConnection>;
@@ -42,6 +46,9 @@ export class RespConnection implements Subscriber {
   readonly #budget: Budget;
   /** Called when output is added. */
   readonly #dirty: (connection: RespConnection) => void;
+  readonly #lists: Lists;
+  /** Called when its requests are to be handled again. */
+  readonly #unblocked: (connection: RespConnection) => void;
   protocol: Protocol = 2;
   name = "";
   /** Input is ignored; the connection ends when the waiting output is sent. */
@@ -55,6 +62,9 @@ export class RespConnection implements Subscriber {
   #waiting = 0;
   #cost = 0;
   #blocked = false;
+  /** Whether it waits for an item of a list: its requests are not handled meanwhile. */
+  #awaitsItem = false;
+  #timer: Timer | null = null;
 
   constructor(options: {
     readonly id: number;
@@ -64,6 +74,8 @@ export class RespConnection implements Subscriber {
     readonly subscriptions: Subscriptions;
     readonly budget: Budget;
     readonly dirty: (connection: RespConnection) => void;
+    readonly lists: Lists;
+    readonly unblocked: (connection: RespConnection) => void;
   }) {
     this.id = options.id;
     this.reader = new RespReader({ maxBulk: options.maxBulk }, options.authenticated);
@@ -71,6 +83,8 @@ export class RespConnection implements Subscriber {
     this.#socket = options.socket;
     this.#subscriptions = options.subscriptions;
     this.#dirty = options.dirty;
+    this.#lists = options.lists;
+    this.#unblocked = options.unblocked;
     // By default Bun closes a socket after 120 s. A subscriber stays connected for as long as it reads.
     this.#socket.timeout(options.authenticated ? 0 : AUTH_TIMEOUT_S);
   }
@@ -82,6 +96,38 @@ export class RespConnection implements Subscriber {
   set authenticated(value: boolean) {
     this.reader.authenticated = value;
     if (!this.closing) this.#socket.timeout(value ? 0 : AUTH_TIMEOUT_S);
+  }
+
+  get awaitsItem(): boolean {
+    return this.#awaitsItem;
+  }
+
+  /** Waits for an item of one of some lists; 0 ms: without end. Returns false for too many lists. */
+  waitForItem(keys: readonly Buffer[], ms: number): boolean {
+    if (!this.#lists.wait(this, keys)) return false;
+    this.#awaitsItem = true;
+    if (ms > 0) this.#timer = setTimeout(() => this.#gaveUp(), Math.min(Math.ceil(ms), MAX_TIMER_MS)).unref();
+    return true;
+  }
+
+  received(key: Buffer, item: Buffer): void {
+    this.#stopWaiting();
+    this.send(array([bulk(keyOf(key)), bulk(keyOf(item))]));
+    this.#unblocked(this);
+  }
+
+  #gaveUp(): void {
+    this.#stopWaiting();
+    this.send(nilArray(this.protocol));
+    this.#unblocked(this);
+  }
+
+  #stopWaiting(): void {
+    if (!this.#awaitsItem) return;
+    this.#awaitsItem = false;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#lists.stopWaiting(this);
   }
 
   /** Bytes that the client has not read yet. */
@@ -172,6 +218,13 @@ export class RespConnection implements Subscriber {
     if (this.closing || !this.authenticated) this.terminate();
   }
 
+  /** No further request is handled; the connection ends when its output is sent. */
+  close(): void {
+    this.closing = true;
+    this.#stopWaiting();
+    this.unsubscribeAll();
+  }
+
   /** Ends the connection and discards its output. */
   terminate(): void {
     this.forget();
@@ -181,6 +234,7 @@ export class RespConnection implements Subscriber {
   /** Releases subscriptions and output: the socket is closed. */
   forget(): void {
     this.closing = true;
+    this.#stopWaiting();
     this.unsubscribeAll();
     this.#out = [];
     this.#text = "";

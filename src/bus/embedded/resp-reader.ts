@@ -60,6 +60,9 @@ export class RespReader {
   #held = 0;
   /** Whole requests, and the start of one, that come after the one at which `command` said to stop. */
   #rest: Buffer = EMPTY;
+  /** What was received after that and not read yet. */
+  #later: Buffer[] = [];
+  #laterBytes = 0;
 
   constructor(limits: ReaderLimits, authenticated = true) {
     this.#maxBulk = limits.maxBulk;
@@ -68,12 +71,18 @@ export class RespReader {
 
   /** Memory of an incomplete request, in bytes. */
   get held(): number {
-    return this.#waitingBytes + this.#held + this.#rest.length;
+    return this.#waitingBytes + this.#held + this.#rest.length + this.#laterBytes;
   }
 
   /** Whether there is more to read of what has arrived: `read` continues, with an empty chunk too. */
   get paused(): boolean {
-    return this.#rest.length > 0;
+    return this.#rest.length > 0 || this.#later.length > 0;
+  }
+
+  /** Keeps a chunk for the next `read`. To be called only where `command` said to stop. */
+  hold(chunk: Buffer): void {
+    this.#later.push(Buffer.from(chunk));
+    this.#laterBytes += chunk.length + STRING_COST;
   }
 
   /**
@@ -82,9 +91,12 @@ export class RespReader {
    */
   read(chunk: Buffer, command: (strings: readonly Buffer[]) => boolean): Fault | null {
     let data = chunk;
-    if (this.#rest.length > 0) {
-      data = chunk.length === 0 ? this.#rest : Buffer.concat([this.#rest, chunk]);
+    if (this.paused) {
+      const isAlone = chunk.length === 0 && this.#later.length === 0;
+      data = isAlone ? this.#rest : Buffer.concat([this.#rest, ...this.#later, chunk]);
       this.#rest = EMPTY;
+      this.#later = [];
+      this.#laterBytes = 0;
     } else if (this.#waitingBytes > 0) {
       this.#append(chunk);
       if (this.#waitingBytes < this.#needed) return null;
@@ -151,6 +163,8 @@ export class RespReader {
     this.#strings = [];
     this.#held = 0;
     this.#rest = EMPTY;
+    this.#later = [];
+    this.#laterBytes = 0;
   }
 
   #keep(data: Buffer, at: number, needed: number): null {

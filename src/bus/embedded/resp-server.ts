@@ -3,7 +3,9 @@ import type { Log } from "../../log.ts";
 import { openFileLimit } from "../../process/open-files.ts";
 import { BusError } from "../bus-error.ts";
 import { error as errorReply } from "../resp.ts";
-import { type RespContext, runCommand } from "./resp-commands.ts";
+import type { Lists } from "./lists.ts";
+import type { RespContext } from "./resp-command.ts";
+import { runCommand } from "./resp-commands.ts";
 import { type Budget, RespConnection } from "./resp-connection.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
@@ -40,11 +42,14 @@ const TURN_MS = 1;
 /** Bytes that may wait to be sent to a client before its next request is handled. */
 const MAX_REPLIES = 1024 * 1024;
 const NOTHING = Buffer.alloc(0);
+/** Memory of requests behind one that waits for an item of a list, in bytes. */
+const MAX_HELD = 1024 * 1024;
+const TOO_MANY_HELD = errorReply("ERR too many requests behind one that waits");
 /** Timeout for a client that is closed to read its last reply, in seconds. */
 const CLOSE_TIMEOUT_S = 5;
 
 /** @throws BusError (`port-taken`) */
-export function listenResp(subscriptions: Subscriptions, options: RespOptions): RespListener {
+export function listenResp(subscriptions: Subscriptions, lists: Lists, options: RespOptions): RespListener {
   const { log } = options;
   const connections = new Set<RespConnection>();
   /** Connections with new output since the last flush. */
@@ -57,6 +62,7 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
   /** Clients with requests that wait for their next slice; their sockets are paused. */
   const busy = new Set<Socket<RespConnection>>();
   let scheduled = false;
+  let flushing = false;
   let nextId = 1;
 
   const listener = listen(options, {
@@ -69,6 +75,8 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
         subscriptions,
         budget,
         dirty: (one) => dirty.add(one),
+        lists,
+        unblocked: (one) => unblocked(socket, one),
       });
       socket.data = connection;
       if (connections.size >= mostConnections) {
@@ -81,7 +89,8 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
       connections.add(connection);
     },
     data(socket, chunk) {
-      if (!socket.data.closing) handle(socket, chunk, performance.now() + SLICE_MS);
+      if (socket.data.awaitsItem) hold(socket, chunk);
+      else if (!socket.data.closing) handle(socket, chunk, performance.now() + SLICE_MS);
     },
     drain(socket) {
       socket.data.drained();
@@ -105,6 +114,7 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
 
   const context: RespContext = {
     subscriptions,
+    lists,
     password: options.password,
   };
 
@@ -116,7 +126,8 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
     unfinished -= reader.held;
     const fault = reader.read(chunk, (strings) => {
       runCommand(connection, strings, context);
-      return !connection.closing && connection.waiting <= MAX_REPLIES && performance.now() < end;
+      if (connection.closing || connection.awaitsItem) return false;
+      return connection.waiting <= MAX_REPLIES && performance.now() < end;
     });
     unfinished += reader.held;
     if (unfinished > mostUnfinished) limitUnfinished();
@@ -129,15 +140,44 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
       close(socket, null);
     }
     flush();
-    if (reader.paused && !connection.closing) {
+    // A client that waits for an item is read on: otherwise its end would not be noticed.
+    if (reader.paused && !connection.closing && !connection.awaitsItem) {
       if (!wasPaused) socket.pause();
       requeue(socket);
     } else if (wasPaused) socket.resume();
   }
 
+  /** Keeps what a client sends while it waits for an item of a list. */
+  function hold(socket: Socket<RespConnection>, chunk: Buffer): void {
+    const { reader } = socket.data;
+    unfinished -= reader.held;
+    reader.hold(chunk);
+    unfinished += reader.held;
+    if (reader.held > MAX_HELD) {
+      close(socket, TOO_MANY_HELD);
+      flush();
+    } else if (unfinished > mostUnfinished) limitUnfinished();
+  }
+
+  /** A client got its item, or none: requests behind it are handled in the next turn. */
+  function unblocked(socket: Socket<RespConnection>, { reader }: RespConnection): void {
+    if (reader.paused) {
+      socket.pause();
+      requeue(socket);
+    }
+    // At the end of this turn, together with what others get in it.
+    if (!flushing) {
+      flushing = true;
+      setImmediate(() => {
+        flushing = false;
+        flush();
+      });
+    }
+  }
+
   /** Gives a client its next slice; one with too many unread replies waits until it reads. */
   function requeue(socket: Socket<RespConnection>): void {
-    if (socket.data.closing || socket.data.waiting > MAX_REPLIES) return;
+    if (socket.data.closing || socket.data.awaitsItem || socket.data.waiting > MAX_REPLIES) return;
     busy.add(socket);
     if (scheduled) return;
     scheduled = true;
@@ -164,8 +204,7 @@ export function listenResp(subscriptions: Subscriptions, options: RespOptions): 
   function close(socket: Socket<RespConnection>, last: string | null): void {
     const connection = socket.data;
     if (last !== null) connection.send(last);
-    connection.closing = true;
-    connection.unsubscribeAll();
+    connection.close();
     socket.timeout(CLOSE_TIMEOUT_S);
     dirty.add(connection);
   }

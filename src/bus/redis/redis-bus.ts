@@ -82,8 +82,11 @@ class RedisBus implements Bus {
   #warnedOfRole = false;
   #warnedOfTime = false;
   #warnedOfHub = false;
-  /** Why the last subscription has no messages between servers. */
+  #warnedOfReplies = false;
+  /** Why the last subscription has no messages between servers, and no answers to calls. */
   #hubRefusal: string | null = null;
+  #replyRefusal: string | null = null;
+  #families: readonly SubscribedFamily[] = [];
   #checkedLimit = false;
   /** The server that both connections are connected to; `null` if they differ. */
   #common: string | null = null;
@@ -130,7 +133,12 @@ class RedisBus implements Bus {
         answered: (value) => this.#answered(value),
         failed: (reason) => this.#publishing.drop(reason),
       },
-      { prefix, maxWaiting: 16 * maxPayload, inquiry: address.kind === "cluster" ? NODES : ROLE },
+      {
+        prefix,
+        maxWaiting: 16 * maxPayload,
+        inquiry: address.kind === "cluster" ? NODES : ROLE,
+        countsAll: address.kind !== "cluster",
+      },
     );
   }
 
@@ -140,6 +148,7 @@ class RedisBus implements Bus {
 
   subscribe(families: readonly SubscribedFamily[], listener: BusListener): Promise<void> {
     this.#listener = listener;
+    this.#families = families;
     this.#subscriber = new RedisSubscriber(
       {
         subscribed: () => {
@@ -179,6 +188,12 @@ class RedisBus implements Bus {
     return this.#attempted.promise;
   }
 
+  hears(family: SubscribedFamily): boolean {
+    if (!this.#subscribed || !this.#families.includes(family)) return false;
+    if (family === "reply") return this.#replyRefusal === null;
+    return family === "to" || this.#hubRefusal === null;
+  }
+
   publish(name: string, payload: string | Uint8Array, ack?: PublishAck): void {
     // Also while the subscription is lost: backends still receive it.
     if (this.#usable && typeof this.#forbidden !== "string") this.#publisher.publish(name, payload, ack);
@@ -206,6 +221,7 @@ class RedisBus implements Bus {
   #subscriberUp(redis: Redis): void {
     this.#silent = 0;
     this.#hubRefusal = null;
+    this.#replyRefusal = null;
     this.#subscriber?.take(redis.stream);
   }
 
@@ -271,7 +287,7 @@ class RedisBus implements Bus {
       });
       this.#logged = false;
       this.#notice = null;
-      this.#warnOfHub();
+      this.#warnOfRefusals();
       this.#attempted.resolve();
       this.#listener?.changed(this.#state);
       return;
@@ -366,6 +382,7 @@ class RedisBus implements Bus {
 
   #refusedPart(what: Refusable, reason: string): void {
     if (what === "hub:*") this.#hubRefusal = reason;
+    else if (what === "reply:*") this.#replyRefusal = reason;
     else if (!this.#warnedOfTime) {
       this.#warnedOfTime = true;
       const message = "Redis does not answer TIME, using the local clock";
@@ -374,11 +391,18 @@ class RedisBus implements Bus {
   }
 
   /** Only where all else is permitted: a user without any rights is another problem. */
-  #warnOfHub(): void {
-    if (this.#hubRefusal === null || this.#warnedOfHub) return;
-    this.#warnedOfHub = true;
-    const message = "Redis refused hub:*, messages between servers and history are not available";
-    this.#log.warn(message, { where: this.#shown, reason: this.#hubRefusal });
+  #warnOfRefusals(): void {
+    const where = this.#shown;
+    if (this.#hubRefusal !== null && !this.#warnedOfHub) {
+      this.#warnedOfHub = true;
+      const message = "Redis refused hub:*, messages between servers and history are not available";
+      this.#log.warn(message, { where, reason: this.#hubRefusal });
+    }
+    if (this.#replyRefusal !== null && !this.#warnedOfReplies) {
+      this.#warnedOfReplies = true;
+      const message = "Redis refused reply:*, calls by Redis are not available";
+      this.#log.warn(message, { where, reason: this.#replyRefusal });
+    }
   }
 
   #refused(error: string): void {

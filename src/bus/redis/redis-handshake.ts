@@ -3,7 +3,7 @@ import { bulk, bulkHead, request } from "../resp.ts";
 import { RedisError, type RedisValue } from "./redis-reply.ts";
 
 /** What Redis may refuse without harm to the subscription of `to:*`. */
-export type Refusable = "TIME" | "hub:*";
+export type Refusable = "TIME" | "hub:*" | "reply:*";
 
 /** Receives the results of a handshake. */
 export interface HandshakeOwner {
@@ -46,7 +46,9 @@ const BACK_TO_RESP2 = request("HELLO", "2");
  */
 export class RedisHandshake {
   readonly #owner: HandshakeOwner;
+  /** Those that are subscribed together with the greeting, and those after it. */
   readonly #families: readonly SubscribedFamily[];
+  readonly #later: readonly SubscribedFamily[];
   readonly #prefix: string;
   readonly #address: string;
   #clustered: boolean;
@@ -58,7 +60,9 @@ export class RedisHandshake {
 
   constructor(owner: HandshakeOwner, options: HandshakeOptions) {
     this.#owner = owner;
-    this.#families = options.families;
+    // A refused command would fail the whole transaction, and answers to calls have no place in the order of messages.
+    this.#families = options.families.filter((family) => family !== "reply");
+    this.#later = options.families.filter((family) => family === "reply");
     this.#prefix = options.prefix;
     this.#clustered = options.clustered;
     this.#address = options.address;
@@ -77,6 +81,7 @@ export class RedisHandshake {
   /** The head of the list of replies was read. */
   transactionBegins(): void {
     this.#expected.shift();
+    if (this.#later.length > 0) this.#send(this.#later, this.#patterns(this.#later));
   }
 
   /** A value that is not a message. */
@@ -113,6 +118,9 @@ export class RedisHandshake {
         if (error !== null) this.#familyRefused(step, error);
         else if (!this.#isOptional(step)) this.#owner.confirmed();
         break;
+      case "reply":
+        if (error !== null) this.#owner.refused("reply:*", error);
+        break;
     }
     if (this.#expected.length === 0) this.#owner.finished(!this.#resp3);
   }
@@ -129,8 +137,13 @@ export class RedisHandshake {
     const greeting = this.#owner.greeting?.(this.#brokerTime, node) ?? null;
     if (greeting === null) this.#subscribeOnly();
     else if (this.#resp3) {
-      const commands = [...this.#patterns(), this.#publish(greeting), BACK_TO_RESP2];
-      this.#send([...this.#families, "greeting", "resp2"], commands);
+      const commands = [
+        ...this.#patterns(),
+        this.#publish(greeting),
+        ...this.#patterns(this.#later),
+        BACK_TO_RESP2,
+      ];
+      this.#send([...this.#families, "greeting", ...this.#later, "resp2"], commands);
     } else {
       this.#waiting = greeting;
       this.#send(["multi"], [MULTI]);
@@ -151,8 +164,10 @@ export class RedisHandshake {
   }
 
   #subscribeOnly(): void {
-    if (this.#resp3) this.#send([...this.#families, "resp2"], [...this.#patterns(), BACK_TO_RESP2]);
-    else this.#send(this.#families, this.#patterns());
+    const families = [...this.#families, ...this.#later];
+    const patterns = this.#patterns(families);
+    if (this.#resp3) this.#send([...families, "resp2"], [...patterns, BACK_TO_RESP2]);
+    else this.#send(families, patterns);
   }
 
   #familyRefused(family: SubscribedFamily, reason: string): void {
@@ -165,8 +180,8 @@ export class RedisHandshake {
   }
 
   /** One command for each family: Redis refuses a command as a whole. */
-  #patterns(): string[] {
-    return this.#families.map((family) => request("PSUBSCRIBE", `${this.#prefix}${family}:*`));
+  #patterns(families = this.#families): string[] {
+    return families.map((family) => request("PSUBSCRIBE", `${this.#prefix}${family}:*`));
   }
 
   #publish({ name, payload }: Greeting): Buffer {

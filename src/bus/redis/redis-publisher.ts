@@ -21,6 +21,8 @@ export interface PublisherOptions {
   readonly maxWaiting: number;
   /** A command without effect that is sent every 5 s. */
   readonly inquiry: readonly string[];
+  /** Whether replies count all subscribers of a message; in a cluster they count those of one node. */
+  readonly countsAll: boolean;
 }
 
 /** Ticks until a missing reply ends the connection: with ticks of 200 ms, 1.6 to 1.8 s. */
@@ -43,6 +45,7 @@ const LINE_FEED = 10;
 const COLON = 58;
 const PLUS = 43;
 const MINUS = 45;
+const ZERO = 48;
 
 /** Receives a reply of several lines. */
 export interface WholeReply {
@@ -88,12 +91,14 @@ export class RedisPublisher {
   #rest: Buffer | null = null;
 
   readonly #inquiry: string;
+  readonly #countsAll: boolean;
 
-  constructor(owner: PublisherOwner, { prefix, maxWaiting, inquiry }: PublisherOptions) {
+  constructor(owner: PublisherOwner, { prefix, maxWaiting, inquiry, countsAll }: PublisherOptions) {
     this.#owner = owner;
     this.#maxWaiting = maxWaiting;
     this.#prefix = prefix;
     this.#inquiry = request(...inquiry);
+    this.#countsAll = countsAll;
   }
 
   /** Whether messages can be sent. */
@@ -305,16 +310,16 @@ export class RedisPublisher {
         return;
       }
       if (kind === MINUS) this.#owner.refused(data.toString("utf8", at + 1, end).trimEnd());
-      this.#settle(kind !== MINUS);
+      this.#settle(kind !== MINUS, kind === COLON && data[at + 1] === ZERO);
       // The ack may have closed this connection.
       if (stream !== this.#stream) return;
       at = end + 1;
     }
   }
 
-  #settle(accepted: boolean): void {
+  #settle(accepted: boolean, isZero: boolean): void {
     const ack = this.#next();
-    if (ack !== undefined && "settled" in ack) ack.settled(accepted);
+    if (ack !== undefined && "settled" in ack) ack.settled(accepted, isZero && this.#countsAll);
   }
 
   /** Removes the ack of the oldest reply that was missing. */

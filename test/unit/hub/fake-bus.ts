@@ -19,6 +19,10 @@ export class FakeBus implements Bus {
     this.#listener = listener;
   }
 
+  hears(): boolean {
+    return this.state.live;
+  }
+
   publish(name: string, payload: string | Uint8Array, ack?: PublishAck): void {
     if (this.state.live) this.published.push({ name, payload: this.keepsPayloads ? payload : "" });
     ack?.settled(this.state.live);
