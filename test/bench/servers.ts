@@ -37,7 +37,7 @@ export interface Contender {
 }
 
 const ROOT = join(import.meta.dir, "../..");
-const BINARY = process.env.CHANNEL_BIN ?? join(ROOT, "dist/channel");
+export const BINARY = process.env.CHANNEL_BIN ?? join(ROOT, "dist/channel");
 const LIMIT = join(import.meta.dir, "limit.ts");
 
 export const limit: Contender = {

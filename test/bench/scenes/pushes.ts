@@ -7,9 +7,9 @@ import type { Client } from "../../../src/bench/websocket-client.ts";
 import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
 
-const SOCKETS = 100;
+export const SOCKETS = 100;
 const FROM = "from:desk-";
-const topicOf = (index: number): string => `desk-${index}`;
+export const topicOf = (index: number): string => `desk-${index}`;
 
 /**
  * Each socket pushes, waits for the answer, and pushes again; what Redis has had is compared with what was answered. Where a
@@ -61,11 +61,15 @@ interface Pushed {
   readonly seconds: number;
 }
 
-async function push(stage: Stage, clients: readonly Client[], seconds: number): Promise<Pushed> {
+/** Pushes for some seconds. */
+export async function push(
+  stage: Stage,
+  clients: readonly Client[],
+  seconds: number,
+  event = "custom_event",
+): Promise<Pushed> {
   const { dialect } = stage;
-  const frames = clients.map(({ index }) =>
-    dialect.pushFrame(topicOf(index), "custom_event", paddedPayload(100)),
-  );
+  const frames = clients.map(({ index }) => dialect.pushFrame(topicOf(index), event, paddedPayload(100)));
   const sentAt = new Float64Array(clients.length);
   const latency = new Latency();
   const over = Promise.withResolvers<void>();
