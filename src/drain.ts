@@ -1,4 +1,5 @@
 import type { Config } from "./config/config.ts";
+import type { Connection } from "./hub/connection.ts";
 import type { Connections } from "./hub/connections.ts";
 
 /** Pause (ms) between two batches of connections that are closed, and the smallest batch. */
@@ -40,15 +41,30 @@ export class Drain {
       this.replaced ? MIN_RELOAD_BATCH : MIN_BATCH,
       Math.ceil(connections.length / batches),
     );
+    const end = performance.now() + shutdownGrace;
+    /** Those that wait for the answers of backends are closed when they have them, or at the end. */
+    let waiting: Connection[] = [];
     for (let at = 0; at < connections.length; at += size) {
       if (at > 0) await Bun.sleep(BATCH_PAUSE);
-      for (const connection of connections.slice(at, at + size)) {
-        connection.draining();
-        connection.close(1012, "server restarting");
+      for (const connection of [...waiting.splice(0), ...connections.slice(at, at + size)]) {
+        if (connection.awaitsAnswers) waiting.push(connection);
+        else close(connection);
       }
     }
+    while (waiting.length > 0 && performance.now() < end) {
+      await Bun.sleep(BATCH_PAUSE);
+      for (const connection of waiting) if (!connection.awaitsAnswers) close(connection);
+      waiting = waiting.filter((each) => each.awaitsAnswers);
+    }
+    for (const connection of waiting) close(connection);
     for (let waited = 0; this.#connections.size > 0 && waited < LAST_WAIT; waited += BATCH_PAUSE) {
       await Bun.sleep(BATCH_PAUSE);
     }
   }
+}
+
+function close(connection: Connection): void {
+  connection.draining();
+  connection.abandonCalls?.();
+  connection.close(1012, "server restarting");
 }

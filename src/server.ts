@@ -65,6 +65,7 @@ import { randomId } from "./hub/random-id.ts";
 import { type Servers, SoleServer } from "./hub/servers.ts";
 import { createStats } from "./hub/stats.ts";
 import type { Log } from "./log.ts";
+import { openCalls } from "./open-calls.ts";
 import { Descriptors } from "./process/descriptors.ts";
 import { openTcpProbe } from "./process/tcp-probe.ts";
 import { limitUnsentData } from "./process/unsent-data.ts";
@@ -189,6 +190,7 @@ export async function startServer(
           isPresent: async (incarnation) => (await stores?.liveness.isPresent(incarnation)) ?? null,
           log,
         });
+  const openedCalls = openCalls({ config, limits, bus, identity, stats, log });
   const hub = new Hub({
     ...config,
     ...limits,
@@ -199,6 +201,7 @@ export async function startServer(
     presence,
     addressed,
     ...(webhooks === null ? {} : { memberships: webhooks.tracker }),
+    calls: openedCalls?.calls ?? null,
     history,
     node: identity.incarnation,
     rulesFor,
@@ -346,7 +349,8 @@ export async function startServer(
     hub.start();
     fleet?.start();
     webhooks?.start();
-    await Promise.all([bus.subscribe(["to", "hub"], dispatcher), revocations.start(), bans.start()]);
+    const families = ["to", "hub", ...(openedCalls?.families ?? [])] as const;
+    await Promise.all([bus.subscribe(families, dispatcher), revocations.start(), bans.start()]);
   };
   const listen = async (): Promise<Listeners> => {
     const opened = await serve({ config, limits, entry, limiter, log, sharesPort: start.replaces });
@@ -437,6 +441,7 @@ export async function startServer(
       await fleet?.stop();
       bans.stop();
       stores?.stop();
+      openedCalls?.stop();
       await bus.stop();
       // After its last message.
       await history?.stop?.();

@@ -86,6 +86,34 @@ export function checkHooks(reader: Reader, { hookSecret, webhook, channels }: Co
   throw new ConfigError(2, `channels.${JSON.stringify(asking.pattern)}.authorize requires hook_secret`);
 }
 
+/** Throws a `ConfigError` where an event is a call and a client event, or where calls would not be signed. */
+export function checkCalls(reader: Reader, { channels, hookSecret }: Config): void {
+  for (const { pattern, calls, callTo, clientEvents } of channels) {
+    if (calls.length === 0) continue;
+    const key = (name: string): string => `channels.${JSON.stringify(pattern)}.${name}`;
+    for (const call of calls) {
+      const shared = clientEvents.find((event) => overlap(call, event));
+      if (shared === undefined) continue;
+      throw new ConfigError(
+        2,
+        `${reader.place(key("calls"))} has ${quoted(call)} and client_events has ${quoted(shared)}: an event is a call or goes to other members, not both`,
+      );
+    }
+    if (hookSecret === null && /^https?:/.test(callTo)) {
+      throw new ConfigError(
+        2,
+        `${reader.place(key("call_to"))} requires hook_secret, which signs the requests`,
+      );
+    }
+  }
+}
+
+/** Whether an event may be covered by both; a star at the end makes a pattern. */
+function overlap(one: string, other: string): boolean {
+  if (one.endsWith("*") && other.startsWith(one.slice(0, -1))) return true;
+  return one === other || (other.endsWith("*") && one.startsWith(other.slice(0, -1)));
+}
+
 /** Secrets from examples, ours and others: anyone can sign tokens with them. */
 const KNOWN_SECRETS = [
   "secret",

@@ -1,6 +1,7 @@
 import {
   AUTO_HOST,
   checkBuffers,
+  checkCalls,
   checkFolder,
   checkHistoryStore,
   checkHooks,
@@ -78,6 +79,7 @@ function load(input: LoadInput): Loaded {
   checkBuffers(reader, config);
   checkHistoryStore(reader, config);
   checkHooks(reader, config);
+  checkCalls(reader, config);
   refuseKnownSecrets(reader, config);
   if (config.staticPath !== null) checkFolder(reader, config.staticPath);
   const keySet = openKeySet(config);

@@ -5,6 +5,7 @@ import {
   bool,
   boolOr,
   busPrefix,
+  callTarget,
   duration,
   eventPattern,
   forwardedHeader,
@@ -387,6 +388,11 @@ export const LIMITS: Table<Limits> = {
     default: 200,
     doc: "Frames per second from one socket, with bursts of ten times that. After max_channels joins each further one counts as ten.",
   },
+  callsInFlight: {
+    type: integer(1, 1_000_000),
+    default: 10_000,
+    doc: "Maximum number of calls that wait for their answers; further ones are refused.",
+  },
   clientEventsPerSecond: {
     type: integer(1, 1_000_000),
     default: 10,
@@ -569,6 +575,22 @@ export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
     ),
     default: ["cookie", "authorization"],
     doc: "Headers of the client's request that authorize gets, except from pages of origins that allowed_origins does not name.",
+  },
+  calls: {
+    type: list(eventPattern, "a list of events, without colons; a star at the end makes a pattern"),
+    default: [],
+    doc: "Events of pushes that a backend answers; a star at the end makes a pattern, * are all.",
+  },
+  callTo: {
+    type: callTarget,
+    default: "redis",
+    secret: "address",
+    doc: "Where they go: redis: published on call:<channel>:<event>, queue:<name>: a list that backends take them from, or an address that gets a POST.",
+  },
+  callTimeout: {
+    type: duration(100 * MS, 300 * SECOND),
+    default: 8 * SECOND,
+    doc: "Time for the answer; phoenix.js waits for 10 s.",
   },
 };
 

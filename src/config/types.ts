@@ -64,6 +64,7 @@ export interface Limits {
   readonly maxConnectionsPerIp: number;
   readonly connectsPerSecondPerIp: number;
   readonly framesPerSecond: number;
+  readonly callsInFlight: number;
   readonly clientEventsPerSecond: number;
   readonly bytesPerSecond: number;
   readonly bytesPerSecondPerIp: number;
@@ -119,6 +120,11 @@ export interface ChannelSettings {
   readonly authorizeTimeout: number;
   /** Names in lower case. */
   readonly authorizeHeaders: readonly string[];
+  /** Events and patterns. */
+  readonly calls: readonly string[];
+  /** `redis`, `queue:<name>`, or an `http:` or `https:` address. */
+  readonly callTo: string;
+  readonly callTimeout: number;
 }
 
 /** Permission of an API key. */

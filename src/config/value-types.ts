@@ -288,6 +288,17 @@ export const forwardedHeader = text("the name of a request header", (value) => {
   return /^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/.test(name) && !NOT_FORWARDED.has(name) ? name : undefined;
 });
 
+/** Where calls go: `redis`, `queue:<name>`, or an `http:` or `https:` address without a user. */
+export const callTarget = text(
+  '"redis", "queue:" with a name of at most 64 letters, digits and - _ . :, or an http:// or https:// address without a user',
+  (value) => {
+    if (value === "redis" || /^queue:[\w.:-]{1,64}$/.test(value)) return value;
+    const url = URL.parse(value);
+    if (url === null || !/^https?:$/.test(url.protocol)) return undefined;
+    return url.username === "" && url.password === "" && url.hash === "" ? url.href : undefined;
+  },
+);
+
 /** An event, or the start of one with a star at its end. */
 export const eventPattern = text("an event without a colon; a star at the end makes a pattern", (value) =>
   value.includes(":") || value.slice(0, -1).includes("*") ? undefined : value,

@@ -3,10 +3,14 @@ import type { Hub } from "../hub/hub.ts";
 import type { FleetMessages } from "./fleet-messages.ts";
 import type { Markers } from "./markers.ts";
 
-/** The first byte of `hub:` names. */
+/** The first byte of `hub:` names, and of `reply:` names. */
 const H = 0x68;
+const R = 0x72;
 
-/** Passes what the bus delivers to the hub (`to:`) and to the handlers of messages between servers (`hub:`), in one order. */
+/**
+ * Passes what the bus delivers to the hub (`to:`) and to the handlers of messages between servers (`hub:`), in one order; answers
+ * to calls (`reply:`) to those.
+ */
 export class BusDispatcher implements BusListener {
   readonly #hub: Hub;
   readonly #messages: FleetMessages;
@@ -24,6 +28,7 @@ export class BusDispatcher implements BusListener {
 
   message(name: Buffer, payload: Buffer): void {
     if (name[0] === H) this.#messages.message(name, payload);
+    else if (name[0] === R) this.#hub.calls?.answer(name, payload);
     else this.#hub.message(name, payload);
   }
 

@@ -33,6 +33,8 @@ export interface HookRequest {
   readonly maxAnswer?: number;
   /** Ends its wait for its turn. A request that has begun is finished: the application may count on at most 100 at once. */
   readonly signal?: AbortSignal;
+  /** `performance.now()` until which it must have its answer, whenever it began. Default: `timeout` alone. */
+  readonly endBy?: number;
 }
 
 /** Requests to one host at once, and those that wait for one of them. */
@@ -105,16 +107,19 @@ function turn({ waiting }: Host, { startBy, signal }: HookRequest): Promise<bool
 }
 
 async function send(
-  { url, body, headers, timeout, maxAnswer = MAX_ANSWER }: HookRequest,
+  { url, body, headers, timeout, endBy = Number.POSITIVE_INFINITY, maxAnswer = MAX_ANSWER }: HookRequest,
   secret: string,
 ): Promise<HookAnswer | HookFailure> {
   // Also ends the connection of an answer that is too large.
   const abort = new AbortController();
   let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    abort.abort();
-  }, timeout);
+  const timer = setTimeout(
+    () => {
+      late = true;
+      abort.abort();
+    },
+    Math.max(0, Math.min(timeout, endBy - performance.now())),
+  );
   try {
     const response = await fetch(url, {
       method: "POST",

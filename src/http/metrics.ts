@@ -94,6 +94,23 @@ export function createMetrics(deps: MetricsDeps): Registry {
     "Client messages also sent to the other members of their channel (client_events).",
     () => stats.clientEvents,
   );
+  new Counter({
+    name: "channel_calls_total",
+    help: "Client messages that a backend was to answer (calls), by result.",
+    labelNames: ["result"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [result, value] of Object.entries(stats.calls)) this.inc({ result }, value);
+    },
+  });
+  counter("calls_late_total", "Answers to calls that came after the deadline.", () => stats.lateCalls);
+  counter(
+    "call_seconds_total",
+    "Time from calls to the answers of backends, in seconds, summed.",
+    () => stats.callSeconds,
+  );
+  gauge("channel_calls_in_flight", "Calls that wait for their answers.", () => hub.calls?.inFlight ?? 0);
   counter("push_bytes_total", "Payload bytes passed to the bus.", () => stats.pushes.bytes);
   counter(
     "publish_repeated_total",

@@ -1,5 +1,6 @@
 import { nameCovers } from "../auth/claims.ts";
 import type { ChannelSettings } from "../config/config.ts";
+import { callRulesOf } from "./calls/call-rules.ts";
 import type { ChannelRules } from "./channel.ts";
 import { clientEventRulesOf } from "./client-events.ts";
 
@@ -35,6 +36,7 @@ function rulesOf(settings: ChannelSettings): ChannelRules {
     namesSender: sender,
     conflates: slow === "latest",
     clientEvents: clientEventRulesOf(settings),
+    calls: callRulesOf(settings),
     history: keeps
       ? {
           count: history,

@@ -1,3 +1,4 @@
+import type { CallRules } from "./calls/call-rules.ts";
 import { type ClientEventRules, SERVER_CHANNELS } from "./client-events.ts";
 import type { Connection } from "./connection.ts";
 import type { Backlogged } from "./connections.ts";
@@ -60,6 +61,8 @@ export interface ChannelRules {
   readonly conflates?: boolean;
   /** Which pushes the other members get. Default: none. */
   readonly clientEvents?: ClientEventRules | null;
+  /** Which pushes a backend answers. Default: none. */
+  readonly calls?: CallRules | null;
 }
 
 const NO_RULES: ChannelRules = { presence: false, presenceMeta: false, namesSender: false, history: null };
@@ -81,6 +84,8 @@ export class Channel implements Backlogged {
   readonly namesSender: boolean;
   /** Which pushes the other members get; `null`: none. */
   readonly clientEvents: ClientEventRules | null;
+  /** Which pushes a backend answers; `null`: none. */
+  readonly calls: CallRules | null;
   /** When members got the last count (`performance.now()`). */
   countedAt = Number.NEGATIVE_INFINITY;
   readonly members = new Set<Member>();
@@ -103,6 +108,7 @@ export class Channel implements Backlogged {
     this.counted = rules.presence === "count";
     this.namesSender = rules.namesSender;
     this.clientEvents = SERVER_CHANNELS.has(name) ? null : (rules.clientEvents ?? null);
+    this.calls = rules.calls ?? null;
     this.presenceMeta = rules.presenceMeta && presence !== null;
   }
 

@@ -32,6 +32,10 @@ export interface Connection {
   ping(): void;
   /** To be called before it is closed because the server stops: clients get what they need to continue on another server. */
   draining(): void;
+  /** Whether a backend has not answered all of its calls. */
+  readonly awaitsAnswers?: boolean;
+  /** To be called before it is closed because the server stops: such calls are answered with an error. */
+  abandonCalls?(): void;
   /** Closes it now, with a code that the client sees if the network allows. */
   close(code: number, reason: string): void;
   /** As `close`, counted under the reason. With a backlog it stays open for up to 1 s, so that the client can read it. */

@@ -4,6 +4,8 @@ import { atMostOncePer, type Log } from "../log.ts";
 import type { AddressedBus, Listening, ReceivedAddressed } from "./addressed.ts";
 import { AdminEvents } from "./admin-events.ts";
 import { BusTargets } from "./bus-targets.ts";
+import type { CallRules } from "./calls/call-rules.ts";
+import type { Caller, Calls } from "./calls/calls.ts";
 import { Channel, type ChannelRules, type Member } from "./channel.ts";
 import { ChannelLists } from "./channel-lists.ts";
 import { sharedSize, stamped } from "./client-events.ts";
@@ -46,6 +48,8 @@ export interface HubOptions {
   readonly addressed?: AddressedBus;
   /** Notified of members and lost messages, for webhooks; absent: there are none. */
   readonly memberships?: MembershipObserver;
+  /** Messages of clients that a backend answers; `null` where no rules have any. */
+  readonly calls?: Calls | null;
   /** Keeps the messages of channels whose rules say so; `null` where no rules do. */
   readonly history: History | null;
   /** This server's id: random, new at each start. */
@@ -127,6 +131,10 @@ export class Hub {
     return this.#options.stats;
   }
 
+  get calls(): Calls | null {
+    return this.#options.calls ?? null;
+  }
+
   get history(): History | null {
     return this.#options.history;
   }
@@ -189,6 +197,7 @@ export class Hub {
     this.#presence.stop();
     this.#counts.stop();
     this.#adminEvents.stop();
+    this.calls?.stop();
   }
 
   /** The channel of this name, opened if it was not. The caller must join it or call `release`. */
@@ -255,18 +264,30 @@ export class Hub {
 
   /** Publishes a client's message to backends. `ack` is settled with whether the bus accepted it. */
   push(pushed: Pushed, ack?: PublishAck): void {
-    const { member, event, payload } = pushed;
+    const { event, payload } = pushed;
+    const { name, namesSender } = pushed.member.channel;
+    this.#countPush(pushed);
+    const { bus } = this.#options;
+    if (namesSender) bus.publish(printPush(name, event), pushEnvelope(pushed), this.#ownAck);
+    bus.publish(printFrom(name, event), payload, ack);
+  }
+
+  /** Sends a client's message to a backend that answers it. Returns false where too many wait for their answers. */
+  call(pushed: Pushed, rules: CallRules, caller: Caller): boolean {
+    if (this.calls?.start(pushed, rules, caller) !== true) return false;
+    this.#countPush(pushed);
+    return true;
+  }
+
+  #countPush({ member, event, payload }: Pushed): void {
     const { pushes } = this.stats;
     pushes.messages++;
     pushes.bytes += payload.length;
-    const { name, traffic, observer, namesSender } = member.channel;
+    const { traffic, observer } = member.channel;
     traffic.pushed++;
     traffic.pushedBytes += payload.length;
     traffic.lastAt = this.#time;
     observer?.pushed(member.agent, event, payload);
-    const { bus } = this.#options;
-    if (namesSender) bus.publish(printPush(name, event), pushEnvelope(pushed), this.#ownAck);
-    bus.publish(printFrom(name, event), payload, ack);
   }
 
   /** Bytes of the payload of a client's message as `share` sends it; `null` if it is too large for that. */

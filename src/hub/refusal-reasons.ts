@@ -26,6 +26,12 @@ export const PUSH_REASONS = [
   "too many client events",
   "rate limited",
   "backend unavailable",
+  "no backend",
+  "backend busy",
+  "backend failed",
+  "timeout",
+  "too many calls",
+  "server restarting",
 ] as const;
 
 export type PushReason = (typeof PUSH_REASONS)[number];

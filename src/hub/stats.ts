@@ -16,6 +16,12 @@ export interface Stats {
   readonly pushes: { messages: number; bytes: number };
   /** Messages of clients that were also sent to other members, on all servers. */
   clientEvents: number;
+  /** Messages of clients that a backend was to answer, by result. */
+  readonly calls: Record<CallResult, number>;
+  /** Answers to calls that came after the deadline. */
+  lateCalls: number;
+  /** Time from calls to the answers of backends, summed, in seconds. */
+  callSeconds: number;
   /** Requests to publish that repeated an `id`, so that nothing was published. */
   repeated: number;
   /** Messages of this server itself to backends (presence, `admin`, joins, heartbeats) that the bus did not accept. */
@@ -35,6 +41,17 @@ export interface Stats {
 }
 
 export type AuthorizationResult = "allowed" | "denied" | "unavailable";
+
+/** `ok` and `error`: a backend answered. Others: why there was no answer, as the client got it. */
+export type CallResult =
+  | "ok"
+  | "error"
+  | "no_backend"
+  | "backend_busy"
+  | "backend_failed"
+  | "backend_unavailable"
+  | "timeout"
+  | "too_many_calls";
 
 export type DropReason =
   /** `to:` without a channel or an event, or not UTF-8. */
@@ -61,6 +78,18 @@ export function createStats(): Stats {
     dropped: { malformed: 0, invalid_name: 0, empty: 0, too_large: 0, reserved: 0, own: 0, unheard: 0 },
     pushes: { messages: 0, bytes: 0 },
     clientEvents: 0,
+    calls: {
+      ok: 0,
+      error: 0,
+      no_backend: 0,
+      backend_busy: 0,
+      backend_failed: 0,
+      backend_unavailable: 0,
+      timeout: 0,
+      too_many_calls: 0,
+    },
+    lateCalls: 0,
+    callSeconds: 0,
     repeated: 0,
     unpublished: 0,
     unstored: 0,

@@ -238,6 +238,14 @@ export abstract class Client implements Connection, Transport, ConflatedTranspor
     if (this.open) this.session?.draining?.();
   }
 
+  get awaitsAnswers(): boolean {
+    return this.open && this.session?.awaitsAnswers === true;
+  }
+
+  abandonCalls(): void {
+    if (this.open) this.session?.abandonCalls?.();
+  }
+
   close(code: number, reason: string): void {
     this.#dismissed = true;
     this.session?.closed();

@@ -18,6 +18,9 @@ export interface Session {
   reliesOn?(kind: RevocationKind, id: string): boolean;
   /** Called before the client is closed because the server stops. */
   draining?(): void;
+  /** See `Connection`; absent: it never waits. */
+  readonly awaitsAnswers?: boolean;
+  abandonCalls?(): void;
   /** Ends all memberships. Called when the client is closed or dismissed, and again when its transport is closed. */
   closed(): void;
 }

@@ -8,6 +8,9 @@ import type { PublishAck } from "../../bus/bus.ts";
 import { isChannelName, isEventName, RESERVED_EVENTS } from "../../bus/topics.ts";
 import type { Authorizer, ForwardedHeaders } from "../../hooks/authorizer.ts";
 import { settlesJoin } from "../../hooks/settled.ts";
+import { refusal } from "../../hub/calls/call-answer.ts";
+import type { CallRules } from "../../hub/calls/call-rules.ts";
+import type { Caller } from "../../hub/calls/calls.ts";
 import type { Channel } from "../../hub/channel.ts";
 import { ClientEventBudget } from "../../hub/client-events.ts";
 import type { Hub } from "../../hub/hub.ts";
@@ -99,6 +102,8 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
   readonly #memberships = new Memberships();
   #codec: Codec | null;
   #serial = 0;
+  /** Calls that wait for their answers; `null` for clients that never made one. */
+  #calls: Set<PhoenixCall> | null = null;
   /** `null` for clients that push nothing, which are most. */
   #replies: ReplyQueue | null = null;
   /** `null` for clients that were never sent anything from the history. */
@@ -180,7 +185,22 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
     for (const member of this.#memberships.all()) member.reportNewestPosition();
   }
 
+  get awaitsAnswers(): boolean {
+    return this.#calls !== null && this.#calls.size > 0;
+  }
+
+  /** Their answers would come when the client is gone. */
+  abandonCalls(): void {
+    for (const { member, ref } of this.#calls ?? []) {
+      const reason = "server restarting";
+      countRefusal(this.#context.context.stats, reason);
+      this.#replyToCall(member, ref, refusal(reason).payload);
+    }
+    this.#calls?.clear();
+  }
+
   closed(): void {
+    this.#calls?.clear();
     this.#held?.clear();
     this.#authorizations?.end();
     for (const member of this.#memberships.all()) this.#drop(member);
@@ -483,6 +503,8 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
     if (!isEventName(frame.event) || RESERVED_EVENTS.has(frame.event))
       return this.#refuse(frame, "invalid event");
     if (!member.canPush) return this.#refuse(frame, "forbidden");
+    const { calls } = member.channel;
+    if (calls?.covers(frame.event)) return this.#call(frame, member, calls);
     const { event, ref, payload } = frame;
     const pushed = { member, event, ref, payload };
     const shared = member.channel.clientEvents?.covers(event) === true;
@@ -494,6 +516,31 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
     }
     this.#context.hub.push(pushed, ack);
     if (shared) this.#context.hub.share(pushed);
+  }
+
+  /** A push that a backend answers. Its reply is not in the order of other replies. */
+  #call(frame: Frame, member: Membership, rules: CallRules): void {
+    const { event, ref, payload } = frame;
+    const call = new PhoenixCall(this, member, ref);
+    this.#calls ??= new Set();
+    this.#calls.add(call);
+    if (this.#context.hub.call({ member, event, ref, payload }, rules, call)) return;
+    this.#calls.delete(call);
+    this.#refuse(frame, "too many calls");
+  }
+
+  /** Replies to a call, unless its client has left since. @param payload JSON text */
+  settleCall(call: PhoenixCall, payload: string): void {
+    this.#calls?.delete(call);
+    const { member, ref } = call;
+    if (this.#memberships.get(member.channel.name) === member) this.#replyToCall(member, ref, payload);
+  }
+
+  #replyToCall({ joinRef, fanout }: Membership, ref: Ref, payload: string): void {
+    if (ref === null) return;
+    this.#reportPositions();
+    const { quotedTopic } = fanout.encoder;
+    this.client.send((this.#codec ?? V2).push(joinRef, ref, quotedTopic, '"phx_reply"', payload));
   }
 
   /** Whether other members may get a push; if not, it is refused. */
@@ -603,6 +650,23 @@ class PushAck implements PublishAck, PendingReply {
 
   settled(accepted: boolean): void {
     this.#session.settle(this, accepted);
+  }
+}
+
+/** A push that waits for the answer of a backend. */
+class PhoenixCall implements Caller {
+  readonly member: Membership;
+  readonly ref: Ref;
+  readonly #session: PhoenixSession;
+
+  constructor(session: PhoenixSession, member: Membership, ref: Ref) {
+    this.#session = session;
+    this.member = member;
+    this.ref = ref;
+  }
+
+  answered(payload: string): void {
+    this.#session.settleCall(this, payload);
   }
 }
 

@@ -66,6 +66,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
       maxConnectionsPerIp: 5_000,
       connectsPerSecondPerIp: 100,
       framesPerSecond: 200,
+      callsInFlight: 10_000,
       clientEventsPerSecond: 10,
       bytesPerSecond: 1 << 20,
       bytesPerSecondPerIp: 4 * 1024 * 1024,

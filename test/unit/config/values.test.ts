@@ -152,6 +152,7 @@ describe("values", () => {
         maxConnectionsPerIp: 5000,
         connectsPerSecondPerIp: 100,
         framesPerSecond: 200,
+        callsInFlight: 10_000,
         clientEventsPerSecond: 10,
         bytesPerSecond: 1024 * 1024,
         bytesPerSecondPerIp: 4 * 1024 * 1024,
@@ -430,6 +431,72 @@ describe("values", () => {
         '2: channel.toml: channels."*".client_events must be a list of events, without colons',
       );
     }
+  });
+});
+
+describe("calls", () => {
+  const SECRET = 'hook_secret = "the secret of an application"\n';
+
+  test("go to Redis, a queue or an address", () => {
+    const targets = [
+      ["redis", "redis"],
+      ["queue:a.b-c_d:9", "queue:a.b-c_d:9"],
+      ["https://app.example/calls?k=1", "https://app.example/calls?k=1"],
+      ["http://127.0.0.1:8000", "http://127.0.0.1:8000/"],
+    ];
+    for (const [to, taken] of targets) {
+      const { channels } = good(toml(`${SECRET}[channels."*"]\ncalls = ["a*"]\ncall_to = "${to}"`));
+      expect(channels[0]).toMatchObject({ calls: ["a*"], callTo: taken, callTimeout: 8000 });
+    }
+    for (const to of [
+      "",
+      "queue:",
+      "queue:a b",
+      "queue:a*",
+      "ftp://x",
+      "Redis",
+      "https://me:x@app.example",
+      "x",
+    ]) {
+      expect(refusal(toml(`channels."*".call_to = "${to}"`))).toBe(
+        '2: channel.toml: channels."*".call_to must be "redis", "queue:" with a name of at most 64 letters, digits and - _ . :, or an http:// or https:// address without a user',
+      );
+    }
+  });
+
+  test("are signed where they go to an address", () => {
+    const settings = 'channels."room:*" = { calls = ["a"], call_to = "https://app.example/" }';
+    expect(refusal(toml(settings))).toBe(
+      '2: channel.toml: channels."room:*".call_to requires hook_secret, which signs the requests',
+    );
+    // Nothing is sent to it.
+    good(toml('channels."room:*".call_to = "https://app.example/"'));
+    good(toml(SECRET + settings));
+  });
+
+  test("are no client events of the same pattern, inherited ones included", () => {
+    const both = "an event is a call or goes to other members, not both";
+    for (const [calls, events, call, event] of [
+      ["a", "a", "a", "a"],
+      ["b", "a*", "", ""],
+      ["ab", "a*", "ab", "a*"],
+      ["ab*", "a*", "ab*", "a*"],
+      ["a*", "ab*", "a*", "ab*"],
+      ["*", "cursor", "*", "y"],
+    ]) {
+      const text = `channels."*" = { calls = ["x", "${calls}"], client_events = ["y", "${events}"] }`;
+      if (call === "") good(toml(text));
+      else {
+        expect(refusal(toml(text))).toBe(
+          `2: channel.toml: channels."*".calls has ${call} and client_events has ${event}: ${both}`,
+        );
+      }
+    }
+    const inherited = 'channels."*".client_events = ["a"]\nchannels."room:*".calls = ["a"]';
+    expect(refusal(toml(inherited))).toBe(
+      `2: channel.toml: channels."room:*".calls has a and client_events has a: ${both}`,
+    );
+    good(toml('channels."a:*".client_events = ["a"]\nchannels."room:*".calls = ["a"]'));
   });
 });
 

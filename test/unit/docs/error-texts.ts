@@ -10,6 +10,8 @@ const WRITTEN = [
   /\bwarnings\.push\(\s*("[^"]*"|'(?:[^'\\]|\\.)*'|`[^`]*`)/g,
   /\bstderr\(\s*("[^"]*"|'(?:[^'\\]|\\.)*'|`[^`]*`)/g,
   /\brefuse\((?:frame|DENIED|"[^"]*"), *("[^"]*")/g,
+  /\bfail\(("[^"]*")\)/g,
+  /\bfailed\(call, ("[^"]*")\)/g,
   /\bdismiss\(\d+, *("[^"]*")/g,
   /\blog\.(?:warn|error)\(\s*("[^"]*"|`[^`]*`)/g,
   /\breason: *("[^"]*")/g,
