@@ -34,17 +34,22 @@ const work = mkdtempSync(join(tmpdir(), "channel-example-"));
 process.on("exit", () => rmSync(work, { recursive: true, force: true }));
 
 const secret = () => randomBytes(32).toString("base64");
-const secrets = { JWT_SECRET: secret() };
+const secrets = { HOOK_SECRET: secret() };
 const common = { redisUrl: process.env.REDIS_URL };
 const config = ["--config", configuration(join(folder, "channel.toml"), example.port)];
 
 if (example.commands.length > 0) {
   // The page comes from the application.
-  const server = { ...common, env: { ...secrets, ALLOWED_ORIGINS: url }, args: config };
+  const server = { ...common, env: { ...secrets, JWT_SECRET: secret(), ALLOWED_ORIGINS: url }, args: config };
   await startApplication(example.commands, await startServer(server));
 } else {
   await buildPage();
-  await startServer({ ...common, port, env: secrets, args: [...config, "--static-path", work] });
+  await startServer({
+    ...common,
+    port,
+    env: { JWT_SECRET: secret() },
+    args: [...config, "--static-path", work],
+  });
 }
 console.log(`open ${url}/ in two windows`);
 

@@ -1,9 +1,8 @@
 """A chat by Django: the application knows who is signed in, Channel carries the messages.
 
-npm run demo:django starts it, with Channel and "app.py worker". Without a database: sessions are signed cookies.
+npm run demo:django starts it, with Channel and "app.py worker". Sessions are signed cookies: there is no database.
 """
 
-import base64
 import hmac
 import json
 import os
@@ -17,10 +16,11 @@ from django.conf import settings
 from django.core.management import execute_from_command_line
 from django.http import HttpResponse, JsonResponse
 from django.urls import path
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST
 from django.views.static import serve
 
 CHANNEL = os.environ["CHANNEL_URL"]
+HOOK_SECRET = os.environ["HOOK_SECRET"].encode()
 LOBBY = Path(__file__).parent.parent / "lobby"
 NAME = re.compile(r"[a-z0-9]{1,20}")
 ARTICLES = ["How to join a room", "How to leave a room", "Who can read a private message", "How to change a name"]
@@ -32,15 +32,13 @@ settings.configure(
     SECRET_KEY=os.environ["SESSION_SECRET"],
     SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
 )
-bus = redis.Redis.from_url(os.environ["REDIS_URL"])
+bus = redis.Redis.from_url(os.environ["REDIS_URL"], socket_timeout=None)  # BLPOP waits for long
 
 
 def fields(request):
     """The JSON object that the page sent. Other websites can send no JSON, so no CSRF token is needed."""
-    if request.content_type != "application/json":
-        return {}
     try:
-        body = json.loads(request.body)
+        body = json.loads(request.body) if request.content_type == "application/json" else None
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
@@ -50,19 +48,15 @@ def is_name(value):
     return isinstance(value, str) and NAME.fullmatch(value) is not None
 
 
-def token_for(user):
-    """A token for the room; it covers user:<user> too."""
-
-    def part(data):
-        return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-    claims = {"id": user, "channel": "room:lobby", "exp": int(time.time()) + 12 * 3600}
-    signed = part(b'{"alg":"HS256"}') + b"." + part(json.dumps(claims).encode())
-    signature = hmac.digest(os.environ["JWT_SECRET"].encode(), signed, "sha256")
-    return (signed + b"." + part(signature)).decode()
+def is_from_channel(request):
+    """Whether Channel signed the request within the last minute."""
+    signature = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", request.headers.get("x-channel-signature", ""))
+    if signature is None or abs(time.time() - int(signature[1])) > 60:
+        return False
+    signed = signature[1].encode() + b"." + request.body
+    return hmac.compare_digest(hmac.new(HOOK_SECRET, signed, "sha256").hexdigest(), signature[2])
 
 
-@require_GET
 def page(_request):
     return HttpResponse((LOBBY / "index.html").read_text().replace("{channel}", CHANNEL))
 
@@ -79,9 +73,18 @@ def login(request):
 
 def session(request):
     user = request.session.get("user")
-    if user is None:
-        return JsonResponse({"error": "not signed in"}, status=401)
-    return JsonResponse({"user": user, "token": token_for(user)})
+    return JsonResponse({"user": user}, status=401 if user is None else 200)
+
+
+@require_POST
+def authorize(request):
+    """Channel asks this at each join, with the cookie of the page."""
+    if not is_from_channel(request):
+        return JsonResponse({"error": "not signed by Channel"}, status=401)
+    user, join = request.session.get("user"), fields(request)
+    if user is None or "params" not in join or join.get("channel") not in ("room:lobby", f"user:{user}"):
+        return JsonResponse({"allow": False, "reason": "not allowed"})
+    return JsonResponse({"allow": True, "id": user, "expires_in": 12 * 3600})
 
 
 @require_POST
@@ -104,23 +107,32 @@ urlpatterns = [
     path("lobby/<path:path>", serve, {"document_root": LOBBY}),
     path("login", login),
     path("session", session),
+    path("channels/authorize", authorize),
     path("say", say),
 ]
 
 
+def answer(payload):
+    words = payload.get("words") if isinstance(payload, dict) else None
+    if not isinstance(words, str):
+        return {"status": "error", "response": {"reason": "words must be text"}}
+    return {"status": "ok", "response": {"titles": [each for each in ARTICLES if words.lower() in each.lower()]}}
+
+
 def work():
-    """Answers the searches of the page, on the own channel of the user that searched."""
-    searches = bus.pubsub(ignore_subscribe_messages=True)
-    searches.psubscribe("push:room:*:search")
-    for message in searches.listen():
-        search = json.loads(message["data"])
-        words = search["payload"].get("words") if isinstance(search["payload"], dict) else None
-        titles = [title for title in ARTICLES if str(words).lower() in title.lower()]
-        bus.publish(f"to:user:{search['user']}:found", json.dumps({"titles": titles}))
+    """Answers the searches of the page: takes calls from a list in Redis. Several workers share the work."""
+    while True:
+        text = bus.blpop(["queue:help"])[1]
+        try:
+            call = json.loads(text)
+        except (ValueError, RecursionError):
+            continue  # nested too deeply
+        # Later the page has given up.
+        if time.time() * 1000 < call["deadline"]:
+            bus.publish(f"reply:{call['reply']}", json.dumps(answer(call.get("payload"))))
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["worker"]:
         work()
-    else:
-        execute_from_command_line(["app.py", "runserver", "--noreload", f"127.0.0.1:{os.environ['PORT']}"])
+    execute_from_command_line(["app.py", "runserver", "--noreload", f"127.0.0.1:{os.environ['PORT']}"])

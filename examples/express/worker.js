@@ -1,4 +1,4 @@
-/** Answers the searches of the page, on the own channel of the user that searched. */
+/** Answers the searches of the page: takes calls from a list in Redis. Several workers share the work. */
 import { createClient } from "redis";
 
 const ARTICLES = [
@@ -8,15 +8,23 @@ const ARTICLES = [
   "How to change a name",
 ];
 
-const find = (words) => ARTICLES.filter((title) => title.toLowerCase().includes(String(words).toLowerCase()));
+function answer(payload) {
+  if (typeof payload?.words !== "string")
+    return { status: "error", response: { reason: "words must be text" } };
+  const words = payload.words.toLowerCase();
+  return {
+    status: "ok",
+    response: { titles: ARTICLES.filter((title) => title.toLowerCase().includes(words)) },
+  };
+}
 
 const bus = createClient({ url: process.env.REDIS_URL });
 bus.on("error", (error) => console.error(`redis: ${error.message}`));
 await bus.connect();
-const searches = bus.duplicate();
-await searches.connect();
-await searches.pSubscribe("push:room:*:search", async (text) => {
-  const { user, payload } = JSON.parse(text);
-  const titles = find(payload?.words ?? "");
-  await bus.publish(`to:user:${user}:found`, JSON.stringify({ titles }));
-});
+for (;;) {
+  const taken = await bus.blPop("queue:help", 0);
+  const call = JSON.parse(taken.element); // of Channel: always JSON
+  // Later the page has given up.
+  if (Date.now() < call.deadline)
+    await bus.publish(`reply:${call.reply}`, JSON.stringify(answer(call.payload)));
+}

@@ -3,22 +3,23 @@
 npm run demo:fastapi starts it, with Channel and worker.py.
 """
 
-import base64
 import hmac
 import json
 import os
+import re
 import time
 from pathlib import Path
 
 import redis.asyncio as redis
 import uvicorn
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 from starlette.middleware.sessions import SessionMiddleware
 
 CHANNEL = os.environ["CHANNEL_URL"]
+HOOK_SECRET = os.environ["HOOK_SECRET"].encode()
 LOBBY = Path(__file__).parent.parent / "lobby"
 NAME = r"^[a-z0-9]{1,20}$"
 
@@ -30,6 +31,11 @@ app.mount("/lobby", StaticFiles(directory=LOBBY))
 
 class Login(BaseModel):
     user: str = Field(pattern=NAME)
+
+
+class Join(BaseModel):
+    channel: str
+    params: dict
 
 
 class Say(BaseModel):
@@ -44,16 +50,14 @@ def signed_in(request: Request) -> str:
     return user
 
 
-def token_for(user: str) -> str:
-    """A token for the room; it covers user:<user> too."""
-
-    def part(data: bytes) -> bytes:
-        return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-    claims = {"id": user, "channel": "room:lobby", "exp": int(time.time()) + 12 * 3600}
-    signed = part(b'{"alg":"HS256"}') + b"." + part(json.dumps(claims).encode())
-    signature = hmac.digest(os.environ["JWT_SECRET"].encode(), signed, "sha256")
-    return (signed + b"." + part(signature)).decode()
+async def from_channel(request: Request) -> None:
+    """Accepts requests that Channel signed within the last minute."""
+    signature = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", request.headers.get("x-channel-signature", ""))
+    if signature is None or abs(time.time() - int(signature[1])) > 60:
+        raise HTTPException(401, "not signed by Channel")
+    signed = signature[1].encode() + b"." + await request.body()
+    if not hmac.compare_digest(hmac.new(HOOK_SECRET, signed, "sha256").hexdigest(), signature[2]):
+        raise HTTPException(401, "not signed by Channel")
 
 
 @app.get("/")
@@ -70,8 +74,16 @@ def login(form: Login, request: Request):
 
 @app.get("/session")
 def session(request: Request):
-    user = signed_in(request)
-    return {"user": user, "token": token_for(user)}
+    return {"user": signed_in(request)}
+
+
+@app.post("/channels/authorize", dependencies=[Depends(from_channel)])
+def authorize(join: Join, request: Request):
+    """Channel asks this at each join, with the cookie of the page."""
+    user = request.session.get("user")
+    if user is None or join.channel not in ("room:lobby", f"user:{user}"):
+        return {"allow": False, "reason": "not allowed"}
+    return {"allow": True, "id": user, "expires_in": 12 * 3600}
 
 
 @app.post("/say")

@@ -24,14 +24,14 @@ function show({ user, text, to }) {
   line.scrollIntoView({ block: "nearest" });
 }
 
-function enter({ user, token }) {
+function enter({ user }) {
   byId("login").hidden = true;
   document.querySelector("main").hidden = false;
   const socket = new Socket(`${server.replace(/^http/, "ws")}/websocket`);
   const state = (text) => (byId("state").textContent = text);
   socket.onError(() => state("disconnected, reconnecting"));
 
-  const room = socket.channel("room:lobby", { token });
+  const room = socket.channel("room:lobby");
   room.on("line", show);
   const presence = new Presence(room);
   presence.onSync(() => {
@@ -42,9 +42,8 @@ function enter({ user, token }) {
     if (users.includes(chosen)) byId("to").value = chosen;
   });
   // Only this user can join this channel: the application publishes private messages there.
-  const own = socket.channel(`user:${user}`, { token });
+  const own = socket.channel(`user:${user}`);
   own.on("line", show);
-  own.on("found", ({ titles }) => fill(byId("found"), titles));
   const channels = [own, room];
   for (const channel of channels) {
     channel
@@ -64,7 +63,10 @@ function enter({ user, token }) {
   });
   byId("search").addEventListener("submit", (event) => {
     event.preventDefault();
-    room.push("search", { words: byId("words").value });
+    room
+      .push("search", { words: byId("words").value })
+      .receive("ok", ({ titles }) => fill(byId("found"), titles))
+      .receive("error", ({ reason }) => fill(byId("found"), [reason]));
   });
 }
 

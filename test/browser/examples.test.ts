@@ -132,6 +132,7 @@ describe.each(APPLICATIONS)("examples/%s", (name) => {
     });
     expect(uncaught()).toEqual([]);
     await refusals(address, ann.page);
+    await hostileSearches(ann.page);
   }, 120_000);
 });
 
@@ -143,19 +144,46 @@ async function refusals(address: string, page: Page): Promise<void> {
   expect((await fetch(new URL("session", address))).status).toBe(401);
   expect((await post("say", { text: "hello" })).status).toBe(401);
   expect((await post("login", { user: "Not A Name" })).status).toBe(422);
+  const question = { channel: "room:lobby", params: {}, address: "127.0.0.1" };
+  expect((await post("channels/authorize", question)).status).toBe(401);
   const channel = (await page.locator('meta[name="channel"]').getAttribute("content")) ?? "";
   const stranger = await connectPhoenix(channel);
-  expect((await stranger.join("room:lobby")).status).toBe("error");
+  for (const name of ["room:lobby", "user:bob"]) {
+    expect(await stranger.join(name)).toMatchObject({ status: "error", response: { reason: "not allowed" } });
+  }
   stranger.socket.cut();
-  const joined = await page.evaluate(
-    `new Promise((resolve) => {
-      const socket = new Phoenix.Socket("${channel.replace("http", "ws")}/websocket");
-      socket.connect();
-      fetch("/session").then((response) => response.json()).then(({ token }) =>
-        socket.channel("user:bob", { token }).join().receive("ok", () => resolve("ok")).receive("error", () => resolve("error")));
-    })`,
-  );
-  expect(joined).toBe("error");
+  const joins = await page.evaluate(`(async () => {
+    const socket = new Phoenix.Socket("${channel.replace("http", "ws")}/websocket");
+    socket.connect();
+    const join = (name) => new Promise((resolve) => {
+      const refused = ({ reason }) => resolve(reason);
+      socket.channel(name).join().receive("ok", () => resolve("joined")).receive("error", refused);
+    });
+    return [await join("user:ann"), await join("user:bob"), await join("room:other")];
+  })()`);
+  expect(joins).toEqual(["joined", "not allowed", "not allowed"]);
+}
+
+/** A worker goes on after payloads that it did not expect. */
+async function hostileSearches(page: Page): Promise<void> {
+  const channel = await page.locator('meta[name="channel"]').getAttribute("content");
+  const answers = await page.evaluate(`(async () => {
+    const socket = new Phoenix.Socket("${channel?.replace("http", "ws")}/websocket");
+    socket.connect();
+    const room = socket.channel("room:lobby");
+    room.join();
+    let deep = [];
+    for (let i = 0; i < 3000; i++) deep = [deep];
+    room.push("search", deep);
+    const search = (payload) => new Promise((resolve) =>
+      room.push("search", payload).receive("ok", resolve).receive("error", resolve));
+    const hostile = [{ words: { toString: 1 } }, {}, 1, null, new Uint8Array([0, 255]).buffer];
+    const answers = [];
+    for (const payload of [...hostile, { words: "name" }]) answers.push(await search(payload));
+    return answers;
+  })()`);
+  const refused = { reason: "words must be text" };
+  expect(answers).toEqual([...Array(5).fill(refused), { titles: ["How to change a name"] }]);
 }
 
 test("examples/react: members see lines and drafts of each other", async () => {

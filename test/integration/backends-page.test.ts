@@ -66,7 +66,7 @@ beforeAll(async () => {
   channel = await startChannel({
     args: ["--bus", "redis", "--redis-url", redis.url],
     env: { JWT_SECRET: SECRET },
-    toml: (blocks.get("toml") ?? []).join("\n"),
+    toml: blockWith("toml", "[[api_keys]]"),
   });
 });
 afterEach(async () => {
@@ -117,25 +117,56 @@ async function subscribe(command: string): Promise<Program> {
   return program;
 }
 
+/** JSON that many parsers or printers refuse. */
+const HOSTILE = [
+  "1",
+  "null",
+  '{"words":{"toString":1}}',
+  '"\\ud800"',
+  `${"[".repeat(9000)}${"]".repeat(9000)}`,
+];
+
+/** Pushes JSON text to the room; the reply. */
+const ask = (client: PhoenixClient, event: string, payload: string) =>
+  client.ask({ joinRef: "1", topic: "room:lobby", event, payload });
+
 async function push(client: PhoenixClient, event: string, payload: unknown): Promise<void> {
-  const reply = await client.ask({
-    joinRef: "1",
-    topic: "room:lobby",
-    event,
-    payload: JSON.stringify(payload),
-  });
-  expect(reply.status).toBe("ok");
+  expect((await ask(client, event, JSON.stringify(payload))).status).toBe("ok");
 }
+
+/** Calls `search`; the reply. */
+const search = (client: PhoenixClient) => ask(client, "search", '{"words":"private"}');
+
+test("programs that answer calls wait longer than the time-outs of client libraries", async () => {
+  const alice = await enter("alice");
+  const waiting = PROGRAMS.map((program) => run([...programOf(program), "answer"]));
+  // The package redis of Python has 5 s.
+  await Bun.sleep(6_000);
+  expect(waiting.map(({ isRunning }) => isRunning)).toEqual(PROGRAMS.map(() => true));
+  expect((await search(alice)).status).toBe("ok");
+});
 
 describe.each(PROGRAMS)("the program in $language", (program) => {
   test("makes tokens, and is the backend of a chat", async () => {
     const alice = await enter("alice", program);
     run(programOf(program));
     await eventually(async () => (await receivers()) > 0, "the backend");
+    for (const payload of HOSTILE) await ask(alice, "say", payload);
     await push(alice, "say", { text: "hello", user: "mallory" });
-    expect((await alice.event("line", "room:lobby")).payload).toEqual({
-      user: "alice",
-      payload: { text: "hello", user: "mallory" },
+    const { payload } = await alice.frames.until(
+      ({ event, text }) => event === "line" && text.includes("mallory"),
+    );
+    expect(payload).toEqual({ user: "alice", payload: { text: "hello", user: "mallory" } });
+  });
+
+  test("answers calls", async () => {
+    const alice = await enter("alice", program);
+    run([...programOf(program), "answer"]);
+    const [joinRef, topic] = ["1", "room:lobby"];
+    for (const payload of HOSTILE) alice.send({ joinRef, topic, event: "search", payload });
+    expect(await search(alice)).toMatchObject({
+      status: "ok",
+      response: { user: "alice", payload: { words: "private" } },
     });
   });
 });
@@ -149,8 +180,17 @@ test("all programs use the same names of Redis, and the same claims", () => {
       line: /["'`]to:\W.{0,20}:line["'`]/.test(text),
       claims: /\bid\b.{1,10}user.*room:\*.*exp.*3600/s.test(text),
       header: /alg\W+HS256/.test(text),
+      queue: /["']queue:help["']/.test(text),
+      reply: /["'`]reply:\W/.test(text) && /status\W+ok\W+response/.test(text),
     };
-    expect(seen).toEqual({ pattern: true, line: true, claims: true, header: true });
+    expect(seen).toEqual({
+      pattern: true,
+      line: true,
+      claims: true,
+      header: true,
+      queue: true,
+      reply: true,
+    });
   }
 });
 
@@ -162,6 +202,20 @@ test("a chat with redis-cli", async () => {
   expect(JSON.parse(received)).toMatchObject({ user: "alice", event: "say", payload: { text: "hello" } });
   await outputOf(["sh", "-c", commandWith("to:room:lobby:line")]);
   expect((await alice.event("line")).payload).toEqual({ user: "alice", payload: { text: "hello" } });
+});
+
+test("a call that redis-cli answers", async () => {
+  const alice = await enter("alice");
+  const worker = run(["sh", "-c", `exec ${commandWith("blpop")}`]);
+  const answered = search(alice);
+  const call = JSON.parse(await worker.lines.until((line) => line.startsWith("{")));
+  expect(call).toMatchObject({ channel: "room:lobby", event: "search", user: "alice" });
+  expect(call.deadline).toBeGreaterThan(Date.now());
+  await outputOf(["sh", "-c", commandWith("$REPLY")], { env: { REPLY: call.reply } });
+  expect(await answered).toMatchObject({
+    status: "ok",
+    response: { titles: ["Who can read a private message"] },
+  });
 });
 
 test("a user's own channel, by Redis and by HTTP", async () => {
