@@ -23,7 +23,7 @@ const HOOK_SECRET = "a secret of this measurement";
 /** Answers what it is subscribed to, or takes from a queue, with a constant. */
 const BACKENDS = `
 import json, redis, sys
-bus = redis.Redis.from_url(sys.argv[1])
+bus = redis.Redis.from_url(sys.argv[1], socket_timeout=None)
 OK = '{"status":"ok","response":{}}'
 if sys.argv[2] == "queue":
     print("ready", flush=True)

@@ -7,7 +7,8 @@ import time
 import redis
 
 port, queue = int(sys.argv[1]), sys.argv[2]
-bus = redis.Redis(host="127.0.0.1", port=port)
+# Without socket_timeout=None the package ends a BLPOP after 5 s.
+bus = redis.Redis(host="127.0.0.1", port=port, socket_timeout=None)
 print("ready", flush=True)
 while True:
     _, text = bus.blpop(queue, 0)
