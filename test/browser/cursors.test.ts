@@ -2,9 +2,9 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
-import { type FleetWorld, startFleet } from "../integration/fleet/fleet-world.ts";
+import { type FleetWorld, startFleet, TOML } from "../integration/fleet/fleet-world.ts";
 import { mint } from "../integration/phoenix-client.ts";
-import { ADMIN_SECRET, SECRET } from "../integration/world.ts";
+import { SECRET } from "../integration/world.ts";
 import { launchChromium, type OpenPage, openPage } from "./chromium.ts";
 
 /* examples/cursors: client events between pages of two servers. */
@@ -18,8 +18,7 @@ const opened: OpenPage[] = [];
 beforeAll(async () => {
   // The file's folder is the one of its relative path.
   const toml = readFileSync(join(EXAMPLE, "channel.toml"), "utf8").replace('"."', JSON.stringify(EXAMPLE));
-  const secrets = `jwt_secret = "${SECRET}"\nadmin_secret = "${ADMIN_SECRET}"\n`;
-  fleet = await startFleet(["one", "two"], { toml: secrets + toml });
+  fleet = await startFleet(["one", "two"], { toml: TOML + toml });
   browser = await launchChromium();
 }, 60_000);
 
