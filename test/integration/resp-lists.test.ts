@@ -255,7 +255,7 @@ describe("lists of the embedded bus, with untrusted clients", () => {
     expect(await client.ask(request("RPUSH", "n".repeat(1025), "x"), long)).toBe(long);
     expect(await client.ask(request("BLPOP", "n".repeat(1025), "0"), long)).toBe(long);
     const many = "-ERR too many lists to wait for\r\n";
-    expect(await client.ask(request("BLPOP", ...names.slice(0, 101), "0"), many)).toBe(many);
+    expect(await client.ask(request("BLPOP", ...names.slice(0, 17), "0"), many)).toBe(many);
     // All room is free again.
     client.send(large.repeat(139));
     for (let i = 1; i <= 139; i++) expect(await client.readTo("\r\n")).toBe(`:${i}\r\n`);

@@ -11,7 +11,7 @@ const MAX_LISTS = 1000;
 const MAX_ITEMS = 100_000;
 export const MAX_LIST_NAME = 1024;
 /** Lists that one client waits for. */
-const MAX_AWAITED = 100;
+const MAX_AWAITED = 16;
 /** Memory of an item or a list beside its bytes. */
 const COST = 128;
 const NO_BYTES = Buffer.alloc(0);

@@ -1,5 +1,12 @@
 import type { Cluster, Redis } from "ioredis";
-import { type CallQueues, MAX_QUEUED_CALLS, QUEUE_MARGIN, type QueueResult } from "../call-queues.ts";
+import {
+  type CallQueues,
+  MAX_QUEUED_BYTES,
+  MAX_QUEUED_CALLS,
+  QUEUE_MARGIN,
+  type QueueResult,
+} from "../call-queues.ts";
+import { QueuedSizes } from "../queued-sizes.ts";
 import { printQueue } from "../topics.ts";
 import type { RedisFleetConnection } from "./redis-fleet-connection.ts";
 
@@ -12,11 +19,13 @@ const FREE_FOR = 1000;
 
 interface Queue {
   readonly key: string;
-  /** Whether it had more than `MAX_QUEUED_CALLS` when its length was last known, and when that was (`performance.now()`). */
-  full: boolean;
+  /** Its length, and when that was known (`performance.now()`). */
+  length: number;
   knownAt: number;
-  /** Whether it is full, while that is asked for. */
-  asking: Promise<boolean> | null;
+  /** Of this server's calls in it. */
+  readonly sizes: QueuedSizes;
+  /** While its length is asked for. */
+  asking: Promise<void> | null;
 }
 
 /** Queues in Redis. Each call costs two commands; the length is asked for only where a queue is full or was not used lately. */
@@ -36,12 +45,15 @@ export class RedisQueues implements CallQueues {
     const queue = this.#queueOf(name);
     this.#waiting += bytes;
     try {
-      if (await this.#isFull(queue)) return "full";
+      const asked = this.#askIfUnknown(queue, bytes);
+      if (asked !== null) await asked;
+      if (isFull(queue, bytes)) return "full";
       const seconds = Math.ceil((timeLeft + QUEUE_MARGIN) / 1000);
+      queue.sizes.add(bytes);
       const length = await this.#connection.ask((redis) => append(redis, queue.key, call, seconds));
+      queue.sizes.confirm();
       if (length === null) return "away";
-      queue.full = length > MAX_QUEUED_CALLS;
-      queue.knownAt = performance.now();
+      setLength(queue, length);
       return "queued";
     } finally {
       this.#waiting -= bytes;
@@ -52,21 +64,21 @@ export class RedisQueues implements CallQueues {
     this.#connection.stop();
   }
 
-  /** Calls that come while the length is asked for wait too, so that they keep their order. */
-  #isFull(queue: Queue): boolean | Promise<boolean> {
+  /** Calls that come while the length is asked for wait too, so that they keep their order. `null`: it is known. */
+  #askIfUnknown(queue: Queue, bytes: number): Promise<void> | null {
     if (queue.asking !== null) return queue.asking;
-    if (performance.now() - queue.knownAt < (queue.full ? FULL_FOR : FREE_FOR)) return queue.full;
+    const age = performance.now() - queue.knownAt;
+    if (age < (isFull(queue, bytes) ? FULL_FOR : FREE_FOR)) return null;
     queue.asking = this.#ask(queue);
     return queue.asking;
   }
 
-  async #ask(queue: Queue): Promise<boolean> {
+  async #ask(queue: Queue): Promise<void> {
     const length = await this.#connection.ask((redis) => redis.llen(queue.key));
     // Without an answer, appending fails as well.
-    queue.full = length !== null && length > MAX_QUEUED_CALLS;
-    queue.knownAt = performance.now();
+    if (length === null) queue.knownAt = performance.now();
+    else setLength(queue, length);
     queue.asking = null;
-    return queue.full;
   }
 
   /** As many as the configuration has. */
@@ -75,7 +87,8 @@ export class RedisQueues implements CallQueues {
     if (queue === undefined) {
       queue = {
         key: this.#connection.prefix + printQueue(name),
-        full: false,
+        length: 0,
+        sizes: new QueuedSizes(),
         knownAt: Number.NEGATIVE_INFINITY,
         asking: null,
       };
@@ -83,6 +96,16 @@ export class RedisQueues implements CallQueues {
     }
     return queue;
   }
+}
+
+function isFull({ length, sizes }: Queue, bytes: number): boolean {
+  return length > MAX_QUEUED_CALLS || (sizes.bytes > 0 && sizes.bytes + bytes > MAX_QUEUED_BYTES);
+}
+
+function setLength(queue: Queue, length: number): void {
+  queue.length = length;
+  queue.knownAt = performance.now();
+  queue.sizes.shorten(length);
 }
 
 /** Appends, and sets when the queue expires: one that nobody takes calls from must not stay. Returns its length. */

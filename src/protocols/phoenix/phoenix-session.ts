@@ -51,6 +51,9 @@ import { type PendingReply, ReplyQueue } from "./reply-queue.ts";
  */
 const REPEATED_JOIN_FRAMES = 10;
 
+/** Calls of one connection that wait for their answers. */
+const MAX_CALLS = 100;
+
 /** The reason in the log and in the figures where the application refuses a join. */
 const DENIED = "authorization denied";
 
@@ -521,8 +524,12 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
   /** A push that a backend answers. Its reply is not in the order of other replies. */
   #call(frame: Frame, member: Membership, rules: CallRules): void {
     const { event, ref, payload } = frame;
-    const call = new PhoenixCall(this, member, ref);
     this.#calls ??= new Set();
+    if (this.#calls.size >= MAX_CALLS) {
+      this.#context.context.stats.calls.too_many_calls++;
+      return this.#refuse(frame, "too many calls");
+    }
+    const call = new PhoenixCall(this, member, ref);
     this.#calls.add(call);
     if (this.#context.hub.call({ member, event, ref, payload }, rules, call)) return;
     this.#calls.delete(call);

@@ -239,6 +239,31 @@ describe.each([...BUSES])("calls on call: (%s)", (bus) => {
 });
 
 describe.each([...BUSES])("the limits of calls (%s)", (bus) => {
+  test("one connection may wait for 100 answers, and does not keep others from calling", async () => {
+    const world = await startWorld(bus, { toml: '[channels."*"]\ncalls = ["a"]\ncall_timeout = "60s"\n' });
+    try {
+      const calls = await world.backend.listen("call:room:a");
+      const [greedy, other] = [await world.connect(), await world.connect()];
+      for (const client of [greedy, other]) await client.join("room", { token: world.token("room") });
+      const refs = Array.from({ length: 101 }, () => startCall(greedy, "room", "a"));
+      expect(await reasonOf(greedy, refs[100] ?? "")).toBe("too many calls");
+      for (let i = 0; i < 99; i++) await nextCall(calls);
+      const last = await nextCall(calls);
+      const ref = startCall(other, "room", "a");
+      await world.backend.publish(`reply:${(await nextCall(calls)).reply}`, OK);
+      expect(await reasonOf(other, ref)).toBe("ok");
+      // An answer makes room for the next call.
+      await world.backend.publish(`reply:${last.reply}`, OK);
+      expect(await reasonOf(greedy, refs[99] ?? "")).toBe("ok");
+      const next = startCall(greedy, "room", "a");
+      await world.backend.publish(`reply:${(await nextCall(calls)).reply}`, OK);
+      expect(await reasonOf(greedy, next)).toBe("ok");
+      expect(await metric(world.channel.url, 'channel_calls_total{result="too_many_calls"}')).toBe(1);
+    } finally {
+      await world.stop();
+    }
+  });
+
   test("further calls are refused while calls_in_flight wait, those with a null ref included", async () => {
     const world = await startWorld(bus, {
       toml: '[limits]\ncalls_in_flight = 2\n[channels."*"]\ncalls = ["a"]\ncall_timeout = "60s"\n',

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Inbox } from "../inbox.ts";
-import { eventually } from "../phoenix-client.ts";
+import { eventually, type PhoenixClient } from "../phoenix-client.ts";
 import { findPython } from "../python.ts";
 import { BUSES, startWorld, type World } from "../world.ts";
 import { metric, parseCall, type ReceivedCall, reasonOf, replyTo, startCall } from "./calling.ts";
@@ -144,6 +144,9 @@ describe.each([...BUSES])("calls by a queue (%s)", (bus) => {
     const worker = startWorker(["-c", code]);
     try {
       await eventually(async () => (await world.backend.redis.llen("queue:short")) === 0, "the worker");
+      // What it cannot use does not end it.
+      for (const payload of ["{}", "1", `{"text":${"[".repeat(9000)}${"]".repeat(9000)}}`])
+        startCall(client, "short:1", "search", payload);
       // The worker is ready now: a call within 300 ms may still end by its time-out on a busy machine.
       const answered = await eventually(async () => {
         const next = startCall(client, "short:1", "search", '{"text":"ma"}');
@@ -180,6 +183,46 @@ describe.each([...BUSES])("calls by a queue (%s)", (bus) => {
     await world.backend.publish(`reply:${(await take("queue:busy")).reply}`, OK);
     expect(await reasonOf(client, ref)).toBe("ok");
   });
+});
+
+describe.each([...BUSES])("the bytes of a queue (%s)", (bus) => {
+  test("are limited: while nobody takes large calls, further ones are refused", async () => {
+    const world = await startWorld(bus, {
+      toml: '[channels."*"]\ncalls = ["*"]\ncall_to = "queue:large"\ncall_timeout = "60s"\n',
+    });
+    try {
+      const { redis } = world.backend;
+      const payload = JSON.stringify("x".repeat(1_000_000));
+      // One client may send 10 MiB at once.
+      const clients = await Promise.all(Array.from({ length: 9 }, () => world.connect()));
+      const refs: { readonly client: PhoenixClient; readonly ref: string }[] = [];
+      for (const client of clients) {
+        await client.join("room", { token: world.token("room") });
+        for (let i = 0; i < 8; i++) refs.push({ client, ref: startCall(client, "room", "say", payload) });
+      }
+      // 72 MB: not all of them have room.
+      const refused = await eventually(
+        () => refs.find(({ client, ref }) => client.frames.all.some((each) => each.ref === ref)) ?? null,
+        "a refusal",
+      );
+      expect(await reasonOf(refused.client, refused.ref)).toBe("backend busy");
+      await Promise.all(clients.map((client) => client.fence()));
+      const length = await redis.llen("queue:large");
+      expect(length).toBeGreaterThan(60);
+      expect(length).toBeLessThan(68);
+      // Once they are taken there is room.
+      await redis.del("queue:large");
+      const other = await world.connect();
+      await other.join("room", { token: world.token("room") });
+      await eventually(async () => {
+        startCall(other, "room", "say");
+        await other.fence();
+        return (await redis.llen("queue:large")) > 0;
+      }, "an accepted call");
+    } finally {
+      await world.stop();
+    }
+  }, 60_000);
 });
 
 function portOf({ backend }: World): string {
