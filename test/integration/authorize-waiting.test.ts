@@ -8,6 +8,7 @@ import { Inbox } from "./inbox.ts";
 import { connectPhoenix, eventually, type PhoenixClient, WAYS } from "./phoenix-client.ts";
 import { freePort } from "./redis-process.ts";
 import { SECRETS_TOML, startReloading } from "./reloading.ts";
+import { openSse } from "./sse-client.ts";
 import { SECRET, startWorld, type World } from "./world.ts";
 
 /*
@@ -25,6 +26,7 @@ let world: World;
 const closingPort = freePort();
 
 const settings = (): string => `hook_secret = "${HOOK_SECRET}"
+token_endpoint = "off"
 [channels."*"]
 authorize = "${application.url}"
 # What is held here must not time out on a busy machine.
@@ -35,6 +37,8 @@ authorize = "http://127.0.0.1:${closingPort}/"
 authorize_timeout = "1s"
 [channels."slow:*"]
 authorize_timeout = "300ms"
+[limits]
+max_channels = 40
 `;
 
 beforeAll(async () => {
@@ -161,6 +165,21 @@ describe("a join that waits", () => {
     held.release();
     await expectJoined(client, topics);
     expect(application.most).toBe(4);
+  });
+
+  test("counts as a joined channel, and is asked about once the client has room for it", async () => {
+    const held = holdAnswers();
+    const client = await world.connect({ headers: HEADERS });
+    const topics = [...Array(40).keys()].map((i) => `room:${i}`);
+    for (const topic of topics) sendJoin(client, topic);
+    const refused = await client.join("room:too many");
+    expect(refused.response).toEqual({ reason: "too many channels joined" });
+    held.release();
+    await expectJoined(client, topics);
+    expect((await client.join("room:too many")).response).toEqual({ reason: "too many channels joined" });
+    await client.ask({ topic: "room:0", event: "phx_leave" });
+    expect((await client.join("room:too many")).status).toBe("ok");
+    application.asked.take();
   });
 
   test("all sockets have 100 requests at once; tokens are not held up", async () => {
@@ -306,10 +325,12 @@ describe("while a join waits", () => {
     });
     const client = await connectPhoenix(channel.url, { headers: HEADERS });
     for (let i = 0; i < 6; i++) sendJoin(client, `room:${i}`);
-    for (let i = 0; i < 4; i++) await application.asked.next();
+    const stream = openSse(channel.port, "/sse?channel=room:stream");
+    for (let i = 0; i < 5; i++) await application.asked.next();
     const code = channel.stop();
     expect(await client.socket.closed).toMatchObject({ code: 1012 });
     expect(await code).toBe(0);
+    await stream.ended;
     held.release();
   });
 
