@@ -228,6 +228,16 @@ const WORKING: Definitions = {
       ],
     ],
   },
+  doctor: {
+    run: lazy(async () => (await import("./doctor/doctor.ts")).doctor),
+    flags: { ...FLAGS, ...JSON_FLAG("Print JSON: ok, and checks with name, status, found and remedy.") },
+    description:
+      "Check configuration, Redis, files, certificate, clock, proxy and tokens; each finding has a remedy.",
+    examples: [
+      ["channel doctor", "before the start, and again while the server runs"],
+      ["channel doctor --json", "for a program; exit code 1 if a check failed"],
+    ],
+  },
   config: {
     run: lazy(async () => (await import("./config.ts")).config),
     flags: { ...FLAGS, ...JSON_FLAG("Print JSON.") },

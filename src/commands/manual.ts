@@ -79,7 +79,7 @@ function ofCommand(name: string, { description, operands = [], flags, examples =
     `.SS channel ${text(name)} ${form.join(" ")}`.trimEnd(),
     text(description),
     ...operands.flatMap((operand) => [".TP", `\\fI${text(operand.name)}\\fR`, text(operand.description)]),
-    ...(name === "serve" || name === "config" ? [] : flagList(own)),
+    ...(["serve", "config", "doctor"].includes(name) ? [] : flagList(own)),
     ...examples.flatMap(([line, does]) => [
       ".PP",
       `${text(does)}:`,

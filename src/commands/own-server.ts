@@ -13,7 +13,7 @@ export function ownAddress({ tls, host, port, basePath }: Config): string {
 
 /** Lifetime of the session for one question, in ms. */
 const SESSION_LEFT_MS = 30_000;
-const TIMEOUT_MS = 2000;
+const TIMEOUT_MS = 5000;
 
 /** Reads from the API of the server of a configuration. */
 export interface OwnServer {

@@ -2,7 +2,7 @@ import type { Redis } from "ioredis";
 import type { Log } from "../../log.ts";
 
 /** Smallest output buffer that does not cause a warning, in bytes: two seconds of 20 MB/s. */
-const LEAST_BYTES = 2 * 20_000_000;
+export const LEAST_BYTES = 2 * 20_000_000;
 /** A soft limit of at most this many seconds counts too. */
 const SOON_S = 2;
 
