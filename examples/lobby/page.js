@@ -57,7 +57,11 @@ function enter({ user }) {
     event.preventDefault();
     const text = byId("text").value;
     const to = byId("to").value;
-    await post("/say", to === "everybody" ? { text } : { text, to });
+    try {
+      await post("/say", to === "everybody" ? { text } : { text, to });
+    } catch (error) {
+      return state(error.message);
+    }
     // Unless it was changed meanwhile.
     if (byId("text").value === text) byId("text").value = "";
   });
