@@ -7,7 +7,7 @@ import { startReceiver, type WebhookReceiver, webhookToml } from "../webhook-rec
 import { type FleetWorld, startFleet, TOML, until, untilServers } from "./fleet-world.ts";
 
 /** A server is dead after 10 s without a report, and its lease ends after 10 s; more on a busy machine. */
-const DEATH = 45_000;
+const DEATH = 60_000;
 
 /** The channel of the fleet that was killed. */
 const ALL = "room:all";
@@ -53,9 +53,10 @@ async function endAll(): Promise<SecondFleet> {
   const before = await until(
     () => leases(fleet),
     (owners) => !owners.includes(null),
+    DEATH,
   );
   const next = await fleet.start("next");
-  for (const server of [first, next]) await untilServers(server, (rows) => rows.length === 2);
+  for (const server of [first, next]) await untilServers(server, (rows) => rows.length === 2, DEATH);
   await first.stop();
   const after = await leases(fleet);
   await other.down();
@@ -63,6 +64,7 @@ async function endAll(): Promise<SecondFleet> {
   await until(
     () => statusOf(next),
     ({ backlog }) => backlog >= 2,
+    DEATH,
   );
   next.kill("SIGKILL");
   await next.exited;
@@ -169,7 +171,7 @@ describe("webhooks of several servers", () => {
     expect(new Set(before).size).toBe(1);
     expect(after).toHaveLength(STREAMS);
     expect(after.filter((owner) => owner === before[0])).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   test("killed servers are replaced: events go on, and who does not come back is removed", async () => {
     const room = "room:killed";
@@ -188,7 +190,7 @@ describe("webhooks of several servers", () => {
     const other = "room:after";
     await world.join(b, other, "carol");
     await untilEvents(other, ["channel_occupied", "member_added carol"], DEATH);
-  }, 90_000);
+  }, 120_000);
 
   test("a Redis that restarts empty is filled again, and a gap is reported", async () => {
     const room = "room:redis";
@@ -217,5 +219,5 @@ describe("webhooks of several servers", () => {
       DEATH,
       other.receiver,
     );
-  }, 90_000);
+  }, 120_000);
 });
