@@ -5,7 +5,8 @@ import { createCommandClient, isTimeout } from "./redis-commands.ts";
 import { pauseBefore } from "./redis-connection.ts";
 
 /** Errors that an operator has to mend; others pass with the state of Redis, which the bus logs. */
-const FOR_OPERATORS = /^(NOPERM|OOM|MISCONF)|ACL failure in script|can't run this command/;
+const FOR_OPERATORS =
+  /^(NOPERM|OOM|MISCONF|WRONGTYPE)|ACL failure in script|can't run this command|unknown command/;
 
 const REFUSED = "Redis refused the keys of servers";
 
