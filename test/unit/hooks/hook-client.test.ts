@@ -146,6 +146,42 @@ describe("a request to a hook", () => {
     await Promise.all(running);
   });
 
+  test("never gets the answer to another request: neither a late one, nor one that was sent too early", async () => {
+    const ok = (body: string): string => `HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+    let late: ((text: string) => void) | null = null;
+    const server = createServer((socket) => {
+      stops.push(() => socket.destroy());
+      socket.on("error", () => {});
+      let text = "";
+      socket.on("data", (bytes) => {
+        text += bytes;
+        const [, id] = /\r\n\r\n\{"id":"(\w+)"\}$/.exec(text) ?? [];
+        if (id === undefined) return;
+        text = "";
+        if (id === "late") late = (answer) => socket.write(answer);
+        else if (id === "early") socket.write(ok("early") + ok("too early"));
+        else {
+          late?.(ok("late"));
+          late = null;
+          socket.write(ok(id));
+        }
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    stops.push(() => server.close());
+    const client = new HookClient(SECRET);
+    const ask = (id: string, timeout: number) =>
+      client.post({
+        ...{ url: `http://127.0.0.1:${Object(server.address()).port}/`, body: JSON.stringify({ id }) },
+        ...{ timeout, startBy: performance.now() + 30_000 },
+      });
+    expect(await ask("first", 30_000)).toEqual({ status: 200, body: "first" });
+    expect(await ask("late", 200)).toBe("timeout");
+    expect(await ask("second", 30_000)).toEqual({ status: 200, body: "second" });
+    expect(await ask("early", 30_000)).toEqual({ status: 200, body: "early" });
+    expect(await ask("third", 30_000)).toEqual({ status: 200, body: "third" });
+  });
+
   test("uses one connection for requests one after the other", async () => {
     const ports = new Set<number>();
     const server = Bun.serve({
