@@ -1,5 +1,5 @@
 /**
- * `bun run bench:calls`: 100 sockets push calls, each waiting for its answer before the next, answered by one process of redis-py
+ * `npm run bench:calls`: 100 sockets push calls, each waiting for its answer before the next, answered by one process of redis-py
  * or one HTTP application. README.md says more.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

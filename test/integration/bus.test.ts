@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Bus, GroupResult, MessageGroup } from "../../src/bus/bus.ts";
 import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
 import { embeddedRig, IMPLEMENTATIONS, LIMITS, MIB, type Rig, redisRig } from "./bus-implementations.ts";
-import { Backend, RecordingListener, recordingLog, Settled } from "./bus-rig.ts";
+import { Backend, GreetingListener, RecordingListener, recordingLog, Settled } from "./bus-rig.ts";
 
 describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) => {
   let rig: Rig;
@@ -99,6 +99,20 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     expect((await backend.on("from:bytes:no-bytes")).length).toBe(0);
     expect((await backend.on("from:*:[a-z]?\\")).toString()).toBe("glob");
     expect((await backend.on("from:bytes:large")).equals(Buffer.from(large))).toBe(true);
+  });
+
+  test("an ack says whether nobody is subscribed, and the bus which families it receives", async () => {
+    const heard = (name: string): Promise<readonly [boolean, boolean | undefined]> =>
+      new Promise((resolve) => {
+        bus.publish(name, "1", { settled: (accepted, unheard) => resolve([accepted, unheard]) });
+      });
+    expect(await heard("from:heard:x")).toEqual([true, false]);
+    expect(await heard("call:heard:x")).toEqual([true, true]);
+    expect((["to", "hub", "reply"] as const).map((family) => bus.hears(family))).toEqual([
+      true,
+      false,
+      false,
+    ]);
   });
 
   test("text that is not well-formed Unicode does not break later messages", async () => {
@@ -209,6 +223,33 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     expect(received.messages.all.length).toBe(known);
     expect(received.changes.all.length).toBe(changes);
     await bus.stop();
+  });
+});
+
+describe.each(Object.keys(IMPLEMENTATIONS))("answers on reply: (%s)", (kind) => {
+  test("are received, after the greeting and after each loss", async () => {
+    const rig = await IMPLEMENTATIONS[kind]?.(true);
+    if (rig === undefined) throw new Error(`no implementation ${kind}`);
+    const { bus, proxy } = rig;
+    const received = new GreetingListener("own");
+    await bus.subscribe(["to", "hub", "reply"], received);
+    if (!bus.state.live) await received.changes.until((state) => state.live, "a live bus");
+    const backend = await Backend.connect(rig.port(), { prefix: rig.prefix ?? "" });
+    for (let loss = 0; ; loss++) {
+      expect(bus.hears("reply")).toBe(true);
+      expect(await backend.publish("reply:x.y", String(loss))).toBe(1);
+      expect((await received.on("reply:x.y")).toString()).toBe(String(loss));
+      expect(received.since(loss + 1)[0]).toStartWith("hub:marker");
+      if (proxy === undefined || loss === 2) break;
+      received.changes.take();
+      expect(proxy.cutSubscribers()).toBe(1);
+      await received.calls.until((call) => call === "lost", "the loss");
+      await received.changes.until((state) => state.live, "a live bus");
+    }
+    backend.close();
+    await bus.stop();
+    expect(bus.hears("reply")).toBe(false);
+    await rig.end();
   });
 });
 

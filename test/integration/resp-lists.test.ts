@@ -190,7 +190,7 @@ describe.each(Object.keys(SERVERS))("lists, as served by %s", (kind) => {
     const script = `
 import json, redis, sys, threading
 port, protocol = int(sys.argv[1]), int(sys.argv[2])
-r = redis.Redis(host="localhost", port=port, protocol=protocol, decode_responses=True)
+r = redis.Redis(host="localhost", port=port, protocol=protocol, decode_responses=True, socket_timeout=None)
 out = [r.rpush("q", "a", "b", "c"), r.llen("q"), r.lpop("q"), r.lpop("q", 5), r.lpop("q"), r.blpop("q", 0.05)]
 got = []
 threads = [threading.Thread(target=lambda: got.append(r.blpop(["other", "q"], 30))) for _ in range(4)]

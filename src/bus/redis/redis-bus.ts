@@ -207,6 +207,7 @@ class RedisBus implements Bus {
 
   async stop(): Promise<void> {
     this.#listener = null;
+    this.#families = [];
     if (this.#ticker !== null) clearInterval(this.#ticker);
     this.#ticker = null;
     this.#unwatch?.();

@@ -28,6 +28,7 @@ call_timeout = "300ms"
 
 const OK = '{"status":"ok","response":{}}';
 const WORKER = join(import.meta.dir, "worker.py");
+const PYTHON = findPython();
 
 /** A process of Python that prints one line for each call. */
 interface Worker {
@@ -36,7 +37,7 @@ interface Worker {
 }
 
 function startWorker(program: readonly string[]): Worker {
-  const child = Bun.spawn([findPython(), ...program], { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+  const child = Bun.spawn([PYTHON, ...program], { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
   const lines = new Inbox<string>("worker", (line) => line);
   const reading = (async () => {
     let rest = "";
@@ -106,10 +107,10 @@ describe.each([...BUSES])("calls by a queue (%s)", (bus) => {
     });
     try {
       for (const { lines } of workers) expect(await lines.next()).toBe("ready");
-      const clients = await Promise.all(Array.from({ length: 20 }, (_, i) => joined(`load:${i % 5}`)));
+      const clients = await Promise.all(Array.from({ length: 10 }, (_, i) => joined(`load:${i % 5}`)));
       const asked = clients.flatMap((client, i) =>
-        Array.from({ length: 100 }, (_, k) => {
-          const n = i * 100 + k;
+        Array.from({ length: 80 }, (_, k) => {
+          const n = i * 80 + k;
           return { client, n, ref: startCall(client, `load:${i % 5}`, "search", `{"n":${n}}`) };
         }),
       );
