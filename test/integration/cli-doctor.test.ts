@@ -147,6 +147,32 @@ describe("redis", () => {
     expect(without.of("redis acl")[0]?.found).toContain("+xadd");
   });
 
+  test("so are those that it adds for webhooks and calls, and each is named where it is missing", async () => {
+    const hook =
+      'hook_secret = "a-secret-for-requests-to-the-application"\nwebhook = "http://127.0.0.1:1/"\n';
+    for (const [more, rights] of [
+      [hook, added("webhook")],
+      ['[channels."*"]\ncalls = ["find"]\n', ["&call:*", "&reply:*"]],
+      [
+        '[channels."*"]\ncalls = ["find"]\ncall_to = "queue:work"\n',
+        ["&reply:*", "~queue:*", "+rpush", "+llen"],
+      ],
+    ] as const) {
+      const { of } = await withRights([...line, ...rights], more);
+      expect(of("redis acl")).toMatchObject([{ status: "ok" }]);
+      const without = await withRights(line, more);
+      const found = without
+        .of("redis acl")
+        .map((finding) => finding.found)
+        .join(" ")
+        .split(" ");
+      // Redis names the command first, and the key only where the command is permitted.
+      for (const right of rights.filter((each) => !each.startsWith("~"))) expect(found).toContain(right);
+    }
+    expect(added("webhook").length).toBeGreaterThan(5);
+    for (const right of ["&call:*", "&reply:*", "~queue:*", "+rpush", "+llen"]) expect(page).toContain(right);
+  });
+
   test("each of them is needed, and named where it is missing", async () => {
     const asked = line.filter(
       (right) =>

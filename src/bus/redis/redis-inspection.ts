@@ -49,7 +49,8 @@ export async function inspectRedis(
     const clockAheadMs = await clockAhead(redis);
     const bufferLimit = await bufferLimitOf(redis);
     const asked = await missingRights(redis, access.prefix, features);
-    const missing = asked === null ? null : await withSubscription(asked, access, role instanceof Error);
+    const missing =
+      asked === null ? null : await withSubscriptions(asked, access, features, role instanceof Error);
     return { ok: true, where, version, unfit, bufferLimit, clockAheadMs, missing };
   } finally {
     await stop();
@@ -136,21 +137,23 @@ async function missingRights(
   for (const [index, right] of needed.entries()) {
     const answer = answers[index];
     if (!(answer instanceof Error) || !answer.message.startsWith("NOPERM")) continue;
-    (right.required ? required : others).add(missingRight(right, prefix, answer.message));
+    (right.required ? required : others).add(missingRight(right, answer.message));
   }
   return { required, others };
 }
 
 /** Adds what cannot be asked for in a transaction: the subscriptions of the server, made here on another connection. */
-async function withSubscription(
+async function withSubscriptions(
   { required, others }: { readonly required: Set<string>; readonly others: Set<string> },
   access: RedisAccess,
+  { calls, queues }: RightsFeatures,
   roleRefused: boolean,
 ): Promise<NonNullable<RedisInspection["missing"]>> {
   if (roleRefused) others.add("+role");
   const opened = await open(access);
   if (opened.ok) {
-    for (const family of ["to", "hub"] as const) {
+    const families = ["to", "hub", ...(calls || queues ? ["reply"] : [])];
+    for (const family of families) {
       const pattern = `${access.prefix}${family}:*`;
       const answer = await attempt(() => opened.redis.psubscribe(pattern));
       if (!(answer instanceof Error) || !answer.message.startsWith("NOPERM")) continue;

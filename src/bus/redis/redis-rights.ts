@@ -3,6 +3,8 @@ export interface NeededRight {
   readonly command: readonly string[];
   /** What an access list has to contain: `+set`, `&to:*`. */
   readonly right: string;
+  /** The keys that the command touches, as an access list names them. */
+  readonly keys: string;
   /** Whether the server is of no use without it. */
   readonly required: boolean;
 }
@@ -11,9 +13,10 @@ export interface NeededRight {
 export interface RightsFeatures {
   readonly history: boolean;
   readonly webhook: boolean;
+  /** Calls that backends get by PUBLISH, or from a queue. */
+  readonly calls: boolean;
+  readonly queues: boolean;
 }
-
-const KEY = "hub:doctor";
 
 /** Commands on keys, with arguments that fit; the name of the key comes first. */
 const ON_KEYS: Readonly<Record<string, readonly string[]>> = {
@@ -48,6 +51,7 @@ const FOR_HISTORY: typeof ON_KEYS = {
 
 const FOR_WEBHOOK: typeof ON_KEYS = {
   hget: ["a"],
+  hincrby: ["a", "1"],
   hscan: ["0"],
   smembers: [],
   pexpire: ["1"],
@@ -59,48 +63,49 @@ const FOR_WEBHOOK: typeof ON_KEYS = {
   xtrim: ["MAXLEN", "1"],
 };
 
+const FOR_QUEUES: typeof ON_KEYS = { rpush: ["a"], llen: [] };
+
 /** The digest of a script that no server has. */
 const NO_SCRIPT = "0".repeat(40);
 
-/** Every right that the server needs, those in docs/errors.md. `psubscribe` is not among them: it cannot be asked for in MULTI. */
-export function neededRights(prefix: string, { history, webhook }: RightsFeatures): NeededRight[] {
-  const key = prefix + KEY;
+/** Every right that the server needs, those in docs/errors.md, but for subscriptions: they cannot be asked for in MULTI. */
+export function neededRights(prefix: string, features: RightsFeatures): NeededRight[] {
+  const { history, webhook, calls, queues } = features;
+  const keys = `~${prefix}hub:*`;
   const publish = (family: string, required: boolean): NeededRight => ({
     command: ["PUBLISH", `${prefix}${family}:doctor:check`, ""],
     right: `&${prefix}${family}:*`,
+    keys,
     required,
   });
-  const commands = {
-    ...ON_KEYS,
-    ...(history ? FOR_HISTORY : {}),
-    ...(webhook ? FOR_WEBHOOK : {}),
-  };
+  const onKeys = (commands: typeof ON_KEYS, family: string): NeededRight[] =>
+    Object.entries(commands).map(([name, rest]) => ({
+      command: [name.toUpperCase(), `${prefix}${family}:doctor`, ...rest],
+      right: `+${name}`,
+      keys: `~${prefix}${family}:*`,
+      required: false,
+    }));
   const scripts = history || webhook ? [{ name: "evalsha", script: NO_SCRIPT }] : [];
   return [
     publish("from", true),
     publish("to", true),
     publish("push", false),
     publish("hub", false),
-    { command: ["TIME"], right: "+time", required: false },
-    ...Object.entries(commands).map(([name, rest]) => ({
-      command: [name.toUpperCase(), key, ...rest],
-      right: `+${name}`,
-      required: false,
-    })),
+    ...(calls ? [publish("call", false)] : []),
+    { command: ["TIME"], right: "+time", keys, required: false },
+    ...onKeys({ ...ON_KEYS, ...(history ? FOR_HISTORY : {}), ...(webhook ? FOR_WEBHOOK : {}) }, "hub"),
+    ...(queues ? onKeys(FOR_QUEUES, "queue") : []),
     ...[{ name: "eval", script: "return 1" }, ...scripts].map(({ name, script }) => ({
-      command: [name.toUpperCase(), script, "1", key],
+      command: [name.toUpperCase(), script, "1", `${prefix}hub:doctor`],
       right: `+${name}`,
+      keys,
       required: false,
     })),
   ];
 }
 
 /** The right that a refusal is about: Redis says whether it misses the command, the channel or the key. */
-export function missingRight(
-  { command: [name = ""], right }: NeededRight,
-  prefix: string,
-  error: string,
-): string {
-  if (/\bkeys?\b/.test(error)) return `~${prefix}hub:*`;
+export function missingRight({ command: [name = ""], right, keys }: NeededRight, error: string): string {
+  if (/\bkeys?\b/.test(error)) return keys;
   return /\bchannels?\b/.test(error) ? right : `+${name.toLowerCase()}`;
 }

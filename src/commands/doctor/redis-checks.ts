@@ -18,6 +18,8 @@ export async function checkRedis(config: Config, embedded: boolean): Promise<Che
   const features = {
     history: config.channels.some(({ historyStore }) => historyStore === "redis"),
     webhook: config.webhook !== null,
+    calls: config.channels.some(({ calls, callTo }) => calls.length > 0 && callTo === "redis"),
+    queues: config.channels.some(({ calls, callTo }) => calls.length > 0 && callTo.startsWith("queue:")),
   };
   let found: Awaited<ReturnType<typeof inspectRedis>>;
   try {
