@@ -153,7 +153,7 @@ describe("the sender of a webhook", () => {
       50,
     );
     await join("room:1", "alice");
-    await eventually(() => counts.lost.undelivered === 2, "events given up");
+    await eventually(() => (counts.lost.undelivered ?? 0) >= 2, "events given up");
     expect(logged).toContain("webhook events given up");
     works = true;
     await eventually(async () => (await store.status()).backlog === 0, "an empty backlog");
