@@ -1,7 +1,7 @@
 import { withoutSessions } from "../auth/admin.ts";
 import { isUserChannel, nameCovers, userChannel } from "../auth/claims.ts";
 import type { Claims } from "../auth/claims-types.ts";
-import { isPublicChannel } from "../auth/public-channels.ts";
+import { isOpenChannel } from "../auth/public-channels.ts";
 import type { Revocations } from "../auth/revocations.ts";
 import { mayUseCookies } from "../auth/same-origin.ts";
 import type { TokenCode } from "../auth/token-codes.ts";
@@ -100,7 +100,7 @@ export class Authorizer {
   ruleFor(channel: string): AuthorizeRule | null {
     const found = this.#rules.find(({ pattern }) => nameCovers(pattern, channel))?.rule ?? null;
     if (found === null || !SERVER_CHANNELS.has(channel)) return found;
-    return isPublicChannel(this.#config, channel) ? found : null;
+    return isOpenChannel(this.#config, channel) ? found : null;
   }
 
   /** Why claims are of no use, although the application allows a join. */

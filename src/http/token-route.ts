@@ -4,7 +4,7 @@ import { abilitiesIn, intersection, isPattern, isUserChannel, leastAbilities } f
 import { LEEWAY_SECS, MAX_TOKEN_BYTES } from "../auth/hs256.ts";
 import type { Grant, Mint } from "../auth/mint.ts";
 import type { Peer } from "../auth/peer.ts";
-import { entryCovers } from "../auth/public-channels.ts";
+import { asksApplication, entryCovers } from "../auth/public-channels.ts";
 import { Rejection } from "../auth/rejection.ts";
 import { isForeign } from "../auth/same-origin.ts";
 import { type Abilities, type Claims, covers, type Verify } from "../auth/verifier.ts";
@@ -118,7 +118,9 @@ async function authorize(
 
   const foreign = names.filter(
     (name) =>
-      isUserChannel(name) || !config.tokenChannels.some((entry) => entryCovers(entry, wanted.id, name)),
+      isUserChannel(name) ||
+      asksApplication(config, name) ||
+      !config.tokenChannels.some((entry) => entryCovers(entry, wanted.id, name)),
   );
   if (foreign.length === 0 && (config.tokenIds === "any" || !wanted.chosen)) return PUBLIC;
   const bearer = bearerOf(request.headers);

@@ -10,8 +10,13 @@ import { startWorld, type World } from "./world.ts";
 
 let application: Application;
 let world: World;
+/** With the default `token_channels`: any. */
+let open: World;
 beforeAll(async () => {
   application = startApplication();
+  open = await startWorld("embedded", {
+    toml: `hook_secret = "${HOOK_SECRET}"\n[channels."room:*"]\nauthorize = "${application.url}"\n`,
+  });
   world = await startWorld("embedded", {
     toml: `hook_secret = "${HOOK_SECRET}"
 token_channels = ["public"]
@@ -27,6 +32,7 @@ afterEach(() => {
 });
 afterAll(async () => {
   await world?.stop();
+  await open?.stop();
   await application?.stop();
 });
 
@@ -47,6 +53,20 @@ test("the application does not get the user of such a token, and the member does
   // What the application allowed is kept: it does not end with the token.
   expect((await client.join("room:1")).status).toBe("ok");
   expect(application.asked.take()).toEqual([]);
+});
+
+test("nobody gets past the application: the open endpoint gives no token for its channels, event streams ask", async () => {
+  for (const body of [{ channel: "room:1" }, { channels: ["public", "room:1"] }, { channel: "room:*" }]) {
+    const answer = await fetch(`${open.channel.url}/token`, { method: "POST", body: JSON.stringify(body) });
+    expect([401, 403]).toContain(answer.status);
+  }
+  application.answer = () => Response.json({ allow: false });
+  const stream = await fetch(`${open.channel.url}/sse?channel=room:1`);
+  expect(stream.status).toBe(403);
+  expect((await application.asked.next()).channel).toBe("room:1");
+  // Other channels are as open as before.
+  const other = { method: "POST", body: JSON.stringify({ channel: "lobby" }) };
+  expect((await fetch(`${open.channel.url}/token`, other)).status).toBe(200);
 });
 
 test("the application may name that user", async () => {
