@@ -90,6 +90,7 @@ function grid(rows: readonly (readonly string[])[]): string[] {
 
 /** Why each package is there; a package without a reason is an error. */
 const REASONS: Readonly<Record<string, string>> = {
+  amqplib: "connections to RabbitMQ: AMQP 0-9-1, TLS, confirms",
   citty: "help texts of the command line",
   ioredis: "connections to Redis, Sentinel and Cluster: addresses, TLS, sign-in, trying again",
   jose: "tokens by public key and key set; making tokens",

@@ -452,7 +452,8 @@ export async function startServer(
 
 /** Why this server has no others; `null` if it may. */
 function whyAlone({ fleetSecrets }: Config, { kind }: Bus): string | null {
-  if (kind !== "redis") return "the embedded bus serves one server";
+  if (kind === "embedded") return "the embedded bus serves one server";
+  if (kind !== "redis") return "servers know each other by Redis only";
   return fleetSecrets.length > 0 ? null : "neither fleet_secret nor jwt_secret is set";
 }
 

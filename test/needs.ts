@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 /** What a test may need beyond npm packages. */
-export type Need = "redis" | "chromium" | "curl" | "python" | "nginx" | "caddy" | "podman";
+export type Need = "redis" | "chromium" | "curl" | "python" | "nginx" | "caddy" | "podman" | "rabbitmq";
 
 /** What was found or fetched: variables for the tests, and what is still missing, with the way to get it. */
 export interface Provision {
@@ -59,6 +59,12 @@ const PROGRAMS: Readonly<Record<Need, Program>> = {
     names: [["podman"], ["runc"]],
     debian: ["podman", "runc"],
     how: "podman and runc: apt-get install podman runc, or https://podman.io/docs/installation",
+    optional: true,
+  },
+  rabbitmq: {
+    names: [["rabbitmq-server"], ["epmd"]],
+    debian: ["rabbitmq-server"],
+    how: "RabbitMQ: apt-get install rabbitmq-server",
     optional: true,
   },
 };

@@ -31,7 +31,7 @@ interface Suite {
 const SUITES: Readonly<Record<string, Suite>> = {
   unit: { needs: [], timeout: 120_000 },
   integration: {
-    needs: ["redis", "chromium", "curl", "python", "nginx", "caddy", "podman"],
+    needs: ["redis", "chromium", "curl", "python", "nginx", "caddy", "podman", "rabbitmq"],
     timeout: 30_000,
     // Many wait for a time to pass, and leave a processor free.
     atOnce: 2,
@@ -46,7 +46,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
     ],
   },
   bench: { needs: ["redis"], timeout: 60_000 },
-  browser: { needs: ["redis", "chromium", "curl", "python"], timeout: 60_000 },
+  browser: { needs: ["redis", "chromium", "curl", "python", "rabbitmq"], timeout: 60_000 },
 };
 
 const CHECKS: readonly (readonly [string, readonly string[]])[] = [

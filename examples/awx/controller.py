@@ -1,4 +1,4 @@
-"""Simulates the jobs of an AWX controller: publishes their notifications to Redis, for Channel to deliver.
+"""Simulates the jobs of an AWX controller: publishes their notifications to Redis or RabbitMQ, for Channel to deliver.
 
     python3 controller.py                  repeats jobs 41 and 42
     python3 controller.py --pause 0.05 7   repeats job 7 with short pauses
@@ -10,14 +10,23 @@ import json
 import os
 import time
 
-import redis
+if "AMQP_URL" in os.environ:
+    import pika
 
-bus = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"))
+    exchange = pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"])).channel()
+    exchange.exchange_declare("channel.to", "topic", durable=True)
 
+    def emit_channel_notification(group, payload):
+        exchange.basic_publish("channel.to", group.replace("-", ":", 1), json.dumps(payload))
 
-def emit_channel_notification(group, payload):
-    channel, event = group.split("-", 1)
-    bus.publish(f"to:{channel}:{event}", json.dumps(payload))
+else:
+    import redis
+
+    bus = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"))
+
+    def emit_channel_notification(group, payload):
+        channel, event = group.split("-", 1)
+        bus.publish(f"to:{channel}:{event}", json.dumps(payload))
 
 
 TASKS = ["Gathering Facts", "install packages", "write configuration", "restart service", "wait for port"]

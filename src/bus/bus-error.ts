@@ -2,7 +2,7 @@
 export class BusError extends Error {
   override readonly name = "BusError";
   /**
-   * `port-taken`: the port of the embedded bus is in use. `bad-address`: `redis_url` is invalid. `no-store`: the bus has no
+   * `port-taken`: the port of the embedded bus is in use. `bad-address`: `redis_url` or `amqp_url` is invalid. `no-store`: the bus has no
    * place to keep messages.
    */
   readonly code: "port-taken" | "bad-address" | "no-store";

@@ -1,8 +1,8 @@
 import type { CallQueues } from "./call-queues.ts";
 import type { Family } from "./topics.ts";
 
-/** What a bus can be: a Redis server, or the one inside this process. */
-export type BusKind = "redis" | "embedded";
+/** What a bus can be: a Redis server, a RabbitMQ, or the one inside this process. */
+export type BusKind = "redis" | "amqp" | "embedded";
 
 /**
  * Whether messages flow in both directions right now. `detail` is one sentence for an operator: never a password,
@@ -81,12 +81,14 @@ export interface GroupAck {
 }
 
 /**
- * The connection to backends and other servers. Implementations: `redis/`, `embedded/`. Contract test:
+ * The connection to backends and other servers. Implementations: `redis/`, `amqp/`, `embedded/`. Contract test:
  * `test/integration/bus.test.ts`.
  */
 export interface Bus {
   readonly kind: BusKind;
   readonly state: BusState;
+  /** Longest `<channel>:<event>` in bytes; longer ones are not accepted. Absent: no bound. */
+  readonly maxName?: number;
   /** Lists that backends take calls from, if the bus has its own. */
   readonly queues?: CallQueues;
   /** Whether the subscription to a family is confirmed. */

@@ -40,11 +40,12 @@ const LOOPBACK: ReadonlyMap<string, "127.0.0.1" | "::1"> = new Map([
 ]);
 
 /**
- * Creates the bus for `bus` and `redis_url`, not yet connected. `auto` is Redis, unless no address is configured and no
+ * Creates the bus for `bus` and its address, not yet connected. `auto` is Redis, unless no address is configured and no
  * server accepts a connection at the default one; then it is the embedded bus, listening there.
- * @throws BusError if `redis_url` is invalid.
+ * @throws BusError if the address is invalid.
  */
 export async function openBus(config: BusConfig, log: Log): Promise<Bus> {
+  if (config.bus === "amqp") return openAmqp(config, log);
   const { redisUrl: url, redisUrlGiven: given, prefix, bus } = config;
   const { maxPayload, maxBuffered } = config.limits;
   const sentinel = { username: config.sentinelUsername, password: config.sentinelPassword };
@@ -52,8 +53,7 @@ export async function openBus(config: BusConfig, log: Log): Promise<Bus> {
   const [first] = address.hosts;
   const mayEmbed = bus === "auto" && !given && first !== undefined;
   const embed = bus === "embedded" || (mayEmbed && !(await answers(first)));
-  // Messages of servers are longer than the setting allows; the hub drops longer ones of backends.
-  const most = Math.max(maxPayload + MAX_ENVELOPE_BYTES, LEAST_PAYLOAD);
+  const most = longestMessage(config);
   if (!embed) return createRedisBus({ url, sentinel, prefix, maxPayload: most, log });
   const host = LOOPBACK.get(first?.host ?? "");
   if (address.kind !== "single" || first === undefined || host === undefined) {
@@ -72,7 +72,25 @@ export async function openBus(config: BusConfig, log: Log): Promise<Bus> {
   });
 }
 
-/** The store of revocations: the Redis of the bus; with the embedded bus there is no other server to share with. */
+/** Loaded only where it is used. */
+async function openAmqp(config: BusConfig, log: Log): Promise<Bus> {
+  const { createAmqpBus } = await import("./amqp/amqp-bus.ts");
+  return createAmqpBus({
+    url: config.amqpUrl,
+    exchangeTo: config.amqpExchangeTo,
+    exchangeFrom: config.amqpExchangeFrom,
+    queueBytes: config.amqpQueueBytes,
+    maxPayload: longestMessage(config),
+    log,
+  });
+}
+
+/** Messages of servers are longer than the setting allows; the hub drops longer ones of backends. */
+function longestMessage({ limits }: BusConfig): number {
+  return Math.max(limits.maxPayload + MAX_ENVELOPE_BYTES, LEAST_PAYLOAD);
+}
+
+/** The store of revocations: the Redis of the bus; without Redis there is no other server to share with. */
 export function openRevocationStore(
   config: BusConfig,
   kind: BusKind,
@@ -152,7 +170,7 @@ export function openHistory(
   const stored = config.channels.filter(({ historyStore }) => historyStore === "redis");
   if (stored.length === 0) return memory;
   if (kind !== "redis") {
-    throw new BusError("no-store", 'history_store is "redis", but the bus is embedded: no Redis answers.');
+    throw new BusError("no-store", 'history_store is "redis", but no Redis answers: the bus is another.');
   }
   const longestTtl = Math.max(...stored.map(({ historyTtl }) => historyTtl));
   const { redisUrl: url, sentinelUsername: username, sentinelPassword: password, prefix } = config;
@@ -170,7 +188,16 @@ export interface HistoryParts {
 /** The configuration of the bus. */
 export type BusConfig = Pick<
   Config,
-  "redisUrl" | "redisUrlGiven" | "sentinelUsername" | "sentinelPassword" | "prefix" | "bus"
+  | "redisUrl"
+  | "redisUrlGiven"
+  | "sentinelUsername"
+  | "sentinelPassword"
+  | "prefix"
+  | "bus"
+  | "amqpUrl"
+  | "amqpExchangeTo"
+  | "amqpExchangeFrom"
+  | "amqpQueueBytes"
 > & {
   readonly limits: Pick<Config["limits"], "maxPayload" | "maxBuffered">;
 };

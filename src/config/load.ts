@@ -11,6 +11,7 @@ import {
   tlsOf,
   warningsOf,
 } from "./checks.ts";
+import { checkAmqp } from "./checks-amqp.ts";
 import { ConfigError } from "./config-error.ts";
 import { refuseUnknownVariables } from "./environment.ts";
 import { openKeySet, readableSecrets } from "./exposure.ts";
@@ -77,6 +78,7 @@ function load(input: LoadInput): Loaded {
   const auto = written.host === AUTO_HOST ? resolveAutoHost(reader, written) : null;
   const config: Config = auto === null ? written : { ...written, host: auto.host };
   checkBuffers(reader, config);
+  checkAmqp(reader, config);
   checkHistoryStore(reader, config);
   checkHooks(reader, config);
   checkCalls(reader, config);

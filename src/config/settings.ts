@@ -1,6 +1,7 @@
 import type { ApiKey, ChannelSettings, ChannelstreamSettings, Config, JwtSecret, Limits } from "./types.ts";
 import {
   address,
+  amqpAddress,
   basePath,
   bool,
   boolOr,
@@ -8,6 +9,7 @@ import {
   callTarget,
   duration,
   eventPattern,
+  exchangeName,
   forwardedHeader,
   hookAddress,
   host,
@@ -149,10 +151,31 @@ export const TOP: Table<Top> = {
     doc: "The node_url of each server that long polls may be forwarded to; other servers get none.",
   },
   bus: {
-    type: oneOf("auto", "redis", "embedded"),
+    type: oneOf("auto", "redis", "amqp", "embedded"),
     default: "auto",
-    flag: "auto|redis|embedded",
-    doc: "Message bus: Redis, embedded (in this process), or auto: embedded if no Redis is configured and none answers.",
+    flag: "auto|redis|amqp|embedded",
+    doc: "Message bus: redis, amqp (RabbitMQ), embedded (in this process), or auto: Redis, or embedded if none is configured and none answers.",
+  },
+  amqpUrl: {
+    type: amqpAddress,
+    default: "amqp://127.0.0.1:5672",
+    secret: "address",
+    doc: "RabbitMQ server, for bus = amqp: amqp or amqps, with user, password and virtual host.",
+  },
+  amqpExchangeTo: {
+    type: exchangeName,
+    default: "channel.to",
+    doc: "Topic exchange that backends publish to, with the routing key <channel>:<event>.",
+  },
+  amqpExchangeFrom: {
+    type: exchangeName,
+    default: "channel.from",
+    doc: "Topic exchange that backends receive the messages of clients from.",
+  },
+  amqpQueueBytes: {
+    type: size(64 * KIB, 64 * GIB),
+    default: 64 * MIB,
+    doc: "Maximum size of the messages that wait for this server in RabbitMQ; above it the oldest are dropped.",
   },
   jwtSecret: {
     type: secret,

@@ -40,7 +40,7 @@ export type Loaded =
   | { readonly ok: false; readonly message: string; readonly exitCode: 1 | 2 };
 
 /** Which bus to use. `auto`: Redis, or the embedded bus if no Redis is configured and none answers. */
-export type BusChoice = "auto" | "redis" | "embedded";
+export type BusChoice = "auto" | "redis" | "amqp" | "embedded";
 
 /** On token expiry: `close` ends the membership, `join` checks only at join. */
 export type ExpiryMode = "close" | "join";
@@ -165,6 +165,12 @@ export interface Config {
   /** Added before each name and key in Redis. */
   readonly prefix: string;
   readonly bus: BusChoice;
+  readonly amqpUrl: string;
+  /** What backends publish to, and what they receive from. */
+  readonly amqpExchangeTo: string;
+  readonly amqpExchangeFrom: string;
+  /** Bytes that wait for this server in its queue, at most. */
+  readonly amqpQueueBytes: number;
   /** The newest secret, which signs. */
   readonly jwtSecret: string;
   /** `kid` in the header of tokens signed with `jwtSecret`. */

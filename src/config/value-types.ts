@@ -360,3 +360,26 @@ export const redisAddress = text(
     return REDIS.test(value) && (several || URL.canParse(value)) ? value : undefined;
   },
 );
+
+/** The address of a RabbitMQ. */
+export const amqpAddress = text(
+  "an address: amqp:// or amqps:// with a host; in a password write / as %2F, ? as %3F, @ as %40, % as %25",
+  (value) => (/^amqps?:\/\/[^\s#]+$/.test(value) && hasParts(value) ? value : undefined),
+);
+
+/** Whether user, password and virtual host can be decoded. */
+function hasParts(value: string): boolean {
+  const url = URL.parse(value);
+  if (url === null || url.hostname === "") return false;
+  try {
+    for (const part of [url.username, url.password, url.pathname]) decodeURIComponent(part);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The name of an exchange. Those of `amq.` belong to the broker. */
+export const exchangeName = text("the name of an exchange: letters, digits, -_.: and at most 127", (value) =>
+  /^[A-Za-z0-9_.:-]{1,127}$/.test(value) && !value.startsWith("amq.") ? value : undefined,
+);

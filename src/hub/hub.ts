@@ -290,6 +290,12 @@ export class Hub {
     observer?.pushed(member.agent, event, payload);
   }
 
+  /** Whether the bus can carry a client's message by its name. */
+  mayName(channel: string, event: string): boolean {
+    const { maxName } = this.#options.bus;
+    return maxName === undefined || Buffer.byteLength(channel) + Buffer.byteLength(event) < maxName;
+  }
+
   /** Bytes of the payload of a client's message as `share` sends it; `null` if it is too large for that. */
   sharedBytes({ member: { channel, user }, payload }: Pushed): number | null {
     const bytes = sharedSize(channel.clientEvents?.namesUser ? user : null, payload);

@@ -280,6 +280,10 @@ describe("bus selection", () => {
       sentinelPassword: null,
       prefix: "",
       bus: "auto",
+      amqpUrl: "amqp://127.0.0.1:5672",
+      amqpExchangeTo: "channel.to",
+      amqpExchangeFrom: "channel.from",
+      amqpQueueBytes: 64 * MIB,
       limits,
       ...choice,
     };

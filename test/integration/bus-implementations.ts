@@ -1,12 +1,24 @@
+import { createAmqpBus } from "../../src/bus/amqp/amqp-bus.ts";
 import type { Bus } from "../../src/bus/bus.ts";
 import { createEmbeddedBus } from "../../src/bus/embedded/embedded-bus.ts";
 import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
-import { RecordingListener, recordingLog } from "./bus-rig.ts";
+import { AmqpBackend } from "./amqp-backend.ts";
+import { Backend, RecordingListener, recordingLog } from "./bus-rig.ts";
+import { HAS_RABBIT, startRabbit } from "./rabbit-process.ts";
 import { startRedis } from "./redis-process.ts";
 import { type RedisProxy, startRedisProxy } from "./redis-proxy.ts";
 
 export const MIB = 1024 * 1024;
+/** The settings of a server on RabbitMQ, by default. */
+export const AMQP = { exchangeTo: "channel.to", exchangeFrom: "channel.from", queueBytes: 64 * MIB };
 export const LIMITS = { maxPayload: 4 * MIB, maxBuffered: 64 * MIB };
+
+/** A backend of the contract test: a client of the broker, with what it received on `from:`. */
+export interface ContractBackend {
+  publish(name: string | Buffer, payload: string | Buffer): Promise<unknown>;
+  on(name: string): Promise<Buffer>;
+  close(): void;
+}
 
 /** One implementation of the bus, with what a test needs. */
 export interface Rig {
@@ -70,4 +82,28 @@ async function redisOnEmbeddedRig(cut = false): Promise<Rig> {
     await embedded.stop();
   };
   return { bus, port: () => embedded.port, end, servers: 2, ...(proxy === undefined ? {} : { proxy }) };
+}
+
+/** What the contract test runs over. */
+export const CONTRACT: Readonly<Record<string, () => Promise<Rig>>> = {
+  ...IMPLEMENTATIONS,
+  ...(HAS_RABBIT ? { amqp: amqpRig } : {}),
+};
+
+/** A backend on the broker of a rig. */
+export function contractBackend({ bus, port, prefix = "" }: Rig): Promise<ContractBackend> {
+  return bus.kind === "amqp"
+    ? AmqpBackend.connect(`amqp://127.0.0.1:${port()}`)
+    : Backend.connect(port(), { prefix });
+}
+
+async function amqpRig(): Promise<Rig> {
+  const rabbit = await startRabbit();
+  const bus = createAmqpBus({
+    url: rabbit.url,
+    ...AMQP,
+    maxPayload: LIMITS.maxPayload,
+    log: recordingLog().log,
+  });
+  return { bus, port: () => rabbit.port, end: () => rabbit.stop() };
 }

@@ -1,23 +1,35 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Bus, GroupResult, MessageGroup } from "../../src/bus/bus.ts";
 import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
-import { embeddedRig, IMPLEMENTATIONS, LIMITS, MIB, type Rig, redisRig } from "./bus-implementations.ts";
+import {
+  CONTRACT,
+  type ContractBackend,
+  contractBackend,
+  embeddedRig,
+  IMPLEMENTATIONS,
+  LIMITS,
+  MIB,
+  type Rig,
+  redisRig,
+} from "./bus-implementations.ts";
 import { Backend, GreetingListener, RecordingListener, recordingLog, Settled } from "./bus-rig.ts";
 
-describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) => {
+describe.each(Object.keys(CONTRACT))("the contract of a bus: %s", (kind) => {
   let rig: Rig;
   let bus: Bus;
-  let backend: Backend;
+  let backend: ContractBackend;
+  /** RabbitMQ counts no receivers, and its names are text. */
+  const isRedis = kind !== "amqp";
   const received = new RecordingListener();
 
   beforeAll(async () => {
-    const make = IMPLEMENTATIONS[kind];
+    const make = CONTRACT[kind];
     if (make === undefined) throw new Error(`no implementation ${kind}`);
     rig = await make();
     bus = rig.bus;
     await bus.subscribe(["to"], received);
     if (!bus.state.live) await received.changes.until((state) => state.live, "a live bus");
-    backend = await Backend.connect(rig.port(), { prefix: rig.prefix ?? "" });
+    backend = await contractBackend(rig);
   });
 
   afterAll(async () => {
@@ -33,12 +45,15 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     expect(Math.abs(bus.state.since - Date.now())).toBeLessThan(60_000);
   });
 
-  test("does not deliver a family that is not subscribed, and creates no subscription for it", async () => {
-    expect(await backend.publish("hub:any:kind", "1")).toBe(0);
-    expect(await backend.publish("from:any:kind", "1")).toBe(1);
-  });
+  test.if(isRedis)(
+    "does not deliver a family that is not subscribed, and creates no subscription for it",
+    async () => {
+      expect(await backend.publish("hub:any:kind", "1")).toBe(0);
+      expect(await backend.publish("from:any:kind", "1")).toBe(1);
+    },
+  );
 
-  test("a backend's publish counts the server among its receivers", async () => {
+  test.if(isRedis)("a backend's publish counts the server among its receivers", async () => {
     expect(await backend.publish("to:count:me", "1")).toBe(rig.servers ?? 1);
     expect(await backend.publish("elsewhere:count:me", "1")).toBe(0);
   });
@@ -62,6 +77,7 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     for (const name of others) await backend.publish(name, "not delivered");
     for (const name of names) await backend.publish(name, `on ${name}`);
     for (const name of names) expect((await received.on(name)).toString()).toBe(`on ${name}`);
+    if (!isRedis) return;
     const raw = Buffer.from([...Buffer.from("to:"), 0xff, 0xfe, 0x00, 0x3a, 0x78]);
     await backend.publish(raw, "raw");
     const last = await received.messages.next();
@@ -107,7 +123,7 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
         bus.publish(name, "1", { settled: (accepted, unheard) => resolve([accepted, unheard]) });
       });
     expect(await heard("from:heard:x")).toEqual([true, false]);
-    expect(await heard("call:heard:x")).toEqual([true, true]);
+    if (isRedis) expect(await heard("call:heard:x")).toEqual([true, true]);
     expect((["to", "hub", "reply"] as const).map((family) => bus.hears(family))).toEqual([
       true,
       false,
@@ -209,10 +225,12 @@ describe.each(Object.keys(IMPLEMENTATIONS))("the contract of a bus: %s", (kind) 
     bus.publish("from:stop:late", "1", late);
     expect(late.times).toBe(1);
     expect(await late.promise).toBe(false);
-    expect(await publishGroup({ names: ["to:stop:group"], payload: "1", note: null })).toEqual([
-      "not",
-      false,
-    ]);
+    if (bus.publishGroup !== undefined) {
+      expect(await publishGroup({ names: ["to:stop:group"], payload: "1", note: null })).toEqual([
+        "not",
+        false,
+      ]);
+    }
     await stopped;
     expect(acks.map(({ times }) => times)).toEqual(acks.map(() => 1));
     if (bus.kind !== "embedded") {

@@ -106,7 +106,7 @@ describe("an invalid setting is one line and exit code 2", () => {
       {},
       "unknown command frobnicate; known commands: serve, ",
     ],
-    ["a flag without its value", ["--bus"], {}, "--bus needs a value: --bus=<auto|redis|embedded>. "],
+    ["a flag without its value", ["--bus"], {}, "--bus needs a value: --bus=<auto|redis|amqp|embedded>. "],
     ["a flag instead of a value", ["--port", "--host"], {}, "--port needs a value: --port=<PORT>. "],
     ["an extra argument", ["serve", "now"], {}, "unexpected argument now: serve takes flags only"],
     [

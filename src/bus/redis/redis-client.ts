@@ -1,6 +1,7 @@
 import type { Redis } from "ioredis";
 import type { Config } from "../../config/config.ts";
 import { createLog, type Log } from "../../log.ts";
+import { BusError } from "../bus-error.ts";
 import { parseRedisAddress, type RedisAddress } from "./redis-address.ts";
 import { RedisConnection, SUBSCRIBER_NAME } from "./redis-connection.ts";
 
@@ -31,9 +32,18 @@ const SILENT: Log = createLog({ level: "error", format: "text", write: () => {} 
 const PING_EVERY_MS = 5000;
 
 /** The configuration needed to reach a Redis. */
-export type RedisAccess = Pick<Config, "redisUrl" | "sentinelUsername" | "sentinelPassword" | "prefix">;
+export type RedisAccess = Pick<
+  Config,
+  "bus" | "redisUrl" | "sentinelUsername" | "sentinelPassword" | "prefix"
+>;
 
-function addressOf({ redisUrl, sentinelUsername, sentinelPassword }: RedisAccess): RedisAddress {
+function addressOf({ bus, redisUrl, sentinelUsername, sentinelPassword }: RedisAccess): RedisAddress {
+  if (bus === "amqp") {
+    throw new BusError(
+      "bad-address",
+      'this command speaks to Redis, but bus is "amqp": use a client of RabbitMQ',
+    );
+  }
   return parseRedisAddress(redisUrl, { username: sentinelUsername, password: sentinelPassword });
 }
 

@@ -15,6 +15,7 @@ const ACL = "see What Redis has to allow in docs/errors.md";
  */
 export async function checkRedis(config: Config, embedded: boolean): Promise<Check[]> {
   if (embedded || config.bus === "embedded") return [ok("redis", "not used: the bus is embedded")];
+  if (config.bus === "amqp") return [ok("redis", "not used: the bus is amqp")];
   const features = {
     history: config.channels.some(({ historyStore }) => historyStore === "redis"),
     webhook: config.webhook !== null,

@@ -24,15 +24,15 @@ export const TokenAnswer = z.object({
 });
 const Health = z.object({
   status: z.string(),
-  bus: z.enum(["redis", "embedded"]),
+  bus: z.enum(["redis", "amqp", "embedded"]),
   note: z.string().optional(),
 });
 
 const Ready = z.object({
   status: z.string(),
-  bus: z.enum(["redis", "embedded"]),
-  gaps: z.number().meta({ description: "Subscriptions to Redis lost since start." }),
-  where: z.string().optional().meta({ description: "The Redis server in use." }),
+  bus: z.enum(["redis", "amqp", "embedded"]),
+  gaps: z.number().meta({ description: "Subscriptions to the bus lost since start." }),
+  where: z.string().optional().meta({ description: "The server of the bus in use." }),
 });
 
 /** Values in the sentences of errors. */

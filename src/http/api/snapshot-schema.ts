@@ -29,7 +29,7 @@ export const Snapshot = z
       .number()
       .meta({ description: "Maximum event loop delay in the last 2 to 4 seconds, in ms." }),
     bus: z.object({
-      kind: z.enum(["redis", "embedded"]),
+      kind: z.enum(["redis", "amqp", "embedded"]),
       live: z.boolean(),
       detail: z.string(),
       gaps: z.number().meta({ description: "Subscriptions to Redis lost since start." }),

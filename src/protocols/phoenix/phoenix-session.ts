@@ -505,6 +505,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
     if (frame.event === "presence" && member.channel.presenceMeta) return this.#updatePresence(frame, member);
     if (!isEventName(frame.event) || RESERVED_EVENTS.has(frame.event))
       return this.#refuse(frame, "invalid event");
+    if (!this.#context.hub.mayName(frame.topic, frame.event)) return this.#refuse(frame, "invalid event");
     if (!member.canPush) return this.#refuse(frame, "forbidden");
     const { calls } = member.channel;
     if (calls?.covers(frame.event)) return this.#call(frame, member, calls);

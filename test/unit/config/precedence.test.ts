@@ -146,7 +146,7 @@ describe("the environment", () => {
       '2: PORT must be a whole number from 0 to 65535, not "http"',
     );
     expect(refusal({ env: { CHANNEL_BUS: "nats" } })).toBe(
-      '2: CHANNEL_BUS must be one of "auto", "redis", "embedded", not "nats"',
+      '2: CHANNEL_BUS must be one of "auto", "redis", "amqp", "embedded", not "nats"',
     );
   });
 
