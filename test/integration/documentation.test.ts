@@ -157,6 +157,26 @@ test("cookie sessions: the application of the page decides on joins", async () =
   for (const client of [member, stranger]) client.socket.cut();
 });
 
+test("clients: the Python program of the page joins and receives", async () => {
+  const server = await serve({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
+  const [python = ""] = blocks("clients.md", "python");
+  const token = mint({ id: "reader", channels: ["room:*"] }, SECRET);
+  const program = `import sys\nurl, token = sys.argv[1:3]\n${python}`;
+  const client = Bun.spawn(
+    [findPython("websocket"), "-c", program, server.url.replace("http", "ws"), token],
+    { stdout: "pipe", stderr: "inherit" },
+  );
+  running.push(client);
+  const backend = new Bun.RedisClient(redis.url);
+  // It may not have joined yet.
+  await eventually(async () => {
+    await backend.publish("to:room:7:news", '{"n": 1}');
+    return client.exitCode !== null;
+  }, "the message");
+  backend.close();
+  expect(await new Response(client.stdout).text()).toBe('{"n": 1}\n');
+});
+
 test("metrics: the page lists exactly the metrics of a server", async () => {
   const server = await serve({ args: ["--redis-url", redis.url] });
   const exposition = await (await fetch(`${server.url}/metrics`)).text();
