@@ -125,6 +125,10 @@ const KNOWN_SECRETS = [
   "changeme",
   "password",
   "test",
+  // Of our own pages.
+  "replace-by-openssl-rand-base64-32",
+  "32 random bytes that the application knows too",
+  "what signs the requests of these tests",
 ];
 
 /** Where a secret known from examples was set; `null` if none is. */
@@ -137,6 +141,7 @@ function knownSecret(reader: Reader, config: Omit<Config, "host">): string | nul
     [admin, config.adminSecret],
     ...config.olderAdminSecrets.map((secret) => [admin, secret] as const),
     ["channelstream.secret", config.channelstream.secret ?? ""],
+    ["hook_secret", config.hookSecret ?? ""],
   ] as const) {
     if (!KNOWN_SECRETS.includes(secret.toLowerCase())) continue;
     return reader.tangram && !reader.given(key) ? `${key} (Tangram's default)` : reader.place(key);

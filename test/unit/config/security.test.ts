@@ -25,6 +25,8 @@ describe("secrets", () => {
     expect(
       refusal({ ...toml('jwt_secrets = ["a new one that is quite long enough", "secret"]\nhost = "::"') }),
     ).toStartWith("2: channel.toml: jwt_secrets is a secret known");
+    const hook = `jwt_secret = "${LONG}"\nadmin_secret = "${LONG}"\nhook_secret = "Replace-by-openssl-rand-base64-32"\nhost = "::"`;
+    expect(refusal(toml(hook))).toStartWith("2: channel.toml: hook_secret is a secret known");
     const channelstream = { CHANNELSTREAM_SECRET: "changeme", HOST: "10.0.0.1" };
     expect(refusal({ env: channelstream })).toStartWith("2: CHANNELSTREAM_SECRET is a secret known");
     const cwd = folderWith({ "tangram.toml": '[channel]\nhost = "0.0.0.0"' });
