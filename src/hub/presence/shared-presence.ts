@@ -8,6 +8,8 @@ export interface Peer {
   readonly incarnation: string;
   /** The number of its last message with changes. */
   seq: number;
+  /** When it was noticed last that messages of it are missing (`performance.now()`). */
+  missedAt: number;
   /** Whether it stops: who comes back from it replaces its own entry. */
   parting: boolean;
 }
@@ -68,12 +70,16 @@ export class SharedPresence implements ChannelPresence {
   version = 0;
   /** When the stored entries were renewed last (`performance.now()`). */
   renewedAt = Number.NEGATIVE_INFINITY;
+  /** When the read began whose entries this server knows (`performance.now()`). */
+  readAt = Number.NEGATIVE_INFINITY;
   hasJoins = false;
   readonly #context: SharedContext;
   readonly #all = new MemoryPresence();
   readonly #remote = new Map<string, RemoteMeta>();
   /** Whether the stored entries were requested. */
   #requested = false;
+  /** When the last read began. */
+  #readSince = Number.NEGATIVE_INFINITY;
   /** Changes received since the stored entries were requested; `null` without a request. */
   #received: { readonly server: Peer; readonly change: ChannelChange }[] | null = null;
 
@@ -184,6 +190,7 @@ export class SharedPresence implements ChannelPresence {
 
   /** A request for the stored entries is sent now. */
   beginRead(): void {
+    this.#readSince = performance.now();
     this.#received = [];
   }
 
@@ -204,6 +211,7 @@ export class SharedPresence implements ChannelPresence {
     const stored = this.#readEntries(entries, repair);
     const received = this.#received ?? [];
     this.#received = null;
+    this.readAt = this.#readSince;
     this.#setLoaded();
     for (const { server, change } of received) this.#apply(server, change);
     const missing = new Map<Peer, string[]>();
@@ -224,9 +232,13 @@ export class SharedPresence implements ChannelPresence {
 
   /** Changes that another server published. Returns whether there is a diff now. */
   receive(server: Peer, change: ChannelChange): boolean {
-    if (this.#received === null) return this.#apply(server, change);
-    this.#received.push({ server, change });
-    return false;
+    if (this.#received !== null) {
+      this.#received.push({ server, change });
+      return false;
+    }
+    // Who leaves may have joined anew in a message that is missing. After the next read the server is asked about all leaves.
+    const isBehind = server.missedAt > this.readAt && change.leaves.length > 0;
+    return this.#apply(server, isBehind ? { ...change, leaves: [] } : change);
   }
 
   /** Removes the members of a server that is dead, and returns them. */

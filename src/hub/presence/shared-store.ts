@@ -58,6 +58,8 @@ export class SharedPresenceStore implements PresenceStore, SharedContext {
   /** Dead servers that this one acts for. */
   readonly #unfinished = new Map<string, DeadServer>();
   #missed = 0;
+  /** When messages of any server were missing last (`performance.now()`). */
+  #missedAt = Number.NEGATIVE_INFINITY;
   #numberTimer: Timer | null = null;
   #sayHello = false;
   #round: Timer | null = null;
@@ -162,7 +164,7 @@ export class SharedPresenceStore implements PresenceStore, SharedContext {
   }
 
   #joined({ incarnation }: OtherServer): void {
-    this.peers.set(incarnation, { incarnation, seq: 0, parting: false });
+    this.peers.set(incarnation, { incarnation, seq: 0, missedAt: Number.NEGATIVE_INFINITY, parting: false });
     this.#strangers.known(incarnation);
     this.#publishNumber(true);
   }
@@ -236,6 +238,8 @@ export class SharedPresenceStore implements PresenceStore, SharedContext {
     peer.seq = seq;
     if (!missed) return true;
     this.#missed++;
+    this.#missedAt = performance.now();
+    peer.missedAt = this.#missedAt;
     this.#writer.counts.repeat();
     this.#writer.flushSoon();
     this.#reader.readAllSoon();
@@ -278,12 +282,22 @@ export class SharedPresenceStore implements PresenceStore, SharedContext {
     this.#finishDead();
   }
 
+  /** Reads all channels again if a read failed, or began too early, since messages were missing. */
+  #catchUp(): void {
+    if (this.#missedAt === Number.NEGATIVE_INFINITY) return;
+    for (const { loaded, readAt } of this.#channels.values()) {
+      if (loaded && readAt < this.#missedAt) return this.#reader.readAllSoon();
+    }
+    this.#missedAt = Number.NEGATIVE_INFINITY;
+  }
+
   async #doRound(): Promise<void> {
     const { database } = this.#options;
     if (!database.ready) return;
     this.#publishNumber(false);
     this.#writer.retry();
     this.#finishDead();
+    this.#catchUp();
     for (const incarnation of this.#strangers.takeAbandoned()) {
       const won = await database.claim(incarnation);
       if (won !== null) this.#died(incarnation, won);

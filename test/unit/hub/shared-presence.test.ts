@@ -1,0 +1,72 @@
+import { expect, test } from "bun:test";
+import { PendingChanges } from "../../../src/hub/presence/pending-changes.ts";
+import type { Meta } from "../../../src/hub/presence/presence-store.ts";
+import { encodeMeta } from "../../../src/hub/presence/presence-wire.ts";
+import {
+  fieldOf,
+  type Peer,
+  type SharedContext,
+  SharedPresence,
+} from "../../../src/hub/presence/shared-presence.ts";
+
+const ROOM = "room";
+
+function meta(ref: string, previous?: string): Meta {
+  return { user: "alice", ref, onlineAt: 1, ...(previous === undefined ? {} : { previous }) };
+}
+
+/** A channel of this server, loaded, with alice by the ref `a` on another server. */
+function loaded(): { presence: SharedPresence; peer: Peer } {
+  const peer: Peer = { incarnation: "other", seq: 1, missedAt: Number.NEGATIVE_INFINITY, parting: false };
+  const context: SharedContext = {
+    incarnation: "own",
+    peers: new Map([[peer.incarnation, peer]]),
+    ...{ anyParting: false, parting: false, renewing: false, live: true },
+    request: () => {},
+    pending: () => new PendingChanges(),
+    stranger: () => {},
+  };
+  const presence = new SharedPresence(ROOM, context);
+  read(presence, [meta("a")]);
+  presence.takeDiff();
+  return { presence, peer };
+}
+
+/** Reads these entries of the other server. Returns the refs to ask it about. */
+function read(presence: SharedPresence, entries: readonly Meta[]): readonly string[] {
+  presence.beginRead();
+  const stored = new Map(entries.map((each) => [fieldOf("other", each.ref), encodeMeta(each)]));
+  return [...presence.endRead(stored, true).values()].flat();
+}
+
+function users(presence: SharedPresence): Record<string, { metas: { phx_ref: string }[] }> {
+  return JSON.parse(presence.state());
+}
+
+test("a member whose new entry is in a message that was missed does not leave in between", () => {
+  const { presence, peer } = loaded();
+  // Missed: alice is `b` in place of `a`. What follows is the answer to an earlier question.
+  peer.missedAt = performance.now();
+  presence.receive(peer, { channel: ROOM, joins: [], leaves: ["a"] });
+  expect(presence.takeDiff()).toBeNull();
+  expect(users(presence).alice?.metas).toHaveLength(1);
+
+  expect(read(presence, [meta("b", "a")])).toEqual([]);
+  expect(users(presence).alice?.metas.map(({ phx_ref }) => phx_ref)).toEqual(["b"]);
+});
+
+test("who left while messages were missed is asked about after the next read, and leaves then", () => {
+  const { presence, peer } = loaded();
+  peer.missedAt = performance.now();
+  presence.receive(peer, { channel: ROOM, joins: [], leaves: ["a"] });
+  expect(read(presence, [])).toEqual(["a"]);
+  presence.receive(peer, { channel: ROOM, joins: [], leaves: ["a"] });
+  expect(users(presence)).toEqual({});
+});
+
+test("joins are shown at once while messages are missing", () => {
+  const { presence, peer } = loaded();
+  peer.missedAt = performance.now();
+  presence.receive(peer, { channel: ROOM, joins: [{ ...meta("c"), user: "bob" }], leaves: ["a"] });
+  expect(Object.keys(users(presence)).sort()).toEqual(["alice", "bob"]);
+});
