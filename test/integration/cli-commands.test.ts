@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadConfig } from "../../src/config/config.ts";
 import { type ChannelProcess, channelBinary, startChannel } from "./channel-process.ts";
+import { type Ended, runCommand } from "./cli-process.ts";
 import { connectPhoenix } from "./phoenix-client.ts";
 import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
 import { inTerminal } from "./terminal.ts";
@@ -35,25 +36,12 @@ function folderWith(files: Readonly<Record<string, string>> = {}): string {
   return folder;
 }
 
-async function channel(
+function channel(
   args: readonly string[],
   cwd = folderWith(),
   input: string | Uint8Array | null = null,
-) {
-  const child = Bun.spawn([BINARY, ...args], {
-    cwd,
-    env: {},
-    stdin: input === null ? "ignore" : Buffer.from(input),
-    stdout: "pipe",
-    stderr: "pipe",
-    timeout: 60_000,
-  });
-  const [out, err, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { code, out, err };
+): Promise<Ended> {
+  return runCommand(args, input === null ? { cwd } : { cwd, input });
 }
 
 function loaded(cwd: string, config = "channel.toml") {

@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { channelBinary, startChannel } from "./channel-process.ts";
-import { Inbox } from "./inbox.ts";
+import { startChannel } from "./channel-process.ts";
+import { type RunningCommand, startCommand } from "./cli-process.ts";
 import { eventually } from "./phoenix-client.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
 import { backendOn, SECRET } from "./world.ts";
@@ -25,44 +25,10 @@ afterAll(async () => {
   rmSync(cwd, { recursive: true, force: true });
 });
 
-interface Command {
-  /** Lines of standard error. */
-  readonly errors: Inbox<string>;
-  readonly lines: Inbox<string>;
-  readonly exited: Promise<number>;
-  end(): void;
-}
-
-function run(...args: readonly string[]): Command {
-  const child = Bun.spawn([channelBinary(), ...args], {
-    cwd,
-    env: {},
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  ends.push(() => child.kill("SIGKILL"));
-  return {
-    errors: linesOf(child.stderr),
-    lines: linesOf(child.stdout),
-    exited: child.exited,
-    end: () => child.kill("SIGINT"),
-  };
-}
-
-function linesOf(stream: ReadableStream<Uint8Array>): Inbox<string> {
-  const lines = new Inbox<string>("the command", (line) => line);
-  void (async () => {
-    let rest = "";
-    const decoder = new TextDecoder();
-    for await (const chunk of stream) {
-      const parts = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-      rest = parts.pop() ?? "";
-      for (const line of parts) lines.put(line.replace(/^channel: /, ""));
-    }
-    lines.end("it ended");
-  })();
-  return lines;
+function run(...args: readonly string[]): RunningCommand {
+  const command = startCommand(args, cwd);
+  ends.push(() => command.kill());
+  return command;
 }
 
 describe("commands without a bus connection", () => {

@@ -1,8 +1,9 @@
 import { Duplex } from "node:stream";
 import { type Channel, type ChannelModel, type ConfirmChannel, connect } from "amqplib";
 import { VERSION } from "../../version.ts";
+import { CLOSED } from "../network-reasons.ts";
 import type { AmqpAddress } from "./amqp-address.ts";
-import { CLOSED, reasonOf } from "./amqp-reasons.ts";
+import { reasonOf } from "./amqp-reasons.ts";
 
 /** Silence during the handshake after which an attempt fails, in ms. */
 const HANDSHAKE_TIMEOUT_MS = 3000;

@@ -1,9 +1,10 @@
 import type { ConfirmChannel } from "amqplib";
 import type { Greeting, PublishAck } from "../bus.ts";
+import { CLOSED } from "../network-reasons.ts";
 import type { AmqpAddress } from "./amqp-address.ts";
 import { AmqpConnection } from "./amqp-connection.ts";
 import { AmqpPublisher } from "./amqp-publisher.ts";
-import { CLOSED, reasonOf } from "./amqp-reasons.ts";
+import { reasonOf } from "./amqp-reasons.ts";
 import { AmqpSubscription, PING } from "./amqp-subscription.ts";
 import type { AmqpTopology } from "./amqp-topology.ts";
 

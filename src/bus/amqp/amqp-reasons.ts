@@ -1,20 +1,8 @@
+import { CLOSED, NETWORK_REASONS } from "../network-reasons.ts";
 import type { AmqpAddress } from "./amqp-address.ts";
 
 /** Longest reason, in characters. */
 const MAX_SHOWN = 300;
-
-export const CLOSED = "the connection was closed";
-
-const REASONS: ReadonlyMap<string, string> = new Map([
-  ["ECONNREFUSED", "connection refused"],
-  ["ECONNRESET", "connection reset"],
-  ["EPIPE", CLOSED],
-  ["ENOTFOUND", "unknown host"],
-  ["EAI_AGAIN", "the host name could not be looked up"],
-  ["ETIMEDOUT", "no answer"],
-  ["EHOSTUNREACH", "host unreachable"],
-  ["ENETUNREACH", "network unreachable"],
-]);
 
 /** What the broker wrote, within the sentences of the client library. */
 const WRITTEN = /with message "(.*)"$/s;
@@ -26,7 +14,8 @@ const PERSISTENT =
 /** Why a connection or an operation failed, in one line for an operator, without the password. */
 export function reasonOf(error: unknown, { password, vhost }: AmqpAddress): string {
   if (!(error instanceof Error)) return CLOSED;
-  const code = "code" in error && typeof error.code === "string" ? REASONS.get(error.code) : undefined;
+  const code =
+    "code" in error && typeof error.code === "string" ? NETWORK_REASONS.get(error.code) : undefined;
   if (code !== undefined) return code;
   const { message } = error;
   if (message.includes("ETIMEDOUT")) return "no answer";

@@ -1,7 +1,8 @@
 import type { Channel, ConsumeMessage } from "amqplib";
+import { CLOSED } from "../network-reasons.ts";
 import type { AmqpAddress } from "./amqp-address.ts";
 import type { AmqpConnection } from "./amqp-connection.ts";
-import { CLOSED, reasonOf } from "./amqp-reasons.ts";
+import { reasonOf } from "./amqp-reasons.ts";
 import {
   type AmqpQueues,
   type AmqpTopology,

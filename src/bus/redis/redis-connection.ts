@@ -1,5 +1,6 @@
 import { Redis } from "ioredis";
 import type { Log } from "../../log.ts";
+import { CLOSED, NETWORK_REASONS } from "../network-reasons.ts";
 import { type HostPort, type RedisAddress, showHost } from "./redis-address.ts";
 import { errorIn, TLS_THERE, whyClosed } from "./redis-errors.ts";
 import { isUnasked, whyNoMaster } from "./redis-role.ts";
@@ -325,7 +326,7 @@ export class RedisConnection {
 
   #describe(error: unknown): string {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
-    const words = typeof code === "string" ? REASONS.get(code) : undefined;
+    const words = typeof code === "string" ? NETWORK_REASONS.get(code) : undefined;
     // An error from Redis explains why it closed.
     if (words !== undefined) return this.#earlyError ?? words;
     return this.#withoutSecrets(error instanceof Error ? error.message : String(error));
@@ -350,7 +351,6 @@ function isSame(one: HostPort, other: HostPort): boolean {
 /** The reason for which a node without slots is not used. */
 export const NO_CLUSTER = "the node is not part of a cluster: it lists no slots";
 
-const CLOSED = "the connection was closed";
 /** The first byte of a TLS alert. */
 const TLS_ALERT = 0x15;
 /** Errors that Redis sends before any command, before it closes. */
@@ -361,16 +361,3 @@ const MAX_SHOWN = 200;
 const EXPLAIN_EVERY_MS = 5000;
 /** A connection that stayed open for this long was usable, in ms. */
 const STEADY_MS = 10_000;
-
-const REASONS: ReadonlyMap<string, string> = new Map([
-  ["ECONNREFUSED", "connection refused"],
-  ["ECONNRESET", "connection reset"],
-  ["EPIPE", CLOSED],
-  ["ENOTFOUND", "unknown host"],
-  ["EAI_AGAIN", "the host name could not be looked up"],
-  ["ETIMEDOUT", "no answer"],
-  ["EHOSTUNREACH", "host unreachable"],
-  ["ENETUNREACH", "network unreachable"],
-  ["ENOENT", "no such socket"],
-  ["EACCES", "permission denied"],
-]);
