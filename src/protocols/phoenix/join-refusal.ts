@@ -1,5 +1,5 @@
 import type { Verdict } from "../../auth/claims-types.ts";
-import type { JoinCode } from "../../auth/token-codes.ts";
+import { DISCLOSED_CODES, type JoinCode } from "../../auth/token-codes.ts";
 import type { Decision } from "../../hooks/authorizer.ts";
 
 /** Why a join is refused. */
@@ -25,4 +25,16 @@ export function refusalOf(decision: Exclude<Decision, { kind: "allowed" }>, verd
   // The client may come with a new token.
   if (decision.reason === null && !verdict.ok && verdict.code === "token_expired") return verdict;
   return { ok: false, reason: decision.reason ?? "unauthorized", code: "authorization_denied" };
+}
+
+/** Details for the log. */
+export function refusalCause({ cause }: JoinRefusal): string | undefined {
+  return cause;
+}
+
+/** The response to a join or push that is refused, as JSON. */
+export function refusalText(reason: string, code: JoinCode | null): string {
+  return reason === "unauthorized" && code !== null && DISCLOSED_CODES.has(code)
+    ? `{"reason":"${reason}","code":"${code}"}`
+    : `{"reason":${JSON.stringify(reason)}}`;
 }

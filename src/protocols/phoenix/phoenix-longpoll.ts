@@ -5,7 +5,8 @@ import { LongPollClient } from "../../transports/longpoll.ts";
 import { type AnswerFormat, deliver } from "../../transports/longpoll-response.ts";
 import { acknowledgedBy, nodeIn, type Ticket, TicketSeal, withNumber } from "./longpoll-ticket.ts";
 import { vsnCodec } from "./phoenix-codec.ts";
-import { type PhoenixContext, PhoenixSession } from "./phoenix-session.ts";
+import type { PhoenixContext } from "./phoenix-context.ts";
+import { PhoenixSession } from "./phoenix-session.ts";
 
 /** How long a poll waits for a message, in ms. */
 const POLL_WAIT = 10_000;

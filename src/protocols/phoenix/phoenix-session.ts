@@ -2,33 +2,29 @@ import { isUtf8 } from "node:buffer";
 import { abilitiesIn, uncoveredCode } from "../../auth/claims.ts";
 import { unauthorized } from "../../auth/claims-types.ts";
 import type { RevocationKind } from "../../auth/revocations.ts";
-import { DISCLOSED_CODES, type JoinCode } from "../../auth/token-codes.ts";
-import type { Abilities, Claims, Verdict, Verify } from "../../auth/verifier.ts";
+import type { JoinCode } from "../../auth/token-codes.ts";
+import type { Abilities, Claims, Verdict } from "../../auth/verifier.ts";
 import type { PublishAck } from "../../bus/bus.ts";
 import { isChannelName, isEventName, RESERVED_EVENTS } from "../../bus/topics.ts";
-import type { Authorizer, ForwardedHeaders } from "../../hooks/authorizer.ts";
+import type { ForwardedHeaders } from "../../hooks/authorizer.ts";
 import { settlesJoin } from "../../hooks/settled.ts";
-import { refusal } from "../../hub/calls/call-answer.ts";
 import type { CallRules } from "../../hub/calls/call-rules.ts";
-import type { Caller } from "../../hub/calls/calls.ts";
-import type { Channel } from "../../hub/channel.ts";
 import { ClientEventBudget } from "../../hub/client-events.ts";
-import type { Hub } from "../../hub/hub.ts";
-import { withoutMember } from "../../hub/json/members.ts";
-import { infoOfJoin, parseInfo } from "../../hub/presence/presence-info.ts";
+import { parseInfo } from "../../hub/presence/presence-info.ts";
 import type { Pushed } from "../../hub/push-envelope.ts";
 import type { JoinReason, PushReason } from "../../hub/refusal-reasons.ts";
 import { count, countRefusal } from "../../hub/stats.ts";
 import type { Client } from "../../transports/client.ts";
-import type { ConnectionContext } from "../../transports/connection-context.ts";
 import type { Session } from "../../transports/session.ts";
 import { CatchUp } from "./catch-up.ts";
-import { type Format, formatOf } from "./format.ts";
+import { formatOf } from "./format.ts";
 import { type FrameHandler, HeldTopics } from "./held-topics.ts";
 import { JoinAuthorizations, type JoinHandler } from "./join-authorizations.ts";
-import type { JoinRefusal } from "./join-refusal.ts";
+import { infoIn, tokenIn, withoutToken } from "./join-payload.ts";
+import { type JoinRefusal, refusalCause, refusalText } from "./join-refusal.ts";
 import { agentId, Membership, type Owner } from "./membership.ts";
 import { Memberships } from "./memberships.ts";
+import { type CallHandler, PhoenixCalls } from "./phoenix-calls.ts";
 import {
   type Codec,
   decodeBinary,
@@ -39,8 +35,7 @@ import {
   V1,
   V2,
 } from "./phoenix-codec.ts";
-import type { PhoenixFanout } from "./phoenix-encoder.ts";
-import type { Recoveries } from "./recoveries.ts";
+import type { Opening, PhoenixContext } from "./phoenix-context.ts";
 import { isAhead, isKept, isLoading, joinAnswer, type Recovery, recoveryIn, recoveryOf } from "./recovery.ts";
 import { Replays } from "./replays.ts";
 import { type PendingReply, ReplyQueue } from "./reply-queue.ts";
@@ -51,50 +46,17 @@ import { type PendingReply, ReplyQueue } from "./reply-queue.ts";
  */
 const REPEATED_JOIN_FRAMES = 10;
 
-/** Calls of one connection that wait for their answers. */
-const MAX_CALLS = 100;
-
 /** The reason in the log and in the figures where the application refuses a join. */
 const DENIED = "authorization denied";
 
 /** The bus did not accept a push. */
 const UNAVAILABLE: PushReason = "backend unavailable";
 
-/** Shared by the sessions of this protocol. */
-export interface PhoenixContext {
-  readonly hub: Hub;
-  readonly context: ConnectionContext;
-  readonly verify: Verify;
-  /** Topics that one client may join. */
-  readonly maxChannels: number;
-  /** Pushes per second of one client that other members get. */
-  readonly clientEventsPerSecond: number;
-  readonly recoveries: Recoveries;
-  /** Asks the application; `null` if no channel has `authorize`. */
-  readonly authorizer: Authorizer | null;
-  /** The fanout of a channel and format, created for its first member. */
-  fanout(channel: Channel, format: Format): PhoenixFanout;
-}
-
 /** Shared by the clients of which the application gets no header. */
 const NO_HEADERS: ForwardedHeaders = Object.freeze({});
 
-/** What a client asks for when it connects. */
-export interface Opening {
-  /** The requested version; `null`: the first frame decides. */
-  readonly codec: Codec | null;
-  /** Whether the client accepts binary frames. */
-  readonly binary: boolean;
-  /** The socket's token, for joins without one. */
-  readonly token: string | null;
-  /** The claims of an administrator's cookie, sent by one of this server's own pages. */
-  readonly administrator: Claims | null;
-  /** Headers of its request for the application; none by default. */
-  readonly forwarded?: ForwardedHeaders;
-}
-
 /** A client of Phoenix Channels, over any transport. */
-export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler {
+export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler, CallHandler {
   readonly client: Client;
   /** Headers of the client's last request for the application. */
   forwarded: ForwardedHeaders;
@@ -106,7 +68,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
   #codec: Codec | null;
   #serial = 0;
   /** Calls that wait for their answers; `null` for clients that never made one. */
-  #calls: Set<PhoenixCall> | null = null;
+  #calls: PhoenixCalls | null = null;
   /** `null` for clients that push nothing, which are most. */
   #replies: ReplyQueue | null = null;
   /** `null` for clients that were never sent anything from the history. */
@@ -189,17 +151,11 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
   }
 
   get awaitsAnswers(): boolean {
-    return this.#calls !== null && this.#calls.size > 0;
+    return this.#calls?.waits === true;
   }
 
-  /** Their answers would come when the client is gone. */
   abandonCalls(): void {
-    for (const { member, ref } of this.#calls ?? []) {
-      const reason = "server restarting";
-      countRefusal(this.#context.context.stats, reason);
-      this.#replyToCall(member, ref, refusal(reason).payload);
-    }
-    this.#calls?.clear();
+    this.#calls?.abandon();
   }
 
   closed(): void {
@@ -366,7 +322,7 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
       this.#drop(old, true);
     }
     if (verdict.ok) this.#admitHolder(frame, verdict.claims, ownToken, info);
-    else this.#refuseJoin(frame, verdict.reason, verdict.code, undefined, causeOf(verdict));
+    else this.#refuseJoin(frame, verdict.reason, verdict.code, undefined, refusalCause(verdict));
     if (old !== undefined) hub.release(old.channel);
   }
 
@@ -524,31 +480,16 @@ export class PhoenixSession implements Session, Owner, FrameHandler, JoinHandler
 
   /** A push that a backend answers. Its reply is not in the order of other replies. */
   #call(frame: Frame, member: Membership, rules: CallRules): void {
-    const { event, ref, payload } = frame;
-    this.#calls ??= new Set();
-    if (this.#calls.size >= MAX_CALLS) {
-      this.#context.context.stats.calls.too_many_calls++;
-      return this.#refuse(frame, "too many calls");
-    }
-    const call = new PhoenixCall(this, member, ref);
-    this.#calls.add(call);
-    if (this.#context.hub.call({ member, event, ref, payload }, rules, call)) return;
-    this.#calls.delete(call);
-    this.#refuse(frame, "too many calls");
+    this.#calls ??= new PhoenixCalls(this.#context.hub, this);
+    if (!this.#calls.start(frame, member, rules)) this.#refuse(frame, "too many calls");
   }
 
-  /** Replies to a call, unless its client has left since. @param payload JSON text */
-  settleCall(call: PhoenixCall, payload: string): void {
-    this.#calls?.delete(call);
-    const { member, ref } = call;
-    if (this.#memberships.get(member.channel.name) === member) this.#replyToCall(member, ref, payload);
-  }
-
-  #replyToCall({ joinRef, fanout }: Membership, ref: Ref, payload: string): void {
-    if (ref === null) return;
+  /** @param payload JSON text */
+  replyToCall(member: Membership, ref: Ref, payload: string): void {
+    if (this.#memberships.get(member.channel.name) !== member || ref === null) return;
     this.#reportPositions();
-    const { quotedTopic } = fanout.encoder;
-    this.client.send((this.#codec ?? V2).push(joinRef, ref, quotedTopic, '"phx_reply"', payload));
+    const { quotedTopic } = member.fanout.encoder;
+    this.client.send((this.#codec ?? V2).push(member.joinRef, ref, quotedTopic, '"phx_reply"', payload));
   }
 
   /** Whether other members may get a push; if not, it is refused. */
@@ -661,53 +602,9 @@ class PushAck implements PublishAck, PendingReply {
   }
 }
 
-/** A push that waits for the answer of a backend. */
-class PhoenixCall implements Caller {
-  readonly member: Membership;
-  readonly ref: Ref;
-  readonly #session: PhoenixSession;
-
-  constructor(session: PhoenixSession, member: Membership, ref: Ref) {
-    this.#session = session;
-    this.member = member;
-    this.ref = ref;
-  }
-
-  answered(payload: string): void {
-    this.#session.settleCall(this, payload);
-  }
-}
-
 /** Whether the data of a binary frame is text: Phoenix' binary frames begin with 0. */
 function isText(data: Buffer): boolean {
   let at = 0;
   while (data[at] === 0x20 || data[at] === 0x09 || data[at] === 0x0a || data[at] === 0x0d) at++;
   return data[at] === 0x5b || data[at] === 0x7b;
-}
-
-function refusalText(reason: string, code: JoinCode | null): string {
-  return reason === "unauthorized" && code !== null && DISCLOSED_CODES.has(code)
-    ? `{"reason":"${reason}","code":"${code}"}`
-    : `{"reason":${JSON.stringify(reason)}}`;
-}
-
-function causeOf({ cause }: JoinRefusal): string | undefined {
-  return cause;
-}
-
-function infoIn({ payload }: Frame): string | null {
-  return typeof payload === "string" ? infoOfJoin(payload) : "";
-}
-
-function tokenIn(payload: string | Uint8Array): string | null {
-  if (typeof payload !== "string") return null;
-  const value: unknown = JSON.parse(payload);
-  if (typeof value !== "object" || value === null || !("token" in value)) return null;
-  return typeof value.token === "string" ? value.token : null;
-}
-
-/** The payload of a join or leave for backends, without its token: no token goes through Redis. */
-function withoutToken(payload: string | Uint8Array): string {
-  if (typeof payload !== "string") return "{}";
-  return payload.startsWith("{") ? withoutMember(payload, "token") : payload;
 }

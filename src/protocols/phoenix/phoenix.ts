@@ -18,9 +18,10 @@ import {
 import type { Format } from "./format.ts";
 import { countedPlaces, createLongPollRoute } from "./longpoll-route.ts";
 import { vsnCodec } from "./phoenix-codec.ts";
+import type { PhoenixContext } from "./phoenix-context.ts";
 import { PhoenixEncoder, type PhoenixFanout } from "./phoenix-encoder.ts";
 import { LongPoll } from "./phoenix-longpoll.ts";
-import { type PhoenixContext, PhoenixSession } from "./phoenix-session.ts";
+import { PhoenixSession } from "./phoenix-session.ts";
 import { PositionFanout } from "./position-fanout.ts";
 import { Recoveries } from "./recoveries.ts";
 
