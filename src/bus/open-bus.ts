@@ -170,7 +170,7 @@ export function openHistory(
   const stored = config.channels.filter(({ historyStore }) => historyStore === "redis");
   if (stored.length === 0) return memory;
   if (kind !== "redis") {
-    throw new BusError("no-store", 'history_store is "redis", but no Redis answers: the bus is another.');
+    throw new BusError("no-store", 'history_store is "redis", but the bus is embedded: no Redis answers.');
   }
   const longestTtl = Math.max(...stored.map(({ historyTtl }) => historyTtl));
   const { redisUrl: url, sentinelUsername: username, sentinelPassword: password, prefix } = config;
