@@ -25,19 +25,36 @@ export function createCommandClient(address: RedisAddress, name: string): Redis 
     reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
   };
   if (address.kind === "cluster") {
-    return new Cluster([...address.hosts], {
+    const cluster = new Cluster([...address.hosts], {
       redisOptions: { ...address.options, ...common },
       clusterRetryStrategy: pauseBefore,
       lazyConnect: true,
       enableOfflineQueue: false,
     });
+    return cluster.on("+node", rewordDenial);
   }
-  return new Redis({
+  const redis = new Redis({
     ...address.options,
     ...common,
     retryStrategy: pauseBefore,
     sentinelRetryStrategy: pauseBefore,
     sentinelCommandTimeout: REPLY_TIMEOUT_MS,
+  });
+  rewordDenial(redis);
+  return redis;
+}
+
+/** How Redis in protected mode refuses a connection, and the words for which ioredis prints it as a refused password. */
+const DENIED = "-DENIED";
+const PRINTED = "no password is set";
+
+/** Keeps ioredis from printing that Redis is in protected mode. The bus logs it. */
+function rewordDenial(redis: Redis): void {
+  redis.on("connect", () => {
+    redis.stream?.prependOnceListener("data", (chunk: Buffer) => {
+      const at = chunk.indexOf(PRINTED);
+      if (at >= 0 && chunk.indexOf(DENIED) === 0) chunk.fill(".", at, at + PRINTED.length);
+    });
   });
 }
 
