@@ -5,7 +5,10 @@ import { publication } from "../../src/bench/publisher.ts";
 import { BLANK_STAMP, now, readStamp, writeStamp } from "../../src/bench/stamp.ts";
 import { Client, textFrame } from "../../src/bench/websocket-client.ts";
 
-/** A server that answers the handshake and then sends what it is told to, in the pieces that it is told to. */
+/** The first byte of a ping. */
+const PING = 0x89;
+
+/** A server that answers the handshake, sends `pieces`, waits for the answer to a ping among them, and closes. */
 const pieces: Buffer[] = [];
 const heard: Buffer[] = [];
 const server = Bun.listen({
@@ -22,6 +25,9 @@ const server = Bun.listen({
         await Bun.sleep(1);
         socket.write(piece);
       }
+      // What comes after the end is not read.
+      const pings = pieces.some((piece) => piece[0] === PING);
+      for (let turns = 0; pings && heard.length < 2 && turns < 10_000; turns++) await Bun.sleep(1);
       socket.end();
     },
   },

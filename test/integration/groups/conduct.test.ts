@@ -207,6 +207,7 @@ describe("a group client", () => {
         await world.backend.publish("to:jobs:n", String(++sent));
         // Whoever lasts has it: another has it too, or is being closed just now.
         await lasting.texts.until((text) => text === String(sent));
+        await Bun.sleep(5);
       }
       expect(await client.socket.closed).toEqual({ code: 1001, reason: "token expired" });
       expect(Date.now()).toBeGreaterThanOrEqual((exp + 5) * 1000);
