@@ -137,7 +137,7 @@ export interface ServerEvents<Meta extends JsonObject = JsonObject> {
   readonly skipped: Skipped;
   /** The membership ended, and phoenix.js rejoins. */
   readonly phx_error: { readonly reason: string };
-  /** The membership ended for good. */
+  /** The membership ended, and phoenix.js does not join again. */
   readonly phx_close: Readonly<Record<string, never>>;
 }
 

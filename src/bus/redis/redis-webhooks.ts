@@ -27,7 +27,7 @@ import { ADD, FINISH, POLL, RELEASE, WRITE } from "./webhook-scripts.ts";
 /** Channels that one poll vacates. */
 const VACATED_AT_ONCE = 1000;
 
-/** Changes of one script: Redis serves nobody else meanwhile. */
+/** Changes in one call of a script: Redis runs no other command meanwhile. */
 const CHANGES_AT_ONCE = 500;
 
 /** Elements of one step of a scan. */
