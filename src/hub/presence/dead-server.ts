@@ -42,6 +42,8 @@ export class DeadServer {
   }
 
   async #finish(): Promise<boolean> {
+    // Entries of members who came back to this server are gone by then: their leaves were sent.
+    await this.#writer.flush();
     const channels = await this.#database.channelsOf(this.#incarnation);
     if (channels === null) return false;
     for (let at = 0; at < channels.length; at += BATCH) {

@@ -76,6 +76,8 @@ export class SharedPresence implements ChannelPresence {
   readonly #context: SharedContext;
   readonly #all = new MemoryPresence();
   readonly #remote = new Map<string, RemoteMeta>();
+  /** Entries of servers that stop, replaced here, by ref: a read that began earlier still has them. `null` if there are none. */
+  #replaced: Map<string, Peer> | null = null;
   /** Whether the stored entries were requested. */
   #requested = false;
   /** When the last read began. */
@@ -136,6 +138,8 @@ export class SharedPresence implements ChannelPresence {
       pending.backends.joined(shown);
     } else {
       this.#remote.delete(gone.ref);
+      this.#replaced ??= new Map();
+      this.#replaced.set(gone.ref, gone.server);
       this.#all.replace(gone, shown);
       pending.left(gone.ref, gone.server.incarnation);
       pending.backends.replaced(gone, shown, this.#context.live);
@@ -250,6 +254,7 @@ export class SharedPresence implements ChannelPresence {
       this.#all.remove(meta);
       dropped.push(meta);
     }
+    for (const [ref, replaced] of this.#replaced ?? []) if (replaced === server) this.#replaced?.delete(ref);
     return dropped;
   }
 
@@ -263,7 +268,8 @@ export class SharedPresence implements ChannelPresence {
       stored.add(ref);
       const server = peers.get(incarnation);
       if (server !== undefined) {
-        const meta = this.#remote.has(ref) ? null : decodeEntry(value);
+        const isKnown = this.#remote.has(ref) || this.#replaced?.has(ref) === true;
+        const meta = isKnown ? null : decodeEntry(value);
         if (meta !== null && meta.ref === ref) this.#join(server, meta, false);
       } else if (incarnation !== self) this.#context.stranger(this.name, incarnation, ref);
       else if (repair && !this.own.has(ref)) this.#context.pending(this.name).leaves.set(ref, self);

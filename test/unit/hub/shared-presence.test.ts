@@ -15,13 +15,13 @@ function meta(ref: string, previous?: string): Meta {
   return { user: "alice", ref, onlineAt: 1, ...(previous === undefined ? {} : { previous }) };
 }
 
-/** A channel of this server, loaded, with alice by the ref `a` on another server. */
-function loaded(): { presence: SharedPresence; peer: Peer } {
-  const peer: Peer = { incarnation: "other", seq: 1, missedAt: Number.NEGATIVE_INFINITY, parting: false };
+/** A channel of this server, loaded, with alice by the ref `a` on another server. @param parting whether that one stops */
+function loaded(parting = false): { presence: SharedPresence; peer: Peer } {
+  const peer: Peer = { incarnation: "other", seq: 1, missedAt: Number.NEGATIVE_INFINITY, parting };
   const context: SharedContext = {
     incarnation: "own",
     peers: new Map([[peer.incarnation, peer]]),
-    ...{ anyParting: false, parting: false, renewing: false, live: true },
+    ...{ anyParting: parting, parting: false, renewing: false, live: true },
     request: () => {},
     pending: () => new PendingChanges(),
     stranger: () => {},
@@ -69,4 +69,13 @@ test("joins are shown at once while messages are missing", () => {
   peer.missedAt = performance.now();
   presence.receive(peer, { channel: ROOM, joins: [{ ...meta("c"), user: "bob" }], leaves: ["a"] });
   expect(Object.keys(users(presence)).sort()).toEqual(["alice", "bob"]);
+});
+
+test("who came back from a server that stops has one entry, though a read still has the old one, and leaves once", () => {
+  const { presence, peer } = loaded(true);
+  presence.beginRead();
+  presence.put(meta("mine"));
+  presence.endRead(new Map([[fieldOf("other", "a"), encodeMeta(meta("a"))]]), false);
+  expect(users(presence).alice?.metas.map(({ phx_ref }) => phx_ref)).toEqual(["mine"]);
+  expect(presence.drop(peer)).toEqual([]);
 });
