@@ -203,7 +203,7 @@ export class SharedPresence implements ChannelPresence {
     const received = this.#received ?? [];
     this.#received = null;
     this.#setLoaded();
-    for (const { server, change } of received) this.#apply(server, change);
+    for (const { server, change } of received) this.receive(server, change);
   }
 
   /**
@@ -217,7 +217,7 @@ export class SharedPresence implements ChannelPresence {
     this.#received = null;
     this.readAt = this.#readSince;
     this.#setLoaded();
-    for (const { server, change } of received) this.#apply(server, change);
+    for (const { server, change } of received) this.receive(server, change);
     const missing = new Map<Peer, string[]>();
     for (const { ref, server } of this.#remote.values()) {
       if (stored.has(ref)) continue;

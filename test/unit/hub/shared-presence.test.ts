@@ -55,6 +55,21 @@ test("a member whose new entry is in a message that was missed does not leave in
   expect(users(presence).alice?.metas.map(({ phx_ref }) => phx_ref)).toEqual(["b"]);
 });
 
+test("the same while the entries are being read", () => {
+  const { presence, peer } = loaded();
+  presence.beginRead();
+  peer.missedAt = performance.now();
+  presence.receive(peer, { channel: ROOM, joins: [], leaves: ["a"] });
+  presence.endRead(new Map([[fieldOf("other", "a"), encodeMeta(meta("a"))]]), true);
+  expect(presence.takeDiff()).toBeNull();
+
+  presence.beginRead();
+  peer.missedAt = performance.now();
+  presence.receive(peer, { channel: ROOM, joins: [], leaves: ["a"] });
+  presence.failRead();
+  expect(presence.takeDiff()).toBeNull();
+});
+
 test("who left while messages were missed is asked about after the next read, and leaves then", () => {
   const { presence, peer } = loaded();
   peer.missedAt = performance.now();
