@@ -43,6 +43,8 @@ export interface Admin {
   signIn(secret: string, request: Request, peer: Peer): SessionCookie | Rejection;
   /** Creates a session from the code of the sign-in link: valid once, and only from this server's own page. */
   signInByCode(code: string, request: Request, peer: Peer): SessionCookie | Rejection;
+  /** Why no sign-in link works any more; `null` while one does. Says nothing about a code. */
+  signInLinkRejection(): Rejection | null;
   /** Revokes the session of a request, if it has one, and deletes its cookie. */
   signOut(request: Request, peer: Peer): SessionCookie | Rejection;
 }
@@ -79,7 +81,7 @@ export const FOREIGN = new Rejection(
   "own_pages_only",
   "With a session cookie, changes are accepted only from this server's own pages.",
 );
-const FOREIGN_CODE = new Rejection(
+export const FOREIGN_CODE = new Rejection(
   403,
   "own_pages_only",
   "A sign-in link works only on this server's own page: open it in a browser.",
@@ -215,6 +217,7 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
       code = null;
       return startSession("code", peer);
     },
+    signInLinkRejection: () => (code === null ? WRONG_CODE : null),
     signOut(request, peer) {
       const session = sessionOf(request, peer);
       if (session !== null && !isSameOrigin(request.headers, config.publicUrl, peer.https)) return FOREIGN;

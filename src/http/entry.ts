@@ -9,7 +9,9 @@ import type { Protocol, ProtocolRoute } from "../protocols/protocol.ts";
 import type { WebSocketClient } from "../transports/websocket.ts";
 import { checkHost } from "./admission.ts";
 import type { ConnectLimiter } from "./connect-limiter.ts";
+import { acceptsPage, asPage } from "./error-page.ts";
 import type { Http } from "./http-routes.ts";
+import { json } from "./json-response.ts";
 import { NO_PATTERN, pathFault } from "./raw-path.ts";
 import type { PathRequest, Upgrade } from "./upgrade.ts";
 
@@ -68,6 +70,11 @@ export class Entry {
 
   /** Handles a request that matches a pattern of `pathPatterns`; `undefined` if it was upgraded. */
   handle(request: Request & { readonly params: Readonly<Record<string, string>> }, bun: Bun): Answer {
+    const answer = this.#paged(request, this.#answer(request, bun));
+    return this.#deps.isReplaced() ? lastAnswer(answer) : answer;
+  }
+
+  #answer(request: Request & { readonly params: Readonly<Record<string, string>> }, bun: Bun): Answer {
     const fault = pathFault(request.url, request.params, this.#baseParts);
     if (fault !== null) return this.#reject(new Rejection(400, "bad_path", fault));
     const { config, peerOf } = this.#deps;
@@ -81,18 +88,25 @@ export class Entry {
     const asked = { request, path, query: url.searchParams, peer, remote: socket };
     const slow = SLOW_PATHS.get(path);
     if (slow !== undefined) bun.timeout(request, slow);
-    const answer = this.#dispatch(asked, bun, full !== null);
-    return this.#deps.isReplaced() ? lastAnswer(answer) : answer;
+    return this.#dispatch(asked, bun, full !== null);
   }
 
   /** Responds to a request whose path matches no pattern. */
-  rejectPath(): Response {
-    return this.#reject(BAD_PATH);
+  rejectPath(request: Request): Answer {
+    return this.#paged(request, this.#reject(BAD_PATH));
   }
 
   /** Responds to a request whose handler threw. */
   rejectFailure(): Response {
     return this.#reject(INTERNAL_ERROR);
+  }
+
+  /** An error as a page where the request is for one. */
+  #paged(request: Request, answer: Answer): Answer {
+    if (answer === undefined || !acceptsPage(request)) return answer;
+    const { basePath } = this.#deps.config;
+    if (answer instanceof Promise) return answer.then((response) => asPage(response, basePath));
+    return answer.status < 400 ? answer : asPage(answer, basePath);
   }
 
   #dispatch(asked: PathRequest, bun: Bun, hasHost: boolean): Answer {
@@ -140,7 +154,7 @@ export class Entry {
   #reject({ status, code, reason }: Rejection, headers = {}): Response {
     count(this.#deps.stats.refused, `http_${status}`);
     const closing = CLOSING_CODES.has(code) ? CLOSE : {};
-    return Response.json({ error: reason, code }, { status, headers: { ...closing, ...headers } });
+    return json({ error: reason, code }, status, { ...closing, ...headers });
   }
 }
 

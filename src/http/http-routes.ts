@@ -1,5 +1,5 @@
 import type { Registry } from "prom-client";
-import type { Admin } from "../auth/admin.ts";
+import { type Admin, FOREIGN_CODE } from "../auth/admin.ts";
 import { isObject, ownValue } from "../auth/json-object.ts";
 import { reachesAll } from "../auth/key-scope.ts";
 import type { Peer } from "../auth/peer.ts";
@@ -13,6 +13,7 @@ import type { Api } from "./api/api.ts";
 import type { ApiDeps } from "./api/deps.ts";
 import { pages } from "./assets.ts";
 import { readJson } from "./body.ts";
+import { acceptsPage } from "./error-page.ts";
 import { json, reject } from "./json-response.ts";
 import type { Route } from "./route.ts";
 import { serveAsset } from "./serve-asset.ts";
@@ -232,8 +233,11 @@ function readRejection(admin: Admin, request: Request, peer: Peer): Rejection | 
  * The sign-in link of the startup message opens a page that submits the code. Opening the link alone uses up nothing: any
  * web page could embed it.
  */
-function signInPage({ config }: HttpDeps, request: Request): Response {
+function signInPage({ admin, config }: HttpDeps, request: Request): Response {
   if (!new URL(request.url).searchParams.has("code")) return redirect(`${config.basePath}/admin.html`, 303);
+  const rejection = admin.signInLinkRejection();
+  if (rejection !== null) return reject(rejection);
+  if (!acceptsPage(request)) return reject(FOREIGN_CODE);
   return serveAsset(isDirectNavigation(request.headers) ? pages.signInSubmitting : pages.signIn, request);
 }
 

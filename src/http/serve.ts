@@ -32,7 +32,7 @@ export function serve({ config, limits, entry, limiter, log, sharesPort }: Serve
       maxRequestBodySize: Math.max(limits.maxBody, limits.maxPayload) + BODY_MARGIN,
       ...(config.tls === null ? {} : { tls: config.tls }),
       routes,
-      fetch: () => entry.rejectPath(),
+      fetch: (request) => entry.rejectPath(request),
       error(error) {
         log.error("a request failed", { error: error.message });
         return entry.rejectFailure();

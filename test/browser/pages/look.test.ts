@@ -31,6 +31,8 @@ const PAGES: Record<string, () => Promise<OpenPage>> = {
     await opened.page.waitForSelector("#sign-in-section:not([hidden])");
     return opened;
   },
+  "a used sign-in link": () => openAt("/admin/sign_in?code=x"),
+  "an unknown address": () => openAt("/not/here"),
   "the overview": () => stage.admin(),
   channels: () => stage.admin("#/channels"),
   "a channel": () => stage.admin("#/channels/room%3A1"),
@@ -43,6 +45,12 @@ const PAGES: Record<string, () => Promise<OpenPage>> = {
     return opened;
   },
 };
+
+async function openAt(path: string): Promise<OpenPage> {
+  const opened = await openPage(stage.browser);
+  await opened.page.goto(`${stage.world.channel.url}${path}`);
+  return opened;
+}
 
 interface Violation {
   readonly id: string;

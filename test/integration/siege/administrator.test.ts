@@ -179,7 +179,7 @@ describe("the sign-in link", () => {
     try {
       const { link } = await channel.log.until(({ message }) => message === "one-time admin link");
       const code = new URL(String(link)).searchParams.get("code");
-      const page = await fetch(String(link));
+      const page = await fetch(String(link), { headers: { accept: "text/html" } });
       expect([page.status, page.headers.get("set-cookie")]).toEqual([200, null]);
       const redeem = (headers: Record<string, string>) =>
         call(channel.url, "/admin/sign_in", { secret: null, body: { code }, headers });

@@ -203,7 +203,7 @@ describe("signing in", () => {
     const { signInCode: code } = http.admin;
     const link = `/admin/sign_in?code=${code}`;
     for (const headers of [{}, { "sec-fetch-site": "none" }, { "sec-fetch-site": "cross-site" }]) {
-      const page = await http.ask(link, { headers });
+      const page = await http.ask(link, { headers: { accept: "text/html", ...headers } });
       expect(page.status).toBe(200);
       expect(page.headers.get("set-cookie")).toBeNull();
       expect(page.headers.get("referrer-policy")).toBe("no-referrer");
@@ -215,6 +215,8 @@ describe("signing in", () => {
       );
       expect(text).not.toContain(code ?? "");
     }
+    const program = await http.ask(link);
+    expect([program.status, (await program.json()).code]).toEqual([403, "own_pages_only"]);
     const redeem = (headers: Record<string, string>) => signIn(http, JSON.stringify({ code }), headers);
     for (const headers of [
       {},
@@ -230,6 +232,8 @@ describe("signing in", () => {
     const again = await redeem({ origin: ORIGIN });
     expect(again.status).toBe(401);
     expect(JSON.stringify(await again.json())).not.toContain(code ?? "");
+    const used = await http.ask(link);
+    expect([used.status, (await used.json()).code]).toEqual([401, "sign_in_link_used"]);
     expect((await http.ask("/admin/sign_in")).headers.get("location")).toBe("/hub/admin.html");
   });
 
