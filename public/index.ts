@@ -1,8 +1,9 @@
+import { watchBus } from "./client/bus-state.ts";
 import { Connection } from "./client/connection.ts";
 import { Membership } from "./client/membership.ts";
 import { initPushForm } from "./client/push-form.ts";
 import { showRecipients } from "./client/recipients.ts";
-import { LANGUAGES, type Language, snippet } from "./client/snippets.ts";
+import { LANGUAGES, type Language, publishCommand, snippet } from "./client/snippets.ts";
 import { copyButton } from "./shared/copy.ts";
 import { MessageStream } from "./shared/message-stream.ts";
 import {
@@ -22,6 +23,9 @@ const CLOCK = "system";
 /** Events not shown in the message list: the clock, presence and protocol events. */
 const HIDDEN_EVENTS = /^(datetime|presence_state|presence_diff|chan_reply_.*|phx_.*)$/;
 
+/** Joined by the button of the empty message list. */
+const EXAMPLE_CHANNEL = "room:1";
+
 /** Maximum users shown. */
 const MAX_USERS = 200;
 
@@ -34,7 +38,7 @@ const joinName = element("join-name", HTMLInputElement);
 const joinToken = element("join-token", HTMLInputElement);
 const target = element("target", HTMLSelectElement);
 const send = element("send", HTMLButtonElement);
-const stream = new MessageStream("stream");
+const stream = new MessageStream("stream", { channels: true });
 const memberships = new Map<string, Membership>();
 let chosen = CLOCK;
 let language: Language = "curl";
@@ -44,9 +48,11 @@ const render = oncePerFrame(() => {
   renderUsers();
   renderTarget();
   renderSnippet();
+  renderEmptyStream();
 });
 
 const connection = new Connection(name, {
+  onToggle: render,
   onSocket(socket) {
     for (const membership of memberships.values()) void membership.join(socket);
     joinOn = (membership) => void membership.join(socket);
@@ -105,8 +111,10 @@ function rowOf(membership: Membership): { readonly item: HTMLElement; update(): 
       const current = memberships.get(channel);
       if (current === undefined) return;
       nameButton.setAttribute("aria-pressed", String(channel === chosen));
-      if (state.textContent !== current.status.text || state.dataset.state !== current.status.level) {
-        setStatus(state, current.status.text, current.status.level);
+      const disconnected = connection.disconnected && current.channel !== null;
+      const status = disconnected ? { text: "disconnected", level: "bad" as const } : current.status;
+      if (state.textContent !== status.text || state.dataset.state !== status.level) {
+        setStatus(state, status.text, status.level);
       }
       setText(toggle, left() ? "Rejoin" : "Leave");
       toggle.setAttribute("aria-label", `${left() ? "Rejoin" : "Leave"} ${channel}`);
@@ -130,6 +138,7 @@ function renderChannels(): void {
     }
     row.update();
   }
+  element("none-joined", HTMLParagraphElement).hidden = memberships.size > 0;
 }
 
 function choose(channel: string): void {
@@ -138,9 +147,16 @@ function choose(channel: string): void {
 }
 
 function renderUsers(): void {
-  const users = memberships.get(chosen)?.users ?? [];
-  setText(element("users-channel", HTMLElement), chosen);
-  setText(element("users-total", HTMLSpanElement), String(users.length));
+  const membership = memberships.get(chosen);
+  const users = membership?.users ?? [];
+  setText(element("users-channel", HTMLElement), chosen || "…");
+  setText(element("users-total", HTMLSpanElement), users.length === 0 ? "" : String(users.length));
+  const note = element("no-users", HTMLParagraphElement);
+  note.hidden = users.length > 0;
+  setText(
+    note,
+    membership?.joined ? "No user is shown for this channel." : "Join a channel to see its users.",
+  );
   const items = users.slice(0, MAX_USERS).map(({ user, count }) => {
     const item = textElement("li", count > 1 ? `${user} ×${count}` : user);
     item.title = user;
@@ -160,7 +176,17 @@ function renderTarget(): void {
   target.value = chosen;
   const membership = memberships.get(chosen) ?? null;
   send.disabled = !(membership?.joined ?? false);
-  showRecipients(membership, element("event", HTMLInputElement).value);
+  showRecipients(membership, element("event", HTMLInputElement).value, connection.disconnected);
+}
+
+function exampleCommand(): string {
+  const channel = chosen === "" || chosen === CLOCK ? EXAMPLE_CHANNEL : chosen;
+  return publishCommand(channel, "hello", '{"message": "Hello"}');
+}
+
+function renderEmptyStream(): void {
+  setText(element("stream-command", HTMLPreElement), exampleCommand());
+  element("join-example", HTMLButtonElement).hidden = [...memberships.keys()].some((each) => each !== CLOCK);
 }
 
 const code = element("snippet", HTMLPreElement);
@@ -172,7 +198,7 @@ code.setAttribute("aria-label", "Example");
 function currentSnippet(): string {
   const payload = element("payload", HTMLTextAreaElement).value.trim() || "{}";
   const event = element("event", HTMLInputElement).value || "event";
-  return snippet(language, { channel: chosen, user: name, event, payload });
+  return snippet(language, { channel: chosen || EXAMPLE_CHANNEL, user: name, event, payload });
 }
 
 function renderSnippet(): void {
@@ -216,8 +242,17 @@ for (const each of LANGUAGES) {
   languages.append(choice);
 }
 element("snippet-copy", HTMLElement).append(copyButton(currentSnippet));
-initPushForm(() => memberships.get(chosen) ?? null);
+initPushForm(
+  () => memberships.get(chosen) ?? null,
+  (message) => stream.add(message),
+);
+element("stream-copy", HTMLElement).append(copyButton(exampleCommand, "Copy command"));
+element("join-example", HTMLButtonElement).addEventListener("click", () => {
+  chosen = EXAMPLE_CHANNEL;
+  join(EXAMPLE_CHANNEL);
+});
 
 memberships.set(CLOCK, new Membership(CLOCK, name, "", { onChange: render }));
 connection.open();
+watchBus();
 render();

@@ -9,6 +9,8 @@ export interface ConnectionCallbacks {
   /** A new socket was created: channels must be joined on it. */
   onSocket(socket: Socket): void;
   onMessage(message: SocketMessage): void;
+  /** The user disconnected or reconnected. */
+  onToggle(): void;
 }
 
 const state = element("state", HTMLParagraphElement);
@@ -16,6 +18,7 @@ const since = element("since", HTMLElement);
 const connectCount = element("connect-count", HTMLElement);
 const transport = element("transport", HTMLSelectElement);
 const toggle = element("disconnect", HTMLButtonElement);
+const reconnect = element("reconnect", HTMLButtonElement);
 
 /** The connection of the page, with a choice of transport and a button to disconnect and reconnect. */
 export class Connection {
@@ -31,7 +34,17 @@ export class Connection {
     this.#callbacks = callbacks;
     transport.addEventListener("change", () => this.open());
     toggle.addEventListener("click", () => (this.#disconnected ? this.reconnect() : this.disconnect()));
+    reconnect.addEventListener("click", () => {
+      this.reconnect();
+      // The button is hidden now.
+      toggle.focus();
+    });
     setInterval(() => this.#render(), 1000);
+  }
+
+  /** Whether the user disconnected. */
+  get disconnected(): boolean {
+    return this.#disconnected;
   }
 
   get transport(): Transport {
@@ -68,18 +81,21 @@ export class Connection {
     this.#connectedAt = 0;
     this.#socket?.disconnect();
     this.#render();
+    this.#callbacks.onToggle();
   }
 
   reconnect(): void {
     this.#disconnected = false;
     this.#socket?.connect();
     this.#render();
+    this.#callbacks.onToggle();
   }
 
   #render(): void {
     const transportName = this.transport === "longpoll" ? "long polling" : "WebSocket";
     const open = this.#connectedAt > 0;
     toggle.textContent = this.#disconnected ? "Reconnect" : "Disconnect";
+    reconnect.hidden = !this.#disconnected;
     if (this.#disconnected) this.#showState("Disconnected by you", "bad");
     else if (open) this.#showState(`Connected as ${this.#name} (${transportName})`, "good");
     else this.#showState(this.#openCount === 0 ? "Connecting" : "Disconnected, reconnecting", "waiting");

@@ -3,14 +3,16 @@ import type { Membership } from "./membership.ts";
 
 const line = element("recipients", HTMLParagraphElement);
 
-/** Shows which clients get a push of an event besides backends, and which events other members get. */
-export function showRecipients(membership: Membership | null, event: string): void {
+/** Shows who gets a push of an event, or why none is possible. */
+export function showRecipients(membership: Membership | null, event: string, disconnected: boolean): void {
   const events = membership?.clientEvents ?? [];
-  if (!membership?.joined) return line.replaceChildren();
-  if (events.length === 0) return line.replaceChildren("Goes to backends only.");
+  if (disconnected) return line.replaceChildren("Reconnect to push.");
+  if (!membership?.joined) return line.replaceChildren("Join the channel to push.");
+  if (events.length === 0)
+    return line.replaceChildren("Goes to backends, not to browsers: those get what a backend publishes.");
   const list = events.flatMap((each, index) => [index === 0 ? "" : ", ", textElement("code", each)]);
   if (isCovered(event, events)) return line.replaceChildren("Goes to backends and the other members.");
-  line.replaceChildren("Goes to backends only. Events for the other members: ", ...list);
+  line.replaceChildren("Goes to backends, not to browsers. Events for the other members: ", ...list);
 }
 
 /** Whether one of the names is the event, or begins it with a star at its end. */

@@ -51,6 +51,11 @@ function pushPattern(channel: string): string {
   return `from:${channel.replace(/[*?[\]\\]/g, "\\$&")}:*`;
 }
 
+/** A shell command that publishes JSON through Redis. */
+export function publishCommand(channel: string, event: string, payload: string): string {
+  return `redis-cli publish ${shellString(`to:${channel}:${event}`)} ${shellString(payload)}`;
+}
+
 function curl({ channel, user, event, payload }: Example): string {
   const bytes = bytesOf(payload);
   const field =
@@ -60,7 +65,7 @@ function curl({ channel, user, event, payload }: Example): string {
   const topic = shellString(`to:${channel}:${event}`);
   const publish =
     bytes === null
-      ? `redis-cli publish ${topic} ${shellString(payload)}`
+      ? publishCommand(channel, event, payload)
       : `printf ${shellString(octalEscapes(bytes))} | redis-cli -x publish ${topic}`;
   return `# Request a token for the channel
 curl -X POST ${baseUrl()}/token \\

@@ -1,37 +1,24 @@
 import { copyButton } from "./copy.ts";
 import { amount, compact, bytes as size, timeOf } from "./format.ts";
-import { hexStart, hexView } from "./hex-view.ts";
+import { hexView } from "./hex-view.ts";
 import { jsonView } from "./json-view.ts";
+import { matches, previewOf, type StreamMessage, textOf } from "./message-text.ts";
 import { button, container, element, oncePerFrame, setText, textElement } from "./page.ts";
 
 /** Messages kept; older ones are dropped. */
 const MAX_MESSAGES = 5000;
 
-/** Row height in px; the same as in style.css. */
+/** Row height in px, of lists at least and less than `NARROW` px wide; the same as in style.css. */
 const ROW_HEIGHT = 30;
+const NARROW_ROW_HEIGHT = 48;
+const NARROW = 440;
 
 /** Rows rendered above and below the visible ones. */
 const MARGIN = 6;
 
-/** Characters of a payload shown in its row. */
-const MAX_PREVIEW = 300;
-
-/** One message to show. */
-export interface StreamMessage {
-  /** Unix ms. */
-  readonly at: number;
-  readonly channel: string;
-  readonly event: string;
-  /** `to` clients or `from` a client. */
-  readonly direction: "to" | "from";
-  /** Agent id of the sender; empty if unknown. */
-  readonly by: string;
-  /** JSON text, a parsed value, or bytes. */
-  readonly payload: { readonly text: string } | { readonly value: unknown } | { readonly bytes: Uint8Array };
-  /** Bytes of the whole payload; `null` if unknown. */
-  readonly size: number | null;
-  /** Whether `payload` is only the beginning. */
-  readonly truncated: boolean;
+export interface StreamOptions {
+  /** Rows name the channel. */
+  readonly channels?: boolean;
 }
 
 /** A list of messages, newest first. Only visible rows are rendered, for thousands of messages per second. */
@@ -42,6 +29,9 @@ export class MessageStream {
   readonly #count: HTMLElement;
   readonly #pause: HTMLButtonElement;
   readonly #filter: HTMLInputElement;
+  readonly #empty: HTMLElement;
+  readonly #noMatch = textElement("p", "No message matches the filter.", "stream-note");
+  readonly #channels: boolean;
   readonly #requestRender: () => void;
   /** Oldest first; trimmed when it reaches twice `MAX_MESSAGES`. */
   #messages: StreamMessage[] = [];
@@ -49,14 +39,19 @@ export class MessageStream {
   #filterResult: readonly StreamMessage[] | null = null;
   #received = 0;
   #skipped = 0;
-  #paused = false;
+  /** The messages at the time of the pause, newest first; `null`: not paused. */
+  #frozen: readonly StreamMessage[] | null = null;
+  /** Received since the pause. */
+  #held = 0;
+  #rowHeight = ROW_HEIGHT;
   #selected: StreamMessage | null = null;
   #rows: HTMLElement[] = [];
   #rate = 0;
   #rateFrom = { received: 0, at: performance.now() };
 
-  /** @param prefix of the ids of its elements: list, detail, count, pause, filter, clear */
-  constructor(prefix: string) {
+  /** @param prefix of the ids of its elements: list, detail, count, pause, filter, clear, empty (shown without messages) */
+  constructor(prefix: string, { channels = false }: StreamOptions = {}) {
+    this.#channels = channels;
     this.#list = element(`${prefix}-list`, HTMLElement);
     this.#detail = element(`${prefix}-detail`, HTMLElement);
     this.#count = element(`${prefix}-count`, HTMLElement);
@@ -65,14 +60,21 @@ export class MessageStream {
     this.#canvas = container("div", "canvas");
     this.#canvas.setAttribute("role", "presentation");
     this.#list.append(this.#canvas);
+    this.#list.classList.toggle("with-channel", channels);
+    this.#empty =
+      document.getElementById(`${prefix}-empty`) ?? textElement("p", "No messages yet.", "stream-note");
+    // List and details share one area of fixed height: what is below does not move when a message opens.
+    const body = container("div", "stream-body");
+    this.#list.replaceWith(body);
+    body.append(this.#list, this.#empty, this.#noMatch, this.#detail);
     this.#requestRender = oncePerFrame(() => this.#render());
     this.#list.addEventListener("scroll", this.#requestRender, { passive: true });
     this.#list.addEventListener("keydown", (key) => this.#onKey(key));
     this.#list.addEventListener("click", (click) => this.#onClick(click));
-    this.#pause.addEventListener("click", () => this.pause(!this.#paused));
+    this.#pause.addEventListener("click", () => this.pause(this.#frozen === null));
     this.#filter.addEventListener("input", () => this.#applyFilter());
     element(`${prefix}-clear`, HTMLButtonElement).addEventListener("click", () => this.clear());
-    new ResizeObserver(this.#requestRender).observe(this.#list);
+    new ResizeObserver(() => this.#onResize()).observe(this.#list);
     setInterval(() => this.#updateRate(), 1000);
   }
 
@@ -80,8 +82,8 @@ export class MessageStream {
     this.#received++;
     this.#messages.push(message);
     if (this.#messages.length >= MAX_MESSAGES * 2) this.#messages = this.#messages.slice(-MAX_MESSAGES);
-    if (this.#paused) return;
-    this.#filterResult = null;
+    if (this.#frozen !== null) this.#held++;
+    else this.#filterResult = null;
     this.#requestRender();
   }
 
@@ -89,12 +91,14 @@ export class MessageStream {
   skip(count: number): void {
     this.#received += count;
     this.#skipped += count;
+    if (this.#frozen !== null) this.#held += count;
     this.#requestRender();
   }
 
   clear(): void {
     this.#messages = [];
-    this.#filterResult = null;
+    if (this.#frozen !== null) this.#frozen = [];
+    this.#held = 0;
     this.#received = 0;
     this.#skipped = 0;
     this.#rateFrom = { received: 0, at: performance.now() };
@@ -103,7 +107,8 @@ export class MessageStream {
   }
 
   pause(paused: boolean): void {
-    this.#paused = paused;
+    this.#frozen = paused ? this.#newestFirst() : null;
+    this.#held = 0;
     this.#pause.textContent = paused ? "Resume" : "Pause";
     this.#pause.setAttribute("aria-pressed", String(paused));
     this.#applyFilter();
@@ -118,9 +123,24 @@ export class MessageStream {
   #filtered(): readonly StreamMessage[] {
     if (this.#filterResult !== null) return this.#filterResult;
     const query = this.#filter.value.trim().toLowerCase();
-    const kept = this.#messages.slice(-MAX_MESSAGES).reverse();
+    const kept = this.#frozen ?? this.#newestFirst();
     this.#filterResult = query === "" ? kept : kept.filter((message) => matches(message, query));
     return this.#filterResult;
+  }
+
+  #newestFirst(): readonly StreamMessage[] {
+    return this.#messages.slice(-MAX_MESSAGES).reverse();
+  }
+
+  #onResize(): void {
+    const narrow = this.#list.clientWidth < NARROW;
+    const height = narrow ? NARROW_ROW_HEIGHT : ROW_HEIGHT;
+    this.#list.classList.toggle("narrow", narrow);
+    this.#list.scrollTop *= height / this.#rowHeight;
+    this.#rowHeight = height;
+    // The details of a message take a part of the list's room.
+    if (this.#selected !== null) this.#scrollTo(Math.max(0, this.#filtered().indexOf(this.#selected)));
+    this.#requestRender();
   }
 
   #updateRate(): void {
@@ -134,13 +154,15 @@ export class MessageStream {
   #render(): void {
     const shown = this.#filtered();
     const skipped = this.#skipped === 0 ? "" : `, ${amount(this.#skipped)} skipped`;
-    const state = this.#paused ? "paused" : `${compact(this.#rate)}/s`;
+    const state = this.#frozen === null ? `${compact(this.#rate)}/s` : `paused, ${amount(this.#held)} since`;
     setText(this.#count, this.#received === 0 ? "none" : `${amount(this.#received)}${skipped}, ${state}`);
-    this.#canvas.style.height = `${Math.max(1, shown.length) * ROW_HEIGHT}px`;
-    const first = Math.max(0, Math.floor(this.#list.scrollTop / ROW_HEIGHT) - MARGIN);
+    this.#empty.hidden = this.#received > 0;
+    this.#noMatch.hidden = this.#received === 0 || shown.length > 0;
+    this.#canvas.style.height = `${Math.max(1, shown.length) * this.#rowHeight}px`;
+    const first = Math.max(0, Math.floor(this.#list.scrollTop / this.#rowHeight) - MARGIN);
     const last = Math.min(
       shown.length,
-      Math.ceil((this.#list.scrollTop + this.#list.clientHeight) / ROW_HEIGHT) + MARGIN,
+      Math.ceil((this.#list.scrollTop + this.#list.clientHeight) / this.#rowHeight) + MARGIN,
     );
     while (this.#rows.length < last - first) this.#rows.push(this.#addRow());
     for (const [index, row] of this.#rows.entries()) {
@@ -159,6 +181,7 @@ export class MessageStream {
       "message",
       textElement("time", ""),
       textElement("span", "", "direction"),
+      textElement("span", "", "channel"),
       textElement("span", "", "event"),
       textElement("span", "", "text"),
     );
@@ -169,14 +192,18 @@ export class MessageStream {
   }
 
   #fill(row: HTMLElement, message: StreamMessage, index: number): void {
-    row.style.transform = `translateY(${index * ROW_HEIGHT}px)`;
+    row.style.transform = `translateY(${index * this.#rowHeight}px)`;
     row.dataset.index = String(index);
     row.ariaSelected = String(message === this.#selected);
-    const [time, direction, event, text] = row.children;
+    const [time, direction, channel, event, text] = row.children;
     if (!(time instanceof HTMLElement) || !(direction instanceof HTMLElement)) return;
     if (!(event instanceof HTMLElement) || !(text instanceof HTMLElement)) return;
+    if (!(channel instanceof HTMLElement)) return;
     setText(time, timeOf(message.at));
     setText(direction, message.direction === "to" ? "↓" : "↑");
+    row.dataset.direction = message.direction;
+    channel.hidden = !this.#channels;
+    setText(channel, message.channel);
     direction.title = message.direction === "to" ? "to clients" : `from ${message.by || "a client"}`;
     setText(event, message.event);
     setText(text, previewOf(message));
@@ -191,7 +218,7 @@ export class MessageStream {
   #onKey(key: KeyboardEvent): void {
     const shown = this.#filtered();
     const at = this.#selected === null ? -1 : shown.indexOf(this.#selected);
-    const page = Math.max(1, Math.floor(this.#list.clientHeight / ROW_HEIGHT) - 1);
+    const page = Math.max(1, Math.floor(this.#list.clientHeight / this.#rowHeight) - 1);
     const steps: Record<string, number> = {
       ArrowDown: at + 1,
       ArrowUp: Math.max(0, at - 1),
@@ -205,11 +232,15 @@ export class MessageStream {
     key.preventDefault();
     const index = Math.min(Math.max(target, 0), shown.length - 1);
     this.#select(shown[index] ?? null);
-    const top = index * ROW_HEIGHT;
+    this.#scrollTo(index);
+  }
+
+  /** Scrolls by as little as shows a row. */
+  #scrollTo(index: number): void {
+    const top = index * this.#rowHeight;
+    const last = top + this.#rowHeight - this.#list.clientHeight;
     if (top < this.#list.scrollTop) this.#list.scrollTop = top;
-    else if (top + ROW_HEIGHT > this.#list.scrollTop + this.#list.clientHeight) {
-      this.#list.scrollTop = top + ROW_HEIGHT - this.#list.clientHeight;
-    }
+    else if (last > this.#list.scrollTop) this.#list.scrollTop = last;
   }
 
   /** Shows the details of one message; they stay while the stream goes on. */
@@ -221,7 +252,7 @@ export class MessageStream {
   }
 
   #detailOf(message: StreamMessage): HTMLElement[] {
-    const { channel, event, direction, by, payload, truncated } = message;
+    const { channel, event, direction, by, payload, truncated, note } = message;
     const topic = direction === "to" ? `to:${channel}:${event}` : `from:${channel}:${event}`;
     const bytes = message.size === null ? "" : `, ${size(message.size)}`;
     const sender = by === "" ? "" : `, by ${by}`;
@@ -245,7 +276,11 @@ export class MessageStream {
       ),
     );
     const body = "bytes" in payload ? hexView(payload.bytes) : jsonOf(payload);
-    return [head, ...(truncated ? [textElement("p", "The payload is truncated.", "quiet")] : []), body];
+    const notes = [
+      ...(note === undefined ? [] : [note]),
+      ...(truncated ? ["The payload is truncated."] : []),
+    ];
+    return [head, ...notes.map((text) => textElement("p", text, "quiet")), body];
   }
 }
 
@@ -256,34 +291,4 @@ function jsonOf(payload: { readonly text: string } | { readonly value: unknown }
   } catch {
     return textElement("pre", payload.text, "raw");
   }
-}
-
-function textOf({ payload }: StreamMessage): string {
-  if ("text" in payload) return payload.text;
-  if ("value" in payload) return JSON.stringify(payload.value) ?? "";
-  return [...payload.bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-}
-
-/** Cache: created when a message is first visible. */
-const previews = new WeakMap<StreamMessage, string>();
-
-function previewOf(message: StreamMessage): string {
-  const known = previews.get(message);
-  if (known !== undefined) return known;
-  const { payload } = message;
-  const text =
-    "bytes" in payload
-      ? `${size(message.size ?? payload.bytes.length)}: ${hexStart(payload.bytes)}`
-      : textOf(message).slice(0, MAX_PREVIEW);
-  previews.set(message, text);
-  return text;
-}
-
-function matches(message: StreamMessage, query: string): boolean {
-  return (
-    message.event.toLowerCase().includes(query) ||
-    message.channel.toLowerCase().includes(query) ||
-    message.by.toLowerCase().includes(query) ||
-    previewOf(message).toLowerCase().includes(query)
-  );
 }

@@ -98,13 +98,58 @@ test("messages are shown live, JSON as a tree and bytes as a hex dump, and can b
     await page.fill("#stream-filter", "");
     await page.click("#stream-pause");
     await backend.publish("to:weather:wind:late", "1");
-    await opened.frames.until((frame) => frame.data.includes('"late"'));
-    await page.waitForFunction(() => document.getElementById("stream-count")?.textContent?.startsWith("3"));
+    await page.locator("#stream-count", { hasText: "3, paused, 1 since" }).waitFor();
+    expect(await events()).toEqual(["raster", "reading"]);
+    // A filter does not end the pause.
+    await page.fill("#stream-filter", "late");
+    await page.getByText("No message matches the filter.").waitFor();
+    await page.fill("#stream-filter", "");
+    await page.locator(".message", { hasText: "raster" }).waitFor();
     expect(await events()).toEqual(["raster", "reading"]);
     await page.click("#stream-pause");
     await page.locator(".message", { hasText: "late" }).waitFor();
     await page.click("#stream-clear");
     await page.waitForFunction(() => document.querySelectorAll(".message:not([hidden])").length === 0);
+  });
+  await opened.close();
+});
+
+test("an empty list says how to get a message, and a row names its channel", async () => {
+  const opened = await stage.client("?name=alice");
+  const { page } = opened;
+  await opened.watched(async () => {
+    await page.locator("#stream-command", { hasText: "to:room:1:hello" }).waitFor();
+    await page.getByRole("button", { name: "Join room:1" }).click();
+    await state(page, "room:1", "joined");
+    await page.getByRole("button", { name: "Join room:1" }).waitFor({ state: "hidden" });
+    await stage.world.backend.publish("to:room:1:hello", "1");
+    await page.locator(".message .channel").getByText("room:1", { exact: true }).waitFor();
+    expect(await page.locator("#stream-empty").isVisible()).toBe(false);
+    for (const channel of ["room:1", "system"]) await page.getByLabel(`Remove ${channel}`).click();
+    await page.getByText("No channel is joined.").waitFor();
+    await page.getByText("Join a channel to see its users.").waitFor();
+  });
+  await opened.close();
+});
+
+test("a message opens without moving the form, and a phone shows messages first", async () => {
+  const opened = await stage.client("?name=alice");
+  const { page } = opened;
+  await opened.watched(async () => {
+    await join(page, "room:3");
+    await stage.world.backend.publish("to:room:3:hello", '{"a":{"b":[1,2,3]}}');
+    const top = async (selector: string) => (await page.locator(selector).boundingBox())?.y ?? Number.NaN;
+    for (const width of [1360, 360]) {
+      await page.setViewportSize({ width, height: 800 });
+      const before = await top("#push");
+      await page.locator(".message", { hasText: "hello" }).click();
+      await page.locator("#stream-detail .json").waitFor();
+      expect(await top("#push")).toBe(before);
+      await page.getByRole("button", { name: "Close" }).click();
+    }
+    for (const below of ["#joined", "#push", "#users", "#connect-count"]) {
+      expect(await top(below)).toBeGreaterThan(await top("#stream-list"));
+    }
   });
   await opened.close();
 });
@@ -120,6 +165,9 @@ test("any event can be pushed with any payload, and the reply or rejection is sh
     await page.press("#payload", "Control+Enter");
     await page.waitForSelector('#reply[data-state="good"]');
     expect((await pushes.next()).payload.toString()).toBe('{"n":[1,"ü"]}');
+    await page.locator('.message[data-direction="from"]', { hasText: "ask" }).click();
+    expect(await page.textContent("#stream-detail")).toContain("from:room:7:ask");
+    expect(await page.textContent("#stream-detail")).toContain("Goes to backends, not to browsers");
     await page.fill("#payload", "hex: ff 00 10");
     await page.click("#send");
     expect([...(await pushes.next()).payload]).toEqual([255, 0, 16]);
@@ -138,10 +186,11 @@ test("the form shows which events other members get besides backends", async () 
   const [alice, bob] = [await stage.client("?name=alice"), await stage.client("?name=bob")];
   const { page } = alice;
   await alice.watched(async () => {
+    const BACKENDS = "Goes to backends, not to browsers: those get what a backend publishes.";
     const hint = (text: string) => page.locator("#recipients").getByText(text, { exact: true }).waitFor();
-    await hint("Goes to backends only.");
+    await hint(BACKENDS);
     for (const each of [page, bob.page]) await join(each, "board:7");
-    await hint("Goes to backends only. Events for the other members: cursor, draw*");
+    await hint("Goes to backends, not to browsers. Events for the other members: cursor, draw*");
     for (const event of ["cursor", "draw", "drawn"]) {
       await page.fill("#event", event);
       await hint("Goes to backends and the other members.");
@@ -149,15 +198,15 @@ test("the form shows which events other members get besides backends", async () 
       await bob.page.locator(".message .event").getByText(event, { exact: true }).waitFor();
     }
     await page.fill("#event", "cursors");
-    await hint("Goes to backends only. Events for the other members: cursor, draw*");
+    await hint("Goes to backends, not to browsers. Events for the other members: cursor, draw*");
     await page.fill("#join-name", "board:8");
     await page.click("summary:has-text('own token')");
     await page.fill("#join-token", stage.world.token("board:8", { can: ["join"] }));
     await page.press("#join-token", "Enter");
     await state(page, "board:8", "joined");
-    await hint("Goes to backends only.");
+    await hint(BACKENDS);
     await page.getByLabel("Leave board:8").click();
-    await page.waitForSelector("#recipients:empty", { state: "attached" });
+    await hint("Join the channel to push.");
   });
   await Promise.all([alice.close(), bob.close()]);
 });
@@ -169,8 +218,10 @@ test("the page disconnects, reconnects, and switches to long polling", async () 
     await join(page, "room:8");
     await page.click("#disconnect");
     await page.waitForSelector('#state:text("Disconnected by you")');
+    await state(page, "room:8", "disconnected");
     await page.waitForFunction(() => document.querySelectorAll('.joined [data-state="good"]').length === 0);
-    await page.click("#disconnect");
+    await page.getByText("Reconnect to push.").waitFor();
+    await page.locator("header").getByRole("button", { name: "Reconnect" }).click();
     await page.waitForFunction(() => document.querySelectorAll('.joined [data-state="good"]').length === 2);
     expect(await page.textContent("#connect-count")).toBe("2");
     await page.selectOption("#transport", "longpoll");
