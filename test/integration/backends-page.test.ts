@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ChannelProcess, startChannel } from "./channel-process.ts";
+import { blockWith, commandWith } from "./page-blocks.ts";
 import { connectPhoenix, eventually, type PhoenixClient } from "./phoenix-client.ts";
 import { findPython } from "./python.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
@@ -12,32 +13,11 @@ import { type Backend, backendOn } from "./world.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 const SECRET = "a-secret-of-these-tests-that-is-long-enough";
-const KEY = "replace-by-openssl-rand-base64-32";
 
-/** The code blocks, by language, in order. */
-const blocks = new Map<string, string[]>();
-for (const [, language = "", block = ""] of readFileSync(join(ROOT, "docs/backends.md"), "utf8").matchAll(
-  /^```(\w+)\n([\s\S]*?)^```$/gm,
-)) {
-  blocks.set(language, [...(blocks.get(language) ?? []), block]);
-}
-
-function blockWith(language: string, text: string): string {
-  const found = blocks.get(language)?.find((block) => block.includes(text));
-  if (found === undefined) throw new Error(`docs/backends.md has no block of ${language} with ${text}`);
-  return found;
-}
+const PAGE = "backends.md";
 
 /** The command of the page that contains a text, ready to run here. */
-function commandWith(text: string): string {
-  const lines = (blocks.get("sh") ?? []).flatMap((block) => block.replaceAll("\\\n", "").trim().split("\n"));
-  const found = lines.find((line) => line.includes(text));
-  if (found === undefined) throw new Error(`docs/backends.md has no command with ${text}`);
-  return found
-    .replace("redis-cli", `redis-cli -p ${redis.port}`)
-    .replace("http://127.0.0.1:2025", channel.url)
-    .replace("$KEY", KEY);
-}
+const command = (text: string) => commandWith(PAGE, text).replace("redis-cli", `redis-cli -p ${redis.port}`);
 
 /** Where Node finds the package redis. */
 const folder = (() => {
@@ -66,7 +46,7 @@ beforeAll(async () => {
   channel = await startChannel({
     args: ["--bus", "redis", "--redis-url", redis.url],
     env: { JWT_SECRET: SECRET },
-    toml: blockWith("toml", "[[api_keys]]"),
+    toml: blockWith(PAGE, "toml", "[[api_keys]]"),
   });
 });
 afterEach(async () => {
@@ -86,7 +66,7 @@ const environment = () => ({ REDIS_URL: redis.url, JWT_SECRET: SECRET });
 
 function programOf({ language, file, command }: ProgramOfPage): string[] {
   const path = join(folder, file);
-  writeFileSync(path, blockWith(language, "JWT_SECRET"));
+  writeFileSync(path, blockWith(PAGE, language, "JWT_SECRET"));
   return [command(), path];
 }
 
@@ -172,7 +152,9 @@ describe.each(PROGRAMS)("the program in $language", (program) => {
 });
 
 test("all programs use the same names of Redis, and the same claims", () => {
-  const all = ["python", "js", "go", "php", "ruby"].map((language) => blockWith(language, "JWT_SECRET"));
+  const all = ["python", "js", "go", "php", "ruby"].map((language) =>
+    blockWith(PAGE, language, "JWT_SECRET"),
+  );
   for (const text of all) {
     const seen = {
       pattern: /["']push:room:\*:say["']/.test(text),
@@ -196,47 +178,26 @@ test("all programs use the same names of Redis, and the same claims", () => {
 
 test("a chat with redis-cli", async () => {
   const alice = await enter("alice");
-  const pushes = await subscribe(commandWith("push:room:*:say"));
+  const pushes = await subscribe(command("push:room:*:say"));
   await push(alice, "say", { text: "hello" });
   const received = await pushes.lines.until((line) => line.startsWith("{"));
   expect(JSON.parse(received)).toMatchObject({ user: "alice", event: "say", payload: { text: "hello" } });
-  await outputOf(["sh", "-c", commandWith("to:room:lobby:line")]);
+  await outputOf(["sh", "-c", command("to:room:lobby:line")]);
   expect((await alice.event("line")).payload).toEqual({ user: "alice", payload: { text: "hello" } });
 });
 
 test("a call that redis-cli answers", async () => {
   const alice = await enter("alice");
-  const worker = run(["sh", "-c", `exec ${commandWith("blpop")}`]);
+  const worker = run(["sh", "-c", `exec ${command("blpop")}`]);
   const answered = search(alice);
   const call = JSON.parse(await worker.lines.until((line) => line.startsWith("{")));
   expect(call).toMatchObject({ channel: "room:lobby", event: "search", user: "alice" });
   expect(call.deadline).toBeGreaterThan(Date.now());
-  await outputOf(["sh", "-c", commandWith("$REPLY")], { env: { REPLY: call.reply } });
+  await outputOf(["sh", "-c", command("$REPLY")], { env: { REPLY: call.reply } });
   expect(await answered).toMatchObject({
     status: "ok",
     response: { titles: ["Who can read a private message"] },
   });
-});
-
-test("a user's own channel, by Redis and by HTTP", async () => {
-  const alice = await enter("alice");
-  const bob = await enter("bob");
-  await outputOf(["sh", "-c", commandWith("to:user:alice:note")]);
-  expect((await alice.event("note", "user:alice")).payload).toEqual({ text: "only for alice" });
-  await outputOf(["sh", "-c", commandWith('"note"')]);
-  expect((await alice.event("note", "user:alice")).payload).toEqual({ text: "by HTTP" });
-  expect((await bob.fence()).filter(({ event }) => event === "note")).toEqual([]);
-});
-
-test("who is online, by HTTP and by Redis", async () => {
-  await enter("carol");
-  const diffs = await subscribe(commandWith("presence_diff"));
-  await enter("dave");
-  const joined = await diffs.lines.until((line) => line.includes('"dave"'));
-  expect(Object.keys(JSON.parse(joined).joins)).toContain("dave");
-  const { listed } = JSON.parse(await outputOf(["sh", "-c", commandWith("/api/channels/")]));
-  const users: unknown[] = listed.map((row: { user: string }) => row.user);
-  expect(users).toEqual(expect.arrayContaining(["carol", "dave"]));
 });
 
 test("cursors reach the other members, with the user", async () => {

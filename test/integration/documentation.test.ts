@@ -6,6 +6,7 @@ import { Socket } from "phoenix";
 import { hookSignature } from "../../src/hooks/hook-client.ts";
 import { type ChannelProcess, channelBinary, startChannel } from "./channel-process.ts";
 import { connectGroups } from "./groups/groups-client.ts";
+import { blocksOf } from "./page-blocks.ts";
 import { connectPhoenix, eventually, mint } from "./phoenix-client.ts";
 import { findPython } from "./python.ts";
 import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
@@ -14,7 +15,8 @@ import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
  * Runs the code blocks of the pages in docs/. Only addresses and secrets are replaced.
  */
 
-const DOCS = join(import.meta.dir, "../../docs");
+const ROOT = join(import.meta.dir, "../..");
+const DOCS = join(ROOT, "docs");
 const SECRET = "a-long-secret-that-nobody-could-guess";
 
 const folders: string[] = [];
@@ -33,14 +35,6 @@ afterAll(async () => {
   await redis?.stop();
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
-
-/** The code blocks of a page in a language, in order. */
-function blocks(page: string, language: string): string[] {
-  const text = readFileSync(join(DOCS, page), "utf8");
-  return [...text.matchAll(/^( *)```(\w*)\n([\s\S]*?)^ *```$/gm)]
-    .filter(([, , named]) => named === language)
-    .map(([, indent = "", , block = ""]) => block.replaceAll(new RegExp(`^${indent}`, "gm"), ""));
-}
 
 /** A working folder in which `channel` is a command. */
 function workingFolder(files: Readonly<Record<string, string>> = {}): string {
@@ -81,7 +75,7 @@ async function serve(options: Parameters<typeof startChannel>[0]): Promise<Chann
 }
 
 test("first minute: the commands work in order", async () => {
-  const [first = "", second = "", third = ""] = blocks("first-minute.md", "sh");
+  const [first = "", second = "", third = ""] = blocksOf("first-minute.md", "sh");
   const port = freePort();
   const cwd = workingFolder();
   const env = { PORT: String(port), REDIS_URL: `redis://127.0.0.1:${freePort()}`, BUS: "embedded" };
@@ -132,9 +126,34 @@ test("first minute: the commands work in order", async () => {
   expect(await runs(third, cwd)).toMatch(/^channel\.toml\n[\s\S]*jwt_secret +"\*+"[\s\S]*\neyJ\S+\n$/);
 });
 
+test("README: the first message reaches a page, by both commands", async () => {
+  const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+  const commands = [...readme.matchAll(/^(?:redis-cli|npm run channel) .*/gm)].map(([line]) => line);
+  expect(commands.length).toBe(2);
+  const server = await serve({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
+  const page = await connectPhoenix(server.url);
+  expect((await page.join("system", { token: mint({ id: "a", channel: "system" }, SECRET) })).status).toBe(
+    "ok",
+  );
+  for (const command of commands) {
+    const line = command.replace("redis-cli", `redis-cli -p ${redis.port}`);
+    const child = Bun.spawn(["sh", "-eu", "-c", line], {
+      cwd: ROOT,
+      env: { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "/tmp", REDIS_URL: redis.url },
+      stdin: "ignore",
+      stdout: "ignore",
+      stderr: "ignore",
+    });
+    running.push(child);
+    expect([command, await child.exited]).toEqual([command, 0]);
+    expect((await page.event("update")).payload).toEqual({ hello: "from the backend" });
+  }
+  page.socket.cut();
+}, 60_000);
+
 test("cookie sessions: the application of the page decides on joins", async () => {
-  const [toml = ""] = blocks("authorize.md", "toml");
-  const [application = ""] = blocks("authorize.md", "js");
+  const [toml = ""] = blocksOf("authorize.md", "toml");
+  const [application = ""] = blocksOf("authorize.md", "js");
   const port = String(freePort());
   const cwd = workingFolder({ "app.js": application.replace("listen(8000,", `listen(${port},`) });
   shell(`exec ${process.execPath} app.js`, cwd);
@@ -159,7 +178,7 @@ test("cookie sessions: the application of the page decides on joins", async () =
 
 test("clients: the Python program of the page joins and receives", async () => {
   const server = await serve({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
-  const [python = ""] = blocks("clients.md", "python");
+  const [python = ""] = blocksOf("clients.md", "python");
   const token = mint({ id: "reader", channels: ["room:*"] }, SECRET);
   const program = `import sys\nurl, token = sys.argv[1:3]\n${python}`;
   const client = Bun.spawn(
@@ -192,7 +211,7 @@ test("metrics: the page lists exactly the metrics of a server", async () => {
 describe("migration", () => {
   test("from Phoenix: the client and the backend of the page exchange messages", async () => {
     const server = await serve({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
-    const [python = ""] = blocks("moving-from-phoenix.md", "python");
+    const [python = ""] = blocksOf("moving-from-phoenix.md", "python");
     const asking = new Bun.RedisClient(redis.url);
     const patterns = async (): Promise<number> => Number(await asking.send("PUBSUB", ["NUMPAT"]));
     const ofServer = await patterns();
@@ -207,7 +226,7 @@ describe("migration", () => {
     await eventually(async () => (await patterns()) > ofServer, "the backend");
     asking.close();
 
-    const [js = ""] = blocks("moving-from-phoenix.md", "js");
+    const [js = ""] = blocksOf("moving-from-phoenix.md", "js");
     const code = js.replace('import { Socket } from "phoenix";\n', "");
     const answered = Promise.withResolvers<unknown>();
     const joined = Promise.withResolvers<void>();
@@ -226,8 +245,8 @@ describe("migration", () => {
   });
 
   test("from Channelstream: the configuration is converted and the call of the page works", async () => {
-    const [init = ""] = blocks("moving-from-channelstream.md", "sh");
-    const [python = ""] = blocks("moving-from-channelstream.md", "python");
+    const [init = ""] = blocksOf("moving-from-channelstream.md", "sh");
+    const [python = ""] = blocksOf("moving-from-channelstream.md", "python");
     const cwd = workingFolder({
       "config.ini": `[channelstream]\nhost = 127.0.0.1\nport = 8000\nsecret = ${SECRET}\n`,
     });
@@ -242,8 +261,8 @@ describe("migration", () => {
   }, 30_000);
 
   test("from Tangram: the tangram.toml and the command line of the page work", async () => {
-    const [toml = ""] = blocks("moving-from-tangram.md", "toml");
-    const [line = ""] = blocks("moving-from-tangram.md", "sh");
+    const [toml = ""] = blocksOf("moving-from-tangram.md", "toml");
+    const [line = ""] = blocksOf("moving-from-tangram.md", "sh");
     const port = freePort();
     const cwd = workingFolder({ "tangram.toml": toml.replace("redis://127.0.0.1:6379", redis.url) });
     const server = shell(`exec ${line.replace("2025", String(port))}`, cwd);
@@ -261,7 +280,7 @@ describe("migration", () => {
 
   test("from AWX: the publish of the page reaches a client subscribed to the group", async () => {
     const server = await serve({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
-    const [publish = ""] = blocks("moving-from-awx.md", "sh");
+    const [publish = ""] = blocksOf("moving-from-awx.md", "sh");
     const cwd = workingFolder();
     const page = readFileSync(join(DOCS, "moving-from-awx.md"), "utf8");
     const command = /`(channel token [^`]*)`/.exec(page)?.[1] ?? "";

@@ -121,6 +121,7 @@ test.skipIf(!process.env.CHANNEL_LONG || !mayOverlay())(
         "purged",
         "systemctl enable --quiet channel.service",
         "systemctl restart channel.service",
+        "systemctl reload channel.service",
         "systemctl disable --now --quiet channel.service",
       ];
       for (const line of expected) expect(told).toContain(line);

@@ -1,15 +1,16 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Socket } from "phoenix";
 import { type ChannelProcess, startChannel } from "../channel-process.ts";
 import { Inbox, short } from "../inbox.ts";
+import { blocksOf } from "../page-blocks.ts";
 import { eventually, mint } from "../phoenix-client.ts";
 import { freePort, type RedisProcess, startRedis } from "../redis-process.ts";
 
 /*
- * The blocks of docs/fleet.md, "Two servers behind nginx": with a real Redis, nginx and two servers. Replaced are only addresses,
+ * The blocks of docs/nginx.md about two servers: with a real Redis, nginx and two servers. Replaced are only addresses,
  * ports, folders and the host name.
  */
 
@@ -27,14 +28,7 @@ const HOSTS = ["127.0.0.5", "127.0.0.6"];
 const front = freePort();
 const port = freePort();
 
-/** The code blocks of the section in a language. */
-function blocks(language: string): string[] {
-  const page = readFileSync(join(ROOT, "docs/fleet.md"), "utf8");
-  const [, section = ""] = page.split("\n## Two servers behind nginx");
-  return [...section.matchAll(/^ *```(\w*)\n([\s\S]*?)^ *```$/gm)]
-    .filter(([, named]) => named === language)
-    .map(([, , block = ""]) => block.replaceAll(/^ {3}/gm, ""));
-}
+const blocks = (language: string): string[] => blocksOf("nginx.md", language);
 
 function here(text: string): string {
   return text
@@ -178,7 +172,7 @@ test("two servers behind nginx with TLS, set up by the page, are one hub", async
 }, 60_000);
 
 test("each alert of the documentation is about metrics that the servers have", async () => {
-  const page = readFileSync(join(ROOT, "docs/metrics.md"), "utf8");
+  const page = readFileSync(join(ROOT, "docs/monitoring.md"), "utf8");
   const rules = [...page.matchAll(/^ *- alert: (\w+)\n *expr: (.*)$/gm)];
   expect(rules.length).toBeGreaterThan(8);
   const body = await metricsOf("127.0.0.5");
@@ -191,6 +185,30 @@ test("each alert of the documentation is about metrics that the servers have", a
   const named = new Set(fleet.match(/`Channel[A-Z]\w+`/g)?.map((name) => name.slice(1, -1)));
   const alerts = new Set(rules.map(([, alert]) => alert));
   expect([...named].filter((name) => !alerts.has(name))).toEqual([]);
+});
+
+test("nginx and the kernel know the settings for many connections", () => {
+  const [kernel = "", main = ""] = blocksOf("many-connections.md", "text");
+  const file = join(folder, "many.conf");
+  writeFileSync(
+    file,
+    `${main} pid ${folder}/many.pid; http { include ${folder}/etc/nginx/conf.d/channel.conf; }`,
+  );
+  const program = Bun.which("nginx", { PATH: NGINX_PATH }) ?? "nginx";
+  const checked = Bun.spawnSync(
+    [program, "-t", "-p", folder, "-e", join(folder, "log/error.log"), "-c", file],
+    {
+      stderr: "pipe",
+    },
+  );
+  expect([checked.exitCode, checked.stderr.toString()]).toEqual([
+    0,
+    expect.stringContaining("is successful"),
+  ]);
+  const keys = [...kernel.matchAll(/^(net\.\S+) = /gm)].map(([, key = ""]) => key);
+  expect(keys.length).toBe(4);
+  const unknown = keys.filter((key) => !existsSync(join("/proc/sys", key.replaceAll(".", "/"))));
+  expect(unknown).toEqual([]);
 });
 
 async function metricsOf(host: string): Promise<string> {

@@ -79,6 +79,7 @@ export function startProgram(command: string[], options: ProgramOptions = {}): P
 /** What a command prints to standard output; throws what it complains of where it fails. */
 export async function outputOf(command: string[], options: ProgramOptions = {}): Promise<string> {
   const child = Bun.spawn(command, {
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     env: { PATH: process.env.PATH ?? "", ...options.env },
     stdin: "ignore",
     stdout: "pipe",
