@@ -4,9 +4,10 @@ import { ChannelPage } from "./admin/channel.ts";
 import { Channels } from "./admin/channels.ts";
 import { Connections } from "./admin/connections.ts";
 import { Overview } from "./admin/overview.ts";
+import { applyRole, fetchRole, mayDo, type Role } from "./admin/role.ts";
 import { Servers } from "./admin/servers.ts";
 import { Tools } from "./admin/tools.ts";
-import { element, errorMessageOf, field, setStatus } from "./shared/page.ts";
+import { element, errorMessageOf, setStatus } from "./shared/page.ts";
 
 /** Poll interval in ms; the interval of the server's snapshots. */
 const POLL_INTERVAL = 2000;
@@ -43,7 +44,8 @@ function currentRoute(): { readonly page: PageName; readonly name: string } {
     }
   }
   const known = PAGES.find((each) => each === first && each !== "channel");
-  return { page: known ?? "overview", name: "" };
+  const permitted = known !== "tools" || mayDo("act");
+  return { page: (permitted ? known : undefined) ?? "overview", name: "" };
 }
 
 function renderRoute(): void {
@@ -98,8 +100,9 @@ async function pollServers(): Promise<void> {
   channels.servers(names);
 }
 
-async function showSignedIn(): Promise<void> {
+async function showSignedIn(role: Role): Promise<void> {
   signedIn = true;
+  applyRole(role);
   signInSection.hidden = true;
   content.hidden = false;
   signOut.hidden = false;
@@ -117,6 +120,7 @@ function showSignedOut(reason: string): void {
   signInSection.hidden = false;
   content.hidden = true;
   signOut.hidden = true;
+  element("role", HTMLElement).textContent = "";
   setStatus(state, wasSignedIn ? reason : "Not signed in", "waiting");
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
   secret.focus();
@@ -139,7 +143,7 @@ element("sign-in", HTMLFormElement).addEventListener("submit", async (submit) =>
     }
     secret.value = "";
     if (location.hash === "#/explorer") location.assign("api-explorer");
-    else await showSignedIn();
+    else await checkSession();
   } catch {
     setStatus(signInError, "No response from the server.", "bad");
   }
@@ -167,12 +171,12 @@ document.addEventListener("visibilitychange", async () => {
 
 /** Asks the server whether the session cookie is still valid. */
 async function checkSession(): Promise<void> {
-  const response = await fetch("admin/session").catch(() => null);
-  if (response === null) {
+  const role = await fetchRole();
+  if (role === undefined) {
     setStatus(state, "No response from the server, retrying", "bad");
     setTimeout(checkSession, POLL_INTERVAL);
-  } else if (field(await response.json().catch(() => null), "signed_in") === true) await showSignedIn();
-  else showSignedOut("Not signed in");
+  } else if (role === null) showSignedOut("Not signed in");
+  else await showSignedIn(role);
 }
 
 void checkSession();

@@ -46,7 +46,7 @@ export class ChannelPage {
         { title: "Joined", className: "minor", fill: (cell, { since }) => text(cell, ago(since)) },
         {
           title: "Actions",
-          className: "buttons",
+          className: "buttons needs-moderate",
           fill: (cell, { user, agent }) =>
             buttons(cell, [
               {

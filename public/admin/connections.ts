@@ -60,7 +60,7 @@ export class Connections {
         },
         {
           title: "Actions",
-          className: "buttons one",
+          className: "buttons one needs-moderate",
           fill: (cell, { id }) =>
             buttons(cell, [
               {

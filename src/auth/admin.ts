@@ -4,8 +4,11 @@ import { type AdminSession, AdminSessions, SESSION_MS } from "./admin-session.ts
 import { type Audit, resultOf } from "./audit.ts";
 import type { Claims } from "./claims-types.ts";
 import { type AttemptSource, type CredentialKind, FailedAttempts } from "./failed-attempts.ts";
+import { KeyMarks } from "./key-marks.ts";
+import { reachesAll } from "./key-scope.ts";
 import { adminKeys, isOneOf } from "./keys.ts";
 import type { Peer } from "./peer.ts";
+import { type Principal, principalName } from "./principal.ts";
 import { Rejection } from "./rejection.ts";
 import { Revocations } from "./revocations.ts";
 import { isForeign, isSameOrigin } from "./same-origin.ts";
@@ -15,11 +18,6 @@ export interface SessionCookie {
   readonly ok: true;
   readonly cookie: string;
 }
-
-/** The authenticated sender of a request: the administrator (by secret or session), or the holder of an API key. */
-export type Principal =
-  | { readonly kind: "administrator"; readonly session?: AdminSession }
-  | { readonly kind: "key"; readonly key: ApiKey };
 
 export interface Authenticated {
   readonly ok: true;
@@ -31,15 +29,18 @@ export interface Admin {
   /** The code of the one-time sign-in link; `null` if an admin secret is configured. */
   readonly signInCode: string | null;
   /**
-   * Accepts the administrator: the secret as Bearer, or a session cookie. With a cookie, a request other than GET and HEAD
-   * must come from the same origin.
+   * Accepts the administrator: the secret as Bearer, or a session cookie of the administrator. With a cookie, a request
+   * other than GET and HEAD must come from the same origin.
    */
   requireAdmin(request: Request, peer: Peer): Authenticated | Rejection;
-  /** As `requireAdmin`, but accepts the keys of `[[api_keys]]` too. The caller checks the key's abilities and channels. */
+  /**
+   * As `requireAdmin`, but accepts the keys of `[[api_keys]]` and their sessions too. The caller checks the key's abilities
+   * and channels.
+   */
   authenticate(request: Request, peer: Peer): Authenticated | Rejection;
-  /** The claims that a session cookie grants to a socket; `null` without a valid one. */
+  /** The claims that a session cookie of the administrator grants to a socket; `null` without a valid one. */
   upgradeClaims(request: Request, peer: Peer): Claims | null;
-  /** Creates a session from the admin secret. */
+  /** Creates a session from the admin secret, or from an API key for all channels that may read: it has the key's rights. */
   signIn(secret: string, request: Request, peer: Peer): SessionCookie | Rejection;
   /** Creates a session from the code of the sign-in link: valid once, and only from this server's own page. */
   signInByCode(code: string, request: Request, peer: Peer): SessionCookie | Rejection;
@@ -81,6 +82,16 @@ export const FOREIGN = new Rejection(
   "own_pages_only",
   "With a session cookie, changes are accepted only from this server's own pages.",
 );
+const KEY_CANNOT_READ = new Rejection(
+  403,
+  "ability_missing",
+  "To sign in, an API key needs the ability read.",
+);
+const KEY_NOT_FOR_ALL = new Rejection(
+  403,
+  "all_channels_needed",
+  "To sign in, an API key must be for all channels (*).",
+);
 export const FOREIGN_CODE = new Rejection(
   403,
   "own_pages_only",
@@ -90,7 +101,9 @@ export const FOREIGN_CODE = new Rejection(
 export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
   const { now = Date.now, wrong = new FailedAttempts(), audit = () => {} } = parts;
   const revocations = parts.revocations ?? new Revocations(undefined, now);
-  const sessions = new AdminSessions(adminKeys(config, "session"), revocations, now);
+  const sessionKeys = adminKeys(config, "session");
+  const sessions = new AdminSessions(sessionKeys, revocations, now);
+  const keyMarks = new KeyMarks(sessionKeys, config.apiKeys);
   const secrets = [config.adminSecret, ...config.olderAdminSecrets];
   const signInCode = config.adminSecretGenerated ? randomBytes(18).toString("base64url") : null;
   let code = signInCode;
@@ -124,6 +137,13 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
     return { ok: true, cookie: `${COOKIE}=${value}; ${attributes}` };
   };
 
+  /** Who has a session; `null` if its API key is no longer configured. */
+  const holderOf = (session: AdminSession): Principal | null => {
+    if (session.keyMark === null) return { kind: "administrator", session };
+    const key = keyMarks.find(session.keyMark);
+    return key === null ? null : { kind: "key", key, session };
+  };
+
   /** A cookie verified before is accepted at once; any other counts as an attempt and is rate-limited. */
   const sessionOf = (request: Request, peer: Peer): AdminSession | null => {
     const values = cookieValues(request.headers.get("cookie"));
@@ -150,35 +170,41 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
     return found;
   };
 
-  const byBearer = (bearer: string, source: AttemptSource): Authenticated | Rejection => {
-    const key = keyOf(bearer);
-    const right = key === null ? secrets : [bearer];
-    const rejection = guess(
-      bearer,
-      right,
-      source,
-      "bearer",
-      config.apiKeys.length === 0 ? WRONG_SECRET : WRONG_KEY,
-    );
+  /** The administrator by the secret, or a program by its API key. */
+  const bySecret = (
+    given: string,
+    source: AttemptSource,
+    kind: CredentialKind,
+  ): Authenticated | Rejection => {
+    const key = keyOf(given);
+    const right = key === null ? secrets : [given];
+    const wrongOne = config.apiKeys.length === 0 ? WRONG_SECRET : WRONG_KEY;
+    const rejection = guess(given, right, source, kind, wrongOne);
     if (rejection !== null) return rejection;
     return { ok: true, principal: key === null ? { kind: "administrator" } : { kind: "key", key } };
   };
 
   const authenticate = (request: Request, peer: Peer): Authenticated | Rejection => {
     const bearer = bearerOf(request.headers);
-    if (bearer !== null) return byBearer(bearer, sourceOf(request, peer));
+    if (bearer !== null) return bySecret(bearer, sourceOf(request, peer), "bearer");
     const session = sessionOf(request, peer);
-    if (session === null) return NOT_SIGNED_IN;
+    const principal = session === null ? null : holderOf(session);
+    if (principal === null) return NOT_SIGNED_IN;
     const readsOnly = request.method === "GET" || request.method === "HEAD";
     if (!readsOnly && !isSameOrigin(request.headers, config.publicUrl, peer.https)) return FOREIGN;
-    return { ok: true, principal: { kind: "administrator", session } };
+    return { ok: true, principal };
   };
 
-  const startSession = (kind: CredentialKind, peer: Peer): SessionCookie => {
-    const { token, session } = sessions.create();
-    const who = principalName({ kind: "administrator", session });
+  const startSession = (kind: CredentialKind, peer: Peer, keyMark: string | null): SessionCookie => {
+    const { token, session } = sessions.create(keyMark);
+    const who = nameOf(session);
     audit({ act: "sign_in", who, from: peer.address, what: { by: kind }, result: "ok" });
     return cookie(token, SESSION_MS / 1000, peer);
+  };
+
+  const nameOf = (session: AdminSession): string => {
+    const principal = holderOf(session);
+    return principal === null ? "nobody" : principalName(principal);
   };
 
   const audited = (act: string, peer: Peer, rejection: Rejection): Rejection => {
@@ -196,13 +222,19 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
     upgradeClaims(request, peer) {
       const { headers } = request;
       const session = isSameOrigin(headers, config.publicUrl, peer.https) ? sessionOf(request, peer) : null;
-      if (session === null) return null;
+      // A key's session has the rights of the API, and none on sockets.
+      if (session === null || session.keyMark !== null) return null;
       const { expiresAt } = session;
       return { user: ADMINISTRATOR, channels: ["admin"], can: ALL, expiresAt, admin: true, session };
     },
     signIn(secret, request, peer) {
-      const rejection = guess(secret, secrets, sourceOf(request, peer), "secret", WRONG_SECRET);
-      return rejection === null ? startSession("secret", peer) : audited("sign_in", peer, rejection);
+      const found = bySecret(secret, sourceOf(request, peer), "secret");
+      if (!found.ok) return audited("sign_in", peer, found);
+      const { principal } = found;
+      if (principal.kind === "administrator") return startSession("secret", peer, null);
+      if (!principal.key.can.includes("read")) return audited("sign_in", peer, KEY_CANNOT_READ);
+      if (!reachesAll(principal)) return audited("sign_in", peer, KEY_NOT_FOR_ALL);
+      return startSession("secret", peer, keyMarks.of(secret));
     },
     signInByCode(given, request, peer) {
       // Codes from other pages are not compared: they must neither test codes nor use up attempts.
@@ -215,7 +247,7 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
       const rejection = guess(given, right, sourceOf(request, peer), "code", WRONG_CODE);
       if (rejection !== null) return audited("sign_in", peer, rejection);
       code = null;
-      return startSession("code", peer);
+      return startSession("code", peer, null);
     },
     signInLinkRejection: () => (code === null ? WRONG_CODE : null),
     signOut(request, peer) {
@@ -223,18 +255,11 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
       if (session !== null && !isSameOrigin(request.headers, config.publicUrl, peer.https)) return FOREIGN;
       if (session !== null) {
         sessions.revoke(session);
-        const who = principalName({ kind: "administrator", session });
-        audit({ act: "sign_out", who, from: peer.address, result: "ok" });
+        audit({ act: "sign_out", who: nameOf(session), from: peer.address, result: "ok" });
       }
       return cookie("", 0, peer);
     },
   };
-}
-
-/** The name of a principal in the audit log; contains no secret. */
-export function principalName(principal: Principal): string {
-  if (principal.kind === "key") return `key:${principal.key.name}`;
-  return principal.session === undefined ? "secret" : `session:${principal.session.id.slice(0, 8)}`;
 }
 
 /** The credentials of an `Authorization: Bearer` header; `null` without one. */

@@ -1,5 +1,5 @@
-import type { Principal } from "./admin.ts";
 import { nameCovers } from "./claims.ts";
+import type { Principal } from "./principal.ts";
 
 /** Whether a principal has access to a channel. A key's pattern never covers `admin`: only the exact name does. */
 export function reaches(principal: Principal, channel: string): boolean {

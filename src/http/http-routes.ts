@@ -255,13 +255,20 @@ async function signIn({ admin, config, inbound }: HttpDeps, request: Request, pe
   if (typeof code === "string") return cookieAnswer(admin.signInByCode(code, request, peer));
   const secret = ownValue(fields, "secret");
   if (typeof secret !== "string")
-    return reject(new Rejection(422, "invalid_request", 'Send {"secret": "<the admin secret>"}.'));
+    return reject(
+      new Rejection(422, "invalid_request", 'Send {"secret": "<the admin secret or an API key>"}.'),
+    );
   return cookieAnswer(admin.signIn(secret, request, peer));
 }
 
-/** Whether the user is signed in. 200 in both cases, so that browsers log no error. */
+/** Whether the user is signed in, and as whom. 200 in both cases, so that browsers log no error. */
 function session({ admin }: HttpDeps, request: Request, peer: Peer): Response {
-  return json({ signed_in: admin.requireAdmin(request, peer).ok });
+  const found = admin.authenticate(request, peer);
+  if (!found.ok) return json({ signed_in: false });
+  const { principal } = found;
+  if (principal.kind === "administrator") return json({ signed_in: true, role: "administrator" });
+  const { name, can } = principal.key;
+  return json({ signed_in: true, role: "key", name, can });
 }
 
 function signOut({ admin }: HttpDeps, request: Request, peer: Peer): Response {

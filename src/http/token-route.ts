@@ -1,9 +1,10 @@
-import { type Admin, bearerOf, type Principal, principalName } from "../auth/admin.ts";
+import { type Admin, bearerOf } from "../auth/admin.ts";
 import type { Audit } from "../auth/audit.ts";
 import { abilitiesIn, intersection, isPattern, isUserChannel, leastAbilities } from "../auth/claims.ts";
 import { LEEWAY_SECS, MAX_TOKEN_BYTES } from "../auth/hs256.ts";
 import type { Grant, Mint } from "../auth/mint.ts";
 import type { Peer } from "../auth/peer.ts";
+import { type Principal, principalName } from "../auth/principal.ts";
 import { asksApplication, entryCovers } from "../auth/public-channels.ts";
 import { Rejection } from "../auth/rejection.ts";
 import { isForeign } from "../auth/same-origin.ts";

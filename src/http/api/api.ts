@@ -1,6 +1,6 @@
-import { type Principal, principalName } from "../../auth/admin.ts";
 import { resultOf } from "../../auth/audit.ts";
 import type { Peer } from "../../auth/peer.ts";
+import { type Principal, principalName } from "../../auth/principal.ts";
 import { type Asset, createAsset, writtenDeclaration } from "../assets.ts";
 import { reject } from "../json-response.ts";
 import type { Handler, Route } from "../route.ts";

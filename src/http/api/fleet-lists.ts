@@ -1,7 +1,7 @@
 import * as z from "zod";
-import type { Principal } from "../../auth/admin.ts";
 import { nameCovers } from "../../auth/claims.ts";
 import type { JsonObject } from "../../auth/json-object.ts";
+import type { Principal } from "../../auth/principal.ts";
 import { Rejection } from "../../auth/rejection.ts";
 import type { Fleet, Peer } from "../../fleet/fleet.ts";
 import { type FleetRequests, MAX_ANSWER } from "../../fleet/fleet-requests.ts";

@@ -148,7 +148,7 @@ export function inspectOperations({ hub }: ApiDeps): Operation[] {
         // Bun does not read the body of a HEAD response: the stream would never end.
         if (request.method === "HEAD") return new Response(null, { headers: HEADERS });
         // Secrets and API keys are valid until the server stops; a session may end earlier.
-        const session = principal.kind === "administrator" ? principal.session : undefined;
+        const { session } = principal;
         return stream(name, () => session === undefined || !session.ended);
       },
     }),

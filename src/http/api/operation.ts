@@ -1,6 +1,6 @@
 import * as z from "zod";
-import type { Principal } from "../../auth/admin.ts";
 import type { Peer } from "../../auth/peer.ts";
+import type { Principal } from "../../auth/principal.ts";
 import { Rejection } from "../../auth/rejection.ts";
 import type { ApiAbility } from "../../config/config.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";

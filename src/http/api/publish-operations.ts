@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import * as z from "zod";
-import type { Principal } from "../../auth/admin.ts";
 import { userChannel } from "../../auth/claims.ts";
+import type { Principal } from "../../auth/principal.ts";
 import { Rejection } from "../../auth/rejection.ts";
 import { isChannelName, isExport, RESERVED_EVENTS } from "../../bus/topics.ts";
 import type { Publication, PublishedPositions, Recipients } from "../../fleet/publishing.ts";

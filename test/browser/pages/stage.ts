@@ -40,9 +40,10 @@ export async function startStage(toml = ""): Promise<Stage> {
   };
 }
 
-export async function signIn(page: Page): Promise<void> {
+/** @param secret the admin secret, or an API key */
+export async function signIn(page: Page, secret = ADMIN_SECRET): Promise<void> {
   await page.waitForSelector("#sign-in-section:not([hidden])");
-  await page.fill("#secret", ADMIN_SECRET);
+  await page.fill("#secret", secret);
   await page.press("#secret", "Enter");
   await page.waitForSelector("#content:not([hidden])");
   await page.waitForSelector('#state[data-state="good"]');

@@ -78,11 +78,13 @@ describe("API keys", () => {
     expect((await named.ask("/api/channels/admin", { headers: bearer(READER) })).status).toBe(200);
   });
 
-  test("open neither /token for patterns nor the sign-in", async () => {
-    const { token, ask } = testHttp({ apiKeys: [READER] });
-    expect((await token({ channel: "room:*" }, bearer(READER))).status).toBe(403);
-    const body = JSON.stringify({ secret: READER.keys[0] });
-    expect((await ask("/admin/sign_in", { method: "POST", body })).status).toBe(401);
+  test("open neither /token for patterns nor, for some channels only, the pages", async () => {
+    const scoped = { ...READER, channels: ["room:*"] };
+    const { token, ask } = testHttp({ apiKeys: [scoped] });
+    expect((await token({ channel: "room:*" }, bearer(scoped))).status).toBe(403);
+    const body = JSON.stringify({ secret: scoped.keys[0] });
+    const refused = await ask("/admin/sign_in", { method: "POST", body });
+    expect([refused.status, refused.headers.get("set-cookie")]).toEqual([403, null]);
   });
 });
 
@@ -95,7 +97,10 @@ test("the pages can ask whether their visitor is signed in, and no is no error",
     body: JSON.stringify({ secret: BEARER.authorization.slice(7) }),
   });
   const cookie = entered.headers.get("set-cookie")?.split(";")[0] ?? "";
-  expect(await (await ask("/admin/session", { headers: { cookie } })).json()).toEqual({ signed_in: true });
+  expect(await (await ask("/admin/session", { headers: { cookie } })).json()).toEqual({
+    signed_in: true,
+    role: "administrator",
+  });
 });
 
 test("a kick by user or by agent removes only that member", async () => {
