@@ -1,19 +1,24 @@
 import { showNotice } from "./admin/actions.ts";
 import { call, onSignedOut } from "./admin/api.ts";
+import { Audit } from "./admin/audit.ts";
 import { ChannelPage } from "./admin/channel.ts";
 import { Channels } from "./admin/channels.ts";
 import { Connections } from "./admin/connections.ts";
 import { Overview } from "./admin/overview.ts";
 import { applyRole, fetchRole, mayDo, type Role } from "./admin/role.ts";
 import { Servers } from "./admin/servers.ts";
+import { System } from "./admin/system.ts";
 import { Tools } from "./admin/tools.ts";
 import { element, errorMessageOf, setStatus } from "./shared/page.ts";
 
 /** Poll interval in ms; the interval of the server's snapshots. */
 const POLL_INTERVAL = 2000;
 
-const PAGES = ["overview", "channels", "channel", "connections", "tools"] as const;
+const PAGES = ["overview", "channels", "channel", "connections", "system", "audit", "tools"] as const;
 type PageName = (typeof PAGES)[number];
+
+/** What pages need, besides the right to read. */
+const NEEDS: Readonly<Partial<Record<PageName, string>>> = { tools: "act", audit: "administrate" };
 
 const state = element("state", HTMLParagraphElement);
 const signInSection = element("sign-in-section", HTMLElement);
@@ -28,6 +33,8 @@ const channel = new ChannelPage();
 const connections = new Connections();
 const tools = new Tools();
 const servers = new Servers();
+const system = new System();
+const audit = new Audit();
 
 let signedIn = false;
 let page: PageName = "overview";
@@ -44,7 +51,8 @@ function currentRoute(): { readonly page: PageName; readonly name: string } {
     }
   }
   const known = PAGES.find((each) => each === first && each !== "channel");
-  const permitted = known !== "tools" || mayDo("act");
+  const needs = known === undefined ? undefined : NEEDS[known];
+  const permitted = needs === undefined || mayDo(needs);
   return { page: (permitted ? known : undefined) ?? "overview", name: "" };
 }
 
@@ -56,8 +64,11 @@ function renderRoute(): void {
   for (const each of PAGES) element(`page-${each}`, HTMLElement).hidden = each !== page;
   for (const link of document.querySelectorAll("nav a[data-page]")) {
     const current = link.getAttribute("data-page") === (page === "channel" ? "channels" : page);
-    if (current) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (current) {
+      link.setAttribute("aria-current", "page");
+      // The tabs of a phone scroll sideways.
+      link.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else link.removeAttribute("aria-current");
   }
   if (page === "channel") channel.open(name);
   else channel.close();
@@ -69,6 +80,8 @@ function refresh(): void {
   if (page === "channels") channels.refresh();
   else if (page === "channel") channel.refresh();
   else if (page === "connections") connections.refresh();
+  else if (page === "system") void system.refresh();
+  else if (page === "audit") audit.refresh();
   else if (page === "tools") void tools.refresh();
 }
 
@@ -98,6 +111,7 @@ async function pollServers(): Promise<void> {
     .map(({ name }) => name);
   connections.servers(names);
   channels.servers(names);
+  audit.servers(names);
 }
 
 async function showSignedIn(role: Role): Promise<void> {

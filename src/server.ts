@@ -5,11 +5,13 @@ import { Bans, rejectBanned } from "./auth/bans.ts";
 import { type AttemptSource, type CredentialKind, FailedAttempts } from "./auth/failed-attempts.ts";
 import { stretchAdminSecrets } from "./auth/keys.ts";
 import { createMint } from "./auth/mint.ts";
+import { RecentActs } from "./auth/recent-acts.ts";
 import { type Revocation, Revocations } from "./auth/revocations.ts";
 import { createVerifier } from "./auth/verifier.ts";
 import type { Bus, BusKind } from "./bus/bus.ts";
 import {
   openBus,
+  openBusFigures,
   openFleetStores,
   openHistory,
   openPresenceDatabase,
@@ -38,6 +40,7 @@ import { HookClient } from "./hooks/hook-client.ts";
 import { Webhooks } from "./hooks/webhooks.ts";
 import type { ReloadResult } from "./http/api/deps.ts";
 import { FleetStats } from "./http/api/fleet-stats.ts";
+import { processRow } from "./http/api/process-row.ts";
 import { takeSnapshot } from "./http/api/snapshot.ts";
 import { StatsHistory } from "./http/api/stats-history.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
@@ -219,7 +222,8 @@ export async function startServer(
   });
   const { refusals } = context;
 
-  const audit = createAudit(log);
+  const acts = new RecentActs();
+  const audit = createAudit(log, (act) => acts.add(act));
   const auditWrongProof = wrongProofAuditor(audit);
   const wrong = new FailedAttempts(undefined, auditWrongProof);
   const shared = aloneBecause === null ? signer : null;
@@ -305,6 +309,7 @@ export async function startServer(
     authorizing: () => authorizer?.pending ?? 0,
     webhooks: () => webhooks?.figures ?? null,
   });
+  const busFigures = openBusFigures(config, bus.kind, log);
   const http = createHttp({
     config,
     log,
@@ -321,6 +326,9 @@ export async function startServer(
     inbound,
     revocations,
     audit,
+    acts,
+    process: () => processRow({ hub, identity, figures, busState, descriptors }),
+    busFigures,
     history: statsHistory,
     servers: serverList,
     fleetStats: new FleetStats(statsHistory, identity, fleet),
@@ -441,6 +449,7 @@ export async function startServer(
       await fleet?.stop();
       bans.stop();
       stores?.stop();
+      busFigures?.stop();
       openedCalls?.stop();
       await bus.stop();
       // After its last message.

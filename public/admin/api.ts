@@ -77,6 +77,57 @@ export interface ServerResult {
   readonly kicked?: number;
 }
 
+export interface ActRow {
+  readonly at: number;
+  readonly server: string;
+  readonly act: string;
+  readonly who: string;
+  readonly from: string;
+  readonly what: Readonly<Record<string, string>>;
+  readonly result: string;
+}
+
+export interface BusSeen {
+  readonly kind: "redis" | "amqp" | "embedded";
+  readonly live: boolean;
+  readonly detail: string;
+  readonly gaps: number;
+  readonly since: number;
+}
+
+export interface ProcessRow {
+  readonly name: string;
+  readonly incarnation: string;
+  readonly pid: number;
+  readonly version: string;
+  readonly runtime: string;
+  readonly platform: string;
+  readonly uptime: number;
+  readonly cpu: number;
+  readonly memory: {
+    readonly rss: number;
+    readonly heap_used: number;
+    readonly external: number;
+  };
+  readonly loop_delay: number;
+  readonly descriptors: { readonly open: number | null; readonly limit: number | null };
+  readonly connections: number;
+  readonly buffered: number;
+  readonly bus: BusSeen;
+}
+
+export interface BusNode {
+  readonly where: string;
+  readonly ping_ms: number | null;
+  readonly info: Readonly<Record<string, string>> | null;
+  readonly output_buffer_limit: number | null;
+}
+
+export interface BusAnswer extends BusSeen {
+  readonly reason: string | null;
+  readonly nodes: readonly BusNode[];
+}
+
 export interface ChannelRow {
   readonly name: string;
   readonly members: number;
@@ -151,6 +202,17 @@ interface Responses {
     readonly connections: readonly ConnectionRow[];
     readonly servers: readonly ServerResult[];
   };
+  "GET api/audit": {
+    readonly matching: number;
+    readonly total: number;
+    readonly acts: readonly ActRow[];
+    readonly servers: readonly ServerResult[];
+  };
+  "GET api/processes": {
+    readonly processes: readonly ProcessRow[];
+    readonly servers: readonly ServerResult[];
+  };
+  "GET api/bus": BusAnswer;
   "DELETE api/connections/{id}": { readonly disconnected: number; readonly servers: readonly ServerResult[] };
   "POST api/publish": { readonly listeners: number };
   "POST api/disconnect": {

@@ -16,9 +16,16 @@ export interface Act {
 
 export type Audit = (act: Act) => void;
 
-/** Logs each action as one line: `audit act=kick who=key:billing from=192.0.2.1 channel=room:1 result=ok`. */
-export function createAudit(log: Log): Audit {
-  return ({ act, who, from, what, result }) => log.info("audit", { act, who, from, ...what, result });
+/**
+ * Logs each action as one line: `audit act=kick who=key:billing from=192.0.2.1 channel=room:1 result=ok`.
+ * @param keep called with each
+ */
+export function createAudit(log: Log, keep: (act: Act) => void): Audit {
+  return (each) => {
+    const { act, who, from, what, result } = each;
+    log.info("audit", { act, who, from, ...what, result });
+    keep(each);
+  };
 }
 
 /** The `result` of an HTTP status. */

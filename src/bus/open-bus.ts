@@ -9,6 +9,7 @@ import type { WebhookStore } from "../hub/webhooks/webhook-store.ts";
 import type { Log } from "../log.ts";
 import type { Bus, BusKind } from "./bus.ts";
 import { BusError } from "./bus-error.ts";
+import type { BusFigures } from "./bus-figures.ts";
 import type { CallQueues } from "./call-queues.ts";
 import { createEmbeddedBus } from "./embedded/embedded-bus.ts";
 import type { LivenessStore } from "./liveness-store.ts";
@@ -16,6 +17,7 @@ import type { PublishedIds } from "./published-ids.ts";
 import { type HostPort, parseRedisAddress } from "./redis/redis-address.ts";
 import { RedisBans } from "./redis/redis-bans.ts";
 import { createRedisBus } from "./redis/redis-bus.ts";
+import { RedisFigures } from "./redis/redis-figures.ts";
 import { RedisFleetConnection } from "./redis/redis-fleet-connection.ts";
 import { createRedisHistory } from "./redis/redis-history.ts";
 import { RedisIds } from "./redis/redis-ids.ts";
@@ -121,6 +123,15 @@ export function openFleetStores(config: BusConfig, log: Log): FleetStores {
     ids: new RedisIds(connection),
     stop: () => connection.stop(),
   };
+}
+
+/** What asks Redis for its figures, over a connection that the first question opens; `null` for another bus. */
+export function openBusFigures(config: BusConfig, kind: BusKind, log: Log): BusFigures | null {
+  if (kind !== "redis") return null;
+  const { redisUrl: url, sentinelUsername: username, sentinelPassword: password } = config;
+  const refused = "Redis refused its figures";
+  const options = { url, sentinel: { username, password }, name: "channel-figures", refused, log };
+  return new RedisFigures(new RedisFleetConnection(options));
 }
 
 /**

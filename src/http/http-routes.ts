@@ -35,7 +35,7 @@ export type Http = (request: Request, path: string, peer: Peer) => Response | Pr
 const METHODS = ["GET", "POST", "DELETE"] as const;
 
 /** What other servers may ask for, to list it with their own. */
-const LISTS = ["list-channels", "list-members", "list-connections"] as const;
+const LISTS = ["list-channels", "list-members", "list-connections", "list-audit", "list-processes"] as const;
 
 const NOT_FOUND = new Rejection(404, "not_found", "No resource at this path.");
 

@@ -52,6 +52,11 @@ export class Descriptors {
     });
   }
 
+  /** Number of open descriptors; infinite if unknown. */
+  get open(): number {
+    return inUse();
+  }
+
   /** Number of descriptors available for connections. */
   get available(): number {
     return Math.max(1, this.limit - RESERVED - inUse());

@@ -5,6 +5,7 @@ import { type Asset, createAsset, writtenDeclaration } from "../assets.ts";
 import { reject } from "../json-response.ts";
 import type { Handler, Route } from "../route.ts";
 import { accessOperations } from "./access-operations.ts";
+import { auditList, auditOperations } from "./audit-operations.ts";
 import { channelList, channelOperations, memberList } from "./channel-operations.ts";
 import { channelstreamOperations, channelstreamPaths } from "./channelstream-operations.ts";
 import { connectionList, connectionOperations } from "./connection-operations.ts";
@@ -15,6 +16,7 @@ import { historyOperations } from "./history-operations.ts";
 import { inspectOperations } from "./inspect-operations.ts";
 import { describeApi } from "./openapi.ts";
 import type { AuditTrail, Operation } from "./operation.ts";
+import { processList, processOperations } from "./process-operations.ts";
 import { publishOperations } from "./publish-operations.ts";
 import { reloadOperations } from "./reload-operations.ts";
 import { ADMIN_ONLY, abilityMissing } from "./scope-rejections.ts";
@@ -44,16 +46,20 @@ export function createApi(deps: ApiDeps): Api {
   const channels = channelList(deps);
   const members = memberList(deps);
   const connections = connectionList(deps);
+  const acts = auditList(deps);
+  const processes = processList(deps);
   const operations = [
     ...statsOperations(deps),
     ...webhookOperations(deps),
     ...serverOperations(deps),
+    ...processOperations(deps, processes),
     ...channelOperations(channels, members),
     ...historyOperations(deps),
     ...inspectOperations(deps),
     ...connectionOperations(deps, connections),
     ...publishOperations(deps),
     ...accessOperations(deps),
+    ...auditOperations(acts),
     ...tokenOperations(deps),
     ...reloadOperations(deps),
     ...channelstreamOperations(deps),
@@ -102,7 +108,7 @@ export function createApi(deps: ApiDeps): Api {
     };
 
   return {
-    lists: [channels, members, connections],
+    lists: [channels, members, connections, acts, processes],
     find(path) {
       if (!path.startsWith("/api/")) return undefined;
       for (const { pattern, operations: here } of paths.values()) {

@@ -2,8 +2,10 @@ import type { Admin } from "../../auth/admin.ts";
 import type { Audit } from "../../auth/audit.ts";
 import type { Bans } from "../../auth/bans.ts";
 import type { Mint } from "../../auth/mint.ts";
+import type { RecentActs } from "../../auth/recent-acts.ts";
 import type { Revocations } from "../../auth/revocations.ts";
 import type { BusKind, BusState } from "../../bus/bus.ts";
+import type { BusFigures } from "../../bus/bus-figures.ts";
 import type { Config } from "../../config/config.ts";
 import type { Control } from "../../fleet/control.ts";
 import type { Publishing } from "../../fleet/publishing.ts";
@@ -13,6 +15,7 @@ import type { Hub } from "../../hub/hub.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
 import type { ListServers } from "./fleet-lists.ts";
 import type { FleetStats } from "./fleet-stats.ts";
+import type { ProcessEntry } from "./process-schema.ts";
 import type { StatsHistory } from "./stats-history.ts";
 
 /** The result of a reload; after a failure the server goes on serving. */
@@ -34,6 +37,11 @@ export interface ApiDeps {
   readonly inbound: InboundBudget;
   readonly revocations: Revocations;
   readonly audit: Audit;
+  readonly acts: RecentActs;
+  /** What this process shows of itself. */
+  readonly process: () => ProcessEntry;
+  /** `null` where the bus has none. */
+  readonly busFigures: Pick<BusFigures, "read"> | null;
   readonly history: StatsHistory;
   readonly servers: ServerList;
   readonly fleetStats: FleetStats;

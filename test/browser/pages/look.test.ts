@@ -37,6 +37,16 @@ const PAGES: Record<string, () => Promise<OpenPage>> = {
   channels: () => stage.admin("#/channels"),
   "a channel": () => stage.admin("#/channels/room%3A1"),
   connections: () => stage.admin("#/connections"),
+  system: async () => {
+    const opened = await stage.admin("#/system");
+    await opened.page.locator("#processes tr").waitFor();
+    return opened;
+  },
+  audit: async () => {
+    const opened = await stage.admin("#/audit");
+    await opened.page.locator("#audit tbody td", { hasText: "sign in" }).first().waitFor();
+    return opened;
+  },
   actions: () => stage.admin("#/tools"),
   "a confirmation": async () => {
     const opened = await stage.admin("#/channels/room%3A1");

@@ -70,6 +70,8 @@ const shots: Record<string, (stage: Stage) => Promise<OpenPage>> = {
     return opened;
   },
   "admin-overview": () => stage.admin(),
+  "admin-system": () => stage.admin("#/system"),
+  "admin-audit": () => stage.admin("#/audit"),
   "admin-channels": async () => {
     const opened = await stage.admin("#/channels");
     await opened.page.waitForSelector("#channels tbody tr:nth-child(9)");

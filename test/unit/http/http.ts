@@ -4,6 +4,7 @@ import type { Act } from "../../../src/auth/audit.ts";
 import { Bans } from "../../../src/auth/bans.ts";
 import { createMint } from "../../../src/auth/mint.ts";
 import type { Peer } from "../../../src/auth/peer.ts";
+import { RecentActs } from "../../../src/auth/recent-acts.ts";
 import { Revocations } from "../../../src/auth/revocations.ts";
 import { createVerifier } from "../../../src/auth/verifier.ts";
 import type { BusKind, BusState } from "../../../src/bus/bus.ts";
@@ -14,6 +15,7 @@ import { createFigures } from "../../../src/fleet/figures.ts";
 import { Publishing } from "../../../src/fleet/publishing.ts";
 import { ServerList } from "../../../src/fleet/server-list.ts";
 import { FleetStats } from "../../../src/http/api/fleet-stats.ts";
+import { processRow } from "../../../src/http/api/process-row.ts";
 import { takeSnapshot } from "../../../src/http/api/snapshot.ts";
 import { StatsHistory } from "../../../src/http/api/stats-history.ts";
 import { createHttp } from "../../../src/http/http-routes.ts";
@@ -103,6 +105,14 @@ export function testHttp(changes: Partial<Config> = {}) {
     inbound: new InboundBudget(config.limits),
     revocations,
     audit: (act) => void audited.push(act),
+    acts: new RecentActs(),
+    process: () =>
+      processRow({
+        ...{ hub, identity: new Identity("n1"), figures: createFigures(figures) },
+        busState: () => ({ kind: bus.kind, ...bus.state }),
+        descriptors: { open: 12, limit: Number.POSITIVE_INFINITY },
+      }),
+    busFigures: null,
     history,
     fleetStats: new FleetStats(history, new Identity("n1"), null),
     webhooks: null,

@@ -1,0 +1,42 @@
+/** Views of the administration page: processes and bus, administrative acts. */
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { call } from "../../integration/api-client.ts";
+import { NASTY, type Stage, startStage } from "./stage.ts";
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await startStage();
+}, 30_000);
+afterAll(() => stage?.stop());
+
+test("the system page shows the process, and why the embedded bus has no figures", async () => {
+  const opened = await stage.admin("#/system");
+  const { page } = opened;
+  await opened.watched(async () => {
+    await page.locator("#processes td", { hasText: String(stage.world.channel.pid) }).waitFor();
+    await page.locator("#bus-reason", { hasText: "embedded bus" }).waitFor();
+    expect(await page.locator("#processes-warning").isHidden()).toBe(true);
+    expect(await page.getAttribute('nav a[data-page="system"]', "aria-current")).toBe("page");
+  });
+  await opened.close();
+}, 30_000);
+
+test("the audit page lists acts as text, and filters them", async () => {
+  const { url } = stage.world.channel;
+  await call(url, "/api/disconnect", { body: { id: NASTY } });
+  await call(url, "/api/bans/erin", { method: "DELETE" });
+  const opened = await stage.admin("#/audit");
+  const { page } = opened;
+  await opened.watched(async () => {
+    const rows = page.locator("#audit tbody tr:visible");
+    await rows.filter({ hasText: "onerror" }).waitFor();
+    expect(await page.title()).not.toBe("taken");
+    await page.selectOption("#audit-result", "failed");
+    await page.locator("#audit-total", { hasText: /^1 of/ }).waitFor();
+    await rows.filter({ hasText: "id=erin" }).filter({ hasText: "refused 404" }).waitFor();
+    await page.selectOption("#audit-result", "");
+    await page.fill("#audit-search", "no act has this");
+    await page.locator("#audit .none:visible").waitFor();
+  });
+  await opened.close();
+}, 30_000);
