@@ -12,8 +12,14 @@ const BATCH = 100;
 const READ_AFTER = 50;
 const READ_WITHIN = 500;
 
-/** Entries of servers that are not known yet are read again after this time, in ms. */
+/** Entries of servers that are not known yet, and those that could not be read, are read again after this time, in ms. */
 const READ_AGAIN_AFTER = 200;
+
+/**
+ * How long the first read of a channel is tried again after the database answered last, or since the start of this server, in ms.
+ * A member that returns to a server that has just started must not see others leave.
+ */
+export const AWAY_AFTER = 2500;
 
 export interface PresenceReaderOptions {
   /** The loaded channels. */
@@ -35,6 +41,8 @@ export class PresenceReader {
   /** Whether all channels are being read, and are to be read again after that. */
   #reading = false;
   #again = false;
+  /** When the database answered last (`performance.now()`). */
+  #answeredAt = performance.now();
   #stopped = false;
 
   constructor(options: PresenceReaderOptions) {
@@ -90,14 +98,19 @@ export class PresenceReader {
     for (const presence of channels) presence.beginRead();
     const names = channels.map(({ name }) => name);
     const entries = channels.length > 0 && database.ready ? await database.read(names) : null;
+    const now = performance.now();
+    if (entries !== null) this.#answeredAt = now;
+    const isAway = entries === null && now - this.#answeredAt >= AWAY_AFTER;
     const questions = new Map<Peer, Packing>();
     for (const [i, presence] of channels.entries()) {
       const stored = entries?.[i];
-      if (stored === undefined) presence.failRead();
-      else if (!presence.loaded && strangers.mayLive(stored.keys())) {
+      const isTooEarly = stored === undefined ? !isAway : strangers.mayLive(stored.keys());
+      if (!presence.loaded && isTooEarly) {
         setTimeout(() => this.request(presence), READ_AGAIN_AFTER);
         continue;
-      } else {
+      }
+      if (stored === undefined) presence.failRead();
+      else {
         const repair = calm[i] === presence.version && writer.isCalm(presence.name);
         this.#ask(questions, presence.name, presence.endRead(stored, repair));
       }
