@@ -63,6 +63,25 @@ export class Inbox<T> {
     }
   }
 
+  /**
+   * All items since the start that match, once there are at least `times`: for what may have been read already, or may still be
+   * on its way, as a log line that was written before an answer. The read position stays.
+   */
+  async atLeast(times: number, match: (item: T) => boolean, what = "a match"): Promise<T[]> {
+    const deadline = performance.now() + PATIENCE;
+    for (;;) {
+      const found = this.all.filter(match);
+      if (found.length >= times) return found;
+      const left = deadline - performance.now();
+      if (this.#end !== null || left <= 0) {
+        const seen = this.all.slice(-12).map(this.#show).join("\n  ");
+        const why = this.#end ?? `${found.length} of ${times} within ${PATIENCE} ms`;
+        throw new Error(`${this.#name}: waited for ${what}: ${why}; the last ones:\n  ${seen}`);
+      }
+      await this.#notified(left);
+    }
+  }
+
   #notify(): void {
     const waiters = this.#waiters;
     this.#waiters = [];

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { startChannel } from "./channel-process.ts";
+import { type LogLine, startChannel } from "./channel-process.ts";
 import { connectPhoenix, eventually, mint } from "./phoenix-client.ts";
 import { freePort, startRedis } from "./redis-process.ts";
 import { backendOn, SECRET, startWorld } from "./world.ts";
@@ -70,9 +70,10 @@ describe.concurrent("a Redis that becomes unavailable", () => {
       await client.event("presence_diff");
       const { response } = await client.ask({ topic: "room", event: "news" });
       expect(response).toEqual({ reason: "backend unavailable" });
+      const isWarning = ({ level, message }: LogLine) => level !== "info" && /redis|bus/i.test(message);
+      await channel.log.atLeast(1, isWarning);
       await Bun.sleep(3000);
-      const said = channel.lines.filter((each) => each.level !== "info" && /redis|bus/i.test(each.message));
-      expect(said.length).toBe(1);
+      expect(channel.lines.filter(isWarning)).toHaveLength(1);
 
       const redis = await startRedis(["--port", String(port)]);
       const backend = backendOn(port);

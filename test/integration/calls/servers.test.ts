@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { Redis } from "ioredis";
-import { type ChannelProcess, startChannel } from "../channel-process.ts";
+import { type ChannelProcess, type LogLine, startChannel } from "../channel-process.ts";
 import { connectPhoenix, eventually, mint, type PhoenixClient } from "../phoenix-client.ts";
 import { startRedis } from "../redis-process.ts";
 import { startRedisProxy } from "../redis-proxy.ts";
@@ -163,7 +163,8 @@ describe("a user of Redis", () => {
     "%s and without reply:*, calls end with backend unavailable, and all else works",
     async (_how, resp2) => {
       const { server, app } = await limitedServer("&call:* ~queue:* +rpush +llen", resp2);
-      const refusals = server.lines.filter(({ message }) => message.startsWith("Redis refused reply:*"));
+      const isRefusal = ({ message }: LogLine) => message.startsWith("Redis refused reply:*");
+      const refusals = await server.log.atLeast(1, isRefusal);
       expect(refusals).toHaveLength(1);
       expect(refusals[0]?.reason).toStartWith("NOPERM");
       const client = await joined(server, "room:1");

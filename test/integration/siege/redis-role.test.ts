@@ -50,10 +50,14 @@ async function untilReadiness(url: string, wanted: string): Promise<void> {
   await eventually(async () => (await readiness(url)).includes(wanted), `/ready with ${wanted}`, NOTICED_MS);
 }
 
-/** Warnings about Redis: there may be others, about this machine. */
-function warnings(lines: readonly LogLine[]): LogLine[] {
-  return lines.filter(({ level, message }) => ["warn", "error"].includes(level) && message.includes("Redis"));
+/** A warning about Redis: there may be others, about this machine. */
+function isWarning({ level, message }: LogLine): boolean {
+  return ["warn", "error"].includes(level) && message.includes("Redis");
 }
+
+/** The warnings about Redis, when there is one. */
+const warnings = ({ log }: ChannelProcess): Promise<LogLine[]> =>
+  log.atLeast(1, isWarning, "a warning about Redis");
 
 async function joined(channel: ChannelProcess): Promise<PhoenixClient> {
   const client = await connectPhoenix(channel.url);
@@ -69,7 +73,7 @@ async function isNoBus(channel: ChannelProcess, words: string): Promise<void> {
   const client = await joined(channel);
   const { response } = await client.ask({ topic: "room", event: "said" });
   expect(response).toEqual({ reason: "backend unavailable" });
-  expect(warnings(channel.lines)).toEqual([
+  expect(await warnings(channel)).toEqual([
     expect.objectContaining({ message: NO_REDIS, reason: expect.stringContaining(words) }),
   ]);
 }
@@ -77,13 +81,13 @@ async function isNoBus(channel: ChannelProcess, words: string): Promise<void> {
 describe("a Redis that is not a master is not used as bus", () => {
   test("becomes a replica with a joined client: refuses pushes, warns once with the role, and recovers", async () => {
     const other = await redisProcess(["--repl-diskless-sync-delay", "0"]);
-    const { control, channel, push, logged, untilReady, verify, client } = await siege();
+    const { control, channel, push, untilReady, verify, client } = await siege();
     expect((await push()).status).toBe("ok");
     await control.replicaof("127.0.0.1", other.port);
     await untilReadiness(channel.url, "(role slave)");
     expect(await readiness(channel.url)).toContain(`it is a replica of 127.0.0.1:${other.port}`);
     expect((await push()).response).toEqual({ reason: "backend unavailable" });
-    expect(warnings(logged())).toEqual([
+    expect(await warnings(channel)).toEqual([
       expect.objectContaining({
         message: "Redis connection lost, retrying",
         reason: expect.stringContaining("(role slave)"),
@@ -125,7 +129,7 @@ describe("a Redis that is not a master is not used as bus", () => {
     const channel = await server(`redis://127.0.0.1:${port}`);
     await untilReadiness(channel.url, "it is a Sentinel");
     expect(await readiness(channel.url)).toContain("redis+sentinel://");
-    expect(warnings(channel.lines).length).toBeWithin(1, 3);
+    expect((await warnings(channel)).length).toBeWithin(1, 3);
   }, 30_000);
 
   test("Sentinels with a password of their own", async () => {
@@ -202,7 +206,7 @@ describe("a Redis that is not a master is not used as bus", () => {
       Number(/cmdstat_role:.*rejected_calls=(\d+)/.exec(await backend.redis.info("commandstats"))?.[1] ?? 0);
     const before = await asked();
     await eventually(async () => (await asked()) > before, "ROLE asked again", NOTICED_MS);
-    expect(warnings(channel.lines)).toEqual([
+    expect(await warnings(channel)).toEqual([
       expect.objectContaining({
         message: "Redis does not answer ROLE, a replica would not be noticed",
         reason: expect.any(String),
@@ -261,7 +265,7 @@ describe("a Redis that is not a master is not used as bus", () => {
     const before = await stats();
     await eventually(async () => (await stats()) > before, "ROLE asked again", NOTICED_MS);
     expect(await backend.redis.hlen("hub:presence:room")).toBe(1);
-    expect(warnings(channel.lines)).toEqual([]);
+    expect(channel.lines.filter(isWarning)).toEqual([]);
     expect(await readiness(channel.url)).toStartWith("200 ");
     // The only command that is optional.
     const refused = JSON.stringify(await backend.redis.call("ACL", "LOG"));
@@ -334,7 +338,7 @@ describe("errors of Redis are logged", () => {
     const small = await redisProcess(["--client-output-buffer-limit", "pubsub 32mb 8mb 60"]);
     const channel = await server(small.url);
     await untilReadiness(channel.url, "ready");
-    expect(warnings(channel.lines)).toEqual([
+    expect(await warnings(channel)).toEqual([
       expect.objectContaining({
         message: expect.stringContaining("client-output-buffer-limit pubsub"),
         bytes: 32 * 1024 * 1024,
@@ -343,7 +347,7 @@ describe("errors of Redis are logged", () => {
     ]);
     const enough = await server((await redisProcess()).url);
     await untilReadiness(enough.url, "ready");
-    expect(warnings(enough.lines)).toEqual([]);
+    expect(enough.lines.filter(isWarning)).toEqual([]);
   }, 30_000);
 
   test("a slash in a password: the error says that it must be encoded, and does not repeat it", () => {
