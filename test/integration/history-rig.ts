@@ -110,8 +110,13 @@ export class Order {
 }
 
 /** Waits until all that a server received is in Redis. */
-export async function untilStored(raw: Redis, { positions }: HistoryServer, prefix = ""): Promise<void> {
-  const [marker = "", n = ""] = positions.current?.split("-") ?? [];
+export function untilStored(raw: Redis, { positions }: HistoryServer, prefix = ""): Promise<void> {
+  return untilStoredAt(raw, positions.current ?? "", prefix);
+}
+
+/** Waits until all up to a position is in Redis. */
+export async function untilStoredAt(raw: Redis, position: string, prefix = ""): Promise<void> {
+  const [marker = "", n = ""] = position.split("-");
   const micros = Number.parseInt(marker, 36);
   for (let i = 0; i < 1000; i++) {
     const end = (await raw.hget(`${prefix}hub:history`, "end")) ?? "";

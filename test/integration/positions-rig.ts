@@ -84,6 +84,11 @@ function payloadOf(number: number): string {
   return `${number}${" ".repeat(number % 29 === 0 ? 2 * MAX_PAYLOAD : 1)}`;
 }
 
+/** Unix time in ms of the marker in a position: a server knows no marker from before its start. */
+export function markerTime(position: string | null): number {
+  return Number.parseInt(String(position).split(".")[0] ?? "", 36) / 1000;
+}
+
 /** Ends the subscribing connections of a Redis, all of them or a random one. Returns how many. */
 export async function killSubscribers(redis: Redis, all = false): Promise<number> {
   const list = String(await redis.client("LIST"));

@@ -112,6 +112,11 @@ export class Follower {
     return this.#channels.every(({ state }) => state === "joined");
   }
 
+  /** The position in each topic. */
+  get positions(): (string | null)[] {
+    return [...this.#followed.values()].map(({ position }) => position);
+  }
+
   /** The number of the last message of a topic. */
   last(topic: string): number {
     return this.#followed.get(topic)?.last ?? 0;

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { type ChannelProcess, type LogLine, startChannel } from "./channel-process.ts";
+import { untilStoredAt } from "./history-rig.ts";
 import { connectPhoenix, mint, type PhoenixClient, WAYS } from "./phoenix-client.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
 import { listenSse, openSse } from "./sse-client.ts";
@@ -162,7 +163,7 @@ describe("servers that keep messages in Redis", () => {
     const before = await visit(first, { recover: null });
     const kept = await all.publish(3);
     const { position } = await before.received(3);
-    await Bun.sleep(300);
+    await untilStoredAt(all.backend.redis, position);
     for (const server of [first, second]) server.kill("SIGKILL");
     await Promise.all([first.exited, second.exited]);
     await all.publish(2);
@@ -217,7 +218,7 @@ describe("servers that keep messages in Redis", () => {
     const before = await visit(first, { recover: null });
     await all.publish(1);
     const { position } = await before.received(1);
-    await Bun.sleep(500);
+    await untilStoredAt(all.backend.redis, position);
     const missed: number[] = [];
     for (const paused of [first, second]) {
       paused.kill("SIGSTOP");

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { call } from "./api-client.ts";
 import { type ChannelProcess, startChannel } from "./channel-process.ts";
 import { eventually, mint } from "./phoenix-client.ts";
+import { markerTime } from "./positions-rig.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
 import { listenSse, openSse, type SseEvent, type SseReader } from "./sse-client.ts";
 import { BUSES, backendOn, SECRET, startWorld, type World } from "./world.ts";
@@ -273,6 +274,8 @@ for (const bus of BUSES) {
 describe("two servers on one Redis", () => {
   let redis: RedisProcess;
   let servers: ChannelProcess[];
+  /** Just before the last start of one of them, Unix time in ms. */
+  let startedAt = 0;
   const start = (port?: number) =>
     startChannel({
       toml: `jwt_secret = "${SECRET}"\nbus = "redis"\nredis_url = "${redis.url}"\n${TOML}`,
@@ -280,7 +283,9 @@ describe("two servers on one Redis", () => {
     });
   beforeAll(async () => {
     redis = await startRedis();
-    servers = await Promise.all([start(), start()]);
+    const first = await start();
+    startedAt = Date.now();
+    servers = [first, await start()];
   });
   afterAll(async () => {
     for (const server of servers ?? []) await server.stop();
@@ -320,6 +325,7 @@ describe("two servers on one Redis", () => {
     let n = 0;
     const publishing = setInterval(() => void backend.publish("to:kept:r:e", `${++n}`), 10);
     for (const signal of ["SIGTERM", "SIGTERM", "SIGKILL", "SIGTERM", "SIGKILL"] as const) {
+      await eventually(() => markerTime(id ?? null) >= startedAt, "a position that the other server knows");
       const at = current % 2;
       const server = servers[at];
       if (server === undefined) throw new Error("no server");
@@ -328,8 +334,8 @@ describe("two servers on one Redis", () => {
       await server.exited;
       const target = n + 20;
       await eventually(() => current > before && (seen.at(-1) ?? 0) >= target, "the other server");
+      startedAt = Date.now();
       servers[at] = await start(server.port);
-      await Bun.sleep(200);
     }
     clearInterval(publishing);
     await eventually(() => seen.at(-1) === n, "the last message");

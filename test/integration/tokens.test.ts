@@ -288,27 +288,29 @@ describe("expiry = close", () => {
       const SOCKETS = 16;
       const EACH = 100;
       const clients = await Promise.all(Array.from({ length: SOCKETS }, () => world.connect()));
-      const token = world.token("many *", { exp: nearlyOver() + 1 });
+      // All of them join before that, on a busy machine too.
+      const token = world.token("many *", { exp: nearlyOver() + 5 });
       const payload = JSON.stringify({ token });
+      const topics = Array.from({ length: EACH }, (_, i) => `many ${i}`);
       for (const client of clients) {
-        const topics = Array.from({ length: EACH }, (_, i) => `many ${i}`);
         client.sendTogether(
           topics.map((topic) => ({ joinRef: topic, ref: topic, topic, event: "phx_join", payload })),
         );
-        for (const topic of topics) expect((await client.reply(topic)).status).toBe("ok");
       }
+      for (const client of clients)
+        for (const topic of topics) expect((await client.reply(topic)).status).toBe("ok");
       const times = await Promise.all(
         clients.map(async (client) => {
           const own: number[] = [];
           while (own.length < EACH) {
-            await client.frames.until((each) => each.event === "phx_error", "phx_error", OVER_MS);
+            await client.frames.until((each) => each.event === "phx_error", "phx_error", 2 * OVER_MS);
             own.push(performance.now());
           }
           return own;
         }),
       );
       expect(Math.max(...times.flat()) - Math.min(...times.flat())).toBeWithin(1000, OVER_MS);
-    }, 25_000);
+    }, 50_000);
 
     test("is checked only at join when expiry = join", async () => {
       const lenient = await startWorld("embedded", { toml: `expiry = "join"\n` });

@@ -88,7 +88,7 @@ export function judge(soak: Soak): Check[] {
   );
   equal("channels at the end are the permanent ones", total(metrics, "channel_channels"), 3);
   const deliveries = total(settled, "channel_deliveries_total");
-  const missing = deliveries - ledger.received;
+  const missing = deliveries - soak.received;
   check(
     "deliveries = broadcasts received, except those to disconnected clients",
     missing >= 0 && missing <= deliveries * UNRECEIVED,

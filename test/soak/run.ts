@@ -26,6 +26,8 @@ export interface Soak {
   readonly last: Sample;
   /** The counters after the last message, with all clients connected and the bus live. */
   readonly settled: ReadonlyMap<string, number>;
+  /** The broadcast frames that clients had received just before. */
+  readonly received: number;
   readonly exitCode: number;
   readonly log: string;
   readonly report: Readonly<Record<string, unknown>>;
@@ -106,13 +108,15 @@ export async function runSoak(options: SoakOptions): Promise<Soak> {
     await untilLive(channel.url);
     // Waits for messages in flight.
     await Bun.sleep(3000);
+    // The departures that follow are broadcast too.
+    const { received } = ledger;
     const settled = await readMetrics(channel.url);
     await Promise.all([...active].map(({ visitor }, i) => visitor.go(DEPARTURES[i % 3] ?? "leave")));
     await observer.go("leave");
     const last = await untilEmpty(sample, first.descriptors + SPARE_DESCRIPTORS);
     exitCode = await channel.stop();
     const report = reportOf(options, ledger, samples, first, last, channel);
-    return { ledger, samples, first, last, settled, exitCode, log: channel.output(), report };
+    return { ledger, samples, first, last, settled, received, exitCode, log: channel.output(), report };
   } finally {
     backends.stop();
     await channel.stop();
@@ -192,8 +196,7 @@ async function makeOutages(
     ledger.outages.push(outage);
     await kind.act();
     const back = performance.now();
-    // The loss must have been noticed before the return can be seen.
-    await Bun.sleep(300);
+    await untilNoticed(channel.url, i + 1);
     await untilLive(channel.url);
     outage.to = performance.now();
     const took = outage.to - back;
@@ -205,6 +208,13 @@ async function makeOutages(
 /** A join takes as long as the members on other servers need to be read. */
 async function untilJoined(url: string, joins: number): Promise<void> {
   while (total(await readMetrics(url), "channel_joins_total") < joins) await Bun.sleep(STEP);
+}
+
+/** The loss must have been noticed before the return can be seen. After 10 s a check finds the gap that is missing. */
+async function untilNoticed(url: string, gaps: number): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (performance.now() < deadline && total(await readMetrics(url), "channel_bus_gaps_total") < gaps)
+    await Bun.sleep(20);
 }
 
 async function untilLive(url: string): Promise<void> {

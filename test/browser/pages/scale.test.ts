@@ -28,12 +28,15 @@ async function measureBlocked(page: Page): Promise<() => Promise<number>> {
   return () => page.evaluate<number>("window.frames.worst");
 }
 
+/** Messages that are published at most: a page that is slower than the publisher gets to its end. */
+const MOST = 20_000;
+
 /** Publishes in bursts every 20 ms. Returns a function that stops and returns the number of messages published. */
 function publish(topic: string, perSecond: number): () => number {
   let count = 0;
   const startedAt = performance.now();
   const timer = setInterval(() => {
-    const due = ((performance.now() - startedAt) / 1000) * perSecond;
+    const due = Math.min(MOST, ((performance.now() - startedAt) / 1000) * perSecond);
     for (; count < due; count++)
       void stage.world.backend.publish(topic, `{"n":${count},"text":"some words"}`);
   }, 20);
@@ -73,7 +76,7 @@ test("10,000 channels scroll, sort and search without blocking the page", async 
   });
   await opened.close();
   for (const socket of sockets) socket.close();
-}, 60_000);
+}, 120_000);
 
 test("5,000 messages per second are all counted without blocking the test client", async () => {
   const opened = await stage.client();
@@ -101,7 +104,7 @@ test("5,000 messages per second are all counted without blocking the test client
     expect(await page.locator("#stream-list .message").count()).toBeLessThan(60);
   });
   await opened.close();
-}, 60_000);
+}, 120_000);
 
 test("5,000 messages per second are sampled on the administration page, and skipped ones counted", async () => {
   const opened = await stage.admin("#/channels/flooded");
@@ -120,4 +123,4 @@ test("5,000 messages per second are sampled on the administration page, and skip
     expect(await worst()).toBeLessThan(MAX_BLOCKED);
   });
   await opened.close();
-}, 60_000);
+}, 120_000);
