@@ -7,8 +7,8 @@ import { type Contender, limit, limitWithPresence, ours, oursLatest } from "./se
 
 /*
  * Every scene in a short form, beside the limit in the same run: wide enough for a busy machine, narrow enough to catch a
- * regression. A scene that says too much is measured again, a few times: what else the machine does adds to a round, a
- * regression adds to every one.
+ * regression. A scene that says too much, or misses messages, is measured again, a few times: what else the machine does adds
+ * to a round, a regression adds to every one.
  */
 
 /** Where a scene names no other. */
@@ -30,26 +30,28 @@ describe.skipIf(process.platform !== "linux")("no more CPU than a scene allows, 
     test(scene.name, async () => {
       const found = new Comparison(scene);
       const worst = scene.worstRatio ?? WORST_RATIO;
-      for (let tries = 0; tries < TRIES && !(found.ratio <= worst); tries++) await found.play(redis.url);
+      const mayMiss = scene.mayMiss ?? 0;
+      const isGood = () => found.ratio <= worst && found.missing <= mayMiss;
+      for (let tries = 0; tries < TRIES && !isGood(); tries++) await found.play(redis.url);
       const { ratio, missing } = found;
       console.log(
         `${scene.name}: ${ratio.toFixed(2)} times the limit, ${(100 * missing).toFixed(2)} % missing`,
       );
-      expect(missing).toBeLessThanOrEqual(scene.mayMiss ?? 0);
+      expect(missing).toBeLessThanOrEqual(mayMiss);
       expect(ratio).toBeLessThanOrEqual(worst);
     }, 300_000);
   }
 });
 
-/** Our CPU for each delivery over that of the limit, in the quietest of alternating rounds; and what did not come to us. */
+/** Our CPU for each delivery over that of the limit, in the quietest of alternating rounds; and the share that did not come to us. */
 class Comparison {
   /** The least of all tries: a lucky round of the limit counts in its own try only. */
   ratio = Number.POSITIVE_INFINITY;
+  /** The least of all tries: in a machine that stands still, clients do not answer in time. */
+  missing = 1;
   readonly #scene: Scene;
   readonly #reference: Contender;
   readonly #measured: Contender;
-  #expected = 0;
-  #arrived = 0;
 
   constructor(scene: Scene) {
     this.#scene = scene;
@@ -60,24 +62,22 @@ class Comparison {
     this.#reference = isConflate ? ours : least;
   }
 
-  /** Share of the messages to us that did not come. */
-  get missing(): number {
-    return 1 - this.#arrived / this.#expected;
-  }
-
   async play(redisUrl: string): Promise<void> {
     const least: number[] = [];
     const ours: number[] = [];
+    let expected = 0;
+    let arrived = 0;
     for (let round = 0; round < ROUNDS; round++) {
       const turns = [this.#reference, this.#measured];
       for (const contender of round % 2 === 0 ? turns : turns.toReversed()) {
         const { figures } = await playOnce(this.#scene, contender, { redisUrl, form: "quick" });
         (contender === this.#measured ? ours : least).push(figures.serverMs / figures.arrived);
         if (contender !== this.#measured) continue;
-        this.#expected += figures.expected;
-        this.#arrived += figures.arrived;
+        expected += figures.expected;
+        arrived += figures.arrived;
       }
     }
+    this.missing = Math.min(this.missing, 1 - arrived / expected);
     this.ratio = Math.min(this.ratio, Math.min(...ours) / Math.min(...least));
   }
 }
