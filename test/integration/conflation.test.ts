@@ -81,7 +81,7 @@ describe.concurrent("a line of 50 KB/s with 200 KB a second", () => {
         }
         line.setRate(Number.POSITIVE_INFINITY);
         const last = published - 1;
-        await slow.frames.until(({ payload }) => numberOf(payload) === last, "the newest table", 2_000);
+        await slow.frames.until(({ payload }) => numberOf(payload) === last, "the newest table");
         const got = numbers(slow.frames.all, "table");
         expect(got.length + skipped(slow.frames.all)).toBe(published);
         expect(got).toEqual(got.toSorted((a, b) => a - b));
