@@ -30,7 +30,7 @@ async function startFleet(urls: (ports: readonly number[]) => readonly string[])
   };
   const servers = [await start(ports[0]), await start(ports[1])] as const;
   for (const { log } of servers)
-    await log.until(({ message }) => message === "server joined", "the other server");
+    await log.atLeast(1, ({ message }) => message === "server joined", "the other server");
   return { redis, servers };
 }
 

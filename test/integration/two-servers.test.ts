@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { type ChannelProcess, startChannel } from "./channel-process.ts";
-import { connectPhoenix, mint, type PhoenixClient } from "./phoenix-client.ts";
+import { connectPhoenix, eventually, mint, type PhoenixClient } from "./phoenix-client.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
 import { type Backend, backendOn, SECRET } from "./world.ts";
 
@@ -56,8 +56,10 @@ test("ignores exports of the other server without a warning, and warns about a f
   for (const { lines, url } of servers) {
     expect(lines.filter(({ message }) => message === IGNORED)).toEqual([]);
     expect(lines.filter(({ level }) => level === "error" || level === "unparsed")).toEqual([]);
-    const metrics = await (await fetch(`${url}/metrics`)).text();
-    expect(metrics).toMatch(/channel_bus_messages_dropped_total\{reason="own"\} [1-9]/);
+    await eventually(async () => {
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      return /channel_bus_messages_dropped_total\{reason="own"\} [1-9]/.test(metrics);
+    }, "the exports to be counted");
   }
   await backend.publish("to:exported:phx_close", "{}");
   for (const { log } of servers) {

@@ -15,13 +15,13 @@ function say(channel: string, text: string): Json {
 }
 
 test("beyond the limit a user replaces the one inactive for longest, never a connected one", () =>
-  withRig("max_users = 3\ngc_conns_after = 1", "", async (rig) => {
+  withRig("max_users = 3\ngc_conns_after = 2", "", async (rig) => {
     await rig.connect("old", []);
     await rig.connect("older", []);
     const ear = await rig.listen(await rig.connect("here", []));
     // Nobody is inactive yet.
     expect((await rig.call("POST", "/connect", { username: "early" })).status).toBe(503);
-    await Bun.sleep(2500);
+    await Bun.sleep(4500);
     await rig.ok("POST", "/user_state", { user: "old", user_state: {} });
     await rig.connect("new", []);
     const known = async (user: string) => (await rig.call("POST", "/user_state", { user })).status === 200;
@@ -35,7 +35,8 @@ test("users without a connection are forgotten after gc_users_after, state and a
     const id = await rig.connect("gone", [], { user_state: { a: 1 } });
     await rig.call("GET", `/disconnect?conn_id=${id}`);
     expect((await rig.call("POST", "/user_state", { user: "gone" })).status).toBe(200);
-    await Bun.sleep(3200);
+    // To ask for it is a sign of life.
+    await Bun.sleep(4500);
     expect((await rig.call("POST", "/user_state", { user: "gone" })).body).toEqual({
       user: ["Unknown user"],
     });

@@ -3,11 +3,12 @@
  * tests_views.py that cannot be turned into HTTP. Each is named as its twin is.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { eventually } from "../phoenix-client.ts";
 import { type Json, list, object, type Rig, startRig } from "./rig.ts";
 
 let rig: Rig;
 beforeAll(async () => {
-  rig = await startRig("gc_conns_after = 1\ngc_users_after = 1\nwake_connections_after = 1");
+  rig = await startRig("gc_conns_after = 2\ngc_users_after = 1\nwake_connections_after = 1");
 });
 afterAll(() => rig.stop());
 
@@ -225,7 +226,11 @@ describe("TestGC", () => {
     expect([(await rig.info(one)).total_connections, (await rig.info(two)).total_connections]).toEqual([
       2, 2,
     ]);
-    await Bun.sleep(2600);
+    await eventually(
+      async () =>
+        (await rig.info(one)).total_connections === 1 && (await rig.info(two)).total_connections === 1,
+      "the end of those without a client",
+    );
     expect(await rig.info(one)).toMatchObject({ total_connections: 1, users: [user] });
     expect(await rig.info(two)).toMatchObject({ total_connections: 1, users: [user2] });
     await rig.call("GET", `/disconnect?conn_id=${last}`);
@@ -237,7 +242,8 @@ describe("TestGC", () => {
     await stay(here);
     await rig.connect(gone, []);
     expect([await known(here), await known(gone)]).toEqual([true, true]);
-    await Bun.sleep(4200);
+    // To ask for a user is a sign of life: 2 s, 1 s, and a second each until it is noticed.
+    await Bun.sleep(7000);
     expect([await known(here), await known(gone)]).toEqual([true, false]);
   });
 });

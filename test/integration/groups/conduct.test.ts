@@ -172,13 +172,13 @@ describe.concurrent("a group client", () => {
 // One after the other: these wait for times, and what the others send keeps this process busy for seconds.
 describe("a group client", () => {
   test("stays while it answers pings, whether or not it follows anything, and no longer", () =>
-    inWorld('[limits]\nidle_timeout = "1s"\n', async (world) => {
+    inWorld('[limits]\nidle_timeout = "3s"\n', async (world) => {
       const [silent, left, follower] = await Promise.all([1, 2, 3].map(() => enter(world)));
       if (silent === undefined || left === undefined || follower === undefined) return;
       await follower.follow({ jobs: ["summary"] });
       await left.follow({ jobs: ["summary"] });
       await left.follow({});
-      // Each is asked after half a second: four times is twice idle_timeout.
+      // Each is asked after half of idle_timeout: four times is twice idle_timeout.
       for (let i = 0; i < 4; i++) {
         for (const client of [silent, left, follower]) await client.socket.pings.next();
       }
