@@ -77,6 +77,12 @@ function connect(server: number): Promise<PhoenixClient> {
   return connectPhoenix(servers[server]?.url ?? "");
 }
 
+/** A figure of the first server. */
+async function metric(name: string): Promise<number> {
+  const text = await (await fetch(`${servers[0]?.url}/metrics`)).text();
+  return Number(new RegExp(`^${name} (\\d+)`, "m").exec(text)?.[1]);
+}
+
 let topics = 0;
 function fresh(family: string): {
   topic: string;
@@ -193,11 +199,7 @@ test("a client that reads slowly is sent megabytes as it reads, is not cut off, 
     slow.socket.resume();
     await Bun.sleep(100);
   }
-  const memory = async (): Promise<number> => {
-    const text = await (await fetch(`${servers[0]?.url}/metrics`)).text();
-    return Number(/^channel_buffered_bytes (\d+)/m.exec(text)?.[1]);
-  };
-  expect(await memory()).toBeLessThan(3 << 20);
+  expect(await metric("channel_buffered_bytes")).toBeLessThan(3 << 20);
   for (let i = 1; i <= 10; i++) await publish("n", JSON.stringify({ n: count + i, pad }));
   await publish("end", "0");
   expect(await reading).toEqual(range(1, count + 10));
@@ -212,7 +214,9 @@ test("a slow client that is overtaken by what is dropped gets a gap event, then 
   for (let i = 1; i <= 20; i++) await publish("n", JSON.stringify({ n: i, pad }));
   const slow = await connect(0);
   slow.socket.pause();
+  const joins = await metric("channel_joins_total");
   const answer = join(slow, topic, { recover: position });
+  await eventually(async () => (await metric("channel_joins_total")) > joins, "the join");
   // Few enough that its backlog is not full if it is live while it does not read.
   await Promise.all(range(21, 42).map((n) => publish("n", JSON.stringify({ n, pad }))));
   await Bun.sleep(300);
