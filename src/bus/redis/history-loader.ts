@@ -5,7 +5,7 @@ import type { HistoryStore, StoredChannel, StoredEntry } from "./history-store.t
 import { COVER_TIMEOUT_MS, type HistoryWriter } from "./history-writer.ts";
 
 /** Time for one channel, and pause until another server has written, in ms. */
-const LOAD_TIMEOUT_MS = COVER_TIMEOUT_MS + 800;
+const LOAD_TIMEOUT_MS = COVER_TIMEOUT_MS + 2500;
 const POLL_MS = 20;
 
 /** Pause after what could not be read, in ms. */
