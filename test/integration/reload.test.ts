@@ -102,7 +102,7 @@ describe("a reload", () => {
     };
     const token = await tokenOf();
     for (let i = 0; i < 2; i++) {
-      process.kill(server.pid, "SIGHUP");
+      await server.hangUp();
       await channel.log.until(({ message }) => message.startsWith("reload complete"), "the reload");
       await server.settled();
       const client = await connectPhoenix(channel.url);

@@ -1,5 +1,11 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { type ChannelOptions, type ChannelProcess, channelBinary, startChannel } from "./channel-process.ts";
+import {
+  type ChannelOptions,
+  type ChannelProcess,
+  channelBinary,
+  type LogLine,
+  startChannel,
+} from "./channel-process.ts";
 import { eventually } from "./phoenix-client.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
 import { ADMIN_SECRET, SECRET } from "./world.ts";
@@ -13,7 +19,9 @@ export interface ReloadingServer {
   readonly pid: number;
   /** Runs `channel reload`; resolves to `"<exit code>: <standard error>"`. */
   reload(...args: readonly string[]): Promise<string>;
-  /** Waits until the port belongs to the newest process alone, which can then be reloaded. */
+  /** Sends SIGHUP to the process that serves, and waits until it has started the reload. */
+  hangUp(): Promise<void>;
+  /** Waits until the port belongs to the newest process alone. */
   settled(): Promise<void>;
   /** All processes of this server, successors and those that end included. */
   processes(): number[];
@@ -37,7 +45,7 @@ export async function startReloading(options: ChannelOptions = {}): Promise<Relo
     throw error;
   }
   const newest = (): number => {
-    const line = channel.lines.findLast(({ message }) => message.startsWith("reload complete"));
+    const line = channel.lines.findLast(isComplete);
     return typeof line?.pid === "number" ? line.pid : channel.pid;
   };
   const processes = (): number[] => processesWith(redis.url);
@@ -48,15 +56,26 @@ export async function startReloading(options: ChannelOptions = {}): Promise<Relo
       return newest();
     },
     async reload(...args) {
-      const child = Bun.spawn([channelBinary(), "reload", "--port", String(channel.port), ...args], {
-        env: { PATH: process.env.PATH ?? "", ADMIN_SECRET },
-        cwd: "/",
-        stdin: "ignore",
-        stdout: "ignore",
-        stderr: "pipe",
-      });
-      const text = await new Response(child.stderr).text();
-      return `${await child.exited}: ${text.trim()}`;
+      const before = channel.lines.filter(isComplete).length;
+      for (;;) {
+        const answer = await askToReload(channel, args);
+        // The line that names the new process may come later than the answer.
+        if (answer === "0: ") await channel.log.atLeast(before + 1, isComplete, "the reload");
+        // A process that has just seen its predecessor end may need a moment until it accepts the next reload.
+        if (processes().length > 1 || !answer.endsWith(INCOMPLETE)) return answer;
+        await Bun.sleep(20);
+      }
+    },
+    async hangUp() {
+      for (;;) {
+        signal(newest(), "SIGHUP");
+        const { message } = await channel.log.until(
+          (line) => line.message === "reload started" || line.message === "reload refused",
+          "the answer to SIGHUP",
+        );
+        if (message === "reload started") return;
+        await Bun.sleep(20);
+      }
     },
     async settled() {
       await eventually(() => processes().length === 1, "that the replaced processes end");
@@ -73,6 +92,23 @@ export async function startReloading(options: ChannelOptions = {}): Promise<Relo
       await redis.stop();
     },
   };
+}
+
+const INCOMPLETE = "another reload is not yet complete";
+
+const isComplete = ({ message }: LogLine): boolean => message.startsWith("reload complete");
+
+/** Runs `channel reload`. Resolves to `<exit code>: <standard error>`. */
+async function askToReload({ port }: ChannelProcess, args: readonly string[]): Promise<string> {
+  const child = Bun.spawn([channelBinary(), "reload", "--port", String(port), ...args], {
+    env: { PATH: process.env.PATH ?? "", ADMIN_SECRET },
+    cwd: "/",
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  const text = await new Response(child.stderr).text();
+  return `${await child.exited}: ${text.trim()}`;
 }
 
 /** Processes with this argument, zombies excluded. */
