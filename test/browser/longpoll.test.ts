@@ -144,10 +144,11 @@ describe("a page of another origin", () => {
   });
 
   test("keeps a working WebSocket, and stores nothing", async () => {
-    const open = await visit(line.url, { longPollFallbackMs: 1000 }, { token: world.token("far") });
+    // Longer than a busy browser needs for its first answer.
+    const open = await visit(line.url, { longPollFallbackMs: 5000 }, { token: world.token("far") });
     await open.watched(async () => {
       await works(open, "as it should be");
-      await Bun.sleep(1200);
+      await Bun.sleep(5500);
       expect(await open.page.evaluate(`push("pushed", {})`)).toBe("ok");
       expect(open.console.all.filter((text) => text.startsWith("open"))).toEqual(["open WebSocket"]);
       expect(await open.page.evaluate("memory()")).toEqual({});
@@ -171,11 +172,12 @@ describe("a page of another origin", () => {
         token: world.token("far"),
       });
       await open.page.goto(`http://127.0.0.1:${foreign.port}/?${query}`);
+      const attempts = () =>
+        open.sockets.length + open.requests.filter((request) => request.includes("/longpoll")).length;
+      await eventually(() => attempts() > 0, "an attempt");
       await Bun.sleep(1500);
       expect(open.console.all.filter((text) => /^(open|joined)/.test(text))).toEqual([]);
-      const attempts =
-        open.sockets.length + open.requests.filter((request) => request.includes("/longpoll")).length;
-      expect(attempts).toBeWithin(1, 14);
+      expect(attempts()).toBeLessThan(14);
       await open.close();
       await foreign.stop(true);
     }

@@ -74,7 +74,7 @@ test("the overview lists the servers and sums them; one that is lost is named", 
   await Bun.sleep(5_000);
   await picture(page, "fleet-up");
   c.kill("SIGKILL");
-  await untilServers(a, (rows) => rows.some(({ state }) => state === "dead"), 15_000);
+  await untilServers(a, (rows) => rows.some(({ state }) => state === "dead"));
   await page.locator("#servers-warning", { hasText: "Not reporting: eu-3." }).waitFor();
   await page.locator(".tile", { hasText: "Connections" }).locator(".value", { hasText: "5" }).waitFor();
   await page.evaluate(AXE);
