@@ -5,6 +5,8 @@ import {
   type Fields,
   listen,
   make,
+  named,
+  timeItem,
   userName,
 } from "../channelstream-client/page.ts";
 
@@ -81,24 +83,36 @@ function receive(message: Message): void {
 
 function render(): void {
   const channel = channels.get(current);
-  list.replaceChildren(...[...(channel?.messages.values() ?? [])].map(messageItem));
+  named(element("user", HTMLElement), user, colorOf(user)).textContent = user;
+  const messages = [...(channel?.messages.values() ?? [])];
+  list.replaceChildren(...messages.map((message, index) => messageItem(message, messages[index - 1])));
+  list.scrollTop = list.scrollHeight;
   element("users", HTMLUListElement).replaceChildren(
     ...[...(channel?.users ?? [])].sort().map((name) => {
-      const state = states.get(name);
-      const item = make("li", name, state?.away === true ? "away" : "");
-      item.style.color = String(state?.color ?? "");
-      return item;
+      const item = make("li", name, states.get(name)?.away === true ? "away" : "");
+      return named(item, name, colorOf(name));
     }),
   );
   element("channels", HTMLUListElement).replaceChildren(...names.map(channelItem));
+  const unread = [...channels.values()].reduce((sum, each) => sum + each.unread, 0);
+  document.title = unread === 0 ? "Chat" : `(${unread}) Chat`;
 }
 
-function messageItem({ uuid, user: from, message, edited }: Message): HTMLElement {
-  const item = make("li", "");
-  const name = make("strong", `${from}: `);
-  name.style.color = String(states.get(String(from))?.color ?? "");
-  item.append(name, make("span", String(message?.text ?? ""), "text"));
-  if (edited) item.append(make("small", " (edited)"));
+function colorOf(name: string): string {
+  return String(states.get(name)?.color ?? "");
+}
+
+/** `previous` is the message above, whose author is not repeated. */
+function messageItem(
+  { uuid, user: from, message, edited, timestamp }: Message,
+  previous: Message | undefined,
+): HTMLElement {
+  const name = String(from);
+  const item = named(make("li", "", from === previous?.user ? "again" : ""), name, colorOf(name));
+  const line = make("p", "", "line");
+  line.append(make("span", String(message?.text ?? ""), "text"));
+  item.append(make("strong", name), make("span", ": ", "colon"), line, timeItem(timestamp));
+  if (edited) line.append(make("small", " (edited)"));
   if (from !== user) return item;
   const edit = make("button", "edit", "small");
   edit.onclick = () => {
@@ -107,20 +121,22 @@ function messageItem({ uuid, user: from, message, edited }: Message): HTMLElemen
   };
   const remove = make("button", "delete", "small");
   remove.onclick = () => void act("remove", { uuid, channel: current });
-  item.append(edit, remove);
+  line.append(edit, remove);
   return item;
 }
 
 function channelItem(name: string): HTMLElement {
   const item = make("li", "");
   const channel = channels.get(name);
-  const unread = channel !== undefined && channel.unread > 0 ? ` (${channel.unread})` : "";
-  const open = make("button", `# ${name}${unread}`);
+  const open = make("button", `# ${name}`, "open");
+  if (channel !== undefined && channel.unread > 0)
+    open.append(make("span", String(channel.unread), "unread"));
   open.setAttribute("aria-current", String(name === current));
   open.onclick = () => void openChannel(name);
   item.append(open);
   if (channel === undefined || name === names[0]) return item;
-  const leave = make("button", `leave ${name}`, "small");
+  const leave = make("button", "×", "small");
+  leave.ariaLabel = `leave ${name}`;
   leave.onclick = () => void leaveChannel(name);
   item.append(leave);
   return item;
@@ -141,7 +157,7 @@ async function leaveChannel(name: string): Promise<void> {
   render();
 }
 
-element("user", HTMLElement).textContent = user;
+render();
 const client = listen(async () => {
   const { conn_id, state, channels: available, info } = await callApplication("connect", { user });
   names = Array.isArray(available) ? available.map(String) : [];

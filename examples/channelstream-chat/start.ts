@@ -48,7 +48,7 @@ await run({
           username,
           channels: [CHANNELS[0]],
           channel_configs: Object.fromEntries(CHANNELS.map((name) => [name, CONFIG])),
-          fresh_user_state: { color: COLORS[username.length % COLORS.length], away: false, seen: Date.now() },
+          fresh_user_state: { color: COLORS[users.size % COLORS.length], away: false, seen: Date.now() },
           state_public_keys: ["color", "away"],
           info: { return_public_state: true },
         });

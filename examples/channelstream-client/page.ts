@@ -22,11 +22,32 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
+/** Gives an element the initial and the color of a user, for the style sheet. Without a color one follows from the name. */
+export function named<T extends HTMLElement>(target: T, name: string, color = ""): T {
+  const hue = [...name].reduce((sum, letter) => (sum * 31 + (letter.codePointAt(0) ?? 0)) % 360, 7);
+  target.dataset.initial = [...name][0]?.toUpperCase() ?? "";
+  target.style.setProperty("--hue", String(hue));
+  target.style.setProperty("--color", color === "" ? null : color);
+  return target;
+}
+
+/** The time of a message, for example `14:03`. The server's timestamps are in UTC and name no zone. */
+export function timeItem(timestamp: string | undefined): HTMLTimeElement {
+  const date = new Date(`${timestamp}Z`);
+  const isValid = !Number.isNaN(date.getTime());
+  const made = make("time", isValid ? date.toLocaleTimeString([], { timeStyle: "short" }) : "");
+  if (isValid) made.title = date.toLocaleString();
+  return made;
+}
+
 /** Calls an action of the web application. Throws its error. */
 export async function callApplication(action: string, parameters: Fields): Promise<Fields> {
-  const response = await fetch(`/app/${action}`, { method: "POST", body: JSON.stringify(parameters) });
-  const body: unknown = await response.json();
-  const result: Fields = typeof body === "object" && body !== null ? { ...body } : {};
+  const body = JSON.stringify(parameters);
+  const response = await fetch(`/app/${action}`, { method: "POST", body }).catch(() => {
+    throw new Error("No response from the application.");
+  });
+  const answer: unknown = await response.json();
+  const result: Fields = typeof answer === "object" && answer !== null ? { ...answer } : {};
   if (!response.ok) throw new Error(String(result.error));
   return result;
 }
@@ -40,6 +61,14 @@ export function userName(): string {
   return name;
 }
 
+const STATUS: Readonly<Record<Status, string>> = {
+  connecting: "Connecting",
+  websocket: "Live (WebSocket)",
+  polling: "Live (long polling)",
+  offline: "Offline, reconnecting",
+  stopped: "Stopped",
+};
+
 /** Receives messages until the page is closed. The element `status` shows the state of the client. */
 export function listen(
   connect: () => Promise<string>,
@@ -52,7 +81,8 @@ export function listen(
     connect,
     message,
     status: (now: Status) => {
-      status.textContent = now;
+      status.textContent = STATUS[now];
+      status.dataset.status = now;
     },
   });
   addEventListener("pagehide", () => client.stop());

@@ -21,7 +21,7 @@ export interface Backend {
 export type Actions = Readonly<Record<string, (parameters: Fields) => Promise<unknown>>>;
 
 export interface Demo {
-  /** Folder with `index.html` and `page.ts`. */
+  /** Folder with `index.html` and `page.ts`; both demos share `style.css`. */
   readonly folder: string;
   readonly title: string;
   readonly port: number;
@@ -36,6 +36,7 @@ export async function run({ folder, title, port, actions }: Demo): Promise<void>
   const built = await Bun.build({ entrypoints: [join(folder, "page.ts")], target: "browser" });
   const [script] = built.outputs;
   if (script === undefined) throw new Error("page.ts could not be built");
+  const css = Bun.file(join(import.meta.dir, "style.css"));
   const page = await Bun.file(join(folder, "index.html")).text();
 
   const web = Bun.serve({
@@ -47,6 +48,7 @@ export async function run({ folder, title, port, actions }: Demo): Promise<void>
         headers: { "content-type": "text/html; charset=utf-8" },
       }),
       "/page.js": new Response(script, { headers: { "content-type": "text/javascript; charset=utf-8" } }),
+      "/style.css": new Response(css),
       "/app/:action": {
         POST: async (request) => {
           const action = Object.hasOwn(handlers, request.params.action)

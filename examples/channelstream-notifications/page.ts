@@ -1,5 +1,13 @@
 import { isMessage, type Message } from "../channelstream-client/client.ts";
-import { callApplication, element, listen, make, userName } from "../channelstream-client/page.ts";
+import {
+  callApplication,
+  element,
+  listen,
+  make,
+  named,
+  timeItem,
+  userName,
+} from "../channelstream-client/page.ts";
 
 const user = userName();
 const form = element("form", HTMLFormElement);
@@ -7,15 +15,31 @@ const list = element("list", HTMLOListElement);
 const error = element("error", HTMLElement);
 const shown = new Set<string>();
 
-function show({ uuid, type, user: from, message, channel }: Message): void {
-  if (type !== "message" || shown.has(uuid)) return;
-  shown.add(uuid);
-  const item = make("li", String(message?.text ?? ""), String(message?.level ?? "info"));
-  item.append(make("small", ` from ${from ?? "a backend"}${channel === null ? ", private" : ""}`));
-  list.prepend(item);
+let unread = 0;
+
+/** The number of notifications that came while the page was hidden, in its title. */
+function renderTitle(): void {
+  document.title = unread === 0 ? "Notifications" : `(${unread}) Notifications`;
 }
 
-element("user", HTMLElement).textContent = user;
+function show({ uuid, type, user: from, message, channel, timestamp }: Message): void {
+  if (type !== "message" || shown.has(uuid)) return;
+  shown.add(uuid);
+  const sender = from ?? "a backend";
+  const item = named(make("li", "", String(message?.level ?? "info")), sender);
+  item.classList.toggle("private", channel === null);
+  const origin = ` from ${sender}${channel === null ? ", private" : ""}`;
+  item.append(make("span", String(message?.text ?? "")), make("small", origin), timeItem(timestamp));
+  list.prepend(item);
+  if (document.hidden) unread++;
+  renderTitle();
+}
+
+document.addEventListener("visibilitychange", () => {
+  unread = 0;
+  renderTitle();
+});
+named(element("user", HTMLElement), user).textContent = user;
 listen(async () => {
   const { conn_id, history } = await callApplication("connect", { user });
   if (Array.isArray(history)) for (const one of history) if (isMessage(one)) show(one);
@@ -30,7 +54,7 @@ form.addEventListener("submit", (event) => {
       form.reset();
     },
     (reason: unknown) => {
-      error.textContent = String(reason);
+      error.textContent = reason instanceof Error ? reason.message : String(reason);
     },
   );
 });

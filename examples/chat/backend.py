@@ -30,7 +30,7 @@ def publish_price():
     bus.publish(f"to:prices:{name}", json.dumps(prices[name]))
 
 
-def main():
+def serve():
     pushes = bus.pubsub(ignore_subscribe_messages=True)
     pushes.psubscribe("from:chat:*:say")
     print("serving the chat, stop with Ctrl-C", flush=True)
@@ -42,6 +42,15 @@ def main():
         elif time.monotonic() >= due:
             publish_price()
             due += 1
+
+
+def main():
+    while True:
+        try:
+            serve()
+        except redis.ConnectionError as error:
+            print(f"Redis is away, trying again: {error}", flush=True)
+            time.sleep(1)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ const room = new URLSearchParams(location.search).get("room") ?? "chat:lobby";
 const lines = document.getElementById("lines");
 const state = document.getElementById("state");
 const text = document.getElementById("text");
+const typing = document.getElementById("typing");
 
 async function takeToken() {
   const response = await fetch("token", {
@@ -19,9 +20,10 @@ async function takeToken() {
 function show({ text, at }) {
   const line = document.createElement("li");
   const time = document.createElement("time");
-  time.textContent = new Date(at * 1000).toLocaleTimeString();
+  time.textContent = new Date(at * 1000).toLocaleTimeString([], { timeStyle: "short" });
   line.append(time, ` ${text}`);
   lines.append(line);
+  typing.textContent = "";
   line.scrollIntoView({ block: "end" });
 }
 
@@ -44,6 +46,26 @@ channel.on("line", show);
 // Lines are lost: begin again with the newest page of them.
 channel.on("gap", () => location.reload());
 
+// How many pages are here, and whether somebody writes in another one.
+const presence = new Phoenix.Presence(channel);
+presence.onSync(() => {
+  const pages = presence.list((_user, { metas }) => metas.length).reduce((sum, count) => sum + count, 0);
+  document.getElementById("online").textContent = `${pages} online`;
+});
+let hide;
+channel.on("typing", () => {
+  typing.textContent = "Somebody is typing…";
+  clearTimeout(hide);
+  hide = setTimeout(() => (typing.textContent = ""), 3000);
+});
+/** The next "typing" is sent after this time. */
+let quietUntil = 0;
+text.addEventListener("input", () => {
+  if (Date.now() < quietUntil || channel.state !== "joined") return;
+  quietUntil = Date.now() + 1500;
+  channel.push("typing", {});
+});
+
 channel
   .join()
   .receive("ok", (answer) => {
@@ -57,8 +79,12 @@ socket.connect();
 document.getElementById("say").addEventListener("submit", (submit) => {
   submit.preventDefault();
   const line = text.value;
+  quietUntil = 0;
   channel
     .push("say", { text: line })
-    .receive("ok", () => (text.value = text.value === line ? "" : text.value))
+    .receive("ok", () => {
+      if (text.value === line) text.value = "";
+      state.textContent = "connected";
+    })
     .receive("error", ({ reason }) => (state.textContent = `not sent: ${reason}`));
 });

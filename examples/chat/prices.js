@@ -12,6 +12,7 @@ function show(share, price) {
     cell = row.insertCell();
     cells.set(share, cell);
   }
+  if (cell.textContent !== "") cell.className = price < Number(cell.textContent) ? "down" : "up";
   cell.textContent = price.toFixed(2);
 }
 

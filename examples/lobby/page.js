@@ -11,15 +11,25 @@ async function post(route, body) {
   return response.json();
 }
 
+const make = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+
 function fill(list, texts, tag = "li") {
-  const items = texts.map((text) => Object.assign(document.createElement(tag), { textContent: text }));
-  list.replaceChildren(...items);
+  list.replaceChildren(...texts.map((text) => make(tag, text)));
+}
+
+/** Gives an element the initial and a color of a user, for the style sheet. */
+function named(element, user) {
+  const hue = [...user].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7);
+  element.dataset.initial = user[0];
+  element.style.setProperty("--hue", hue);
 }
 
 function show({ user, text, to }) {
-  const line = document.createElement("li");
-  line.textContent = to === undefined ? `${user}: ${text}` : `${user} to ${to}: ${text}`;
+  const line = make("li", "");
+  named(line, user);
   line.classList.toggle("private", to !== undefined);
+  const sentence = to === undefined ? `${user}: ${text}` : `${user} to ${to}: ${text}`;
+  line.append(make("p", sentence), make("time", new Date().toLocaleTimeString([], { timeStyle: "short" })));
   byId("lines").append(line);
   line.scrollIntoView({ block: "nearest" });
 }
@@ -37,6 +47,7 @@ function enter({ user }) {
   presence.onSync(() => {
     const users = presence.list((id) => id).sort();
     fill(byId("members"), users);
+    for (const item of byId("members").children) named(item, item.textContent);
     const chosen = byId("to").value;
     fill(byId("to"), ["everybody", ...users.filter((each) => each !== user)], "option");
     if (users.includes(chosen)) byId("to").value = chosen;

@@ -7,11 +7,10 @@ import { useChannel } from "./use-channel.ts";
 const Text = z.object({ text: z.string().max(500) });
 /** With `client_events_sender`: the user of the token, and what the page sent. */
 const Stamped = z.object({ user: z.string(), payload: Text });
-const Nothing = z.object({});
 const ROOM = {
   receives: { line: Stamped, draft: Stamped },
   sends: { line: Text, draft: Text },
-  answers: { line: Nothing, draft: Nothing },
+  answers: { line: z.object({}), draft: z.object({}) },
 };
 
 function Room({ user, socket }: { user: string; socket: Socket }) {
@@ -34,15 +33,19 @@ function Room({ user, socket }: { user: string; socket: Socket }) {
     edit("");
   }
 
-  const items = lines.map(({ at, text }) => <li key={at}>{text}</li>);
+  const items = lines.map(({ at, text }) => (
+    <li key={at} data-initial={text[0]}>
+      {text}
+    </li>
+  ));
   return (
     <main>
       <section>
         <p role="status">{`${user}: ${status}`}</p>
         <ol id="lines">{items}</ol>
         <form onSubmit={say}>
-          <label htmlFor="text">Message</label>
-          <input id="text" required value={text} onChange={(event) => edit(event.target.value)} />
+          <label htmlFor="line">Message</label>
+          <input id="line" required value={text} onChange={(event) => edit(event.target.value)} />
           <button type="submit">Send</button>
         </form>
       </section>
@@ -50,7 +53,7 @@ function Room({ user, socket }: { user: string; socket: Socket }) {
         <h2>Online</h2>
         <ul id="members">
           {members.map((member) => (
-            <li key={member}>
+            <li key={member} data-initial={member[0]}>
               {member} <em>{drafts[member]}</em>
             </li>
           ))}
@@ -65,5 +68,4 @@ const body = JSON.stringify({ channel: "room:react", id: user });
 const { token } = await (await fetch("/token", { method: "POST", body })).json();
 const socket = new Socket("/websocket", { params: { userToken: token } });
 socket.connect();
-const root = document.getElementById("root");
-if (root !== null) createRoot(root).render(<Room user={user} socket={socket} />);
+createRoot(document.body).render(<Room user={user} socket={socket} />);

@@ -61,6 +61,9 @@ async function waitForLine(page: Page, text: string): Promise<void> {
 test("a page that was disconnected shows each line once, and a new page the last lines", async () => {
   const [ann, bob] = await Promise.all([open("index.html"), open("index.html")]);
   for (const page of [ann, bob]) await page.getByText("connected", { exact: true }).waitFor();
+  for (const page of [ann, bob]) await page.getByText("2 online").waitFor();
+  await ann.fill("#text", "one");
+  await bob.getByText("Somebody is typing").waitFor();
   await say(ann, "one");
   await waitForLine(bob, "one");
   // Both connections are ended, and bob's page can open no other one for a moment.
