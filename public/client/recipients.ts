@@ -7,6 +7,8 @@ const line = element("recipients", HTMLParagraphElement);
 export function showRecipients(membership: Membership | null, event: string, disconnected: boolean): void {
   const events = membership?.clientEvents ?? [];
   if (disconnected) return line.replaceChildren("Reconnect to push.");
+  if (membership?.channel && !membership.joined)
+    return line.replaceChildren("A push is possible once the channel is joined.");
   if (!membership?.joined) return line.replaceChildren("Join the channel to push.");
   if (events.length === 0)
     return line.replaceChildren("Goes to backends, not to browsers: those get what a backend publishes.");

@@ -154,7 +154,7 @@ export class MessageStream {
   #render(): void {
     const shown = this.#filtered();
     const skipped = this.#skipped === 0 ? "" : `, ${amount(this.#skipped)} skipped`;
-    const state = this.#frozen === null ? `${compact(this.#rate)}/s` : `paused, ${amount(this.#held)} since`;
+    const state = this.#frozen === null ? `${compact(this.#rate)}/s` : `paused, ${amount(this.#held)} new`;
     setText(this.#count, this.#received === 0 ? "none" : `${amount(this.#received)}${skipped}, ${state}`);
     this.#empty.hidden = this.#received > 0;
     this.#noMatch.hidden = this.#received === 0 || shown.length > 0;
@@ -204,6 +204,7 @@ export class MessageStream {
     row.dataset.direction = message.direction;
     channel.hidden = !this.#channels;
     setText(channel, message.channel);
+    channel.title = message.channel;
     direction.title = message.direction === "to" ? "to clients" : `from ${message.by || "a client"}`;
     setText(event, message.event);
     setText(text, previewOf(message));

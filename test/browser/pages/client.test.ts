@@ -98,7 +98,7 @@ test("messages are shown live, JSON as a tree and bytes as a hex dump, and can b
     await page.fill("#stream-filter", "");
     await page.click("#stream-pause");
     await backend.publish("to:weather:wind:late", "1");
-    await page.locator("#stream-count", { hasText: "3, paused, 1 since" }).waitFor();
+    await page.locator("#stream-count", { hasText: "3, paused, 1 new" }).waitFor();
     expect(await events()).toEqual(["raster", "reading"]);
     // A filter does not end the pause.
     await page.fill("#stream-filter", "late");
