@@ -11,6 +11,8 @@ import { completionScript } from "../src/commands/completion.ts";
 import { COMMANDS } from "../src/commands/definitions.ts";
 import { manualPage } from "../src/commands/manual.ts";
 import { VERSION } from "../src/version.ts";
+import { sourceDate } from "./release/compile.ts";
+import { thirdPartyNotices } from "./release/contents.ts";
 
 const HERE = import.meta.dir;
 const { executable, architecture, out, version } = parseArgs({
@@ -42,6 +44,7 @@ put("usr/share/bash-completion/completions/channel", `${completionScript("bash",
 put("usr/share/zsh/vendor-completions/_channel", `${completionScript("zsh", COMMANDS)}\n`);
 put("usr/share/fish/vendor_completions.d/channel.fish", `${completionScript("fish", COMMANDS)}\n`);
 put("usr/share/doc/channel/copyright", readFileSync(join(HERE, "../LICENSE")));
+put("usr/share/doc/channel/THIRD-PARTY.gz", gzipSync(await thirdPartyNotices()));
 put("usr/share/doc/channel/changelog.gz", gzipSync(readFileSync(join(HERE, "../CHANGELOG.md"))));
 for (const name of ["nginx.conf", "Caddyfile"])
   put(`usr/share/doc/channel/examples/${name}`, readFileSync(join(HERE, name)));
@@ -54,7 +57,7 @@ Architecture: ${architecture}
 Maintainer: The Channel maintainers <channel@localhost>
 Section: net
 Priority: optional
-Depends: libc6 (>= 2.29)
+Depends: libc6 (>= 2.17)
 Recommends: redis-server, systemd (>= 250)
 Description: real-time hub between browsers and Redis
  Browsers join channels by the Phoenix protocol, event groups or Channelstream's;
@@ -68,6 +71,8 @@ for (const name of ["postinst", "prerm", "postrm"])
 mkdirSync(resolve(out), { recursive: true });
 const file = join(resolve(out), `channel_${version}_${architecture}.deb`);
 const made = Bun.spawnSync(["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", root, file], {
+  // dpkg-deb gives files this time: the same contents are the same bytes.
+  env: { ...process.env, SOURCE_DATE_EPOCH: String(sourceDate()) },
   stdout: "ignore",
   stderr: "inherit",
 });

@@ -145,7 +145,7 @@ export function dependenciesPage(): string {
     "<!-- Made by docs/generate.ts from package.json and package-lock.json. -->",
     "",
     "Pinned to the version, with checksums in `package-lock.json`. `npm run audit` asks the registry whether a vulnerability is known in any of them.",
-    "`npm run build -- --all` writes the list of what an executable holds as CycloneDX.",
+    "`npm run release` writes the list of what an executable holds as CycloneDX.",
     "",
     "## In the executable",
     "",

@@ -5,7 +5,7 @@ declare const BUILD_COMMIT: string;
 
 export const VERSION = version;
 
-/** `0.1.0 (commit 1a2b3c4, Bun 1.4.5)`. */
+/** `0.2.0 (commit 1a2b3c4, Bun 1.4.5)`. */
 export function describeVersion(): string {
   const origin = typeof BUILD_COMMIT === "string" ? `commit ${BUILD_COMMIT}` : "from source";
   return `${version} (${origin}, Bun ${Bun.version})`;

@@ -36,6 +36,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
     // Many wait for a time to pass, and leave a processor free.
     atOnce: 2,
     longest: [
+      "deploy/release",
       "recovery-faults",
       "wild/longpoll",
       "embedded-stays",

@@ -66,7 +66,7 @@ function forDocker(): Deployment {
     executable,
     next: executable
       ? run
-      : `put the executable for Linux here as "channel" (npm run build -- --all makes it), then ${run}`,
+      : `put the executable for Linux here as "channel" (npm run build -- --platform=linux-x64 makes dist/channel), then ${run}`,
   };
 }
 

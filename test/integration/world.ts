@@ -58,6 +58,8 @@ export interface WorldOptions {
   readonly toml?: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** The executable. Default: `channelBinary()`. */
+  readonly binary?: string;
 }
 
 /** Servers that trust a proxy on this machine: a client is local only if the proxy says so. */
@@ -83,6 +85,7 @@ export async function startWorld(bus: BusName, options: WorldOptions = {}): Prom
       args: ["--bus", bus, "--redis-url", `redis://127.0.0.1:${port}`, ...(options.args ?? [])],
       toml: `jwt_secret = "${SECRET}"\nadmin_secret = "${ADMIN_SECRET}"\n${options.toml ?? ""}`,
       ...(options.env === undefined ? {} : { env: options.env }),
+      ...(options.binary === undefined ? {} : { binary: options.binary }),
     });
   } catch (error) {
     await redis?.stop();

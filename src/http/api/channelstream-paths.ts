@@ -1,5 +1,6 @@
 import { tooManyAttempts } from "../../auth/admin.ts";
 import { Rejection } from "../../auth/rejection.ts";
+import { VERSION } from "../../version.ts";
 import { errorResponses } from "./error-responses.ts";
 import { BODY_ERRORS, CREDENTIAL_ERRORS } from "./general-errors.ts";
 
@@ -178,7 +179,7 @@ const CALLS: Readonly<Record<string, Readonly<Record<string, Call>>>> = {
           { user: "alice", uuid: "06eb1a40-89b7-4372-bdee-4c217864d6b5", state: {}, connections: [CONN] },
         ],
         uptime: "1 day, 2:03:04",
-        version: "0.1.0",
+        version: VERSION,
       },
       errors: CREDENTIAL_ERRORS,
     },

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { ListedServer } from "../../fleet/server-list.ts";
+import { VERSION } from "../../version.ts";
 import type { ApiDeps } from "./deps.ts";
 import { type Operation, operation } from "./operation.ts";
 import { ALL_CHANNELS_NEEDED, ALL_CHANNELS_NOTE, reachesAll } from "./scope-rejections.ts";
@@ -36,7 +37,7 @@ const EXAMPLE_SERVER: z.infer<typeof ServerRow> = {
   incarnation: "x7Kq2m",
   self: true,
   state: "up",
-  version: "0.1.0",
+  version: VERSION,
   address: "10.0.0.11:2025",
   uptime: 86_400,
   connections: 1200,

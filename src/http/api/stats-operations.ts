@@ -39,7 +39,7 @@ export function statsOperations({ hub, history, fleetStats }: ApiDeps): Operatio
         server: z.string().max(255).optional().meta({ description: "`*`, or a name or incarnation." }),
       }),
       answer: Stats,
-      exampleAnswer: { ...EXAMPLE_SNAPSHOT, version: "0.1.0", node: "x7Kq2m", started: 1_893_452_400_000 },
+      exampleAnswer: { ...EXAMPLE_SNAPSHOT, version: VERSION, node: "x7Kq2m", started: 1_893_452_400_000 },
       errors: [ALL_CHANNELS_NEEDED, SERVER_UNKNOWN],
       run({ query: { server }, principal }) {
         if (!reachesAll(principal)) return ALL_CHANNELS_NEEDED;
