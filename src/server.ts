@@ -38,6 +38,7 @@ import { Signer } from "./fleet/signer.ts";
 import { createAuthorizer } from "./hooks/authorizer.ts";
 import { HookClient } from "./hooks/hook-client.ts";
 import { Webhooks } from "./hooks/webhooks.ts";
+import { ChannelSeries } from "./http/api/channel-series.ts";
 import type { ReloadResult } from "./http/api/deps.ts";
 import { FleetStats } from "./http/api/fleet-stats.ts";
 import { processRow } from "./http/api/process-row.ts";
@@ -309,6 +310,7 @@ export async function startServer(
     authorizing: () => authorizer?.pending ?? 0,
     webhooks: () => webhooks?.figures ?? null,
   });
+  const channelSeries = new ChannelSeries(hub.channels);
   const busFigures = openBusFigures(config, bus.kind, log);
   const http = createHttp({
     config,
@@ -332,6 +334,7 @@ export async function startServer(
     history: statsHistory,
     servers: serverList,
     fleetStats: new FleetStats(statsHistory, identity, fleet),
+    channelSeries,
     webhooks,
     busState,
     draining: () => drain.started && !drain.replaced,
@@ -377,7 +380,8 @@ export async function startServer(
     for (const protocol of active) protocol.tick?.();
   });
   const stopParts = (): void => {
-    for (const part of [ticker, statsHistory, descriptors, connections, hub, ...active]) part.stop?.();
+    for (const part of [ticker, statsHistory, channelSeries, descriptors, connections, hub, ...active])
+      part.stop?.();
   };
 
   const closeListeners = async (): Promise<void> => listeners?.stop(true);

@@ -77,6 +77,12 @@ export interface ServerResult {
   readonly kicked?: number;
 }
 
+export interface Series {
+  readonly interval: number;
+  readonly at: readonly number[];
+  readonly values: Readonly<Record<string, readonly (number | null)[]>>;
+}
+
 export interface ActRow {
   readonly at: number;
   readonly server: string;
@@ -180,6 +186,8 @@ export interface ConnectionRow {
 interface Responses {
   "GET api/stats": Stats;
   "GET api/history": { readonly interval: number; readonly snapshots: readonly Snapshot[] };
+  "GET api/series": Series;
+  "GET api/channels/{name}/series": Series;
   "GET api/channels": {
     readonly matching: number;
     readonly total: number;

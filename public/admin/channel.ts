@@ -4,6 +4,7 @@ import { VirtualTable } from "../shared/virtual-table.ts";
 import { disconnectUser, kick } from "./actions.ts";
 import { type ChannelRow, call, type MemberRow } from "./api.ts";
 import { buttons, text } from "./cells.ts";
+import { ChannelCharts } from "./channel-charts.ts";
 import { History } from "./history.ts";
 import { Inspector } from "./inspector.ts";
 
@@ -12,6 +13,7 @@ export class ChannelPage {
   readonly #table: VirtualTable<MemberRow>;
   readonly #inspector = new Inspector();
   readonly #history = new History();
+  readonly #charts = new ChannelCharts();
   readonly #search = element("members-search", HTMLInputElement);
   #name = "";
 
@@ -83,14 +85,17 @@ export class ChannelPage {
     }
     this.#inspector.open(name);
     this.#history.open(name);
+    this.#charts.open(name);
     this.refresh();
   }
 
   close(): void {
     this.#inspector.close();
+    this.#charts.close();
   }
 
   refresh(): void {
+    this.#charts.refresh();
     void this.#table.refresh();
   }
 
@@ -102,7 +107,7 @@ export class ChannelPage {
     if (!answer.ok) {
       if (answer.status !== 404) return null;
       this.#facts(null);
-      this.#history.refresh(false);
+      this.#history.refreshClosed();
       return { matching: 0, rows: [] };
     }
     this.#facts(answer.value);

@@ -15,6 +15,8 @@ export class History {
   readonly #section = element("history-section", HTMLElement);
   readonly #table: VirtualTable<HistoryMessage>;
   #channel = "";
+  /** Whether the server answered that this channel keeps nothing. */
+  #off = false;
 
   constructor() {
     this.#table = new VirtualTable<HistoryMessage>(element("history", HTMLElement), {
@@ -47,6 +49,7 @@ export class History {
     if (channel === this.#channel) return;
     this.#channel = channel;
     this.#section.hidden = true;
+    this.#off = false;
     this.#table.restart();
   }
 
@@ -54,6 +57,11 @@ export class History {
   refresh(keeps: boolean): void {
     this.#section.hidden = !keeps;
     if (keeps) void this.#table.refresh();
+  }
+
+  /** Shows what is kept of a channel without members, if anything is. */
+  refreshClosed(): void {
+    if (!this.#off) this.refresh(true);
   }
 
   async #load(offset: number, limit: number) {
@@ -64,7 +72,11 @@ export class History {
       query: { limit: MAX_MESSAGES },
     });
     if (channel !== this.#channel) return null;
-    if (!answer.ok) return null;
+    if (!answer.ok) {
+      this.#off = answer.status === 404;
+      if (this.#off) this.#section.hidden = true;
+      return null;
+    }
     const messages = answer.value.messages.toReversed();
     const total = messages.length < MAX_MESSAGES ? amount(messages.length) : `newest ${amount(MAX_MESSAGES)}`;
     setText(element("history-total", HTMLElement), total);

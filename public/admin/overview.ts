@@ -1,13 +1,10 @@
 import { ago, amount, bytes, compact, duration } from "../shared/format.ts";
 import { container, element, setText, textElement } from "../shared/page.ts";
 import { call, type Snapshot, type Stats } from "./api.ts";
-import { Chart, type Line } from "./chart.ts";
+import { isComparable, OverviewCharts, perSecond } from "./overview-charts.ts";
 
 /** Snapshots kept: 10 min at one per 2 s, as on the server. */
 const MAX_SNAPSHOTS = 300;
-
-/** Maximum lines per chart. */
-const MAX_LINES = 5;
 
 type Counters = Readonly<Record<string, number>>;
 
@@ -20,7 +17,7 @@ export class Overview {
     string,
     { readonly value: HTMLElement; readonly note: HTMLElement; readonly tile: HTMLElement }
   >();
-  readonly #charts: Record<"connections" | "messages" | "bytes" | "errors" | "delay" | "memory", Chart>;
+  readonly #charts = new OverviewCharts();
   readonly #strip = textElement("div", "", "strip");
   #snapshots: Snapshot[] = [];
 
@@ -44,20 +41,6 @@ export class Overview {
       this.#tiles.set(name, { value, note, tile });
     }
     this.#strip.setAttribute("role", "img");
-    const charts = element("charts", HTMLElement);
-    const chart = (title: string, format: (value: number) => string): Chart => {
-      const host = container("section", "chart");
-      charts.append(host);
-      return new Chart(host, title, format);
-    };
-    this.#charts = {
-      connections: chart("Connections", compact),
-      messages: chart("Messages per second", compact),
-      bytes: chart("Bytes per second", bytes),
-      errors: chart("Rejected, dropped and closed per second", compact),
-      delay: chart("Event loop delay", (value) => `${compact(value)} ms`),
-      memory: chart("Memory", bytes),
-    };
   }
 
   /** Loads the snapshots that the server keeps: at first, and when the page becomes visible again. */
@@ -70,7 +53,7 @@ export class Overview {
     this.#snapshots.push(stats);
     if (this.#snapshots.length > MAX_SNAPSHOTS) this.#snapshots = this.#snapshots.slice(-MAX_SNAPSHOTS);
     this.#renderTiles(stats);
-    this.#renderCharts();
+    this.#charts.update(this.#snapshots);
     this.#renderReasons();
   }
 
@@ -150,44 +133,6 @@ export class Overview {
     tile.tile.dataset.state = level;
   }
 
-  #renderCharts(): void {
-    const { connections, messages, bytes: traffic, errors, delay, memory } = this.#charts;
-    const snapshots = this.#snapshots;
-    const times = snapshots.map(({ at }) => at / 1000);
-    const rates = (of: (snapshot: Snapshot) => number): (number | null)[] =>
-      snapshots.map((snapshot, index) => {
-        const before = snapshots[index - 1];
-        return before === undefined || !isComparable(before, snapshot)
-          ? null
-          : perSecond(of(snapshot) - of(before), snapshot.at - before.at);
-      });
-    const last = snapshots.at(-1);
-    if (last === undefined) return;
-    connections.update(
-      times,
-      Object.keys(last.connections).map((name) => ({
-        name,
-        values: snapshots.map((snapshot) => snapshot.connections[name] ?? 0),
-      })),
-    );
-    messages.update(times, [
-      { name: "from the bus", values: rates((each) => each.received.messages) },
-      { name: "delivered", values: rates((each) => each.delivered.messages) },
-      { name: "pushed", values: rates((each) => each.pushed.messages) },
-    ]);
-    traffic.update(times, [
-      { name: "from the bus", values: rates((each) => each.received.bytes) },
-      { name: "delivered", values: rates((each) => each.delivered.bytes) },
-      { name: "pushed", values: rates((each) => each.pushed.bytes) },
-    ]);
-    errors.update(times, errorLines(snapshots, rates));
-    delay.update(times, [{ name: "maximum", values: snapshots.map((each) => each.loop_delay) }]);
-    memory.update(times, [
-      { name: "resident", values: snapshots.map((each) => each.memory) },
-      { name: "buffered for clients", values: snapshots.map((each) => each.buffered) },
-    ]);
-  }
-
   /** Rejected, dropped and closed by reason: recent (the time shown) and total. */
   #renderReasons(): void {
     const first = this.#snapshots[0];
@@ -217,16 +162,6 @@ export class Overview {
   }
 }
 
-/** Whether two snapshots are sums of the same servers. */
-function isComparable(one: Snapshot, other: Snapshot): boolean {
-  return (one.servers ?? []).join() === (other.servers ?? []).join();
-}
-
-function perSecond(difference: number, ms: number): number {
-  // A smaller counter: the server was restarted.
-  return ms <= 0 || difference < 0 ? 0 : (difference * 1000) / ms;
-}
-
 /** Labels of reasons that need an explanation. */
 const REASON_LABELS: Readonly<Record<string, string>> = {
   unheard: "no subscribers on this server",
@@ -246,40 +181,4 @@ function protocols(counts: Counters): string {
     .filter(([, count]) => count > 0)
     .map(([name, count]) => `${name} ${compact(count)}`)
     .join(", ");
-}
-
-/** Lines of the most frequent reasons in the time shown; the other reasons form one line. */
-function errorLines(
-  snapshots: readonly Snapshot[],
-  rates: (of: (snapshot: Snapshot) => number) => (number | null)[],
-): Line[] {
-  const last = snapshots.at(-1);
-  const first = snapshots[0];
-  if (last === undefined || first === undefined) return [];
-  const reasons: { readonly name: string; readonly of: (snapshot: Snapshot) => number }[] = [];
-  // Not errors: messages without subscribers, and echoes of our own messages.
-  for (const [word, kind] of [
-    ["rejected", "refused"],
-    ["dropped", "dropped"],
-    ["closed", "closed"],
-  ] as const) {
-    for (const reason of Object.keys(last[kind])) {
-      if (kind === "dropped" && (reason === "unheard" || reason === "own")) continue;
-      const name = `${word}: ${reason.replaceAll("_", " ")}`;
-      reasons.push({ name, of: (snapshot) => snapshot[kind][reason] ?? 0 });
-    }
-  }
-  const recent = reasons
-    .map((reason) => ({ ...reason, count: reason.of(last) - reason.of(first) }))
-    .filter(({ count }) => count > 0)
-    .sort((a, b) => b.count - a.count);
-  const shown = recent.slice(0, MAX_LINES).map(({ name, of }) => ({ name, values: rates(of) }));
-  const others = recent.slice(MAX_LINES);
-  if (others.length > 0) {
-    shown.push({
-      name: "others",
-      values: rates((snapshot) => others.reduce((all, { of }) => all + of(snapshot), 0)),
-    });
-  }
-  return shown.length > 0 ? shown : [{ name: "none", values: snapshots.map(() => 0) }];
 }

@@ -34,8 +34,16 @@ export type Http = (request: Request, path: string, peer: Peer) => Response | Pr
 
 const METHODS = ["GET", "POST", "DELETE"] as const;
 
-/** What other servers may ask for, to list it with their own. */
-const LISTS = ["list-channels", "list-members", "list-connections", "list-audit", "list-processes"] as const;
+/** What other servers may ask for, to show it with their own. */
+const LISTS = [
+  "list-channels",
+  "list-members",
+  "list-connections",
+  "list-audit",
+  "list-processes",
+  "series-day",
+  "series-channel",
+] as const;
 
 const NOT_FOUND = new Rejection(404, "not_found", "No resource at this path.");
 

@@ -13,9 +13,18 @@ export class Traffic {
   pushedBytes = 0;
   /** Unix time of the last message in either direction, in ms, with the resolution of `Hub.tick`; 0 for none. */
   lastAt = 0;
+  #marked = 0;
   #rate = 0;
   #counted = 0;
   #countedAt = Date.now();
+
+  /** Messages in both directions since the last call. */
+  sinceMark(): number {
+    const all = this.sent + this.pushed;
+    const since = all - this.#marked;
+    this.#marked = all;
+    return since;
+  }
 
   /** Messages per second in both directions since the last call that computed it, at least 1 s ago, or since the channel was opened. */
   rate(now: number): number {

@@ -20,6 +20,7 @@ import { processList, processOperations } from "./process-operations.ts";
 import { publishOperations } from "./publish-operations.ts";
 import { reloadOperations } from "./reload-operations.ts";
 import { ADMIN_ONLY, abilityMissing } from "./scope-rejections.ts";
+import { seriesOperations, seriesRequests } from "./series-operations.ts";
 import { serverOperations } from "./server-operations.ts";
 import { statsOperations } from "./stats-operations.ts";
 import { tokenOperations } from "./token-operations.ts";
@@ -50,6 +51,7 @@ export function createApi(deps: ApiDeps): Api {
   const processes = processList(deps);
   const operations = [
     ...statsOperations(deps),
+    ...seriesOperations(deps),
     ...webhookOperations(deps),
     ...serverOperations(deps),
     ...processOperations(deps, processes),
@@ -108,7 +110,7 @@ export function createApi(deps: ApiDeps): Api {
     };
 
   return {
-    lists: [channels, members, connections, acts, processes],
+    lists: [channels, members, connections, acts, processes, ...seriesRequests(deps)],
     find(path) {
       if (!path.startsWith("/api/")) return undefined;
       for (const { pattern, operations: here } of paths.values()) {

@@ -13,6 +13,7 @@ import type { ServerList } from "../../fleet/server-list.ts";
 import type { Webhooks } from "../../hooks/webhooks.ts";
 import type { Hub } from "../../hub/hub.ts";
 import type { InboundBudget } from "../../hub/inbound-budget.ts";
+import type { ChannelSeries } from "./channel-series.ts";
 import type { ListServers } from "./fleet-lists.ts";
 import type { FleetStats } from "./fleet-stats.ts";
 import type { ProcessEntry } from "./process-schema.ts";
@@ -45,6 +46,7 @@ export interface ApiDeps {
   readonly history: StatsHistory;
   readonly servers: ServerList;
   readonly fleetStats: FleetStats;
+  readonly channelSeries: Pick<ChannelSeries, "rows">;
   /** `null` where none is configured. */
   readonly webhooks: Pick<Webhooks, "status"> | null;
   /** Starts a successor. Resolves when it serves, or has failed. */

@@ -1,16 +1,12 @@
 import { isObject, type JsonObject } from "../../auth/json-object.ts";
 import type { Fleet } from "../../fleet/fleet.ts";
 import type { Identity } from "../../hub/identity.ts";
+import { DaySeries } from "./day-series.ts";
+import type { FleetSnapshot } from "./fleet-snapshot.ts";
 // Type only: the schema library is loaded with the API.
 import type { Snapshot } from "./snapshot-schema.ts";
 import type { StatsHistory } from "./stats-history.ts";
 import { sumCounts } from "./sum-rows.ts";
-
-/** The sums of all servers. */
-export interface FleetSnapshot extends Snapshot {
-  /** Incarnations of the servers summed: rates are meaningful only between snapshots of the same servers. */
-  readonly servers: readonly string[];
-}
 
 /** Snapshots kept: as many as those of this server. */
 const KEPT = 300;
@@ -20,6 +16,8 @@ export class FleetStats {
   readonly #history: StatsHistory;
   readonly #identity: Identity;
   readonly #fleet: Fleet | null;
+  /** A day of the sums. */
+  readonly day = new DaySeries();
   #kept: FleetSnapshot[] = [];
 
   /** @param fleet `null` for a server that is alone */
@@ -27,9 +25,11 @@ export class FleetStats {
     this.#history = history;
     this.#identity = identity;
     this.#fleet = fleet;
-    if (fleet === null) return;
     history.kept = (snapshot) => {
-      this.#kept.push(this.#sum(snapshot));
+      const sum = this.#sum(snapshot);
+      this.day.add(sum);
+      if (fleet === null) return;
+      this.#kept.push(sum);
       if (this.#kept.length > KEPT) this.#kept.shift();
     };
   }

@@ -96,7 +96,7 @@ test("the overview shows live counters and charts", async () => {
         (each) => each.textContent?.startsWith("Delivered") && !/Delivered0\/s/.test(each.textContent),
       ),
     );
-    expect(await page.locator(".chart canvas").count()).toBe(6);
+    expect(await page.locator("#charts .drawing:has(canvas)").count()).toBe(6);
     await stage.world.backend.publish("to:broken", "1");
     await page.waitForSelector("#reasons-dropped th:has-text('malformed')");
     expect(opened.console.all).toEqual([]);

@@ -21,6 +21,30 @@ test("the system page shows the process, and why the embedded bus has no figures
   await opened.close();
 }, 30_000);
 
+test("charts show the time that was chosen, on every page and after a reload", async () => {
+  const client = await stage.world.connect();
+  await client.join("room:1", { token: stage.world.token("room:1") });
+  const opened = await stage.admin("#/overview");
+  const { page } = opened;
+  await opened.watched(async () => {
+    const shown = (span: string) => page.locator(`#charts .drawing[aria-label$="${span}"] canvas`);
+    const pressed = (id: string) => page.locator(`#${id} button[aria-pressed="true"]`).textContent();
+    await shown("last 10 minutes").first().waitFor();
+    await page.locator("#charts-range button", { hasText: "24 h" }).click();
+    await shown("last 24 hours").nth(5).waitFor();
+    await page.reload();
+    await shown("last 24 hours").nth(5).waitFor();
+    expect(await pressed("charts-range")).toBe("24 h");
+    await page.evaluate('location.hash = "#/channels/room%3A1"');
+    await page.locator('#channel-charts .drawing[aria-label$="last 24 hours"] canvas').nth(2).waitFor();
+    await page.locator("#channel-range button", { hasText: "10 min" }).click();
+    await page.locator('#channel-charts .drawing[aria-label$="last 10 minutes"] canvas').nth(2).waitFor();
+    await page.locator("#channel-charts .item", { hasText: "members 1" }).waitFor();
+    expect(await pressed("charts-range")).toBe("10 min");
+  });
+  await opened.close();
+}, 30_000);
+
 test("the audit page lists acts as text, and filters them", async () => {
   const { url } = stage.world.channel;
   await call(url, "/api/disconnect", { body: { id: NASTY } });

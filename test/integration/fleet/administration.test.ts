@@ -70,6 +70,23 @@ test("the processes of all servers are shown on each", async () => {
   ]);
 });
 
+test("the figures of a channel over time are the sums of all servers", async () => {
+  for (const [i, server] of world.servers.entries()) await world.join(server, "room:1", `user${i}`);
+  const newest = async (): Promise<number | undefined> => {
+    const { body } = await ask(0, "/api/channels/room%3A1/series?range=10m");
+    return body.values.members.findLast((value: number | null) => value !== null);
+  };
+  await eventually(async () => (await newest()) === 2, "a member on each server", 15_000);
+  await eventually(
+    async () => {
+      const { body } = await ask(1, "/api/series?range=1h");
+      return body.values.servers.includes(2) && body.values.connections.includes(2);
+    },
+    "both servers in the sums",
+    15_000,
+  );
+}, 40_000);
+
 test("a server that does not answer is named, and lists have the others", async () => {
   world.servers[1]?.kill("SIGSTOP");
   try {

@@ -14,6 +14,7 @@ import { Control } from "../../../src/fleet/control.ts";
 import { createFigures } from "../../../src/fleet/figures.ts";
 import { Publishing } from "../../../src/fleet/publishing.ts";
 import { ServerList } from "../../../src/fleet/server-list.ts";
+import { ChannelSeries } from "../../../src/http/api/channel-series.ts";
 import { FleetStats } from "../../../src/http/api/fleet-stats.ts";
 import { processRow } from "../../../src/http/api/process-row.ts";
 import { takeSnapshot } from "../../../src/http/api/snapshot.ts";
@@ -83,6 +84,8 @@ export function testHttp(changes: Partial<Config> = {}) {
     () => 0,
   );
   history.stop();
+  const channelSeries = new ChannelSeries(hub.channels);
+  channelSeries.stop();
   const figures = {
     ...{ hub, version: "0", busState: () => bus.state, loopDelay: () => 0 },
     ...{ draining: () => bus.draining, address: () => "", nodeUrl: null },
@@ -115,6 +118,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     busFigures: null,
     history,
     fleetStats: new FleetStats(history, new Identity("n1"), null),
+    channelSeries,
     webhooks: null,
     servers: new ServerList(new Identity("n1"), null, createFigures(figures), hub.positions),
     config,
