@@ -16,7 +16,7 @@ async function restart(): Promise<void> {
   server = start();
 }
 
-for (const folder of ["src", "public"]) {
+for (const folder of ["src", "public", "docs"]) {
   watch(`${import.meta.dir}/${folder}`, { recursive: true }, () => {
     // Editors write a file several times per change.
     clearTimeout(pending);

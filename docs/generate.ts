@@ -109,6 +109,7 @@ const REASONS: Readonly<Record<string, string>> = {
   bun: "the runtime; it is in the executable",
   "cookie-session": "sessions of examples/express",
   express: "examples/express",
+  marked: "Markdown of the documentation to pages, when the executable is built",
   "playwright-core": "drives Chromium in tests",
   typescript: "checks types",
   "socket.io": "a peer in the benchmark",

@@ -21,7 +21,7 @@ const signInScript = bundle("public/sign-in.ts");
 
 /** A file embedded in the executable. */
 export interface Asset {
-  readonly text: string;
+  readonly text: string | Uint8Array<ArrayBuffer>;
   readonly type: string;
   /** Strong ETag. */
   readonly tag: string;
@@ -30,17 +30,17 @@ export interface Asset {
 }
 
 const HTML = "text/html;charset=utf-8";
-const SCRIPT = "text/javascript;charset=utf-8";
-const CSS = "text/css;charset=utf-8";
+export const SCRIPT = "text/javascript;charset=utf-8";
+export const CSS = "text/css;charset=utf-8";
 
-/** A file with a tag of its text. */
+/** A file with a tag of its content. */
 export function createAsset(text: unknown, type: string): Asset {
   // Without the import attribute Bun imports an HTML file as a bundle.
-  if (typeof text !== "string") throw new TypeError("embedded page is not text");
+  if (typeof text !== "string" && !(text instanceof Buffer)) throw new TypeError("embedded page is not text");
   return { text, type, tag: tagOf(text) };
 }
 
-function tagOf(text: string): string {
+function tagOf(text: string | Uint8Array): string {
   return `"${new Bun.CryptoHasher("sha256").update(text).digest("base64url").slice(0, 22)}"`;
 }
 

@@ -11,7 +11,7 @@ import type { Log } from "../log.ts";
 import { checkOrigin, corsHeaders, preflightHeaders } from "./admission.ts";
 import type { Api } from "./api/api.ts";
 import type { ApiDeps } from "./api/deps.ts";
-import { pages } from "./assets.ts";
+import { type Asset, pages } from "./assets.ts";
 import { readJson } from "./body.ts";
 import { acceptsPage } from "./error-page.ts";
 import { json, reject } from "./json-response.ts";
@@ -45,6 +45,9 @@ const LISTS = [
   "series-channel",
 ] as const;
 
+/** Where the pages of the documentation are. */
+const DOCS = "/docs/";
+
 const NOT_FOUND = new Rejection(404, "not_found", "No resource at this path.");
 
 /** HSTS for one year, without subdomains (RFC 6797). Browsers ignore it without TLS. */
@@ -68,10 +71,19 @@ export function createHttp(deps: HttpDeps): Http {
   const table = routes(deps, loadApi);
   const secure = config.publicUrl?.startsWith("https:") ?? false;
 
+  /** Routes of modules that are loaded on first use. */
+  async function findLoaded(path: string): Promise<Route | undefined> {
+    if (path.startsWith("/api/")) return (await loadApi()).find(path);
+    if (!path.startsWith(DOCS)) return undefined;
+    const { docs } = await import("./docs/docs.ts");
+    const asset = docs.get(path.slice(DOCS.length));
+    return asset === undefined ? undefined : page(asset);
+  }
+
   async function answer(request: Request, path: string, peer: Peer): Promise<Response> {
     if (path === "") return redirect(`${config.basePath}/${new URL(request.url).search}`, 308);
     if (!path.startsWith("/")) return reject(NOT_FOUND);
-    const route = table.get(path) ?? (path.startsWith("/api/") ? (await loadApi()).find(path) : undefined);
+    const route = table.get(path) ?? (await findLoaded(path));
     if (config.staticPath !== null && (route === undefined || route.page)) {
       const file = await fromFolder(config.staticPath, request, path, config.basePath);
       if (file !== null) return file;
@@ -164,13 +176,14 @@ function redirect(location: string, status: 303 | 308): Response {
   return new Response(null, { status, headers: { location, "cache-control": "no-store" } });
 }
 
-/** All routes except those of protocols and the API. */
+/** A built-in page or its part. */
+function page(asset: Asset): Route {
+  return { page: true, GET: (request) => serveAsset(asset, request) };
+}
+
+/** All routes except those of protocols, the API and the documentation. */
 function routes(deps: HttpDeps, loadApi: () => Promise<Api>): ReadonlyMap<string, Route> {
   const { config } = deps;
-  const page = (asset: (typeof pages)[keyof typeof pages]): Route => ({
-    page: true,
-    GET: (request) => serveAsset(asset, request),
-  });
   const table: [string, Route][] = [
     ["/admin.html", page(pages.admin)],
     ["/admin.js", page(pages.adminScript)],
@@ -181,6 +194,7 @@ function routes(deps: HttpDeps, loadApi: () => Promise<Api>): ReadonlyMap<string
     ["/sign-in.js", { GET: (request) => serveAsset(pages.signInScript, request) }],
     ["/swagger-ui.js", page(pages.swaggerScript)],
     ["/swagger-ui.css", page(pages.swaggerStyle)],
+    ["/docs", { page: true, GET: () => redirect(`${config.basePath}${DOCS}`, 308) }],
     ["/openapi.json", { GET: async (request) => serveAsset((await loadApi()).description(), request) }],
     ["/channel.d.ts", { GET: async (request) => serveAsset((await loadApi()).declaration(), request) }],
     ["/token", { cors: true, POST: createTokenHandler(deps) }],

@@ -48,6 +48,12 @@ const PAGES: Record<string, () => Promise<OpenPage>> = {
     return opened;
   },
   actions: () => stage.admin("#/tools"),
+  "the documentation": async () => {
+    const opened = await openPage(stage.browser);
+    await opened.page.goto(`${stage.world.channel.url}/docs/fleet`);
+    await opened.page.waitForSelector("article .block button");
+    return opened;
+  },
   "a confirmation": async () => {
     const opened = await stage.admin("#/channels/room%3A1");
     await opened.page.getByLabel("Kick alice").click();
