@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 const ROOT = join(import.meta.dir, "../..");
 
-/** Builds the image of deploy/Containerfile for this machine's architecture, and saves it as a compressed archive for `podman load`. */
+/** Builds the image of deploy/Containerfile for this machine's architecture, and saves it, for `gunzip --stdout FILE | podman load`. */
 export function saveImage(executable: string, tag: string, to: string): void {
   const engine = ["podman", "docker"].find((name) => Bun.which(name) !== null);
   if (engine === undefined) throw new Error("the image needs podman or docker (or --without=image)");

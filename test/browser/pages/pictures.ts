@@ -83,10 +83,11 @@ async function take(
   const { page } = opened;
   await page.setViewportSize(SIZE);
   await prepare(page, url);
+  await page.evaluate("document.activeElement?.blur(); window.scrollTo(0, 0)");
   const devtools = await page.context().newCDPSession(page);
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
-    // Charts and tables have no event for "drawn"; a second is ten of their periods.
+    // Charts have no event for "drawn".
     await page.waitForTimeout(2500);
     const { data } = await devtools.send("Page.captureScreenshot", {
       format: "webp",

@@ -91,6 +91,25 @@ describe("links", () => {
   });
 });
 
+describe("pictures", () => {
+  const folder = "docs/pictures";
+  const used = new Set(
+    pages.flatMap((page) =>
+      [...read(page).matchAll(/[("](?:docs\/)?pictures\/([\w-]+\.webp)[)"]/g)].map(([, name = ""]) => name),
+    ),
+  );
+  const drawn = [...new Bun.Glob("*.webp").scanSync({ cwd: join(ROOT, folder) })];
+
+  test("every picture that a page shows is there", () => {
+    expect(used.size).toBeGreaterThan(0);
+    expect([...used].filter((name) => !drawn.includes(name))).toEqual([]);
+  });
+
+  test("each is small enough for a slow line", () => {
+    expect(drawn.filter((name) => Bun.file(join(ROOT, folder, name)).size > 150_000)).toEqual([]);
+  });
+});
+
 /** `channel ...` of a line of shell, as words; `null` where the line runs something else. */
 function ourWords(line: string): string[] | null {
   const text = line
