@@ -104,11 +104,11 @@ describe("json", () => {
 
 test("a frequent event is logged at once, then counted, then logged with its count", async () => {
   const told: number[] = [];
-  const tell = atMostOncePer(50, (times) => told.push(times));
+  const tell = atMostOncePer(500, (times) => told.push(times));
   for (let i = 0; i < 1000; i++) tell();
   expect(told).toEqual([1]);
   const start = performance.now();
-  while (performance.now() - start < 51) await Bun.sleep(5);
+  while (performance.now() - start < 501) await Bun.sleep(5);
   tell();
   tell();
   expect(told).toEqual([1, 1000]);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createSign, generateKeyPairSync } from "node:crypto";
 import { connect } from "node:net";
-import { type Frame, VERSIONS } from "../phoenix-client.ts";
+import { eventually, type Frame, VERSIONS } from "../phoenix-client.ts";
 import { BUSES, startWorld, type World } from "../world.ts";
 import { addressOf, ask, begin, frameOf, metric, type Poller, pollerOf, startPoller } from "./poller.ts";
 
@@ -414,9 +414,11 @@ for (const bus of BUSES) {
         // All got a token, but the first two took the places.
         expect((await third?.post(HEARTBEAT))?.status).toBe(500);
         await Bun.sleep(15_500);
-        expect((await unused[0]?.post(HEARTBEAT))?.status).toBe(410);
+        // The first two end without polls, a little later on a busy machine: until then there is no place.
+        const isOver = async () => (await unused[0]?.post(HEARTBEAT))?.status === 410;
+        await eventually(isOver, "the end of the token", 30_000);
         expect((await unused[1]?.poll())?.status).toBe(410);
-      }, 30_000);
+      }, 60_000);
     }
 
     for (const vsn of VERSIONS) {

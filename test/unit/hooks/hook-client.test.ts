@@ -53,7 +53,7 @@ describe("a request to a hook", () => {
     expect(headers?.get("content-type")).toBe("application/json");
     const [, time = "", digest] =
       /^t=(\d+),v1=([0-9a-f]{64})$/.exec(headers?.get("x-channel-signature") ?? "") ?? [];
-    expect(Math.abs(Number(time) - Date.now() / 1000)).toBeLessThan(5);
+    expect(Math.abs(Number(time) - Date.now() / 1000)).toBeLessThan(60);
     expect(digest).toBe(createHmac("sha256", SECRET).update(`${time}.${body}`).digest("hex"));
     expect(hookSignature(SECRET, body, Number(time) * 1000)).toBe(`t=${time},v1=${digest}`);
   });

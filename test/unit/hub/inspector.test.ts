@@ -88,7 +88,7 @@ test("a channel counts its traffic", () => {
   const member = new FakeMember(hub.open("room"), "c1");
   hub.push({ member, event: "ask", ref: null, payload: "123" });
   expect(traffic).toMatchObject({ sent: 1, sentBytes: 5, pushed: 1, pushedBytes: 3 });
-  expect(Date.now() - traffic.lastAt).toBeLessThan(2000);
+  expect(Date.now() - traffic.lastAt).toBeLessThan(60_000);
   stop();
 });
 

@@ -94,7 +94,7 @@ test("after a long suspension all items that became due are returned, and later 
   wheel.add("later", START + week + 2000);
   const before = performance.now();
   expect(take(wheel, START + week)).toEqual(["slept through"]);
-  expect(performance.now() - before).toBeLessThan(2000);
+  expect(performance.now() - before).toBeLessThan(20_000);
   expect(take(wheel, START + week + 1000)).toEqual([]);
   expect(take(wheel, START + week + 2500)).toEqual(["later"]);
 });
