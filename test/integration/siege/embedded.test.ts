@@ -69,7 +69,7 @@ describe("the embedded bus, attacked", () => {
       slowest = Math.max(slowest, await answerTime());
     }
     // It was 7.5 s for one pattern and one name.
-    expect(slowest).toBeLessThan(1000);
+    expect(slowest).toBeLessThan(5000);
     expect(await publisher.ask(request("PING"), ":0\r\n")).toMatch(/^[:-]/);
   }, 60_000);
 
