@@ -351,7 +351,11 @@ describe("clients that do not read, with slow = latest", () => {
       );
       const from = i;
       while (i < from + 5000) await publish(100);
-      await eventually(async () => (await metric(world, "channel_bus_messages_received_total")) >= i, "all");
+      await eventually(
+        async () => (await metric(world, "channel_bus_messages_received_total")) >= i,
+        "all",
+        60_000,
+      );
       const { 0: client } = slow;
       expect(await metric(world, "channel_buffered_bytes")).toBeLessThan(clients * 256 * 1024);
       const grown = (await metric(world, "process_resident_memory_bytes")) - before;
