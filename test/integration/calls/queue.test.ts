@@ -106,7 +106,7 @@ describe.each([...BUSES])("calls by a queue (%s)", (bus) => {
       return startWorker([WORKER, new URL(portOf(world)).port, "queue:load"]);
     });
     try {
-      for (const { lines } of workers) expect(await lines.next()).toBe("ready");
+      for (const { lines } of workers) expect(await lines.next(60_000)).toBe("ready");
       const clients = await Promise.all(Array.from({ length: 10 }, (_, i) => joined(`load:${i % 5}`)));
       const asked = clients.flatMap((client, i) =>
         Array.from({ length: 80 }, (_, k) => {
@@ -118,7 +118,10 @@ describe.each([...BUSES])("calls by a queue (%s)", (bus) => {
         const { payload } = (await replyTo(client, ref)).frame;
         expect(payload).toEqual({ status: "ok", response: { n, for: "alice" } });
       }
-      const executed = workers.flatMap(({ lines }) => lines.all.slice(1));
+      const executedLines = () => workers.flatMap(({ lines }) => lines.all.slice(1));
+      // What a worker prints may come later than its answer.
+      await eventually(() => executedLines().length >= asked.length, "what the workers print");
+      const executed = executedLines();
       expect(executed.map((line) => Number(JSON.parse(line).n)).sort((a, b) => a - b)).toEqual(
         asked.map(({ n }) => n),
       );
@@ -127,7 +130,7 @@ describe.each([...BUSES])("calls by a queue (%s)", (bus) => {
     } finally {
       for (const worker of workers) await worker.stop();
     }
-  }, 60_000);
+  }, 120_000);
 
   test("past their deadline end with timeout, and the worker of the documentation does not execute them", async () => {
     const client = await joined("short:1");
