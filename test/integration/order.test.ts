@@ -32,6 +32,7 @@ type Kind = (typeof KINDS)[number];
 
 /** How long the publisher runs in each test under load. */
 const LOAD_MS = 1000;
+const LEAST = 400;
 const MEMBERS = 8;
 
 for (const bus of BUSES) {
@@ -65,7 +66,6 @@ for (const bus of BUSES) {
             );
             const memberships = (await Promise.all(members)).reduce((sum, each) => sum + each, 0);
             expect(memberships).toBeGreaterThan(MEMBERS);
-            expect(publisher.sent()).toBeGreaterThan(50);
           } finally {
             await publisher.stop();
           }
@@ -183,14 +183,14 @@ interface Publisher {
   stop(): Promise<void>;
 }
 
-/** Publishes 1, 2, 3, ... as fast as the bus accepts them, for LOAD_MS. */
+/** Publishes 1, 2, 3, ... as fast as the bus accepts them, for LOAD_MS and up to LEAST at least. */
 function publishNumbers(world: World, topic: string): Publisher {
   let sent = 0;
   let done = false;
   let stopped = false;
   const running = (async () => {
     const end = performance.now() + LOAD_MS;
-    while (!stopped && performance.now() < end) {
+    while (!stopped && (performance.now() < end || sent < LEAST)) {
       const batch: Promise<number>[] = [];
       for (let i = 0; i < 40; i++) batch.push(world.backend.publish(`to:${topic}:n`, String(++sent)));
       await Promise.all(batch);
