@@ -196,6 +196,31 @@ test("clients: the Python program of the page joins and receives", async () => {
   expect(await new Response(client.stdout).text()).toBe('{"n": 1}\n');
 });
 
+test("clients: the composable for Vue joins and receives", async () => {
+  const server = await serve({ args: ["--redis-url", redis.url, "--jwt-secret", SECRET] });
+  const block = blocksOf("clients.md", "ts").find((each) => each.includes('from "vue"')) ?? "";
+  const code = block.replace(/^import .*from "vue";$/m, "").replace("export ", "");
+  const leaving: (() => void)[] = [];
+  // What the block uses of Vue, which is not installed here.
+  const use = new Function("onScopeDispose", "ref", `${code}\nreturn useChannel;`)(
+    (leave: () => void) => leaving.push(leave),
+    (value: unknown) => ({ value }),
+  );
+  const token = mint({ id: "reader", channels: ["room:*"] }, SECRET);
+  const socket = new Socket(`${server.url.replace("http", "ws")}/socket`, { params: { userToken: token } });
+  socket.connect();
+  const { latest, status } = use(socket, "room:7", "news");
+  await eventually(() => status.value === "joined", "the join");
+  const backend = new Bun.RedisClient(redis.url);
+  await backend.publish("to:room:7:news", '{"n": 1}');
+  await eventually(() => latest.value !== null, "the message");
+  expect(latest.value).toEqual({ n: 1 });
+  backend.close();
+  expect(leaving.length).toBe(1);
+  for (const leave of leaving) leave();
+  socket.disconnect();
+});
+
 test("metrics: the page lists exactly the metrics of a server", async () => {
   const server = await serve({ args: ["--redis-url", redis.url] });
   const exposition = await (await fetch(`${server.url}/metrics`)).text();

@@ -169,7 +169,7 @@ describe("tokens.md", () => {
         .replace("--max-time 2", "--max-time 2 --no-progress-meter");
       expect(await run(`${attempt.trim()} || [ $? = 28 ]`)).toContain("event: ready");
     },
-    60_000,
+    120_000,
   );
 });
 
@@ -362,5 +362,5 @@ describe("upgrade.md and recovery.md", () => {
       await server.stop();
       rmSync(cwd, { recursive: true, force: true });
     }
-  }, 60_000);
+  }, 120_000);
 });
