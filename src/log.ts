@@ -38,6 +38,16 @@ export function createLog(options: LogOptions): Log {
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
+/** A log whose entries all have some fields more. */
+export function withFields(log: Log, more: Fields): Log {
+  return {
+    debug: (message, fields) => log.debug(message, { ...fields, ...more }),
+    info: (message, fields) => log.info(message, { ...fields, ...more }),
+    warn: (message, fields) => log.warn(message, { ...fields, ...more }),
+    error: (message, fields) => log.error(message, { ...fields, ...more }),
+  };
+}
+
 /** Whether standard error is a terminal with colours. */
 export function standardErrorHasColor(env: Readonly<Record<string, string | undefined>>): boolean {
   return isatty(2) && !env.NO_COLOR && env.TERM !== "dumb";

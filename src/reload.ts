@@ -4,7 +4,7 @@ import type { Log } from "./log.ts";
 import type { Handover } from "./process/handover.ts";
 import type { OwnCommand } from "./process/own-command.ts";
 import type { Predecessor } from "./process/predecessor.ts";
-import { openSharedPort, type SharedPort } from "./process/shared-port.ts";
+import type { ReplaceablePort } from "./process/shared-port.ts";
 import { type Successor, startSuccessor } from "./process/successor.ts";
 import type { Notifier } from "./process/systemd-notify.ts";
 
@@ -16,6 +16,8 @@ export interface ReloadOptions {
   readonly notifier: Notifier;
   readonly handover: Handover;
   readonly bus: BusKind;
+  /** The listening sockets of this server; `null` where they cannot be shared. */
+  readonly port: () => Promise<ReplaceablePort | null>;
   /** Called when the successor receives the messages of the bus, before it listens. */
   readonly subscribed: () => Promise<void>;
   /** The server that this one replaces or has replaced. */
@@ -37,13 +39,13 @@ export class Reload {
   #busy: string | null = null;
 
   constructor(options: ReloadOptions) {
-    const { predecessor, handover } = options;
+    const { predecessor, port } = options;
     this.#options = options;
     this.replaced = this.#replaced.promise;
     if (predecessor === null) return;
     this.#busy = INCOMPLETE;
     void predecessor.released.then(async () => {
-      (await openSharedPort(handover.port))?.reclaim();
+      (await port())?.reclaim();
       this.#busy = null;
     });
   }
@@ -91,7 +93,7 @@ export class Reload {
   /** Resolves to the process that has replaced this one, or the reason why none has. */
   async #replace(): Promise<Successor | string> {
     const { command, env, handover, subscribed } = this.#options;
-    const port = await openSharedPort(handover.port);
+    const port = await this.#options.port();
     if (command === null || port === null || !port.share())
       return "this system does not let two processes listen on one port";
     const successor = start(command, env, handover, subscribed);
@@ -108,14 +110,14 @@ export class Reload {
   }
 
   /** Resolves to the reason if the successor does not replace this process. */
-  async #handOver(successor: Successor, port: SharedPort): Promise<string | null> {
+  async #handOver(successor: Successor, port: ReplaceablePort): Promise<string | null> {
     const serving = await successor.serving;
     if (!serving.ok) return serving.reason;
     if (!(await this.#options.notifier.replacedBy(successor.pid, `listening on ${serving.url}`)))
       return "systemd did not accept the new process (systemd-notify failed)";
     if (this.#stopping) return STOPPING;
     // Where this is not possible, connections that wait when this process closes the port are reset.
-    port.yield();
+    await port.yield();
     successor.confirm();
     return null;
   }

@@ -46,14 +46,17 @@ import { takeSnapshot } from "./http/api/snapshot.ts";
 import { StatsHistory } from "./http/api/stats-history.ts";
 import { ConnectLimiter } from "./http/connect-limiter.ts";
 import { Entry } from "./http/entry.ts";
+import { FirstWorker } from "./http/first-worker.ts";
 import { createHttp } from "./http/http-routes.ts";
 import type { Listeners } from "./http/listeners.ts";
 import { LoopDelay } from "./http/loop-delay.ts";
 import { createMetrics } from "./http/metrics.ts";
 import { createPlaces, createRequestRules } from "./http/request-rules.ts";
 import { serve } from "./http/serve.ts";
+import { SharedCounts } from "./http/shared-counts.ts";
 import { createPeerOf } from "./http/trusted-proxies.ts";
 import { createUpgrade } from "./http/upgrade.ts";
+import { listenForWorkers, publishToBoth, type WorkerListener } from "./http/worker-listener.ts";
 import { conflates, createChannelRules, keepsHistory } from "./hub/channel-rules.ts";
 import { createConnectionIds } from "./hub/connection-ids.ts";
 import { Connections } from "./hub/connections.ts";
@@ -82,6 +85,7 @@ import { Ticker } from "./ticker.ts";
 import { ConnectionContext } from "./transports/connection-context.ts";
 import { LongPollClient } from "./transports/longpoll.ts";
 import { VERSION } from "./version.ts";
+import type { WorkerParts } from "./worker.ts";
 
 /** All protocols, in the order in which they are asked whether a request matches. To add one is to add a line. */
 export const PROTOCOLS: readonly CreateProtocol[] = [
@@ -123,8 +127,12 @@ export interface RunningServer {
 
 /** What depends on how the process was started. */
 export interface StartOptions {
-  /** Whether it replaces another server: it then listens on the shared port, once its bus is live. */
+  /** Whether it replaces another server: it then listens once its bus is live. */
   readonly replaces: boolean;
+  /** Whether other processes listen on the port. */
+  readonly sharesPort: boolean;
+  /** `null` for a server of one process. */
+  readonly worker: WorkerParts | null;
   /** Resolves when a server that replaces another one may listen. */
   readonly mayListen: () => Promise<void>;
   /** Signs messages between servers if no secret is configured. */
@@ -134,6 +142,8 @@ export interface StartOptions {
 
 const ALONE: StartOptions = {
   replaces: false,
+  sharesPort: false,
+  worker: null,
   mayListen: async () => {},
   fleetSecret: randomId(32),
   reload: async () => ({ ok: false, reason: "no executable to start" }),
@@ -151,11 +161,14 @@ export async function startServer(
   start: StartOptions = ALONE,
 ): Promise<RunningServer> {
   const descriptors = new Descriptors(log);
-  const limits = limitsInForce(config.limits, descriptors.available);
+  const { worker } = start;
+  const limits = limitsInForce(config.limits, descriptors.available * (worker?.count ?? 1));
   const stats = createStats();
   const [bus] = await Promise.all([openBus(config, log), stretchAdminSecrets(config)]);
   if (start.replaces && bus.kind === "embedded")
     throw new Error("no Redis answers, and the embedded bus cannot replace one");
+  if (worker !== null && bus.kind !== "redis")
+    throw new Error(`no Redis answers, and ${worker.count} workers need one: start it, or set workers = 1`);
 
   const connections = new Connections(limits);
   const aloneBecause = whyAlone(config, bus);
@@ -175,7 +188,7 @@ export async function startServer(
         });
   const addressed = new AddressedMessages(fleetMessages, limits.maxPayload);
   const rulesFor = createChannelRules(config.channels);
-  const identity = new Identity(config.nodeName ?? hostname());
+  const identity = new Identity(nameOf(config, worker));
   const history = keepsHistory(config.channels)
     ? openHistory(config, {
         ...{ kind: bus.kind, memory: new MemoryHistory(limits.historyBytes), log },
@@ -230,23 +243,28 @@ export async function startServer(
   const shared = aloneBecause === null ? signer : null;
   const revocations = new Revocations(openRevocationStore(config, bus.kind, log, shared));
   revocations.revoked = (revocation) => dismissRevoked(connections, revocation);
-  const admin = createAdmin(config, { wrong, revocations, audit });
+  const admin = createAdmin(config, { wrong, revocations, audit, sharedCode: worker?.sharedCode ?? null });
   const stores = aloneBecause === null ? openFleetStores(config, log) : null;
   const bans = new Bans(Date.now, stores?.bans);
   const verify = rejectBanned(createVerifier(config, Date.now, wrong), bans, revocations);
 
   const drain = new Drain(config, connections);
   const isClosing = () => drain.closing;
-  const limiter = new ConnectLimiter(limits, () => descriptors.isExhausted());
+  const counts = worker === null ? undefined : new SharedCounts(worker.memory, worker.number);
+  const limiter = new ConnectLimiter(limits, () => descriptors.isExhausted(), undefined, counts);
   const places = createPlaces(limiter, isClosing);
   const rules = createRequestRules({ config, admin, inbound, refusals });
   const newId = createConnectionIds(connections, config.idLength, identity);
   let listeners: Listeners | null = null;
+  let inner: WorkerListener | null = null;
   const publisher: Publisher = { publish: (topic, frame) => listeners?.publish(topic, frame) ?? 0 };
   const fanouts = { publisher, connections };
   const isBanned = (user: string) => bans.has(user);
   const authorizer = createAuthorizer({ config, stats, isBanned, revocations });
-  const forwarding = new Forwarding({ ...config, fleet: () => fleet, signer });
+  const forwarding = new Forwarding({
+    ...{ ...config, fleet: () => fleet, signer },
+    siblings: worker?.siblings ?? null,
+  });
   const parts = {
     ...{ config, limits, hub, context, fanouts, verify, isBanned, rules, places, newId, auditWrongProof },
     ...{ authorizer, forwarding },
@@ -285,6 +303,7 @@ export async function startServer(
           store: stores.liveness,
         });
   const servers: Servers = fleet ?? new SoleServer(identity);
+  fleet?.observe({ renewed: () => worker?.announce([...identity.previous, identity.incarnation]) });
   const serverList = new ServerList(identity, fleet, figures, hub.positions);
   const requests = fleet === null ? null : new FleetRequests(fleet, fleetMessages);
   const others = fleet === null || requests === null ? null : { fleet, requests };
@@ -339,11 +358,21 @@ export async function startServer(
     busState,
     draining: () => drain.started && !drain.replaced,
     reload: start.reload,
+    workers:
+      worker === null ? null : { siblings: worker.siblings, firstAway: () => worker.memory.firstAway() },
   });
   const upgrade = createUpgrade({ config, protocols: active, admin, places, refusals, newId, isClosing });
   const peerOf = createPeerOf(config, (peer) =>
     log.warn("request forwarded by a proxy that trusted_proxies does not list", { peer }),
   );
+  const firstWorker =
+    worker === null || worker.number === 1
+      ? null
+      : new FirstWorker({
+          ...{ siblings: worker.siblings, protocols: active },
+          limits: { idleTimeout: limits.idleTimeout, maxBuffered: limits.maxBufferedPerClient },
+          longestPoll: config.channelstream.wakeConnectionsAfter,
+        });
   const entry = new Entry({
     config,
     protocols: active,
@@ -355,6 +384,8 @@ export async function startServer(
     stats,
     isReplaced: () => drain.replaced,
     peerOf,
+    siblings: worker?.siblings ?? null,
+    firstWorker,
   });
   const connectBus = async (): Promise<void> => {
     hub.start();
@@ -364,8 +395,11 @@ export async function startServer(
     await Promise.all([bus.subscribe(families, dispatcher), revocations.start(), bans.start()]);
   };
   const listen = async (): Promise<Listeners> => {
-    const opened = await serve({ config, limits, entry, limiter, log, sharesPort: start.replaces });
-    listeners = opened;
+    // The others know the incarnation before a client can send it to them.
+    worker?.announce([identity.incarnation]);
+    if (worker !== null) inner = listenForWorkers(worker.socket, registry, { limits, entry, limiter, log });
+    const opened = await serve({ config, limits, entry, limiter, log, sharesPort: start.sharesPort });
+    listeners = inner === null ? opened : { ...opened, publish: publishToBoth(opened, inner) };
     url = urlOf(config, opened);
     if (conflates(config.channels)) await limitUnsentData(opened.port);
     return opened;
@@ -377,6 +411,11 @@ export async function startServer(
     context.tick();
     inbound.tick(now);
     fleet?.tick(now);
+    firstWorker?.tick(now);
+    worker?.memory.setState(
+      worker.number,
+      listeners === null || drain.closing ? "absent" : bus.state.live ? "ready" : "away",
+    );
     for (const protocol of active) protocol.tick?.();
   });
   const stopParts = (): void => {
@@ -384,7 +423,10 @@ export async function startServer(
       part.stop?.();
   };
 
-  const closeListeners = async (): Promise<void> => listeners?.stop(true);
+  const closeListeners = async (): Promise<void> => {
+    await listeners?.stop(true);
+    await inner?.stop();
+  };
 
   let open: Listeners;
   try {
@@ -407,11 +449,13 @@ export async function startServer(
     await closeListeners();
     throw error;
   }
-  log.info("listening", { url, bus: bus.kind });
+  // The supervisor has one line for all workers.
+  const announce = worker === null ? log.info : log.debug;
+  announce("listening", { url, bus: bus.kind });
   if (aloneBecause !== null) log.info("not part of a fleet", { reason: aloneBecause });
   if (aloneBecause !== null && webhooks !== null)
     log.warn("webhook events are kept in memory, and lost when this server ends", { reason: aloneBecause });
-  if (limits.maxConnections < config.limits.maxConnections) {
+  if (limits.maxConnections < config.limits.maxConnections && (worker?.reportsMachine ?? true)) {
     log.warn("limit on open files is too low for limits.max_connections", {
       max_connections: config.limits.maxConnections,
       allowed: limits.maxConnections,
@@ -420,7 +464,7 @@ export async function startServer(
   }
   // The first check creates the JSON scanner, in some milliseconds: now, rather than under the first message.
   setImmediate(() => isJson(Buffer.from("[]")));
-  if (admin.signInCode !== null) {
+  if (admin.signInCode !== null && (worker?.reportsMachine ?? true)) {
     const link = `${config.publicUrl ?? url}/admin/sign_in?code=${admin.signInCode}`;
     log.info("one-time admin link", { link });
   }
@@ -459,15 +503,23 @@ export async function startServer(
       // After its last message.
       await history?.stop?.();
       await open.stop(true);
+      await inner?.stop();
     },
   };
 }
+
+export const NO_SECRET = "neither fleet_secret nor jwt_secret is set";
 
 /** Why this server has no others; `null` if it may. */
 function whyAlone({ fleetSecrets }: Config, { kind }: Bus): string | null {
   if (kind === "embedded") return "the embedded bus serves one server";
   if (kind !== "redis") return "servers know each other by Redis only";
-  return fleetSecrets.length > 0 ? null : "neither fleet_secret nor jwt_secret is set";
+  return fleetSecrets.length > 0 ? null : NO_SECRET;
+}
+
+function nameOf({ nodeName }: Config, worker: WorkerParts | null): string {
+  const name = nodeName ?? hostname();
+  return worker === null ? name : `${name}/${worker.number}`;
 }
 
 /** Resolves when messages flow. @throws Error with the reason if they do not within `LIVE_TIMEOUT` */

@@ -50,6 +50,14 @@ export interface Admin {
   signOut(request: Request, peer: Peer): SessionCookie | Rejection;
 }
 
+/** The code of the sign-in link that several processes share. */
+export interface SharedCode {
+  readonly code: string;
+  isUsed(): boolean;
+  /** Returns whether it was not used before. */
+  use(): boolean;
+}
+
 /** Parts shared with the rest of the server; each has a default for tests. */
 export interface AdminParts {
   /** Unix time in ms, for sessions. */
@@ -57,6 +65,8 @@ export interface AdminParts {
   readonly wrong?: FailedAttempts;
   readonly revocations?: Revocations;
   readonly audit?: Audit;
+  /** Where several processes share a generated `adminSecret`. */
+  readonly sharedCode?: SharedCode | null;
 }
 
 /** The user id of an administrator, in presence and agent lists. */
@@ -98,6 +108,11 @@ export const FOREIGN_CODE = new Rejection(
   "A sign-in link works only on this server's own page: open it in a browser.",
 );
 
+/** A code for a sign-in link. */
+export function newSignInCode(): string {
+  return randomBytes(18).toString("base64url");
+}
+
 export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
   const { now = Date.now, wrong = new FailedAttempts(), audit = () => {} } = parts;
   const revocations = parts.revocations ?? new Revocations(undefined, now);
@@ -105,7 +120,8 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
   const sessions = new AdminSessions(sessionKeys, revocations, now);
   const keyMarks = new KeyMarks(sessionKeys, config.apiKeys);
   const secrets = [config.adminSecret, ...config.olderAdminSecrets];
-  const signInCode = config.adminSecretGenerated ? randomBytes(18).toString("base64url") : null;
+  const { sharedCode = null } = parts;
+  const signInCode = config.adminSecretGenerated ? (sharedCode?.code ?? newSignInCode()) : null;
   let code = signInCode;
 
   const sourceOf = ({ headers }: Request, { address, https }: Peer): AttemptSource => ({
@@ -247,9 +263,10 @@ export function createAdmin(config: Config, parts: AdminParts = {}): Admin {
       const rejection = guess(given, right, sourceOf(request, peer), "code", WRONG_CODE);
       if (rejection !== null) return audited("sign_in", peer, rejection);
       code = null;
+      if (sharedCode?.use() === false) return audited("sign_in", peer, WRONG_CODE);
       return startSession("code", peer, null);
     },
-    signInLinkRejection: () => (code === null ? WRONG_CODE : null),
+    signInLinkRejection: () => (code === null || sharedCode?.isUsed() ? WRONG_CODE : null),
     signOut(request, peer) {
       const session = sessionOf(request, peer);
       if (session !== null && !isSameOrigin(request.headers, config.publicUrl, peer.https)) return FOREIGN;

@@ -73,6 +73,7 @@ export const HTTP_CODES = [
   "too_many_channels_asked",
   "too_much_inbound",
   "bus_away",
+  "worker_away",
   "shutting_down",
   "internal_error",
 ] as const;

@@ -1,16 +1,21 @@
-import { BusError } from "../bus/bus-error.ts";
-import { type Config, type Loaded, loadConfig } from "../config/config.ts";
-import { atMostOncePer, createLog, flushLog, type Log, standardErrorHasColor } from "../log.ts";
+import { type Loaded, loadConfig } from "../config/config.ts";
+import { workerCount } from "../config/workers.ts";
+import { createLog, flushLog, type Log, standardErrorHasColor } from "../log.ts";
 import { inherit } from "../process/inherit.ts";
 import { reapOrphans } from "../process/orphans.ts";
 import { ownCommand } from "../process/own-command.ts";
 import { findPredecessor, type Predecessor } from "../process/predecessor.ts";
+import { openSharedPort } from "../process/shared-port.ts";
 import { catchSignals } from "../process/signals.ts";
 import type { Successor } from "../process/successor.ts";
 import { createNotifier, type Notifier } from "../process/systemd-notify.ts";
+import { findSupervisor } from "../process/workers/supervisor-link.ts";
 import { Reload } from "../reload.ts";
 import { PROTOCOLS, type RunningServer, startServer } from "../server.ts";
+import { Supervisor } from "../supervisor.ts";
 import type { Command } from "./command.ts";
+import { runWorker } from "./serve-worker.ts";
+import { oneLine, reportUncaught, withoutSecrets } from "./uncaught.ts";
 
 /** Time (ms) for a blocked standard error. */
 const LOG_WAIT = 500;
@@ -19,6 +24,8 @@ const ORPHANED = "the server that this one was to replace has ended";
 
 /** `channel serve`: runs the server until a signal or its successor ends it. */
 export const serve: Command = async ({ values }, { env, cwd, stderr }) => {
+  const supervisor = findSupervisor(process.env);
+  if (supervisor !== null) return runWorker(supervisor, env, stderr);
   const command = ownCommand(env);
   const predecessor = findPredecessor(process.env);
   const fail = async (message: string, exitCode: number): Promise<number> => {
@@ -41,16 +48,23 @@ export const serve: Command = async ({ values }, { env, cwd, stderr }) => {
   if (process.pid === 1) reapOrphans();
   let reload: Reload | null = null;
   let server: RunningServer;
+  const count = workerCount(config);
+  const start = {
+    replaces: predecessor !== null,
+    mayListen: async () => predecessor?.subscribed(),
+    reload: async () => (await reload?.run()) ?? { ok: false, reason: "the server is still starting" },
+  } as const;
   try {
-    server = await startServer(config, log, PROTOCOLS, {
-      replaces: predecessor !== null,
-      mayListen: async () => predecessor?.subscribed(),
-      fleetSecret: inherited.handover.fleetSecret,
-      reload: async () => (await reload?.run()) ?? { ok: false, reason: "the server is still starting" },
-    });
+    const { fleetSecret } = inherited.handover;
+    server =
+      count === 1
+        ? await startServer(config, log, PROTOCOLS, {
+            ...{ ...start, fleetSecret, sharesPort: start.replaces, worker: null },
+          })
+        : await Supervisor.start({ ...start, ...inherited, count, log, env });
   } catch (error) {
     const message = withoutSecrets(config, listenProblem(loaded, error) ?? oneLine(error));
-    return fail(message, error instanceof BusError && error.code === "bad-address" ? 2 : 1);
+    return fail(message, isBadAddress(error) ? 2 : 1);
   }
   uncaught.started();
   for (const warning of loaded.warnings) log.warn(warning);
@@ -64,7 +78,8 @@ export const serve: Command = async ({ values }, { env, cwd, stderr }) => {
     handover,
     predecessor,
     bus: server.busKind,
-    subscribed: server.succeeded,
+    subscribed: () => server.succeeded(),
+    port: async () => (server instanceof Supervisor ? server.sharedPort() : openSharedPort(server.port)),
   });
   signals.hangUp = () => void reload?.run();
   if (predecessor === null) notifier.ready(`listening on ${server.url}`);
@@ -111,44 +126,6 @@ async function end(
   log.info("stopped");
 }
 
-/**
- * Handles uncaught errors. Before the server listens they exit the process; afterwards they are logged and the server
- * continues, because exiting would disconnect every client.
- */
-function reportUncaught(config: Config, log: Log, stderr: (line: string) => void): { started(): void } {
-  let running = false;
-  // Rate-limited by place in the code, so that a frequent error neither hides another nor fills the disk.
-  const reporters = new Map<string, (error: unknown) => void>();
-  const report = (error: unknown) => {
-    const at = place(error);
-    const reporter = reporters.get(at) ?? createReporter(at);
-    reporters.set(at, reporter);
-    reporter(error);
-  };
-  const createReporter = (at: string) => {
-    let latest: unknown;
-    const limited = atMostOncePer(1000, (times) => {
-      log.error("unexpected error", { error: withoutSecrets(config, oneLine(latest)), at, times });
-    });
-    return (error: unknown) => {
-      latest = error;
-      limited();
-    };
-  };
-  const caught = (error: unknown) => {
-    if (running) return report(error);
-    stderr(withoutSecrets(config, oneLine(error)));
-    process.exit(1);
-  };
-  process.on("uncaughtException", caught);
-  process.on("unhandledRejection", caught);
-  return {
-    started() {
-      running = true;
-    },
-  };
-}
-
 const LISTEN_PROBLEMS: Readonly<Record<string, string>> = {
   EADDRINUSE: "the port is in use. Stop the program that uses it, or choose another with --port",
   EADDRNOTAVAIL: "this machine does not have this address. --host 0.0.0.0 or :: listens on all addresses",
@@ -174,29 +151,7 @@ function listenProblem(
   return `cannot listen on ${host.includes(":") ? `[${host}]` : host}:${port}${by}: ${problem}`;
 }
 
-function oneLine(error: unknown): string {
-  const text = error instanceof Error ? error.message || error.name : String(error);
-  return text.replace(/\s*[\r\n]+\s*/g, " ");
-}
-
-/** Where an error was thrown: the first location in its stack. */
-function place(error: unknown): string {
-  const stack = error instanceof Error ? (error.stack ?? "") : "";
-  return /^\s*at (.*)$/m.exec(stack)?.[1] ?? "unknown";
-}
-
-/** Masks secrets: messages of libraries may contain their input. */
-function withoutSecrets(config: Config, text: string): string {
-  const secrets = [
-    config.jwtSecret,
-    ...config.olderJwtSecrets.map(({ secret }) => secret),
-    config.adminSecret,
-    ...config.olderAdminSecrets,
-    ...config.fleetSecrets,
-    ...(config.hookSecret === null ? [] : [config.hookSecret]),
-  ];
-  return secrets
-    .reduce((rest, secret) => rest.replaceAll(secret, "********"), text)
-    .replace(/(:\/\/[^\s:/@]*:)[^\s/]*@/g, "$1********@")
-    .replace(/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, "********");
+/** Whether the address of the bus is invalid: a restart does not help. */
+function isBadAddress(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "bad-address";
 }

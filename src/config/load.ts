@@ -20,6 +20,7 @@ import { readPublicKey } from "./pem.ts";
 import { Reader } from "./reader.ts";
 import { CHANNELSTREAM, CLAIMS, LIMITS, TOP } from "./settings.ts";
 import type { Config, Loaded, LoadInput } from "./types.ts";
+import { checkWorkers } from "./workers.ts";
 
 const SYSTEM_FILE = "/etc/channel/channel.toml";
 
@@ -80,6 +81,7 @@ function load(input: LoadInput): Loaded {
   checkBuffers(reader, config);
   checkAmqp(reader, config);
   checkHistoryStore(reader, config);
+  checkWorkers(reader, config);
   checkHooks(reader, config);
   checkCalls(reader, config);
   refuseKnownSecrets(reader, config);

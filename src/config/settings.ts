@@ -16,6 +16,7 @@ import {
   hostName,
   httpAddress,
   integer,
+  integerOr,
   keySetAddress,
   list,
   nodeName,
@@ -88,6 +89,10 @@ const SECOND = 1000 * MS;
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
+
+/** The most processes of one machine. */
+export const MAX_WORKERS = 64;
+
 const CENTURY_SECS = 100 * 365 * 24 * 3600;
 
 const anyText = text("text that is not empty");
@@ -139,6 +144,12 @@ export const TOP: Table<Top> = {
     type: optional(nodeName),
     default: null,
     doc: "Name of this server among those on one Redis, for people. Default: the host name.",
+  },
+  workers: {
+    type: integerOr("auto", 1, MAX_WORKERS),
+    default: 1,
+    flag: "N|auto",
+    doc: "Processes that serve on one port, so that several cores are used; auto: one for each core. More than one needs a Redis.",
   },
   nodeUrl: {
     type: optional(httpAddress),

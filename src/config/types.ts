@@ -199,6 +199,8 @@ export interface Config {
   readonly adminSecretGenerated: boolean;
   /** `null`: the host name. */
   readonly nodeName: string | null;
+  /** Processes that serve on the port; `auto`: see `workerCount`. */
+  readonly workers: number | "auto";
   /** Where other servers reach this one, as `publicUrl`. */
   readonly nodeUrl: string | null;
   /** The servers that long polls are forwarded to. */

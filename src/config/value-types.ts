@@ -26,6 +26,16 @@ export function integer(min: number, max: number): ValueType<number> {
   };
 }
 
+/** An integer, bounds included, or a word. */
+export function integerOr<const T extends string>(word: T, min: number, max: number): ValueType<number | T> {
+  const { parse, expects } = integer(min, max);
+  return {
+    expects: `${expects}, or ${JSON.stringify(word)}`,
+    parse: (value) => (value === word ? word : parse(value)),
+    print: (value) => value,
+  };
+}
+
 const MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const DURATION = /^([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?$/;
 

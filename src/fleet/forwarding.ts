@@ -1,6 +1,8 @@
 import type { Peer } from "../auth/peer.ts";
 import { isLoopback } from "../config/config.ts";
 import type { Fleet, Peer as OtherServer } from "./fleet.ts";
+import { forwardRequest } from "./forward-request.ts";
+import type { Siblings } from "./siblings.ts";
 import type { Signer } from "./signer.ts";
 
 /** Carries what the first server knows of the client, signed; a request that has it is not forwarded again. */
@@ -14,20 +16,6 @@ const TIMEOUT = 20_000;
 const KNOWN_AFTER = 3000;
 const KNOWN_CHECK = 50;
 
-/** Headers that belong to one connection, or that name the client to the first server. */
-const NOT_FORWARDED = [
-  ...[
-    "connection",
-    "keep-alive",
-    "transfer-encoding",
-    "content-length",
-    "accept-encoding",
-    "expect",
-    "upgrade",
-  ],
-  ...["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip"],
-];
-
 export interface ForwardingOptions {
   readonly fleet: () => Fleet | null;
   readonly signer: Signer;
@@ -35,6 +23,8 @@ export interface ForwardingOptions {
   readonly nodeUrl: string | null;
   /** The servers that requests may be forwarded to. */
   readonly nodeUrls: readonly string[];
+  /** The other workers of this machine; `null` if there are none. */
+  readonly siblings: Siblings | null;
 }
 
 /** Sends requests of long-poll sessions to the server that holds the session. Each request is forwarded once at most. */
@@ -56,6 +46,9 @@ export class Forwarding {
    * forwarded already; rejects if it cannot be reached.
    */
   forward(request: Request, path: string, incarnation: string, peer: Peer): Promise<Response> | null {
+    // Another server may have sent it to this machine.
+    const worker = this.#options.siblings?.workerOf(request, incarnation) ?? null;
+    if (worker !== null) return this.#options.siblings?.forward(request, worker, peer, TIMEOUT) ?? null;
     if (this.#options.nodeUrls.length === 0 || this.#signedPeer(request) !== null) return null;
     const url = this.#urlOf(incarnation);
     if (url !== null) return this.#send(`${url}${path}`, request, peer);
@@ -77,11 +70,13 @@ export class Forwarding {
   }
 
   #send(url: string, request: Request, peer: Peer): Promise<Response> {
-    const headers = new Headers(request.headers);
-    for (const name of NOT_FORWARDED) headers.delete(name);
     const client = JSON.stringify([targetOf(request), peer.address, peer.https, peer.loopback]);
-    headers.set(HEADER, this.#options.signer.sign(SIGNED_NAME, Buffer.from(client).toString("base64url")));
-    return send(`${url}${new URL(request.url).search}`, request, headers);
+    const signed = this.#options.signer.sign(SIGNED_NAME, Buffer.from(client).toString("base64url"));
+    return forwardRequest(request, {
+      url: `${url}${new URL(request.url).search}`,
+      headers: { [HEADER]: signed },
+      timeout: TIMEOUT,
+    });
   }
 
   #urlOf(incarnation: string): string | null {
@@ -122,17 +117,4 @@ function find(fleet: Fleet | null, incarnation: string): OtherServer | null {
   if (found !== undefined) return found;
   for (const other of fleet?.others.values() ?? []) if (other.previous.includes(incarnation)) return other;
   return null;
-}
-
-async function send(url: string, request: Request, headers: Headers): Promise<Response> {
-  const response = await fetch(url, {
-    method: request.method,
-    headers,
-    ...(request.body === null ? {} : { body: request.body }),
-    redirect: "manual",
-    signal: AbortSignal.any([request.signal, AbortSignal.timeout(TIMEOUT)]),
-  });
-  const answered = new Headers(response.headers);
-  for (const name of NOT_FORWARDED) answered.delete(name);
-  return new Response(response.body, { status: response.status, headers: answered });
 }

@@ -1,13 +1,8 @@
 import { addressBlock, type Peer } from "../auth/peer.ts";
 import { Rejection } from "../auth/rejection.ts";
 import type { Limits } from "../config/config.ts";
+import { type ConnectionCounts, LocalCounts } from "./connection-counts.ts";
 import { KeptConnections } from "./kept-connections.ts";
-
-/** Maximum number of addresses with a tracked rate. The least recently used is dropped first. */
-const MAX_BUCKETS = 20_000;
-
-/** Burst allowance, in seconds of the sustained rate. */
-const BURST_SECS = 10;
 
 /** Idle timeout of a kept-alive HTTP connection, in seconds. */
 export const KEEP_ALIVE_SECS = 10;
@@ -23,12 +18,11 @@ const ADDRESS_FULL = new Rejection(
   "Connection limit of this address reached (limits.max_connections_per_ip).",
 );
 
-interface Bucket {
-  /** Tokens left. */
-  left: number;
-  /** When `left` was computed, in ms. */
-  at: number;
-}
+const FULL = new Rejection(
+  503,
+  "too_many_connections",
+  "Connection limit of the server reached (limits.max_connections): try again later.",
+);
 
 /**
  * Limits the number of connections and their rate, in total and per address, before the upgrade. An admitted connection
@@ -39,33 +33,29 @@ export class ConnectLimiter {
   readonly #limits: Limits;
   readonly #exhausted: () => boolean;
   readonly #now: () => number;
-  readonly #open = new Map<string, number>();
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #counts: ConnectionCounts;
   readonly #kept = new KeptConnections(KEEP_ALIVE_SECS * 1000);
-  #total = 0;
 
   /**
    * @param exhausted whether the process cannot open another connection, regardless of the limits
    * @param now monotonic clock, in ms
+   * @param counts those of this process alone, if absent
    */
   constructor(
     limits: Limits,
     exhausted: () => boolean = () => false,
     now: () => number = () => performance.now(),
+    counts: ConnectionCounts = new LocalCounts(now),
   ) {
     this.#limits = limits;
     this.#exhausted = exhausted;
     this.#now = now;
+    this.#counts = counts;
   }
 
   /** Number of occupied slots. */
   get open(): number {
-    return this.#total;
-  }
-
-  /** Number of addresses with a tracked rate. */
-  get tracked(): number {
-    return this.#buckets.size;
+    return this.#counts.total;
   }
 
   /** Checks the rate and occupies a slot. After `null` the caller must call `release` once. */
@@ -83,9 +73,12 @@ export class ConnectLimiter {
     const full = this.#full(peer);
     if (full !== null) return full;
     const block = addressBlock(peer.address);
-    this.#total++;
-    this.#open.set(block, (this.#open.get(block) ?? 0) + 1);
-    return null;
+    const counts = this.#counts;
+    counts.add(block);
+    // Another process may have taken the last slot meanwhile.
+    if (counts.total <= this.#limits.maxConnections) return null;
+    counts.remove(block);
+    return FULL;
   }
 
   /**
@@ -105,12 +98,7 @@ export class ConnectLimiter {
   }
 
   release(peer: Pick<Peer, "address">): void {
-    const block = addressBlock(peer.address);
-    const held = this.#open.get(block);
-    if (held === undefined) return;
-    this.#total--;
-    if (held > 1) this.#open.set(block, held - 1);
-    else this.#open.delete(block);
+    this.#counts.remove(addressBlock(peer.address));
   }
 
   #tooFast(peer: Peer): Rejection | null {
@@ -118,43 +106,17 @@ export class ConnectLimiter {
   }
 
   #full(peer: Peer): Rejection | null {
-    if (this.#total >= this.#limits.maxConnections || this.#exhausted()) {
-      return new Rejection(
-        503,
-        "too_many_connections",
-        "Connection limit of the server reached (limits.max_connections): try again later.",
-      );
-    }
+    if (this.#counts.total >= this.#limits.maxConnections || this.#exhausted()) return FULL;
     if (peer.loopback) return null;
     const held = this.#held(addressBlock(peer.address), this.#now());
     return held < this.#limits.maxConnectionsPerIp ? null : ADDRESS_FULL;
   }
 
   #held(block: string, now: number): number {
-    return (this.#open.get(block) ?? 0) + this.#kept.count(block, now);
+    return this.#counts.open(block) + this.#kept.count(block, now);
   }
 
   #takeToken(block: string): boolean {
-    const rate = this.#limits.connectsPerSecondPerIp;
-    const burst = rate * BURST_SECS;
-    const now = this.#now();
-    const bucket = this.#buckets.get(block) ?? { left: burst, at: now };
-    bucket.left = Math.min(burst, bucket.left + ((now - bucket.at) / 1000) * rate);
-    bucket.at = now;
-    const taken = bucket.left >= 1;
-    if (taken) bucket.left--;
-    // Reinserted at the end: the map is in order of last use.
-    this.#buckets.delete(block);
-    this.#buckets.set(block, bucket);
-    this.#dropUnused(now);
-    return taken;
-  }
-
-  /** Drops buckets unused for `BURST_SECS`: they are full again. */
-  #dropUnused(now: number): void {
-    for (const [block, { at }] of this.#buckets) {
-      if (this.#buckets.size <= MAX_BUCKETS && now - at < BURST_SECS * 1000) return;
-      this.#buckets.delete(block);
-    }
+    return this.#counts.takeToken(block, this.#limits.connectsPerSecondPerIp);
   }
 }

@@ -3,13 +3,15 @@ import { type Admin, bearerOf } from "../auth/admin.ts";
 import type { Peer } from "../auth/peer.ts";
 import { Rejection } from "../auth/rejection.ts";
 import type { Config } from "../config/config.ts";
+import type { Siblings } from "../fleet/siblings.ts";
 import type { RefusalLog } from "../hub/refusal-log.ts";
 import { count, type Stats } from "../hub/stats.ts";
 import type { Protocol, ProtocolRoute } from "../protocols/protocol.ts";
-import type { WebSocketClient } from "../transports/websocket.ts";
+import type { SocketHandler } from "../transports/websocket.ts";
 import { checkHost } from "./admission.ts";
 import type { ConnectLimiter } from "./connect-limiter.ts";
 import { acceptsPage, asPage } from "./error-page.ts";
+import type { FirstWorker } from "./first-worker.ts";
 import type { Http } from "./http-routes.ts";
 import { json } from "./json-response.ts";
 import { NO_PATTERN, pathFault } from "./raw-path.ts";
@@ -53,10 +55,14 @@ export interface EntryDeps {
   /** Whether another process has replaced this server. */
   readonly isReplaced: () => boolean;
   readonly peerOf: (headers: Headers, address: string | null) => Peer;
+  /** The other workers of this machine; `null` if there are none. */
+  readonly siblings: Siblings | null;
+  /** Gets what this worker does not handle itself; `null` if it handles all. */
+  readonly firstWorker: FirstWorker | null;
 }
 
-type Bun = Server<WebSocketClient>;
-type Answer = Response | Promise<Response> | undefined;
+type Bun = Server<SocketHandler>;
+type Answer = Response | Promise<Response | undefined> | undefined;
 
 /** Handles every request: checks host, limits and path, then calls a protocol or `http`. */
 export class Entry {
@@ -77,9 +83,10 @@ export class Entry {
   #answer(request: Request & { readonly params: Readonly<Record<string, string>> }, bun: Bun): Answer {
     const fault = pathFault(request.url, request.params, this.#baseParts);
     if (fault !== null) return this.#reject(new Rejection(400, "bad_path", fault));
-    const { config, peerOf } = this.#deps;
+    const { config, peerOf, siblings, firstWorker } = this.#deps;
     const socket = bun.requestIP(request);
-    const peer = peerOf(request.headers, socket?.address ?? null);
+    const client = siblings === null ? null : siblings.clientOf(request.headers);
+    const peer = client ?? peerOf(request.headers, socket?.address ?? null);
     const full = URL.parse(request.url);
     const url = full ?? withoutHost(request, config.basePath);
     if (url === null) return this.#reject(BAD_HOST);
@@ -88,7 +95,9 @@ export class Entry {
     const asked = { request, path, query: url.searchParams, peer, remote: socket };
     const slow = SLOW_PATHS.get(path);
     if (slow !== undefined) bun.timeout(request, slow);
-    return this.#dispatch(asked, bun, full !== null);
+    const passed = client === null ? (firstWorker?.pass(asked, isUpgrade(request), bun) ?? null) : null;
+    if (passed === null) return this.#dispatch(asked, bun, full !== null);
+    return passed.then((result) => (result instanceof Rejection ? this.#reject(result) : result));
   }
 
   /** Responds to a request whose path matches no pattern. */
@@ -105,7 +114,8 @@ export class Entry {
   #paged(request: Request, answer: Answer): Answer {
     if (answer === undefined || !acceptsPage(request)) return answer;
     const { basePath } = this.#deps.config;
-    if (answer instanceof Promise) return answer.then((response) => asPage(response, basePath));
+    if (answer instanceof Promise)
+      return answer.then((response) => (response === undefined ? undefined : asPage(response, basePath)));
     return answer.status < 400 ? answer : asPage(answer, basePath);
   }
 
@@ -160,7 +170,8 @@ export class Entry {
 
 /** Closes the connection after an answer. */
 function lastAnswer(answer: Answer): Answer {
-  if (answer instanceof Promise) return answer.then(closing);
+  if (answer instanceof Promise)
+    return answer.then((response) => (response === undefined ? undefined : closing(response)));
   return answer === undefined ? undefined : closing(answer);
 }
 

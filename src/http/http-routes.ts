@@ -6,6 +6,7 @@ import type { Peer } from "../auth/peer.ts";
 import { Rejection } from "../auth/rejection.ts";
 import { isForeign } from "../auth/same-origin.ts";
 import type { Verify } from "../auth/verifier.ts";
+import type { Siblings } from "../fleet/siblings.ts";
 import type { RefusalLog } from "../hub/refusal-log.ts";
 import type { Log } from "../log.ts";
 import { checkOrigin, corsHeaders, preflightHeaders } from "./admission.ts";
@@ -15,6 +16,7 @@ import { type Asset, pages } from "./assets.ts";
 import { readJson } from "./body.ts";
 import { acceptsPage } from "./error-page.ts";
 import { json, reject } from "./json-response.ts";
+import { sumMetrics, WORKER_METRICS } from "./metrics.ts";
 import type { Route } from "./route.ts";
 import { serveAsset } from "./serve-asset.ts";
 import { findStatic, serveFile } from "./static.ts";
@@ -25,6 +27,8 @@ export interface HttpDeps extends ApiDeps {
   readonly verify: Verify;
   readonly refusals: RefusalLog;
   readonly registry: Registry;
+  /** The other workers of this machine, and the first whose bus is away; `null` if there are none. */
+  readonly workers: { readonly siblings: Siblings; readonly firstAway: () => number | null } | null;
   /** Whether the server is shutting down and accepts no new clients. */
   readonly draining: () => boolean;
 }
@@ -47,6 +51,9 @@ const LISTS = [
 
 /** Where the pages of the documentation are. */
 const DOCS = "/docs/";
+
+/** ms in which other workers answer. */
+const WORKER_TIMEOUT = 2000;
 
 const NOT_FOUND = new Rejection(404, "not_found", "No resource at this path.");
 
@@ -224,20 +231,37 @@ function health({ busState }: HttpDeps): Response {
   return json({ status: "up", bus: kind, ...(kind === "embedded" ? { note } : {}) });
 }
 
-function ready({ busState, draining }: HttpDeps): Response {
+function ready({ busState, draining, workers }: HttpDeps): Response {
   if (draining()) return reject(new Rejection(503, "shutting_down", "The server is shutting down."));
   const { live, detail, kind, gaps, where } = busState();
   if (!live) return reject(new Rejection(503, "bus_away", `The bus is disconnected: ${detail}.`));
+  const away = workers?.firstAway() ?? null;
+  if (away !== null)
+    return reject(new Rejection(503, "bus_away", `The bus is disconnected in worker ${away}.`));
   return json({ status: "ready", bus: kind, gaps, ...(where === undefined ? {} : { where }) });
 }
 
 /** Open to loopback clients (local Prometheus agents); others need the ability read. */
-async function metrics({ admin, registry }: HttpDeps, request: Request, peer: Peer): Promise<Response> {
+async function metrics(
+  { admin, registry, workers }: HttpDeps,
+  request: Request,
+  peer: Peer,
+): Promise<Response> {
   const rejection = peer.loopback ? null : readRejection(admin, request, peer);
   if (rejection !== null) return reject(rejection);
-  return new Response(await registry.metrics(), {
+  const summed = workers === null ? registry : await machineMetrics(registry, workers.siblings);
+  return new Response(await summed.metrics(), {
     headers: { "content-type": registry.contentType, "cache-control": "no-store" },
   });
+}
+
+/** The sum over the workers that answer. */
+async function machineMetrics(registry: Registry, siblings: Siblings): Promise<Registry> {
+  const [own, others] = await Promise.all([
+    registry.getMetricsAsJSON(),
+    siblings.askAll(WORKER_METRICS, WORKER_TIMEOUT),
+  ]);
+  return sumMetrics(own, others);
 }
 
 function readRejection(admin: Admin, request: Request, peer: Peer): Rejection | null {

@@ -1,9 +1,19 @@
-import { Counter, Gauge, Registry } from "prom-client";
+import {
+  type Aggregator,
+  AggregatorRegistry,
+  Counter,
+  Gauge,
+  type MetricObject,
+  Registry,
+} from "prom-client";
 import type { BusKind, BusState } from "../bus/bus.ts";
 import type { WebhookFigures } from "../hooks/webhooks.ts";
 import type { Hub } from "../hub/hub.ts";
 
 const NOTHING_LOST: WebhookFigures["lost"] = { backlog: 0, undelivered: 0, unwritten: 0 };
+
+/** At the socket for other workers: the metrics of one worker, as JSON. */
+export const WORKER_METRICS = "/worker/metrics";
 
 export interface MetricsDeps {
   readonly hub: Hub;
@@ -34,10 +44,12 @@ export function createMetrics(deps: MetricsDeps): Registry {
   const registry = new Registry();
   const { stats } = hub;
 
-  const counter = (name: string, help: string, value: () => number): void => {
+  /** `aggregator`: how the values of workers become that of their machine. Each worker receives every message of the bus. */
+  const counter = (name: string, help: string, value: () => number, aggregator: Aggregator = "sum"): void => {
     new Counter({
       name: `channel_${name}`,
       help,
+      aggregator,
       registers: [registry],
       collect() {
         this.reset();
@@ -45,10 +57,16 @@ export function createMetrics(deps: MetricsDeps): Registry {
       },
     });
   };
-  const byReason = (name: string, help: string, values: () => Readonly<Record<string, number>>): void => {
+  const byReason = (
+    name: string,
+    help: string,
+    values: () => Readonly<Record<string, number>>,
+    aggregator: Aggregator = "sum",
+  ): void => {
     new Counter({
       name: `channel_${name}`,
       help,
+      aggregator,
       labelNames: ["reason"],
       registers: [registry],
       collect() {
@@ -57,10 +75,11 @@ export function createMetrics(deps: MetricsDeps): Registry {
       },
     });
   };
-  const gauge = (name: string, help: string, value: () => number): void => {
+  const gauge = (name: string, help: string, value: () => number, aggregator: Aggregator = "sum"): void => {
     new Gauge({
       name,
       help,
+      aggregator,
       registers: [registry],
       collect() {
         this.set(value());
@@ -68,14 +87,30 @@ export function createMetrics(deps: MetricsDeps): Registry {
     });
   };
 
-  counter("bus_messages_received_total", "Messages received from the bus.", () => stats.received.messages);
-  counter("bus_bytes_received_total", "Payload bytes received from the bus.", () => stats.received.bytes);
+  counter(
+    "bus_messages_received_total",
+    "Messages received from the bus.",
+    () => stats.received.messages,
+    "max",
+  );
+  counter(
+    "bus_bytes_received_total",
+    "Payload bytes received from the bus.",
+    () => stats.received.bytes,
+    "max",
+  );
   counter(
     "bus_messages_delivered_total",
     "Bus messages delivered to at least one client.",
     () => stats.delivered,
+    "max",
   );
-  byReason("bus_messages_dropped_total", "Bus messages not delivered, by reason.", () => stats.dropped);
+  byReason(
+    "bus_messages_dropped_total",
+    "Bus messages not delivered, by reason.",
+    () => stats.dropped,
+    "max",
+  );
   counter("deliveries_total", "Messages sent to clients, counted once per client.", () => stats.deliveries);
   counter("delivered_bytes_total", "Payload bytes sent to clients.", () => stats.deliveredBytes);
   counter(
@@ -225,42 +260,66 @@ export function createMetrics(deps: MetricsDeps): Registry {
   gauge("channel_inbound_bytes", "Bytes received from clients and not handled yet.", inbound);
   gauge("channel_authorizations_waiting", "Joins that wait for the application (authorize).", authorizing);
   gauge("channel_history_bytes", "Bytes of kept messages, overhead included.", () => hub.history?.bytes ?? 0);
-  gauge("channel_history_channels", "Channels of which messages are kept.", () => hub.history?.channels ?? 0);
+  gauge(
+    "channel_history_channels",
+    "Channels of which messages are kept.",
+    () => hub.history?.channels ?? 0,
+    "max",
+  );
   gauge("channel_channels", "Open channels.", () => hub.channels.size);
   gauge(
     "channel_presence_remote_members",
     "Members on other servers, in channels with members here.",
     () => hub.presenceFigures.remote,
   );
-  gauge("channel_servers", "Servers on this Redis that are not declared dead, this one included.", servers);
+  gauge(
+    "channel_servers",
+    "Servers on this Redis that are not declared dead, this one included.",
+    servers,
+    "max",
+  );
   counter("fleet_rejected_total", "Messages between servers ignored because of a wrong signature.", rejected);
   new Gauge({
     name: "channel_fleet_lag_messages",
     help: "Messages of the bus that a server has not received yet and others have, by server.",
     labelNames: ["server"],
+    aggregator: "max",
     registers: [registry],
     collect() {
       this.reset();
       for (const [server, lag] of lags()) this.set({ server }, lag);
     },
   });
-  gauge("channel_bus_live", "1 if the bus is connected, else 0.", () => (busState().live ? 1 : 0));
+  gauge("channel_bus_live", "1 if the bus is connected, else 0.", () => (busState().live ? 1 : 0), "min");
   gauge("process_resident_memory_bytes", "Resident memory in bytes.", () => process.memoryUsage.rss());
-  gauge("process_start_time_seconds", "Start time as Unix time.", () => performance.timeOrigin / 1000);
+  gauge("process_start_time_seconds", "Start time as Unix time.", () => performance.timeOrigin / 1000, "min");
   gauge(
     "channel_event_loop_delay_max_seconds",
     "Maximum event loop delay since the last scrape.",
     () => loopDelay() / 1000,
+    "max",
   );
   counterOfCpu(registry);
   const info = new Gauge({
     name: "channel_build_info",
     help: "Always 1; labels name the version, runtime and bus.",
     labelNames: ["version", "bun", "bus"],
+    aggregator: "first",
     registers: [registry],
   });
   info.set({ version, bun: Bun.version, bus: busState().kind }, 1);
   return registry;
+}
+
+/** The metrics of several workers as those of one machine. Values of a worker that are no metrics are left out. */
+export function sumMetrics(own: readonly MetricObject[], others: readonly unknown[]): Registry {
+  return AggregatorRegistry.aggregate([own, ...others.filter(isMetrics)]);
+}
+
+function isMetrics(value: unknown): value is MetricObject[] {
+  return (
+    Array.isArray(value) && value.every((each) => typeof each === "object" && each !== null && "name" in each)
+  );
 }
 
 function counterOfCpu(registry: Registry): void {

@@ -1,7 +1,7 @@
 import type { BunRequest, Server } from "bun";
 import type { Config, Limits } from "../config/config.ts";
 import type { Log } from "../log.ts";
-import { type WebSocketClient, webSocketHandler } from "../transports/websocket.ts";
+import { type SocketHandler, WebSocketClient, webSocketHandler } from "../transports/websocket.ts";
 import { type ConnectLimiter, KEEP_ALIVE_SECS } from "./connect-limiter.ts";
 import type { Entry } from "./entry.ts";
 import { type Listeners, listen } from "./listeners.ts";
@@ -21,26 +21,36 @@ export interface ServeOptions {
 }
 
 /** Starts Bun's HTTP and WebSocket server on all addresses of `config.host`. Rejects as `listen` does. */
-export function serve({ config, limits, entry, limiter, log, sharesPort }: ServeOptions): Promise<Listeners> {
-  const handle = (request: BunRequest, bun: Server<WebSocketClient>) => entry.handle(request, bun);
-  const routes = Object.fromEntries(pathPatterns().map((pattern) => [pattern, handle]));
+export function serve(options: ServeOptions): Promise<Listeners> {
+  const { config, sharesPort } = options;
   return listen(config.host, config.port, sharesPort, (where) =>
-    Bun.serve<WebSocketClient>({
+    Bun.serve<SocketHandler>({
       ...where,
-      development: false,
       idleTimeout: KEEP_ALIVE_SECS,
-      maxRequestBodySize: Math.max(limits.maxBody, limits.maxPayload) + BODY_MARGIN,
+      ...serverOptions(options),
       ...(config.tls === null ? {} : { tls: config.tls }),
-      routes,
-      fetch: (request) => entry.rejectPath(request),
-      error(error) {
-        log.error("a request failed", { error: error.message });
-        return entry.rejectFailure();
-      },
-      websocket: webSocketHandler(
-        { maxFrame: limits.maxFrame, maxBuffered: limits.maxBufferedPerClient },
-        (client) => limiter.release(client),
-      ),
     }),
   );
+}
+
+/** What all listening sockets of this process have in common. */
+export function serverOptions({ limits, entry, limiter, log }: Omit<ServeOptions, "config" | "sharesPort">) {
+  const handle = (request: BunRequest, bun: Server<SocketHandler>) => entry.handle(request, bun);
+  return {
+    development: false,
+    maxRequestBodySize: Math.max(limits.maxBody, limits.maxPayload) + BODY_MARGIN,
+    routes: Object.fromEntries(pathPatterns().map((pattern) => [pattern, handle])),
+    fetch: (request: Request) => entry.rejectPath(request),
+    error(error: Error) {
+      log.error("a request failed", { error: error.message });
+      return entry.rejectFailure();
+    },
+    websocket: webSocketHandler(
+      { maxFrame: limits.maxFrame, maxBuffered: limits.maxBufferedPerClient },
+      (handler) => {
+        // The worker that handles a relayed socket counts it.
+        if (handler instanceof WebSocketClient) limiter.release(handler);
+      },
+    ),
+  };
 }

@@ -6,7 +6,7 @@ import { isOwnHost } from "../auth/same-origin.ts";
 import type { Config } from "../config/config.ts";
 import type { RefusalLog } from "../hub/refusal-log.ts";
 import type { Accepted, Places, Protocol } from "../protocols/protocol.ts";
-import type { WebSocketClient } from "../transports/websocket.ts";
+import type { SocketHandler } from "../transports/websocket.ts";
 import { checkOrigin } from "./admission.ts";
 import { SHUTTING_DOWN } from "./request-rules.ts";
 
@@ -34,7 +34,7 @@ export interface UpgradeDeps {
 }
 
 /** Opens a socket, or returns why not. All checks are made before the upgrade: phoenix.js resets its back-off on open. */
-export type Upgrade = (request: PathRequest, bun: Server<WebSocketClient>) => Rejection | null;
+export type Upgrade = (request: PathRequest, bun: Server<SocketHandler>) => Rejection | null;
 
 export function createUpgrade(deps: UpgradeDeps): Upgrade {
   const { config, protocols, admin, places, refusals, newId, isClosing } = deps;
@@ -82,7 +82,7 @@ export function createUpgrade(deps: UpgradeDeps): Upgrade {
 function open(
   request: Request,
   { client, subprotocol }: Accepted,
-  bun: Server<WebSocketClient>,
+  bun: Server<SocketHandler>,
 ): Rejection | null {
   const headers = { "sec-websocket-protocol": subprotocol };
   return bun.upgrade(request, { data: client, headers }) ? null : BAD_HANDSHAKE;

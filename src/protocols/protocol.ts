@@ -66,6 +66,8 @@ export interface ProtocolRoute {
 export interface Protocol {
   /** `"phoenix"`, ... */
   readonly name: string;
+  /** Whether one worker of a machine has all of its sessions, users and channels. */
+  readonly together?: true;
   /** Whether its sockets open at a path (below `base_path`). */
   opensAt(path: string): boolean;
   /**

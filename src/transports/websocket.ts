@@ -12,14 +12,25 @@ export interface WebSocketLimits {
   readonly maxBuffered: number;
 }
 
+/** What handles one socket. */
+export interface SocketHandler {
+  opened(ws: ServerWebSocket<SocketHandler>): void;
+  receive(frame: string | Buffer): void;
+  /** @param data what the ping contained */
+  pong(data: Buffer): void;
+  /** A backlog was sent. */
+  drained(): void;
+  closed(code: number, reason: string): void;
+}
+
 /**
  * The `websocket` option of `Bun.serve` for this transport.
  * @param onClosed called when a socket is closed
  */
 export function webSocketHandler(
   limits: WebSocketLimits,
-  onClosed: (client: WebSocketClient) => void,
-): WebSocketHandler<WebSocketClient> {
+  onClosed: (handler: SocketHandler) => void,
+): WebSocketHandler<SocketHandler> {
   return {
     // `Connections` detects silent clients: Bun's own timeout is reset by frames sent to the socket.
     idleTimeout: 0,
@@ -54,12 +65,12 @@ function faultIn(reason: string): string {
 }
 
 /** A client on a WebSocket; it is the socket's `data`. */
-export class WebSocketClient extends Client {
+export class WebSocketClient extends Client implements SocketHandler {
   /** The code of the close frame, 1006 without one (RFC 6455); `null` while the socket is open. */
   closeCode: number | null = null;
-  #ws: ServerWebSocket<WebSocketClient> | null = null;
+  #ws: ServerWebSocket<SocketHandler> | null = null;
 
-  opened(ws: ServerWebSocket<WebSocketClient>): void {
+  opened(ws: ServerWebSocket<SocketHandler>): void {
     this.#ws = ws;
     this.register();
   }

@@ -43,6 +43,8 @@ export const createChannelstream: CreateProtocol = (deps) => {
 /** Channelstream: REST calls, polls and sockets, over one engine. */
 class ChannelstreamProtocol implements Protocol {
   readonly name = "channelstream";
+  // Users, their states and what they have missed are known to one process only.
+  readonly together = true;
   readonly #deps: ProtocolDeps;
   readonly #engine: Engine;
   readonly #http: ChannelstreamHttp;

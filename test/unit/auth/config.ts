@@ -13,6 +13,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     sentinelUsername: null,
     sentinelPassword: null,
     prefix: "",
+    workers: 1,
     bus: "auto",
     amqpUrl: "amqp://127.0.0.1:5672",
     amqpExchangeTo: "channel.to",

@@ -101,6 +101,7 @@ describe("values", () => {
       sentinelUsername: null,
       sentinelPassword: null,
       prefix: "",
+      workers: 1,
       bus: "auto",
       amqpUrl: "amqp://127.0.0.1:5672",
       amqpExchangeTo: "channel.to",

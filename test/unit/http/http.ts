@@ -130,6 +130,7 @@ export function testHttp(changes: Partial<Config> = {}) {
     registry: new Registry(),
     busState: () => ({ kind: bus.kind, ...bus.state }),
     draining: () => bus.draining,
+    workers: null,
     reload: async () => ({ ok: false, reason: "no process to replace" }),
   });
   const ask = async (path: string, { method = "GET", headers = {}, body, client = {} }: Asked = {}) => {

@@ -1,0 +1,82 @@
+import type { Server } from "bun";
+import { Rejection } from "../auth/rejection.ts";
+import type { Siblings } from "../fleet/siblings.ts";
+import type { Protocol } from "../protocols/protocol.ts";
+import type { SocketHandler } from "../transports/websocket.ts";
+import { RelayedSocket, type RelayLimits } from "./relayed-socket.ts";
+import type { PathRequest } from "./upgrade.ts";
+
+/** The worker that has all sessions of the protocols that keep theirs together. */
+const FIRST = 1;
+
+/** ms beyond the longest wait of a poll. */
+const MARGIN = 15_000;
+
+/** The longest that the runtime lets an answer take, in seconds. */
+const LONGEST_SECS = 255;
+
+const BAD_HANDSHAKE = new Rejection(400, "bad_handshake", "Invalid WebSocket handshake.");
+const AWAY = new Rejection(503, "worker_away", "The worker of this path is away, try again in a moment.");
+
+export interface FirstWorkerOptions {
+  readonly siblings: Siblings;
+  readonly protocols: readonly Protocol[];
+  readonly limits: RelayLimits;
+  /** The longest wait of a poll, in ms. */
+  readonly longestPoll: number;
+}
+
+type Answer = Response | Rejection | undefined;
+
+/** Passes what a protocol with `together` gets on to the first worker. */
+export class FirstWorker {
+  readonly #options: FirstWorkerOptions;
+  readonly #protocols: readonly Protocol[];
+  readonly #sockets = new Set<RelayedSocket>();
+
+  constructor(options: FirstWorkerOptions) {
+    this.#options = options;
+    this.#protocols = options.protocols.filter(({ together }) => together === true);
+  }
+
+  /** `null` for a request that this worker handles itself; `undefined` if it was upgraded. */
+  pass(asked: PathRequest, isUpgrade: boolean, bun: Server<SocketHandler>): Promise<Answer> | null {
+    const { request, path, query } = asked;
+    const { headers, method } = request;
+    const concerned = this.#protocols.some(
+      (each) =>
+        (each.routes?.(path, method) ?? null) !== null ||
+        (isUpgrade && each.matches({ path, headers, query })),
+    );
+    if (!concerned) return null;
+    return isUpgrade ? this.#open(asked, bun) : this.#forward(asked, bun);
+  }
+
+  /** To be called several times a second. */
+  tick(now: number): void {
+    for (const socket of this.#sockets) socket.check(now);
+  }
+
+  async #forward({ request, peer }: PathRequest, bun: Server<SocketHandler>): Promise<Answer> {
+    bun.timeout(request, LONGEST_SECS);
+    try {
+      return await this.#options.siblings.forward(request, FIRST, peer, this.#options.longestPoll + MARGIN);
+    } catch {
+      return AWAY;
+    }
+  }
+
+  async #open({ request, peer }: PathRequest, bun: Server<SocketHandler>): Promise<Answer> {
+    const { siblings, limits } = this.#options;
+    const socket = new RelayedSocket(siblings.open(request, FIRST, peer), limits);
+    if (!(await socket.accepted)) return AWAY;
+    const upgraded = bun.upgrade(request, { data: socket, headers: { "sec-websocket-protocol": "" } });
+    if (!upgraded) {
+      socket.abandon();
+      return BAD_HANDSHAKE;
+    }
+    this.#sockets.add(socket);
+    void socket.ended.then(() => this.#sockets.delete(socket));
+    return undefined;
+  }
+}

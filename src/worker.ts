@@ -1,0 +1,43 @@
+import { join } from "node:path";
+import type { SharedCode } from "./auth/admin.ts";
+import { Siblings } from "./fleet/siblings.ts";
+import type { WorkerStart } from "./process/workers/messages.ts";
+import { SharedMemory } from "./process/workers/shared-memory.ts";
+import type { SupervisorLink } from "./process/workers/supervisor-link.ts";
+
+/** What a server shares with the other workers of its machine. */
+export interface WorkerParts {
+  /** From 1. */
+  readonly number: number;
+  readonly count: number;
+  readonly memory: SharedMemory;
+  readonly siblings: Siblings;
+  /** The unix socket at which the others reach it. */
+  readonly socket: string;
+  /** Whether it is to log what concerns the whole machine: only one does, once. */
+  readonly reportsMachine: boolean;
+  /** See `AdminParts`. */
+  readonly sharedCode: SharedCode | null;
+  /** Tells the supervisor all incarnations of this server. */
+  announce(own: readonly string[]): void;
+}
+
+export function createWorkerParts(start: WorkerStart, link: SupervisorLink): WorkerParts {
+  const { number, count, folder, secret, signInCode, sharesPort, replaces } = start;
+  const memory = SharedMemory.open(folder, count);
+  const socketOf = (worker: number): string => join(folder, `${worker}.sock`);
+  return {
+    number,
+    count,
+    memory,
+    siblings: new Siblings({ worker: number, count, secret, socketOf, numberOf: link.workerOf }),
+    socket: socketOf(number),
+    // One that is started again shares the port and replaces none.
+    reportsMachine: number === 1 && (replaces || !sharesPort),
+    sharedCode:
+      signInCode === null
+        ? null
+        : { code: signInCode, isUsed: () => memory.codeIsUsed, use: () => memory.useCode() },
+    announce: link.announce,
+  };
+}
