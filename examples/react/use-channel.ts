@@ -36,6 +36,7 @@ export function useChannel<Received, Sent, Answers extends Record<keyof Sent, un
         if (parsed.success) handlers.current[event](parsed.data);
       });
     for (const event in receives) listen(event);
+    joining.onError(() => setStatus("disconnected"));
     joining
       .join()
       .receive("ok", () => setStatus("joined"))
