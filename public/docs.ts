@@ -58,7 +58,7 @@ function readIndex(rows: unknown): Place[] {
   });
 }
 
-/** Zero if a word is missing. Titles count more than text, and beginnings of words more than their middles. */
+/** Zero if a word is missing. Titles count more than text, beginnings of words more than their middles, whole titles most. */
 function score(place: Place, words: readonly string[]): number {
   let sum = 0;
   for (const word of words) {
@@ -67,7 +67,10 @@ function score(place: Place, words: readonly string[]): number {
     if (inTitle + inText === 0) return 0;
     sum += inTitle + inText;
   }
-  return place.heading === "" ? sum * 1.5 : sum;
+  const title = (place.heading || place.page).toLowerCase();
+  const whole = title === words.join(" ") ? 3 : title.startsWith(words[0] ?? "") ? 2 : 1;
+  // Files from outside the documentation come last.
+  return sum * whole * (place.heading === "" ? 1.5 : 1) * (place.address.startsWith("repository/") ? 0.3 : 1);
 }
 
 function weight(text: string, word: string): number {

@@ -1,12 +1,9 @@
-import { readFileSync } from "node:fs";
 import phoenixLicense from "../../node_modules/phoenix/LICENSE.md" with { type: "text" };
 import phoenixScript from "../../node_modules/phoenix/priv/static/phoenix.min.js" with { type: "text" };
-import swaggerLicense from "../../node_modules/swagger-ui-dist/LICENSE" with { type: "text" };
-import swaggerStyle from "../../node_modules/swagger-ui-dist/swagger-ui.css" with { type: "file" };
-import swaggerScript from "../../node_modules/swagger-ui-dist/swagger-ui-bundle.js" with { type: "file" };
 import chartStyle from "../../node_modules/uplot/dist/uPlot.min.css" with { type: "text" };
 import chartLicense from "../../node_modules/uplot/LICENSE" with { type: "text" };
 import adminHtml from "../../public/admin.html" with { type: "text" };
+import explorerStyle from "../../public/explorer.css" with { type: "text" };
 import explorerHtml from "../../public/explorer.html" with { type: "text" };
 import indexHtml from "../../public/index.html" with { type: "text" };
 import signInHtml from "../../public/sign-in.html" with { type: "text" };
@@ -25,8 +22,6 @@ export interface Asset {
   readonly type: string;
   /** Strong ETag. */
   readonly tag: string;
-  /** Whether its third-party scripts set HTML markup, which they sanitize themselves. */
-  readonly plainMarkup?: true;
 }
 
 const HTML = "text/html;charset=utf-8";
@@ -42,24 +37,6 @@ export function createAsset(text: unknown, type: string): Asset {
 
 function tagOf(text: string | Uint8Array): string {
   return `"${new Bun.CryptoHasher("sha256").update(text).digest("base64url").slice(0, 22)}"`;
-}
-
-/** A large file, read on the first request: most servers never serve it. */
-function largeAsset(path: string, type: string, head = ""): Asset {
-  let read: Asset | null = null;
-  const get = (): Asset => {
-    read ??= createAsset(head + readFileSync(path, "utf8"), type);
-    return read;
-  };
-  return {
-    type,
-    get text() {
-      return get().text;
-    },
-    get tag() {
-      return get().tag;
-    },
-  };
 }
 
 /** The sign-in page that submits without a click. */
@@ -78,14 +55,12 @@ export const pages = {
   signIn: createAsset(signInHtml, HTML),
   signInSubmitting: createAsset(submitting(signInHtml), HTML),
   signInScript: createAsset(signInScript, SCRIPT),
-  // Swagger UI sets sanitized markup; with trusted types enforced it would show nothing.
-  explorer: { ...createAsset(explorerHtml, HTML), plainMarkup: true },
+  explorer: createAsset(explorerHtml, HTML),
+  explorerStyle: createAsset(explorerStyle, CSS),
   style: createAsset(style + chartStyle, CSS),
   indexScript: createAsset(notice + indexScript, SCRIPT),
   adminScript: createAsset(`/*! uPlot\n${chartLicense}*/\n${adminScript}`, SCRIPT),
   explorerScript: createAsset(explorerScript, SCRIPT),
-  swaggerScript: largeAsset(swaggerScript, SCRIPT, `/*! Swagger UI\n${swaggerLicense}*/\n`),
-  swaggerStyle: largeAsset(swaggerStyle, CSS),
   /** The pinned phoenix.js as a script that defines `Phoenix`. */
   phoenix: createAsset(notice + phoenixScript, SCRIPT),
 } as const satisfies Record<string, Asset>;

@@ -3,18 +3,7 @@ declare module "*.css" {
   export default text;
 }
 
-declare module "*/swagger-ui-bundle.js" {
-  /** Path inside the executable. */
-  const path: string;
-  export default path;
-}
-
 declare module "*/uplot/LICENSE" {
-  const text: string;
-  export default text;
-}
-
-declare module "*/swagger-ui-dist/LICENSE" {
   const text: string;
   export default text;
 }

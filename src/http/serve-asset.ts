@@ -4,7 +4,7 @@ import type { Asset } from "./assets.ts";
 export function serveAsset(asset: Asset, request: Request): Response {
   const headers: Record<string, string> = { etag: asset.tag, "cache-control": "no-cache" };
   if (asset.type.startsWith("text/html"))
-    headers["content-security-policy"] = contentSecurity(request.headers, asset.plainMarkup ?? false);
+    headers["content-security-policy"] = contentSecurity(request.headers);
   if (request.headers.get("if-none-match") === asset.tag) return new Response(null, { status: 304, headers });
   return new Response(asset.text, { headers: { ...headers, "content-type": asset.type } });
 }
@@ -13,7 +13,7 @@ export function serveAsset(asset: Asset, request: Request): Response {
  * Content Security Policy of the built-in pages: own scripts, styles and sockets only, and no text as markup. Lists the
  * WebSocket origins because `'self'` does not cover `ws:` in every browser.
  */
-function contentSecurity(headers: Headers, plainMarkup: boolean): string {
+function contentSecurity(headers: Headers): string {
   const host = URL.parse(`http://${headers.get("host") ?? ""}`)?.host;
   const sockets = host === undefined ? "" : ` ws://${host} wss://${host}`;
   return [
@@ -25,6 +25,6 @@ function contentSecurity(headers: Headers, plainMarkup: boolean): string {
     "form-action 'self'",
     "base-uri 'none'",
     "frame-ancestors 'none'",
-    ...(plainMarkup ? [] : ["require-trusted-types-for 'script'"]),
+    "require-trusted-types-for 'script'",
   ].join("; ");
 }

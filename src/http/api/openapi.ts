@@ -58,7 +58,7 @@ function describe(operation: Operation): object {
   const { method, path, tag, summary, description, needs, params, query, body, example, answer, streams } =
     operation;
   return {
-    operationId: `${method.toLowerCase()}${path.replace(/[^a-zA-Z]+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
+    operationId: `${method.toLowerCase()}${path.replace(/[^a-zA-Z]+(\w|$)/g, (_, letter: string) => letter.toUpperCase())}`,
     tags: [tag],
     summary,
     description: [description, NEEDS[needs]].filter(Boolean).join("\n\n"),

@@ -48,6 +48,14 @@ const PAGES: Record<string, () => Promise<OpenPage>> = {
     return opened;
   },
   actions: () => stage.admin("#/tools"),
+  "the API explorer": async () => {
+    const opened = await stage.admin();
+    await opened.page.goto(`${stage.world.channel.url}/api-explorer`);
+    await opened.page.click("#getApiChannelsName > summary");
+    await opened.page.click("#getApiChannelsName form button:has-text('Send')");
+    await opened.page.waitForSelector('#getApiChannelsName .result .state[data-state="good"]');
+    return opened;
+  },
   "the documentation": async () => {
     const opened = await openPage(stage.browser);
     await opened.page.goto(`${stage.world.channel.url}/docs/fleet`);

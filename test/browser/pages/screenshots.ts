@@ -113,15 +113,27 @@ const shots: Record<string, (stage: Stage) => Promise<OpenPage>> = {
   explorer: async () => {
     const opened = await stage.admin();
     await opened.page.goto(`${stage.world.channel.url}/api-explorer`);
-    await opened.page.waitForSelector(".opblock");
+    await opened.page.waitForSelector(".operation");
     return opened;
   },
   "explorer-call": async () => {
     const opened = await stage.admin();
     await opened.page.goto(`${stage.world.channel.url}/api-explorer`);
-    await opened.page.locator(".opblock-post", { hasText: "/api/publish" }).first().click();
-    await opened.page.locator("button.execute").first().click();
-    await opened.page.waitForSelector(".live-responses-table");
+    await opened.page.click("#postApiPublish > summary");
+    await opened.page.click("#postApiPublish form button:has-text('Send')");
+    await opened.page.waitForSelector('#postApiPublish .result .state[data-state="good"]');
+    return opened;
+  },
+  docs: async () => {
+    const opened = await openPage(stage.browser);
+    await opened.page.goto(`${stage.world.channel.url}/docs/`);
+    return opened;
+  },
+  "docs-search": async () => {
+    const opened = await openPage(stage.browser);
+    await opened.page.goto(`${stage.world.channel.url}/docs/fleet`);
+    await opened.page.fill("#query", "presence");
+    await opened.page.waitForSelector("#results a");
     return opened;
   },
 };
