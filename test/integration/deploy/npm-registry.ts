@@ -13,6 +13,8 @@ export function startRegistry(folder: string): Registry {
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
+    // npm may be slow to read on a busy machine.
+    idleTimeout: 0,
     fetch: (request) => {
       const name = new URL(request.url).pathname.slice(1);
       if (name.endsWith(".tgz")) return new Response(Bun.file(join(folder, name)));

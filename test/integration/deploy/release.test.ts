@@ -41,8 +41,9 @@ async function serves(binary: string): Promise<void> {
     await client.join("room:1", { token: world.token("room:1") });
     await world.backend.publish("to:room:1:news", '{"n":1}');
     expect((await client.event("news")).payload).toEqual({ n: 1 });
+    const stopped = world.channel.log.until(({ message }) => message === "stopped", "the end");
     expect(await world.channel.stop()).toBe(0);
-    expect(world.channel.lines.at(-1)?.message).toBe("stopped");
+    await stopped;
   } finally {
     await world.stop();
   }
@@ -74,27 +75,31 @@ describe.skipIf(process.platform !== "linux")("packages of this platform, in emp
   }, TIMEOUT);
   afterAll(() => rmSync(home, { recursive: true, force: true }));
 
-  test("the folder holds each of them, checksums, licences and the bill of materials", async () => {
-    const files = readdirSync(folder).sort();
-    const endings = [".tar.gz", ".tgz", ".whl", ".cdx.json", ...(without.includes("deb") ? [] : [".deb"])];
-    for (const ending of endings) expect(files.filter((file) => file.endsWith(ending))).not.toEqual([]);
-    const checked = await run(["sha256sum", "--check", "SHA256SUMS"], { cwd: folder });
-    expect(checked.trim().split("\n").sort()).toEqual(
-      files.filter((file) => file !== "SHA256SUMS").map((file) => `${file}: OK`),
-    );
-    const bill = JSON.parse(readFileSync(join(folder, `channel-${version}.cdx.json`), "utf8"));
-    expect(bill).toMatchObject({
-      bomFormat: "CycloneDX",
-      metadata: { component: { name: "channel", version } },
-    });
-    const names: string[] = bill.components.map(({ name }: { name: string }) => name);
-    const packages: Record<string, { version?: string; dev?: boolean }> = lock.packages;
-    const held = Object.entries(packages).filter(([path, { dev }]) => path !== "" && !dev);
-    const paths = held.map(([path]) => path.replace(/^.*node_modules\//, ""));
-    expect([...names].sort()).toEqual(["bun", ...paths].sort());
-    const notices = readFileSync(join(folder, "THIRD-PARTY.txt"), "utf8");
-    for (const name of names) expect(notices).toContain(`${name} `);
-  });
+  test(
+    "the folder holds each of them, checksums, licences and the bill of materials",
+    async () => {
+      const files = readdirSync(folder).sort();
+      const endings = [".tar.gz", ".tgz", ".whl", ".cdx.json", ...(without.includes("deb") ? [] : [".deb"])];
+      for (const ending of endings) expect(files.filter((file) => file.endsWith(ending))).not.toEqual([]);
+      const checked = await run(["sha256sum", "--check", "SHA256SUMS"], { cwd: folder });
+      expect(checked.trim().split("\n").sort()).toEqual(
+        files.filter((file) => file !== "SHA256SUMS").map((file) => `${file}: OK`),
+      );
+      const bill = JSON.parse(readFileSync(join(folder, `channel-${version}.cdx.json`), "utf8"));
+      expect(bill).toMatchObject({
+        bomFormat: "CycloneDX",
+        metadata: { component: { name: "channel", version } },
+      });
+      const names: string[] = bill.components.map(({ name }: { name: string }) => name);
+      const packages: Record<string, { version?: string; dev?: boolean }> = lock.packages;
+      const held = Object.entries(packages).filter(([path, { dev }]) => path !== "" && !dev);
+      const paths = held.map(([path]) => path.replace(/^.*node_modules\//, ""));
+      expect([...names].sort()).toEqual(["bun", ...paths].sort());
+      const notices = readFileSync(join(folder, "THIRD-PARTY.txt"), "utf8");
+      for (const name of names) expect(notices).toContain(`${name} `);
+    },
+    TIMEOUT,
+  );
 
   test(
     "npm installs the command; npx runs it; without the package of the platform it says which is missing",
@@ -188,13 +193,17 @@ describe.skipIf(process.platform !== "linux")("packages of this platform, in emp
     TIMEOUT,
   );
 
-  test.skipIf(without.includes("deb"))("the Debian package has version and requirements", async () => {
-    const deb = readdirSync(folder).find((file) => file.endsWith(".deb")) ?? "";
-    const fields = await run(["dpkg-deb", "--field", join(folder, deb), "Package", "Version", "Depends"], {
-      cwd: home,
-    });
-    expect(fields).toBe(`Package: channel\nVersion: ${version}\nDepends: libc6 (>= 2.17)\n`);
-  });
+  test.skipIf(without.includes("deb"))(
+    "the Debian package has version and requirements",
+    async () => {
+      const deb = readdirSync(folder).find((file) => file.endsWith(".deb")) ?? "";
+      const fields = await run(["dpkg-deb", "--field", join(folder, deb), "Package", "Version", "Depends"], {
+        cwd: home,
+      });
+      expect(fields).toBe(`Package: channel\nVersion: ${version}\nDepends: libc6 (>= 2.17)\n`);
+    },
+    TIMEOUT,
+  );
 });
 
 test.skipIf(!process.env.CHANNEL_LONG)(
