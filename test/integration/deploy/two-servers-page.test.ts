@@ -171,6 +171,23 @@ test("two servers behind nginx with TLS, set up by the page, are one hub", async
   }
 }, 60_000);
 
+test("one server: the host name of both files is replaced", async () => {
+  const [, , commands = ""] = blocks("sh");
+  const placing = commands.split("\n").filter((line) => line.startsWith("sed "));
+  expect(placing.length).toBe(2);
+  const own = join(folder, "one");
+  for (const name of ["etc/nginx/conf.d", "etc/channel"]) mkdirSync(join(own, name), { recursive: true });
+  for (const line of placing) {
+    const child = Bun.spawn(["sh", "-eu", "-c", line.replace("/etc/", `${own}/etc/`)], { cwd: ROOT });
+    expect(await child.exited).toBe(0);
+  }
+  const written = ["etc/nginx/conf.d/channel.conf", "etc/channel/channel.toml"];
+  const named = written.map((name) => readFileSync(join(own, name), "utf8"));
+  expect(named[0]).toContain("server_name channel.your-name.org;");
+  expect(named[1]).toContain('"https://channel.your-name.org"');
+  expect(named.join("").includes("example.org")).toBe(false);
+});
+
 test("each alert of the documentation is about metrics that the servers have", async () => {
   const page = readFileSync(join(ROOT, "docs/monitoring.md"), "utf8");
   const rules = [...page.matchAll(/^ *- alert: (\w+)\n *expr: (.*)$/gm)];
