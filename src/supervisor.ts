@@ -78,6 +78,8 @@ export class Supervisor implements RunningServer {
     try {
       await (options.replaces ? supervisor.#replace() : supervisor.#begin());
     } catch (error) {
+      // They have no clients, and one that waits to listen would not stop by itself.
+      for (const worker of supervisor.#workers.values()) worker.kill();
       await supervisor.stop();
       throw error;
     }
