@@ -62,8 +62,13 @@ test("a page that was disconnected shows each line once, and a new page the last
   const [ann, bob] = await Promise.all([open("index.html"), open("index.html")]);
   for (const page of [ann, bob]) await page.getByText("connected", { exact: true }).waitFor();
   for (const page of [ann, bob]) await page.getByText("2 online").waitFor();
+  // Shown for a moment only.
+  await bob.evaluate(`globalThis.shown = new Promise((resolve) => {
+    const line = document.getElementById("typing");
+    new MutationObserver(() => resolve(line.textContent)).observe(line, { childList: true });
+  }); 0`);
   await ann.fill("#text", "one");
-  await bob.getByText("Somebody is typing").waitFor();
+  expect(await bob.evaluate("shown")).toStartWith("Somebody is typing");
   await say(ann, "one");
   await waitForLine(bob, "one");
   // Both connections are ended, and bob's page can open no other one for a moment.
@@ -87,12 +92,12 @@ test("a page that was disconnected shows each line once, and a new page the last
 }, 60_000);
 
 test("a page of prices gets each price at once, and new ones", async () => {
-  await world.backend.publish("to:prices:GOLD", "2400.5");
-  await world.backend.publish("to:prices:SILVER", "28");
+  // Shares that the example's backend does not publish: it replaces its own at any time.
+  await world.backend.publish("to:prices:TIN", "30.5");
+  await world.backend.publish("to:prices:ZINC", "28");
   const page = await open("prices.html");
-  const gold = page.locator("#prices tr", { hasText: "GOLD" });
-  await gold.waitFor();
-  await page.locator("#prices tr", { hasText: "SILVER" }).waitFor();
-  await world.backend.publish("to:prices:GOLD", "1234.5");
-  await page.locator("#prices tr", { hasText: "1234.50" }).waitFor();
+  await page.locator("#prices tr", { hasText: "TIN30.50" }).waitFor();
+  await page.locator("#prices tr", { hasText: "ZINC28.00" }).waitFor();
+  await world.backend.publish("to:prices:TIN", "1234.5");
+  await page.locator("#prices tr .up", { hasText: "1234.50" }).waitFor();
 }, 60_000);
