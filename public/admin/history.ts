@@ -1,8 +1,9 @@
 import { ago, amount } from "../shared/format.ts";
 import { element, setText } from "../shared/page.ts";
+import { showPayload } from "../shared/payload-dialog.ts";
 import { VirtualTable } from "../shared/virtual-table.ts";
 import { call, type HistoryMessage } from "./api.ts";
-import { text } from "./cells.ts";
+import { buttons, text } from "./cells.ts";
 
 /** Kept messages that are loaded. */
 const MAX_MESSAGES = 200;
@@ -39,6 +40,14 @@ export class History {
           title: "Position",
           className: "mono minor long",
           fill: (cell, { position }) => text(cell, position ?? "unknown"),
+        },
+        {
+          title: "Show",
+          className: "buttons one",
+          fill: (cell, message) =>
+            buttons(cell, [
+              { title: "Show", label: `Show ${message.event}`, action: () => showPayload(message) },
+            ]),
         },
       ],
       load: (offset, limit) => this.#load(offset, limit),

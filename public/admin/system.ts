@@ -50,7 +50,7 @@ export class System {
       element("bus-title", HTMLElement),
       { redis: "Redis", amqp: "RabbitMQ", embedded: "Embedded bus" }[kind],
     );
-    const lost = gaps > 0 ? `, subscription lost ${amount(gaps)} times` : "";
+    const lost = gaps > 0 ? `, gaps: ${amount(gaps)}` : "";
     const text = `${detail}, for ${duration(Date.now() - since)}${lost}`;
     if (this.#state.textContent !== text) setStatus(this.#state, text, live ? "good" : "bad");
     this.#reason.hidden = reason === null;

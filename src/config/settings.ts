@@ -645,7 +645,7 @@ export const API_KEY: Table<WrittenApiKey> = {
     type: secretText(16),
     default: "",
     secret: "all",
-    doc: "Bearer token of the backend.",
+    doc: "Bearer token of a backend, or what a colleague signs in with on the administration page.",
   },
   keys: {
     type: optional(secretList(secretText(16))),
@@ -656,7 +656,7 @@ export const API_KEY: Table<WrittenApiKey> = {
   can: {
     type: list(oneOf("publish", "read", "moderate"), 'a list of "publish", "read" and "moderate"'),
     default: [],
-    doc: "Permissions: publish; read the API and /metrics; moderate: kick, disconnect, ban, revoke.",
+    doc: "Permissions: publish; read the API, /metrics and (with all channels) the administration page; moderate: kick, disconnect, ban, revoke.",
   },
   channels: {
     type: names,

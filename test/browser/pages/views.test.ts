@@ -5,7 +5,7 @@ import { NASTY, type Stage, startStage } from "./stage.ts";
 
 let stage: Stage;
 beforeAll(async () => {
-  stage = await startStage();
+  stage = await startStage('[channels."kept"]\nhistory = 5\n');
 }, 30_000);
 afterAll(() => stage?.stop());
 
@@ -41,6 +41,27 @@ test("charts show the time that was chosen, on every page and after a reload", a
     await page.locator('#channel-charts .drawing[aria-label$="last 10 minutes"] canvas').nth(2).waitFor();
     await page.locator("#channel-charts .item", { hasText: "members 1" }).waitFor();
     expect(await pressed("charts-range")).toBe("10 min");
+  });
+  await opened.close();
+}, 30_000);
+
+test("a kept message is shown in full", async () => {
+  await stage.world.backend.publish(
+    "to:kept:line",
+    JSON.stringify({ text: `${NASTY}${"long ".repeat(200)}end` }),
+  );
+  await stage.world.backend.publish(Buffer.from("to:kept:bytes"), Buffer.from([0, 255, 0x41]));
+  const opened = await stage.admin("#/channels/kept");
+  const { page } = opened;
+  await opened.watched(async () => {
+    await page.getByLabel("Show line").click();
+    await page.locator("dialog[open] .json", { hasText: "long end" }).waitFor();
+    expect(await page.title()).not.toBe("taken");
+    await page.keyboard.press("Escape");
+    await page.getByLabel("Show bytes").click();
+    await page.locator("dialog[open] .hex", { hasText: "00 ff 41" }).waitFor();
+    await page.locator("dialog[open] button", { hasText: "Close" }).click();
+    await page.locator("dialog").waitFor({ state: "detached" });
   });
   await opened.close();
 }, 30_000);
