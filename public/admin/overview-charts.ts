@@ -57,7 +57,10 @@ export class OverviewCharts {
     const answer = await call("GET api/series", { query: { range } });
     if (range !== currentRange()) return;
     if (answer.ok) this.#renderSeries(answer.value, spanOf(range));
-    else setText(this.#note, answer.error);
+    else {
+      setText(this.#note, answer.error);
+      this.#loadedAt = Number.NEGATIVE_INFINITY;
+    }
   }
 
   #renderSeries(series: Series, span: string): void {

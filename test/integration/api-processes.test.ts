@@ -43,24 +43,24 @@ describe("with Redis", () => {
       expect((await call(channel.url, path, { secret: SCOPED })).body.code).toBe("all_channels_needed");
       expect((await call(channel.url, path, { secret: null })).status).toBe(401);
     }
-  }, 30_000);
+  }, 90_000);
 
   test("says so while Redis is stopped or gone, and shows it again afterwards", async () => {
     const { channel, redis } = await started("redis");
     const bus = async () => (await call(channel.url, "/api/bus")).body;
-    await eventually(async () => (await bus()).nodes.length === 1, "figures", 15_000);
+    await eventually(async () => (await bus()).nodes.length === 1, "figures", 30_000);
     redis?.kill("SIGSTOP");
-    await eventually(async () => (await bus()).reason !== null, "no figures of a stopped Redis", 15_000);
+    await eventually(async () => (await bus()).reason !== null, "no figures of a stopped Redis", 30_000);
     expect((await bus()).nodes).toEqual([]);
     redis?.kill("SIGCONT");
-    await eventually(async () => (await bus()).nodes.length === 1, "figures again", 15_000);
+    await eventually(async () => (await bus()).nodes.length === 1, "figures again", 30_000);
     await redis?.down();
     // Figures may be up to 1 s old.
     const isLost = async () => {
       const { live, nodes, reason } = await bus();
       return !live && nodes.length === 0 && reason.includes("Redis");
     };
-    await eventually(isLost, "the loss", 15_000);
+    await eventually(isLost, "the loss", 30_000);
     expect((await call(channel.url, "/api/processes")).body.processes[0].bus.live).toBe(false);
     await redis?.restart();
     await eventually(async () => (await bus()).nodes.length === 1, "figures after the restart", 30_000);
@@ -81,11 +81,11 @@ test("what the access list does not permit is unknown, without a warning in the 
   // Asked once.
   expect(other).toBe(one);
   expect(entries.filter(({ level }) => level === "warn")).toEqual([]);
-}, 30_000);
+}, 90_000);
 
 test("the embedded bus has no figures of its own, and says so", async () => {
   const { channel } = await started("embedded");
   const { body } = await call(channel.url, "/api/bus");
   expect(body).toMatchObject({ kind: "embedded", live: true, nodes: [], reason: expect.any(String) });
   expect((await call(channel.url, "/api/processes")).body.processes[0].pid).toBe(channel.pid);
-}, 30_000);
+}, 90_000);

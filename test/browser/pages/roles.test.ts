@@ -21,7 +21,7 @@ beforeAll(async () => {
   stage = await startStage(TOML);
   const client = await stage.world.connect();
   await client.join("room:1", { token: stage.world.token("room:1") });
-}, 30_000);
+}, 90_000);
 afterAll(() => stage?.stop());
 
 async function as(secret: string | undefined, hash: string): Promise<OpenPage> {
@@ -51,7 +51,7 @@ test("a reader sees a channel and its members, and no action, after a reload too
     expect(await page.textContent("#role")).toBe("");
   });
   await opened.close();
-}, 30_000);
+}, 90_000);
 
 test("a moderator sees the actions of a moderator only", async () => {
   const opened = await as(MODERATOR, "#/tools");
@@ -69,7 +69,7 @@ test("a moderator sees the actions of a moderator only", async () => {
     expect(await page.textContent("#role")).toBe("support, moderator");
   });
   await opened.close();
-}, 30_000);
+}, 90_000);
 
 test("the administrator sees every action", async () => {
   const opened = await as(undefined, "#/tools");
@@ -80,4 +80,4 @@ test("the administrator sees every action", async () => {
     expect(await page.textContent("#role")).toBe("administrator");
   });
   await opened.close();
-}, 30_000);
+}, 90_000);

@@ -6,7 +6,7 @@ import { NASTY, type Stage, startStage } from "./stage.ts";
 let stage: Stage;
 beforeAll(async () => {
   stage = await startStage('[channels."kept"]\nhistory = 5\n');
-}, 30_000);
+}, 90_000);
 afterAll(() => stage?.stop());
 
 test("the system page shows the process, and why the embedded bus has no figures", async () => {
@@ -19,7 +19,7 @@ test("the system page shows the process, and why the embedded bus has no figures
     expect(await page.getAttribute('nav a[data-page="system"]', "aria-current")).toBe("page");
   });
   await opened.close();
-}, 30_000);
+}, 90_000);
 
 test("charts show the time that was chosen, on every page and after a reload", async () => {
   const client = await stage.world.connect();
@@ -43,7 +43,7 @@ test("charts show the time that was chosen, on every page and after a reload", a
     expect(await pressed("charts-range")).toBe("10 min");
   });
   await opened.close();
-}, 30_000);
+}, 90_000);
 
 test("a kept message is shown in full", async () => {
   await stage.world.backend.publish(
@@ -64,7 +64,7 @@ test("a kept message is shown in full", async () => {
     await page.locator("dialog").waitFor({ state: "detached" });
   });
   await opened.close();
-}, 30_000);
+}, 90_000);
 
 test("the audit page lists acts as text, and filters them", async () => {
   const { url } = stage.world.channel;
@@ -84,4 +84,4 @@ test("the audit page lists acts as text, and filters them", async () => {
     await page.locator("#audit .none:visible").waitFor();
   });
   await opened.close();
-}, 30_000);
+}, 90_000);

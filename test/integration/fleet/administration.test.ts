@@ -76,7 +76,7 @@ test("the figures of a channel over time are the sums of all servers", async () 
     const { body } = await ask(0, "/api/channels/room%3A1/series?range=10m");
     return body.values.members.findLast((value: number | null) => value !== null);
   };
-  await eventually(async () => (await newest()) === 2, "a member on each server", 15_000);
+  await eventually(async () => (await newest()) === 2, "a member on each server", 30_000);
   await eventually(
     async () => {
       const { body } = await ask(1, "/api/series?range=1h");
@@ -85,7 +85,7 @@ test("the figures of a channel over time are the sums of all servers", async () 
     "both servers in the sums",
     15_000,
   );
-}, 40_000);
+}, 90_000);
 
 test("a server that does not answer is named, and lists have the others", async () => {
   world.servers[1]?.kill("SIGSTOP");
