@@ -50,9 +50,13 @@ export function renderMarkdown(markdown: string, resolve: (href: string) => stri
       },
       image({ href, text }: Tokens.Image) {
         const address = resolve(href);
-        return address === null
-          ? escapeHtml(text)
-          : `<img src="${escapeHtml(address)}" alt="${escapeHtml(text)}" loading="lazy">`;
+        if (address === null) return escapeHtml(text);
+        const image = `<img src="${escapeHtml(address)}" alt="${escapeHtml(text)}" loading="lazy">`;
+        // A picture of a page may exist twice: name-light.webp and name-dark.webp.
+        const dark = /-light\.\w+$/.test(href) ? resolve(href.replace(/-light(\.\w+)$/, "-dark$1")) : null;
+        return dark === null
+          ? image
+          : `<picture><source media="(prefers-color-scheme: dark)" srcset="${escapeHtml(dark)}">${image}</picture>`;
       },
       code({ text, lang }: Tokens.Code) {
         // A block that scrolls must be reachable by keyboard.

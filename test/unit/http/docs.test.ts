@@ -129,6 +129,16 @@ describe("rendering", () => {
     expect(html).not.toContain("made");
   });
 
+  test("a picture that has a dark version shows it in the dark", () => {
+    const { html } = renderMarkdown("# A\n\n![a](a-light.webp) ![b](b-light.webp)\n", (href) =>
+      href === "b-dark.webp" ? null : href,
+    );
+    expect(html).toContain(
+      '<picture><source media="(prefers-color-scheme: dark)" srcset="a-dark.webp"><img src="a-light.webp"',
+    );
+    expect(html).toContain('</picture> <img src="b-light.webp"');
+  });
+
   test("the text of a section is plain", () => {
     const { sections } = render("# A\n\none `a<b>` **two**\n\n## B\n\n| x | y |\n| - | - |\n| 1 | 2 |\n");
     expect(sections.map(({ heading, text }) => [heading.text, text])).toEqual([
