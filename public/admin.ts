@@ -4,6 +4,7 @@ import { Audit } from "./admin/audit.ts";
 import { ChannelPage } from "./admin/channel.ts";
 import { Channels } from "./admin/channels.ts";
 import { Connections } from "./admin/connections.ts";
+import { Freshness } from "./admin/freshness.ts";
 import { Overview } from "./admin/overview.ts";
 import { applyRole, fetchRole, mayDo, type Role } from "./admin/role.ts";
 import { Servers } from "./admin/servers.ts";
@@ -13,6 +14,9 @@ import { element, errorMessageOf, setStatus } from "./shared/page.ts";
 
 /** Poll interval in ms; the interval of the server's snapshots. */
 const POLL_INTERVAL = 2000;
+
+/** How long an answer to a poll is waited for, in ms. A server that hangs is as good as gone. */
+const POLL_TIMEOUT = 3000;
 
 const PAGES = ["overview", "channels", "channel", "connections", "system", "audit", "tools"] as const;
 type PageName = (typeof PAGES)[number];
@@ -35,6 +39,10 @@ const tools = new Tools();
 const servers = new Servers();
 const system = new System();
 const audit = new Audit();
+const freshness = new Freshness(() => {
+  overview.lost();
+  servers.lost();
+});
 
 let signedIn = false;
 let page: PageName = "overview";
@@ -89,23 +97,24 @@ function refresh(): void {
 async function poll(): Promise<void> {
   clearTimeout(timer);
   if (!signedIn || document.hidden) return;
-  const answer = await call("GET api/stats", { query: { server: "*" } });
+  const answer = await call("GET api/stats", { query: { server: "*" }, timeout: POLL_TIMEOUT });
   if (answer.ok) {
     const { bus } = answer.value;
+    freshness.answered();
     overview.update(answer.value);
     connections.protocols(Object.keys(answer.value.connections));
     setStatus(state, bus.live ? "Bus up" : "Bus down", bus.live ? "good" : "bad");
     refresh();
-    void pollServers();
-  } else if (signedIn) setStatus(state, answer.error, "bad");
+    void pollServers(bus.live);
+  } else if (signedIn) freshness.lost(answer.error);
   clearTimeout(timer);
   if (signedIn) timer = setTimeout(poll, POLL_INTERVAL);
 }
 
-async function pollServers(): Promise<void> {
-  const answer = await call("GET api/servers");
+async function pollServers(busLive: boolean): Promise<void> {
+  const answer = await call("GET api/servers", { timeout: POLL_TIMEOUT });
   if (!answer.ok) return;
-  servers.update(answer.value.servers);
+  servers.update(answer.value.servers, busLive);
   const names = answer.value.servers
     .filter(({ state }) => state !== "dead" && state !== "stopped")
     .map(({ name }) => name);
@@ -179,6 +188,7 @@ signOut.addEventListener("click", async () => {
 addEventListener("hashchange", renderRoute);
 document.addEventListener("visibilitychange", async () => {
   if (document.hidden || !signedIn) return;
+  freshness.resumed();
   await overview.loadHistory();
   await poll();
 });

@@ -1,13 +1,17 @@
 import { confirmAction } from "../shared/dialog.ts";
 import { duration } from "../shared/format.ts";
-import { setStatus } from "../shared/page.ts";
-import { call, type ServerResult } from "./api.ts";
+import { type StatusLevel, setStatus } from "../shared/page.ts";
+import { type ConnectionRow, call, type MemberRow, type ServerResult } from "./api.ts";
+import { connectionsOf, membershipsOf, plural } from "./user-connections.ts";
 
 /** Administrator actions. Each asks for confirmation and shows its result in the page's notice. */
 
 const notice = document.getElementById("notice");
 
-export function showNotice(text: string, level: "good" | "bad"): void {
+/** Channels named in a question. */
+const MAX_CHANNELS = 5;
+
+export function showNotice(text: string, level: StatusLevel): void {
   if (notice === null) return;
   notice.hidden = text === "";
   setStatus(notice, text, level);
@@ -23,18 +27,29 @@ function byServer(servers: readonly ServerResult[]): string {
   return ` (${parts.join(", ")})`;
 }
 
-function levelOf(servers: readonly ServerResult[]): "good" | "bad" {
-  return servers.every(({ ok }) => ok) ? "good" : "bad";
+/** Good only if something was done, and every server answered. */
+function levelOf(servers: readonly ServerResult[], count: number): StatusLevel {
+  if (!servers.every(({ ok }) => ok)) return "bad";
+  return count === 0 ? "waiting" : "good";
 }
 
-function plural(count: number, noun: string): string {
-  return count === 1 ? `1 ${noun}` : `${count} ${noun}s`;
+/** `in 7 channels: a, b, c, d, e and 2 more`. */
+function channelsOf({ channels, channel_count }: ConnectionRow): string {
+  if (channel_count === 0) return "in no channel";
+  const shown = channels.slice(0, MAX_CHANNELS);
+  const more = channel_count - shown.length;
+  return `in ${plural(channel_count, "channel")}: ${shown.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
-export async function disconnect(id: string): Promise<void> {
+export async function disconnect(connection: ConnectionRow): Promise<void> {
+  const { id, users, address, protocol } = connection;
+  const name = users.length === 0 ? `connection ${id}` : `a connection of ${users.join(", ")}`;
   const confirmed = await confirmAction(
-    `Close connection ${id}?`,
-    "It leaves its channels at once. Most clients reconnect automatically.",
+    `Close ${name}?`,
+    [
+      `Connection ${id} (${protocol}, ${address}), ${channelsOf(connection)}.`,
+      "It leaves them at once. Other connections of the user stay. Most clients reconnect automatically.",
+    ],
     "Close",
   );
   if (!confirmed) return;
@@ -42,18 +57,22 @@ export async function disconnect(id: string): Promise<void> {
   if (!answer.ok) return showNotice(answer.error, "bad");
   const { disconnected, servers } = answer.value;
   const server = servers.map(({ name }) => name).join(", ");
-  if (disconnected === 0) showNotice(`Connection ${id} not closed: ${server} did not answer.`, "bad");
-  else showNotice(`Connection ${id} closed by ${server}.`, "good");
+  const of = users.length === 0 ? "" : ` of ${users.join(", ")}`;
+  if (disconnected === 0) showNotice(`Connection ${id}${of} not closed: ${server} did not answer.`, "bad");
+  else showNotice(`Connection ${id}${of} closed by ${server}.`, "good");
 }
 
 /** @param ban duration (`10m`); empty: no ban */
 export async function disconnectUser(user: string, ban: string): Promise<boolean> {
   const confirmed = await confirmAction(
-    ban === "" ? `Close all connections of ${user}?` : `Ban ${user} for ${ban}?`,
+    ban === "" ? `Disconnect ${user}?` : `Ban ${user} for ${ban}?`,
     ban === ""
-      ? "They leave their channels at once. Most clients reconnect automatically."
-      : "All connections are closed, and all servers reject the user's tokens until the ban ends.",
-    ban === "" ? "Close" : "Ban",
+      ? [connectionNote(user), "They leave their channels at once. Most clients reconnect automatically."]
+      : [
+          connectionNote(user),
+          "All are closed, and all servers reject tokens of this user until the ban ends.",
+        ],
+    ban === "" ? "Disconnect" : "Ban",
   );
   if (!confirmed) return false;
   const answer = await call("POST api/disconnect", { body: { id: user, ...(ban === "" ? {} : { ban }) } });
@@ -66,28 +85,55 @@ export async function disconnectUser(user: string, ban: string): Promise<boolean
     banned_until === null
       ? ""
       : `, and tokens of ${user} are rejected for ${duration(banned_until - Date.now())}`;
-  showNotice(`${plural(disconnected, "connection")} closed${byServer(servers)}${until}.`, levelOf(servers));
+  const closed =
+    disconnected === 0
+      ? `Nobody was disconnected${servers.every(({ ok }) => ok) ? `: ${user} has no open connection` : ""}`
+      : `${plural(disconnected, "connection")} of ${user} closed`;
+  showNotice(`${closed}${byServer(servers)}${until}.`, levelOf(servers, disconnected));
   return true;
 }
 
-export async function kick(
-  channel: string,
-  target: { readonly id: string } | { readonly agent: string },
-): Promise<boolean> {
-  const name = "id" in target ? target.id : target.agent;
+/** @param target a user in the channel, or one of its members */
+export async function kick(channel: string, target: string | MemberRow): Promise<boolean> {
+  const user = typeof target === "string" ? target : target.user;
   const confirmed = await confirmAction(
-    `Kick ${name} from ${channel}?`,
-    "The connection stays open. phoenix.js does not rejoin automatically.",
+    `Kick ${user} from ${channel}?`,
+    [
+      typeof target === "string" ? membershipNote(user, channel) : memberNote(target),
+      "The connection stays open. phoenix.js does not rejoin automatically.",
+    ],
     "Kick",
   );
   if (!confirmed) return false;
-  const answer = await call("POST api/kick", { body: { channel, ...target } });
+  const body = { channel, ...(typeof target === "string" ? { id: target } : { agent: target.agent }) };
+  const answer = await call("POST api/kick", { body });
   if (answer.ok) {
     const { kicked, servers } = answer.value;
-    const ended = `${plural(kicked, "membership")} of ${channel} ended${byServer(servers)}.`;
-    showNotice(ended, levelOf(servers));
+    const ended =
+      kicked === 0
+        ? `Nobody was kicked: ${user} is not in ${channel}`
+        : `${plural(kicked, "membership")} of ${user} in ${channel} ended`;
+    showNotice(`${ended}${byServer(servers)}.`, levelOf(servers, kicked));
   } else showNotice(answer.error, "bad");
   return answer.ok;
+}
+
+async function connectionNote(user: string): Promise<string> {
+  const open = await connectionsOf(user);
+  return `${open === "" ? "All connections" : capital(open)} of ${user}, on all servers.`;
+}
+
+async function membershipNote(user: string, channel: string): Promise<string> {
+  const found = await membershipsOf(user, channel);
+  return `${found === "" ? "All memberships" : capital(found)} of ${user} in ${channel}, on all servers.`;
+}
+
+function memberNote({ connection, address, server }: MemberRow): string {
+  return `The membership of connection ${connection} (${address}, on ${server}) only.`;
+}
+
+function capital(text: string): string {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
 }
 
 export async function liftBan(user: string): Promise<void> {
@@ -96,5 +142,5 @@ export async function liftBan(user: string): Promise<void> {
   const { servers } = answer.value;
   const missing = servers.filter(({ ok }) => !ok).map(({ name }) => name);
   const note = missing.length === 0 ? "" : ` (no answer: ${missing.join(", ")})`;
-  showNotice(`Ban on ${user} lifted${note}.`, levelOf(servers));
+  showNotice(`Ban on ${user} lifted${note}.`, levelOf(servers, 1));
 }

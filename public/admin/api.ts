@@ -239,7 +239,12 @@ export interface Call {
   readonly body?: unknown;
   /** Replaces the `{parameter}` of the path. */
   readonly path?: string;
+  /** How long an answer is waited for, in ms. Default: `TIMEOUT`. */
+  readonly timeout?: number;
 }
+
+/** Longer than a server waits for others, and for Redis. */
+const TIMEOUT = 30_000;
 
 /** Calls an operation such as `GET api/channels`. Never rejects. */
 export async function call<K extends keyof Responses>(
@@ -253,6 +258,7 @@ export async function call<K extends keyof Responses>(
   try {
     const response = await fetch(query.size === 0 ? path : `${path}?${query}`, {
       method,
+      signal: AbortSignal.timeout(options.timeout ?? TIMEOUT),
       ...(options.body === undefined
         ? {}
         : { headers: { "content-type": "application/json" }, body: JSON.stringify(options.body) }),

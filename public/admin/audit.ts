@@ -16,7 +16,7 @@ export class Audit {
     const total = element("audit-total", HTMLElement);
     this.#table = new VirtualTable<ActRow>(element("audit", HTMLElement), {
       label: "Administrative acts",
-      empty: "No matching act since the servers started. Older ones are in their logs.",
+      empty: () => "No matching act since the servers started. Older ones are in their logs.",
       order: { sort: "at", order: "desc" },
       columns: [
         {

@@ -1,10 +1,22 @@
-import { setText } from "../shared/page.ts";
+import { setText, textElement } from "../shared/page.ts";
 
 /** Functions that fill table cells. Cells are reused for other rows: elements are updated, not replaced, so focus stays. */
 
 export function text(cell: HTMLElement, value: string): void {
   setText(cell, value);
   if (cell.title !== value) cell.title = value;
+}
+
+/** A text with a second line, which the style sheet shows on narrow screens only. */
+export function twoLines(cell: HTMLElement, first: string, second: string): void {
+  if (cell.childElementCount === 0) {
+    cell.replaceChildren(textElement("span", ""), textElement("span", "", "second"));
+  }
+  for (const [index, value] of [first, second].entries()) {
+    const line = cell.children[index];
+    if (line instanceof HTMLElement) setText(line, value);
+  }
+  if (cell.title !== first) cell.title = first;
 }
 
 export function number(cell: HTMLElement, value: string): void {

@@ -3,7 +3,7 @@ import { container, element, setText, textElement } from "../shared/page.ts";
 import { VirtualTable } from "../shared/virtual-table.ts";
 import { disconnectUser, kick } from "./actions.ts";
 import { type ChannelRow, call, type MemberRow } from "./api.ts";
-import { buttons, text } from "./cells.ts";
+import { buttons, text, twoLines } from "./cells.ts";
 import { ChannelCharts } from "./channel-charts.ts";
 import { History } from "./history.ts";
 import { Inspector } from "./inspector.ts";
@@ -20,18 +20,18 @@ export class ChannelPage {
   constructor() {
     this.#table = new VirtualTable<MemberRow>(element("members", HTMLElement), {
       label: "Members",
-      empty: "No members.",
+      empty: () => "No member on any server.",
       order: { sort: "user", order: "asc" },
       columns: [
         {
           title: "User",
           sort: "user",
           className: "wide-cell",
-          fill: (cell, { user }) => text(cell, user),
+          fill: (cell, { user, address, connection }) => twoLines(cell, user, `${address}, ${connection}`),
         },
         {
           title: "Connection",
-          className: "mono",
+          className: "mono minor",
           fill: (cell, { connection, agent }) => {
             text(cell, connection);
             cell.title = `agent ${agent}`;
@@ -49,13 +49,14 @@ export class ChannelPage {
         {
           title: "Actions",
           className: "buttons needs-moderate",
-          fill: (cell, { user, agent }) =>
+          fill: (cell, member) => {
+            const { user } = member;
             buttons(cell, [
               {
                 title: "Kick",
                 label: `Kick ${user}`,
                 action: async () => {
-                  await kick(this.#name, { agent });
+                  await kick(this.#name, member);
                   this.refresh();
                 },
               },
@@ -67,7 +68,8 @@ export class ChannelPage {
                   this.refresh();
                 },
               },
-            ]),
+            ]);
+          },
         },
       ],
       load: (offset, limit, { order }) => this.#load(offset, limit, order),

@@ -15,8 +15,9 @@ export class Channels {
     const total = element("channels-total", HTMLElement);
     this.#table = new VirtualTable<ChannelRow>(element("channels", HTMLElement), {
       label: "Channels",
-      empty: "No matching channels.",
-      order: { sort: "name", order: "asc" },
+      empty: () =>
+        this.#isFiltered ? "No channel matches." : "No channel is open: one opens when a client joins.",
+      order: { sort: "activity", order: "desc" },
       columns: [
         {
           title: "Channel",
@@ -41,7 +42,7 @@ export class Channels {
         },
         {
           title: "Rate",
-          sort: "rate",
+          sort: "activity",
           descending: true,
           className: "number",
           fill: (cell, { rate }) => number(cell, rate > 0 ? `${compact(rate)}/s` : ""),
@@ -73,6 +74,10 @@ export class Channels {
     });
     this.#search.addEventListener("input", () => this.#table.restart());
     this.#servers.onChange(() => this.#table.restart());
+  }
+
+  get #isFiltered(): boolean {
+    return this.#search.value !== "" || this.#servers.query.server !== undefined;
   }
 
   /** Sets the servers to choose from. */

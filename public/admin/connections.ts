@@ -1,9 +1,9 @@
 import { ago, amount, bytes } from "../shared/format.ts";
-import { element, setText } from "../shared/page.ts";
+import { container, element, pageLink, setText } from "../shared/page.ts";
 import { VirtualTable } from "../shared/virtual-table.ts";
 import { disconnect } from "./actions.ts";
 import { type ConnectionRow, call } from "./api.ts";
-import { buttons, number, text } from "./cells.ts";
+import { buttons, number, text, twoLines } from "./cells.ts";
 import { missingNote, reachable, ServerFilter } from "./server-filter.ts";
 
 /** All connections. */
@@ -17,19 +17,34 @@ export class Connections {
     const total = element("connections-total", HTMLElement);
     this.#table = new VirtualTable<ConnectionRow>(element("connections", HTMLElement), {
       label: "Connections",
-      empty: "No matching connections.",
+      empty: () =>
+        this.#isFiltered
+          ? "No connection matches."
+          : container(
+              "span",
+              "",
+              "No client is connected. Open the ",
+              pageLink("test client", "./"),
+              ", or connect one of your own.",
+            ),
       order: { sort: "opened_at", order: "desc" },
       columns: [
         {
           title: "User",
           className: "wide-cell",
-          fill: (cell, { users }) => text(cell, users.length === 0 ? "–" : users.join(", ")),
+          // On a narrow screen a second line replaces the columns of protocol, address and channels.
+          fill: (cell, row) =>
+            twoLines(
+              cell,
+              row.users.length === 0 ? "–" : row.users.join(", "),
+              `${row.protocol}, ${row.address}: ${channelsOf(row)}`,
+            ),
         },
         { title: "Connection", sort: "id", className: "mono minor", fill: (cell, { id }) => text(cell, id) },
         {
           title: "Address",
           sort: "address",
-          className: "mono",
+          className: "mono minor",
           fill: (cell, { address }) => text(cell, address),
         },
         { title: "Server", className: "minor", fill: (cell, { server }) => text(cell, server) },
@@ -39,10 +54,7 @@ export class Connections {
           sort: "channels",
           descending: true,
           className: "wide-cell minor",
-          fill: (cell, { channels, channel_count }) => {
-            const more = channel_count - channels.length;
-            text(cell, channels.join(", ") + (more > 0 ? ` and ${more} more` : ""));
-          },
+          fill: (cell, row) => text(cell, channelsOf(row)),
         },
         {
           title: "Buffered",
@@ -61,13 +73,13 @@ export class Connections {
         {
           title: "Actions",
           className: "buttons one needs-moderate",
-          fill: (cell, { id }) =>
+          fill: (cell, row) =>
             buttons(cell, [
               {
                 title: "Close",
-                label: `Close connection ${id}`,
+                label: `Close connection ${row.id}`,
                 action: async () => {
-                  await disconnect(id);
+                  await disconnect(row);
                   this.refresh();
                 },
               },
@@ -98,6 +110,11 @@ export class Connections {
     this.#protocol.addEventListener("change", () => this.#table.restart());
   }
 
+  get #isFiltered(): boolean {
+    const filters = [this.#search.value, this.#protocol.value, this.#servers.query.server ?? ""];
+    return filters.some((each) => each !== "");
+  }
+
   /** Sets the protocols to choose from. */
   protocols(names: readonly string[]): void {
     const shown = [...this.#protocol.options].slice(1).map(({ value }) => value);
@@ -118,4 +135,10 @@ export class Connections {
   refresh(): void {
     void this.#table.refresh();
   }
+}
+
+function channelsOf({ channels, channel_count }: ConnectionRow): string {
+  if (channel_count === 0) return "no channel";
+  const more = channel_count - channels.length;
+  return channels.join(", ") + (more > 0 ? ` and ${more} more` : "");
 }

@@ -22,7 +22,7 @@ export class History {
   constructor() {
     this.#table = new VirtualTable<HistoryMessage>(element("history", HTMLElement), {
       label: "Kept messages",
-      empty: "No message is kept.",
+      empty: () => "No message is kept.",
       order: { sort: "", order: "desc" },
       columns: [
         { title: "Received", fill: (cell, { at }) => text(cell, ago(at)) },

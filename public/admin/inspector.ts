@@ -1,12 +1,23 @@
 import { MessageStream } from "../shared/message-stream.ts";
 import { element, field, setStatus } from "../shared/page.ts";
 
+/** The server sends something each second. Silence for longer, in ms, is a lost connection that nothing closed. */
+const SILENCE = 5000;
+
 /** Shows the live messages of one channel, from server-sent events; EventSource reconnects automatically. */
 export class Inspector {
-  readonly #stream = new MessageStream("inspect");
+  readonly #stream = new MessageStream("inspect", { senders: true });
   readonly #state = element("inspect-state", HTMLElement);
   #source: EventSource | null = null;
   #channel = "";
+  #receivedAt = 0;
+
+  constructor() {
+    setInterval(() => {
+      if (this.#source?.readyState !== EventSource.OPEN || Date.now() - this.#receivedAt < SILENCE) return;
+      setStatus(this.#state, "no answer from the server", "unknown");
+    }, 1000);
+  }
 
   open(channel: string): void {
     if (this.#channel === channel) return;
@@ -17,9 +28,16 @@ export class Inspector {
     const source = new EventSource(`api/channels/${encodeURIComponent(channel)}/messages`);
     this.#source = source;
     setStatus(this.#state, "connecting", "waiting");
-    source.onopen = () => setStatus(this.#state, "connected", "good");
+    const showConnected = (): void => {
+      this.#receivedAt = Date.now();
+      if (this.#state.dataset.state !== "good") setStatus(this.#state, "connected", "good");
+    };
+    source.onopen = showConnected;
     source.onerror = () => setStatus(this.#state, "disconnected, reconnecting", "bad");
-    source.onmessage = ({ data }) => this.#receive(channel, data);
+    source.onmessage = ({ data }) => {
+      showConnected();
+      this.#receive(channel, data);
+    };
   }
 
   close(): void {
@@ -45,6 +63,7 @@ export class Inspector {
       event: String(field(message, "event")),
       direction: field(message, "direction") === "from" ? "from" : "to",
       by: String(field(message, "agent") ?? ""),
+      user: String(field(message, "user") ?? ""),
       payload:
         typeof json === "string"
           ? { text: json }

@@ -57,6 +57,14 @@ export class Overview {
     this.#renderReasons();
   }
 
+  /** The server does not answer: whether its bus is up is unknown. */
+  lost(): void {
+    const last = this.#snapshots.at(-1);
+    if (last === undefined) return;
+    const was = last.bus.live ? "up" : "down";
+    this.#tile("Bus", "unknown", `${was} ${ago(last.at)}, as the server said`, "unknown");
+  }
+
   #renderTiles(stats: Stats): void {
     const before = this.#snapshots.at(-2);
     const rate = (of: (snapshot: Snapshot) => number): number =>

@@ -1,33 +1,62 @@
 import { amount, bytes, compact, duration } from "../shared/format.ts";
-import { container, element, setStatus, setText, textElement } from "../shared/page.ts";
+import {
+  container,
+  element,
+  makeScrollable,
+  type StatusLevel,
+  setStatus,
+  setText,
+  textElement,
+} from "../shared/page.ts";
 import type { ServerRow } from "./api.ts";
 
-const LEVELS: Readonly<Record<ServerRow["state"], "good" | "bad" | "waiting">> = {
+const LEVELS: Readonly<Record<ServerRow["state"] | "unknown", StatusLevel>> = {
   up: "good",
   draining: "waiting",
   silent: "bad",
   stopped: "waiting",
   dead: "bad",
+  unknown: "unknown",
 };
 
-/** The table of servers on the overview; hidden while there is only one. */
+/** The table of servers on the overview. */
 export class Servers {
   readonly #section = element("servers-section", HTMLElement);
   readonly #total = element("servers-total", HTMLElement);
   readonly #warning = element("servers-warning", HTMLElement);
   readonly #body = element("servers", HTMLTableSectionElement);
+  readonly #alone = element("servers-alone", HTMLElement);
+  #rows: readonly ServerRow[] = [];
 
-  update(servers: readonly ServerRow[]): void {
-    this.#section.hidden = servers.length < 2;
-    const up = servers.filter(isRunning);
+  constructor() {
+    makeScrollable(element("servers-scroll", HTMLElement), "Table of servers");
+  }
+
+  /** @param busLive without the bus, the reports of other servers do not arrive: their state is unknown */
+  update(servers: readonly ServerRow[], busLive: boolean): void {
+    this.#rows = servers;
+    this.#section.hidden = false;
+    this.#alone.hidden = servers.length > 1;
+    const isKnown = ({ self }: ServerRow): boolean => self || busLive;
+    const up = servers.filter((server) => isRunning(server) && isKnown(server));
     setText(
       this.#total,
       up.length === servers.length ? amount(up.length) : `${up.length} of ${servers.length} up`,
     );
-    const warning = warningOf(servers);
+    const warning =
+      busLive || servers.length < 2
+        ? warningOf(servers)
+        : "The bus is down: the state of other servers is unknown.";
     this.#warning.hidden = warning === "";
     setStatus(this.#warning, warning, "bad");
-    this.#body.replaceChildren(...servers.map(rowOf));
+    this.#body.replaceChildren(...servers.map((server) => rowOf(server, isKnown(server))));
+  }
+
+  /** No server answers: no state is known. */
+  lost(): void {
+    this.#body.replaceChildren(...this.#rows.map((server) => rowOf(server, false)));
+    setText(this.#total, amount(this.#rows.length));
+    this.#warning.hidden = true;
   }
 }
 
@@ -47,29 +76,31 @@ function warningOf(servers: readonly ServerRow[]): string {
     .join(" ");
 }
 
-function rowOf(server: ServerRow): HTMLElement {
-  const { name, incarnation, self, state, version, address, rates, lag } = server;
+function rowOf(server: ServerRow, known: boolean): HTMLElement {
+  const { name, incarnation, self, version, address, rates, lag } = server;
+  const state = known ? server.state : "unknown";
   const head = textElement("th", name);
   head.setAttribute("scope", "row");
   head.title = `${address}, incarnation ${incarnation}`;
   if (self) head.append(textElement("span", " this server", "quiet"));
   const shown = textElement("span", state, "state");
   shown.dataset.state = LEVELS[state];
-  // The figures of a server that is gone are old.
-  const figures = isRunning(server)
-    ? [
-        amount(server.connections),
-        `${compact(rates.received)}/s`,
-        `${compact(rates.delivered)}/s`,
-        `${compact(rates.pushed)}/s`,
-        `${Math.round(server.cpu * 100)} %`,
-        bytes(server.memory),
-        `${compact(server.loop_delay)} ms`,
-        amount(server.gaps),
-        lag === null ? "–" : amount(lag),
-        duration(server.uptime * 1000),
-      ]
-    : Array.from({ length: 10 }, () => "–");
+  // The figures of a server that does not report are old.
+  const figures =
+    isRunning(server) && known
+      ? [
+          amount(server.connections),
+          `${compact(rates.received)}/s`,
+          `${compact(rates.delivered)}/s`,
+          `${compact(rates.pushed)}/s`,
+          `${Math.round(server.cpu * 100)} %`,
+          bytes(server.memory),
+          `${compact(server.loop_delay)} ms`,
+          amount(server.gaps),
+          lag === null ? "–" : amount(lag),
+          duration(server.uptime * 1000),
+        ]
+      : Array.from({ length: 10 }, () => "–");
   const row = container(
     "tr",
     "",

@@ -1,5 +1,5 @@
 import { amount, bytes, compact, duration } from "../shared/format.ts";
-import { container, element, setStatus, setText, textElement } from "../shared/page.ts";
+import { container, element, makeScrollable, setStatus, setText, textElement } from "../shared/page.ts";
 import { type BusAnswer, type BusNode, call, type ProcessRow } from "./api.ts";
 
 /** The page of processes and Redis. */
@@ -13,11 +13,7 @@ export class System {
   #loading = false;
 
   constructor() {
-    // Scrolled by the keyboard on narrow screens.
-    const scroll = element("processes-scroll", HTMLElement);
-    scroll.tabIndex = 0;
-    scroll.setAttribute("role", "region");
-    scroll.setAttribute("aria-label", "Processes");
+    makeScrollable(element("processes-scroll", HTMLElement), "Table of processes");
   }
 
   async refresh(): Promise<void> {

@@ -10,7 +10,7 @@ export class Tools {
     for (const id of ["publish", "channel-publish"]) initPublishForm(id);
     initTokenForm();
     onSubmit("kick", async (value) => {
-      await kick(value("kick-channel"), { id: value("kick-user") });
+      await kick(value("kick-channel"), value("kick-user"));
     });
     onSubmit("disconnect", async (value) => {
       await disconnectUser(value("disconnect-user"), value("disconnect-ban").trim());
@@ -76,7 +76,8 @@ function initPublishForm(id: string): void {
     });
     if (!answer.ok) return setStatus(reply, answer.error, "bad");
     const { listeners } = answer.value;
-    setStatus(reply, `Published. Subscribers on this server: ${listeners}.`, "good");
+    if (listeners > 0) setStatus(reply, `Published. Subscribers on this server: ${listeners}.`, "good");
+    else setStatus(reply, `Published, but nobody on this server is subscribed to ${channel}.`, "waiting");
   });
 }
 

@@ -1,9 +1,12 @@
 import { copyButton } from "./copy.ts";
+import { csv, jsonLines, saveFile } from "./download.ts";
 import { amount, compact, bytes as size, timeOf } from "./format.ts";
 import { hexView } from "./hex-view.ts";
 import { jsonView } from "./json-view.ts";
-import { matches, previewOf, type StreamMessage, textOf } from "./message-text.ts";
+import { condition, parseFilter } from "./message-filter.ts";
+import { previewOf, type StreamMessage, senderOf, textOf } from "./message-text.ts";
 import { button, container, element, oncePerFrame, setText, textElement } from "./page.ts";
+import { filterHelp, SavedFilters } from "./saved-filters.ts";
 
 /** Messages kept; older ones are dropped. */
 const MAX_MESSAGES = 5000;
@@ -19,6 +22,8 @@ const MARGIN = 6;
 export interface StreamOptions {
   /** Rows name the channel. */
   readonly channels?: boolean;
+  /** Rows name the sender. */
+  readonly senders?: boolean;
 }
 
 /** A list of messages, newest first. Only visible rows are rendered, for thousands of messages per second. */
@@ -31,7 +36,9 @@ export class MessageStream {
   readonly #filter: HTMLInputElement;
   readonly #empty: HTMLElement;
   readonly #noMatch = textElement("p", "No message matches the filter.", "stream-note");
-  readonly #channels: boolean;
+  readonly #saved: SavedFilters;
+  /** The column before the event; `null`: none. */
+  readonly #column: ((message: StreamMessage) => string) | null;
   readonly #requestRender: () => void;
   /** Oldest first; trimmed when it reaches twice `MAX_MESSAGES`. */
   #messages: StreamMessage[] = [];
@@ -50,8 +57,8 @@ export class MessageStream {
   #rateFrom = { received: 0, at: performance.now() };
 
   /** @param prefix of the ids of its elements: list, detail, count, pause, filter, clear, empty (shown without messages) */
-  constructor(prefix: string, { channels = false }: StreamOptions = {}) {
-    this.#channels = channels;
+  constructor(prefix: string, { channels = false, senders = false }: StreamOptions = {}) {
+    this.#column = channels ? ({ channel }) => channel : senders ? senderOf : null;
     this.#list = element(`${prefix}-list`, HTMLElement);
     this.#detail = element(`${prefix}-detail`, HTMLElement);
     this.#count = element(`${prefix}-count`, HTMLElement);
@@ -60,7 +67,7 @@ export class MessageStream {
     this.#canvas = container("div", "canvas");
     this.#canvas.setAttribute("role", "presentation");
     this.#list.append(this.#canvas);
-    this.#list.classList.toggle("with-channel", channels);
+    this.#list.classList.toggle("with-channel", this.#column !== null);
     this.#empty =
       document.getElementById(`${prefix}-empty`) ?? textElement("p", "No messages yet.", "stream-note");
     // List and details share one area of fixed height: what is below does not move when a message opens.
@@ -73,6 +80,9 @@ export class MessageStream {
     this.#list.addEventListener("click", (click) => this.#onClick(click));
     this.#pause.addEventListener("click", () => this.pause(this.#frozen === null));
     this.#filter.addEventListener("input", () => this.#applyFilter());
+    this.#saved = new SavedFilters(this.#filter, () => this.#applyFilter());
+    this.#filter.after(...this.#saved.elements);
+    body.after(this.#foot(prefix));
     element(`${prefix}-clear`, HTMLButtonElement).addEventListener("click", () => this.clear());
     new ResizeObserver(() => this.#onResize()).observe(this.#list);
     setInterval(() => this.#updateRate(), 1000);
@@ -116,15 +126,16 @@ export class MessageStream {
 
   #applyFilter(): void {
     this.#filterResult = null;
+    this.#saved.update();
     this.#requestRender();
   }
 
   /** The messages that match the filter, newest first. */
   #filtered(): readonly StreamMessage[] {
     if (this.#filterResult !== null) return this.#filterResult;
-    const query = this.#filter.value.trim().toLowerCase();
+    const filter = parseFilter(this.#filter.value);
     const kept = this.#frozen ?? this.#newestFirst();
-    this.#filterResult = query === "" ? kept : kept.filter((message) => matches(message, query));
+    this.#filterResult = filter === null ? kept : kept.filter(filter);
     return this.#filterResult;
   }
 
@@ -202,10 +213,10 @@ export class MessageStream {
     setText(time, timeOf(message.at));
     setText(direction, message.direction === "to" ? "↓" : "↑");
     row.dataset.direction = message.direction;
-    channel.hidden = !this.#channels;
-    setText(channel, message.channel);
-    channel.title = message.channel;
-    direction.title = message.direction === "to" ? "to clients" : `from ${message.by || "a client"}`;
+    channel.hidden = this.#column === null;
+    setText(channel, this.#column?.(message) ?? "");
+    channel.title = channel.textContent;
+    direction.title = message.direction === "to" ? "to clients" : `from ${senderOf(message)}`;
     setText(event, message.event);
     setText(text, previewOf(message));
   }
@@ -252,11 +263,44 @@ export class MessageStream {
     this.#requestRender();
   }
 
+  /** Adds a condition to the filter. */
+  #narrow(more: string): void {
+    const { value } = this.#filter;
+    if (!value.split(/\s+/).includes(more)) this.#filter.value = `${value} ${more}`.trim();
+    this.#applyFilter();
+    this.#filter.focus();
+  }
+
+  /** Below the list: how to filter, and files of the messages that the list shows. */
+  #foot(prefix: string): HTMLElement {
+    const save = (extension: string, type: string, print: (messages: readonly StreamMessage[]) => string) => {
+      const made = button(extension === "csv" ? "CSV" : "JSON lines", () => {
+        const name = `messages-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.${extension}`;
+        saveFile(name, type, print(this.#filtered().toReversed()));
+      });
+      made.id = `${prefix}-${extension}`;
+      return made;
+    };
+    return container(
+      "div",
+      "stream-foot",
+      filterHelp(),
+      container(
+        "p",
+        "actions",
+        textElement("span", "Download what is shown:", "quiet"),
+        save("jsonl", "application/x-ndjson", jsonLines),
+        save("csv", "text/csv;charset=utf-8", csv),
+      ),
+    );
+  }
+
   #detailOf(message: StreamMessage): HTMLElement[] {
     const { channel, event, direction, by, payload, truncated, note } = message;
     const topic = direction === "to" ? `to:${channel}:${event}` : `from:${channel}:${event}`;
     const bytes = message.size === null ? "" : `, ${size(message.size)}`;
-    const sender = by === "" ? "" : `, by ${by}`;
+    const user = message.user ? ` (${message.user})` : "";
+    const sender = by === "" ? "" : `, by ${by}${user}`;
     const head = container(
       "div",
       "detail-head",
@@ -269,6 +313,10 @@ export class MessageStream {
       container(
         "p",
         "actions",
+        button("Only this event", () => this.#narrow(condition("event", event))),
+        ...(direction === "from" && by !== ""
+          ? [button("Only this sender", () => this.#narrow(condition("sender", senderOf(message))))]
+          : []),
         copyButton(() => textOf(message), "Copy payload"),
         button("Close", () => {
           this.#select(null);

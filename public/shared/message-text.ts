@@ -14,6 +14,8 @@ export interface StreamMessage {
   readonly direction: "to" | "from";
   /** Agent id of the sender; empty if unknown. */
   readonly by: string;
+  /** User of the sender; empty or none if unknown. */
+  readonly user?: string;
   /** JSON text, a parsed value, or bytes. */
   readonly payload: { readonly text: string } | { readonly value: unknown } | { readonly bytes: Uint8Array };
   /** Bytes of the whole payload; `null` if unknown. */
@@ -47,12 +49,9 @@ export function previewOf(message: StreamMessage): string {
   return text;
 }
 
-/** Whether a message contains a text in lower case. */
-export function matches(message: StreamMessage, query: string): boolean {
-  return (
-    message.event.toLowerCase().includes(query) ||
-    message.channel.toLowerCase().includes(query) ||
-    message.by.toLowerCase().includes(query) ||
-    previewOf(message).toLowerCase().includes(query)
-  );
+/** Who sent a message, in few words. */
+export function senderOf({ direction, by, user = "" }: StreamMessage): string {
+  if (user !== "") return user;
+  if (by !== "") return by;
+  return direction === "to" ? "backend" : "server";
 }

@@ -25,6 +25,13 @@ export function container(
   return made;
 }
 
+export function pageLink(text: string, address: string): HTMLAnchorElement {
+  const made = document.createElement("a");
+  made.textContent = text;
+  made.href = address;
+  return made;
+}
+
 export function button(text: string, onClick: () => void, className = "plain"): HTMLButtonElement {
   const made = document.createElement("button");
   made.type = "button";
@@ -34,8 +41,15 @@ export function button(text: string, onClick: () => void, className = "plain"): 
   return made;
 }
 
+/** Makes an element that scrolls sideways on narrow screens reachable by keyboard. */
+export function makeScrollable(target: HTMLElement, label: string): void {
+  target.tabIndex = 0;
+  target.setAttribute("role", "region");
+  target.setAttribute("aria-label", label);
+}
+
 /** Severity of a status text; the style sheet sets its color. */
-export type StatusLevel = "good" | "bad" | "waiting";
+export type StatusLevel = "good" | "bad" | "waiting" | "unknown";
 
 export function setStatus(target: HTMLElement, text: string, level: StatusLevel): void {
   target.textContent = text;

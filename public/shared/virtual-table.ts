@@ -1,7 +1,10 @@
 import { container, oncePerFrame, textElement } from "./page.ts";
 
-/** Row height in px; the same as in style.css. */
+/** Row height in px; the same as in style.css. Rows of narrow tables have two lines. */
 const ROW_HEIGHT = 38;
+const NARROW_ROW_HEIGHT = 52;
+const NARROW = matchMedia("(max-width: 44rem)");
+
 /** Rows rendered above and below the visible ones. */
 const MARGIN = 8;
 
@@ -31,7 +34,8 @@ export interface TableOptions<T> {
   /** Accessible name. */
   readonly label: string;
   readonly columns: readonly Column<T>[];
-  readonly empty: string;
+  /** What a table without rows shows. */
+  empty(): string | HTMLElement;
   readonly order: Order;
   /** Loads rows from the server; `null` if that failed. */
   load(offset: number, limit: number, order: Order): Promise<Rows<T> | null>;
@@ -67,7 +71,7 @@ export class VirtualTable<T> {
     this.#above = spacer();
     this.#below = spacer();
     this.#body.append(this.#above, this.#below);
-    this.#emptyNote = textElement("p", options.empty, "quiet none");
+    this.#emptyNote = textElement("p", "", "quiet none");
     this.#emptyNote.hidden = true;
     this.#viewport = container("div", "viewport", this.#table, this.#emptyNote);
     this.#viewport.tabIndex = 0;
@@ -147,8 +151,8 @@ export class VirtualTable<T> {
   }
 
   #visibleRange(): { offset: number; limit: number } {
-    const first = Math.max(0, Math.floor(this.#viewport.scrollTop / ROW_HEIGHT) - MARGIN);
-    const count = Math.ceil(this.#viewport.clientHeight / ROW_HEIGHT) + 2 * MARGIN;
+    const first = Math.max(0, Math.floor(this.#viewport.scrollTop / rowHeight()) - MARGIN);
+    const count = Math.ceil(this.#viewport.clientHeight / rowHeight()) + 2 * MARGIN;
     return { offset: first, limit: Math.min(1000, Math.max(count, 1)) };
   }
 
@@ -164,8 +168,9 @@ export class VirtualTable<T> {
     const { rows, offset, matching } = this.#loadedRows;
     this.#table.ariaRowCount = String(matching + 1);
     this.#emptyNote.hidden = matching > 0 || !this.#loaded;
-    this.#above.style.height = `${offset * ROW_HEIGHT}px`;
-    this.#below.style.height = `${Math.max(0, matching - offset - rows.length) * ROW_HEIGHT}px`;
+    if (!this.#emptyNote.hidden) this.#fillEmptyNote();
+    this.#above.style.height = `${offset * rowHeight()}px`;
+    this.#below.style.height = `${Math.max(0, matching - offset - rows.length) * rowHeight()}px`;
     while (this.#rows.length < rows.length) this.#rows.push(this.#addRow());
     for (const [index, element] of this.#rows.entries()) {
       const row = rows[index];
@@ -179,6 +184,13 @@ export class VirtualTable<T> {
     }
   }
 
+  #fillEmptyNote(): void {
+    const note = this.#options.empty();
+    // The same text stays in place: a link in it may have focus.
+    const text = typeof note === "string" ? note : note.textContent;
+    if (this.#emptyNote.textContent !== text) this.#emptyNote.replaceChildren(note);
+  }
+
   #addRow(): HTMLTableRowElement {
     const row = document.createElement("tr");
     for (const { className } of this.#options.columns) {
@@ -188,6 +200,10 @@ export class VirtualTable<T> {
     this.#below.before(row);
     return row;
   }
+}
+
+function rowHeight(): number {
+  return NARROW.matches ? NARROW_ROW_HEIGHT : ROW_HEIGHT;
 }
 
 function spacer(): HTMLTableRowElement {

@@ -26,8 +26,8 @@ export interface Member extends Meta {
 
 /** Observes what is published from a channel to backends. */
 export interface PushObserver {
-  /** @param agent the member that pushed it; empty for a notice of this server about a join or a leave */
-  pushed(agent: string, event: string, payload: string | Uint8Array): void;
+  /** @param sender the member that pushed it; `null` for a notice of this server about a join or a leave */
+  pushed(sender: Member | null, event: string, payload: string | Uint8Array): void;
 }
 
 /** Receives the messages of a channel for subscribers of one protocol: a `Fanout`, or what chooses one for each message. */

@@ -287,7 +287,7 @@ export class Hub {
     traffic.pushed++;
     traffic.pushedBytes += payload.length;
     traffic.lastAt = this.#time;
-    observer?.pushed(member.agent, event, payload);
+    observer?.pushed(member, event, payload);
   }
 
   /** Whether the bus can carry a client's message by its name. */
@@ -321,7 +321,7 @@ export class Hub {
 
   /** Publishes a notice of this server to backends: a join, a leave or a heartbeat. One that the bus does not accept is counted. */
   notify(channel: string, event: string, payload: string): void {
-    this.#channels.get(channel)?.observer?.pushed("", event, payload);
+    this.#channels.get(channel)?.observer?.pushed(null, event, payload);
     this.#options.bus.publish(printFrom(channel, event), payload, this.#ownAck);
   }
 

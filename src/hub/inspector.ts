@@ -1,4 +1,4 @@
-import type { Channel, PushObserver, Receiver } from "./channel.ts";
+import type { Channel, Member, PushObserver, Receiver } from "./channel.ts";
 import type { Hub } from "./hub.ts";
 import type { Message } from "./message.ts";
 
@@ -53,7 +53,7 @@ export class Inspector implements Receiver, PushObserver {
     return 0;
   }
 
-  pushed(agent: string, event: string, payload: string | Uint8Array): void {
-    for (const observer of this.#observers) observer.pushed(agent, event, payload);
+  pushed(sender: Member | null, event: string, payload: string | Uint8Array): void {
+    for (const observer of this.#observers) observer.pushed(sender, event, payload);
   }
 }

@@ -7,6 +7,7 @@ import type { Handler, Route } from "../route.ts";
 import { accessOperations } from "./access-operations.ts";
 import { auditList, auditOperations } from "./audit-operations.ts";
 import { channelList, channelOperations, memberList } from "./channel-operations.ts";
+import { ChannelOrder } from "./channel-order.ts";
 import { channelstreamOperations, channelstreamPaths } from "./channelstream-operations.ts";
 import { connectionList, connectionOperations } from "./connection-operations.ts";
 import { declare } from "./declaration.ts";
@@ -44,7 +45,8 @@ interface PathEntry {
 
 /** Creates the API: everything that the admin page does. */
 export function createApi(deps: ApiDeps): Api {
-  const channels = channelList(deps);
+  const order = new ChannelOrder(deps.config.channels);
+  const channels = channelList(deps, order);
   const members = memberList(deps);
   const connections = connectionList(deps);
   const acts = auditList(deps);
@@ -55,7 +57,7 @@ export function createApi(deps: ApiDeps): Api {
     ...webhookOperations(deps),
     ...serverOperations(deps),
     ...processOperations(deps, processes),
-    ...channelOperations(channels, members),
+    ...channelOperations(order, channels, members),
     ...historyOperations(deps),
     ...inspectOperations(deps),
     ...connectionOperations(deps, connections),

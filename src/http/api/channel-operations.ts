@@ -4,6 +4,7 @@ import { splitAgent } from "../../hub/agent-id.ts";
 import type { Channel, Member } from "../../hub/channel.ts";
 import type { Hub } from "../../hub/hub.ts";
 import { ChannelName, paging } from "./api-schemas.ts";
+import { type ChannelOrder, SORTS } from "./channel-order.ts";
 import { ChannelRow, EXAMPLE_CHANNEL, type ChannelEntry as Row } from "./channel-row.ts";
 import type { ApiDeps } from "./deps.ts";
 import {
@@ -76,23 +77,8 @@ function memberRow(member: Member, server: string): MemberEntry {
   };
 }
 
-const SORTS = ["name", "members", "rate", "messages", "last_active"] as const;
-
-/** Default order: names ascending, numbers descending. Equal values are in order of name. */
-function comparison(sort: (typeof SORTS)[number], order: "asc" | "desc" | undefined, now: number) {
-  const turned = (order ?? (sort === "name" ? "asc" : "desc")) === "asc" ? 1 : -1;
-  const byName = (a: Channel, b: Channel): number => byText(a.name, b.name);
-  if (sort === "name") return (a: Channel, b: Channel) => turned * byName(a, b);
-  const number = {
-    members: (channel: Channel) => channel.members.size,
-    rate: (channel: Channel) => channel.traffic.rate(now),
-    messages: ({ traffic }: Channel) => traffic.sent + traffic.pushed,
-    last_active: ({ traffic }: Channel) => traffic.lastAt,
-  }[sort];
-  return (a: Channel, b: Channel) => turned * (number(a) - number(b)) || byName(a, b);
-}
-
 export function channelOperations(
+  order: ChannelOrder,
   channels: ReturnType<typeof channelList>,
   members: ReturnType<typeof memberList>,
 ): Operation[] {
@@ -103,7 +89,7 @@ export function channelOperations(
       tag: "Monitoring",
       summary: "List open channels",
       description:
-        "Numbers are the sums of all servers. Over several servers, `total` and `matching` are estimates where there are more than 500 channels.",
+        "Numbers are the sums of all servers. `sort=activity` is by rate and last message, with permanent and configured channels last. Over several servers, `total` and `matching` are estimates where there are more than 500 channels.",
       needs: "read",
       query: z.object({ ...paging(100), sort: z.enum(SORTS).default("name"), server: ServerParameter }),
       answer: z.object({
@@ -132,7 +118,7 @@ export function channelOperations(
         const rows = await completeRows(channels, pages, { ...query, scope });
         const matching = distinct(pages.map(({ page }) => readSketch(page?.head)));
         const total = query.search === "" || scope !== null ? matching : sumOf(pages, (page) => page.total);
-        const sorted = rows.sort(rowComparison(query.sort, query.order));
+        const sorted = rows.sort(order.rows(query.sort, query.order));
         return {
           total: Math.max(total, matching),
           matching,
@@ -190,7 +176,7 @@ const ChannelQuery = ListQuery.extend({
 type ChannelQuery = z.infer<typeof ChannelQuery>;
 
 /** The channels of all servers, a row for each server that has one open. */
-export function channelList({ hub, lists }: ApiDeps): FleetList<ChannelQuery, Row> {
+export function channelList({ hub, lists }: ApiDeps, orders: ChannelOrder): FleetList<ChannelQuery, Row> {
   return new FleetList(lists, {
     kind: "list-channels",
     query: ChannelQuery,
@@ -210,7 +196,7 @@ export function channelList({ hub, lists }: ApiDeps): FleetList<ChannelQuery, Ro
       const page = pageOf(
         named ?? hub.channels.values(),
         wanted,
-        comparison(sort, order, now),
+        orders.channels(sort, order, now),
         offset,
         limit,
       );
@@ -258,19 +244,6 @@ function memberComparison(order: "asc" | "desc" | undefined) {
   const turned = order === "desc" ? -1 : 1;
   return (a: Pick<MemberEntry, "user" | "agent">, b: Pick<MemberEntry, "user" | "agent">) =>
     turned * (byText(a.user, b.user) || byText(a.agent, b.agent));
-}
-
-/** As `comparison`, of the rows of several servers. */
-function rowComparison(sort: (typeof SORTS)[number], order: "asc" | "desc" | undefined) {
-  const turned = (order ?? (sort === "name" ? "asc" : "desc")) === "asc" ? 1 : -1;
-  if (sort === "name") return (a: Row, b: Row) => turned * byText(a.name, b.name);
-  const number = {
-    members: ({ members }: Row) => members,
-    rate: ({ rate }: Row) => rate,
-    messages: ({ sent, pushed }: Row) => sent + pushed,
-    last_active: ({ last_active }: Row) => last_active ?? 0,
-  }[sort];
-  return (a: Row, b: Row) => turned * (number(a) - number(b)) || byText(a.name, b.name);
 }
 
 /** One row for each channel of the pages, with the numbers of all servers: also of those that did not list it. */

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import type { Member } from "../../hub/channel.ts";
 import { inspect, type TrafficObserver } from "../../hub/inspector.ts";
 import { ChannelName, UnixMs } from "./api-schemas.ts";
 import type { ApiDeps } from "./deps.ts";
@@ -35,6 +36,7 @@ const Seen = z.object({
   direction: z.enum(["to", "from"]).meta({ description: "`to` clients, or `from` a member." }),
   event: z.string(),
   agent: z.string().nullable().meta({ description: "The agent that pushed it; null for other senders." }),
+  user: z.string().nullable().meta({ description: "The user of that agent; null for other senders." }),
   size: z.number().meta({ description: "Bytes of the whole payload." }),
   json: z.string().optional().meta({ description: "The payload as JSON text, cut to 16,384 characters." }),
   base64: z.string().optional().meta({ description: "A binary payload, cut to 4,096 bytes." }),
@@ -57,6 +59,7 @@ const EXAMPLE_BATCH: z.infer<typeof Batch> = {
       direction: "from",
       event: "say",
       agent: "x7Kq2mPd:room:7:1",
+      user: "alice",
       size: 14,
       json: '{"text":"hello"}',
       cut: false,
@@ -82,10 +85,10 @@ class Collector implements TrafficObserver {
     else this.#add("to", event, null, payload, size);
   }
 
-  pushed(agent: string, event: string, payload: string | Uint8Array): void {
+  pushed(sender: Member | null, event: string, payload: string | Uint8Array): void {
     if (this.#full) return void this.#skipped++;
     const size = typeof payload === "string" ? Buffer.byteLength(payload) : payload.length;
-    this.#add("from", event, agent === "" ? null : agent, payload, size);
+    this.#add("from", event, sender, payload, size);
   }
 
   flush(): z.infer<typeof Batch> {
@@ -108,11 +111,12 @@ class Collector implements TrafficObserver {
   #add(
     direction: Seen["direction"],
     event: string,
-    agent: string | null,
+    sender: Member | null,
     payload: string | Uint8Array,
     size: number,
   ): void {
-    const seen = { at: Date.now(), direction, event, agent, size };
+    const { agent = null, user = null } = sender ?? {};
+    const seen = { at: Date.now(), direction, event, agent, user, size };
     if (typeof payload === "string") {
       const json = payload.length > MAX_JSON ? payload.slice(0, MAX_JSON).toWellFormed() : payload;
       this.#messages.push({ ...seen, json, cut: json.length < payload.length });

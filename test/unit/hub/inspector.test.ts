@@ -1,5 +1,6 @@
 import { beforeEach, expect, test } from "bun:test";
 import { splitAgent } from "../../../src/hub/agent-id.ts";
+import type { Member } from "../../../src/hub/channel.ts";
 import { Connections } from "../../../src/hub/connections.ts";
 import { Hub } from "../../../src/hub/hub.ts";
 import { inspect } from "../../../src/hub/inspector.ts";
@@ -18,8 +19,8 @@ const observer = {
     void observed.push(
       `to ${event} ${typeof payload === "string" ? payload : `${payload.length} bytes`} ${size}`,
     ),
-  pushed: (agent: string, event: string, payload: string | Uint8Array) =>
-    void observed.push(`from ${agent} ${event} ${payload}`),
+  pushed: (sender: Member | null, event: string, payload: string | Uint8Array) =>
+    void observed.push(`from ${sender?.agent ?? ""} ${event} ${payload}`),
 };
 
 beforeEach(async () => {
