@@ -27,6 +27,7 @@ const NEEDS: Readonly<Partial<Record<PageName, string>>> = { tools: "act", audit
 const state = element("state", HTMLParagraphElement);
 const signInSection = element("sign-in-section", HTMLElement);
 const content = element("content", HTMLElement);
+const firstSteps = element("first-steps", HTMLElement);
 const signOut = element("sign-out", HTMLButtonElement);
 const secret = element("secret", HTMLInputElement);
 const signInError = element("sign-in-error", HTMLParagraphElement);
@@ -102,6 +103,7 @@ async function poll(): Promise<void> {
     const { bus } = answer.value;
     freshness.answered();
     overview.update(answer.value);
+    firstSteps.hidden = Object.values(answer.value.connections).some((count) => count > 0);
     connections.protocols(Object.keys(answer.value.connections));
     setStatus(state, bus.live ? "Bus up" : "Bus down", bus.live ? "good" : "bad");
     refresh();

@@ -36,8 +36,8 @@ export class Audit {
           fill: (cell, { what }) => text(cell, targetOf(what)),
         },
         { title: "Result", className: "result", fill: fillResult },
-        { title: "From", className: "mono minor", fill: (cell, { from }) => text(cell, from) },
-        { title: "Server", className: "minor", fill: (cell, { server }) => text(cell, server) },
+        { title: "From", className: "mono minor least", fill: (cell, { from }) => text(cell, from) },
+        { title: "Server", className: "minor least", fill: (cell, { server }) => text(cell, server) },
       ],
       load: async (offset, limit, { order }) => {
         const query = {

@@ -37,12 +37,12 @@ export class ChannelPage {
             cell.title = `agent ${agent}`;
           },
         },
-        { title: "Join ref", className: "mono minor", fill: (cell, row) => text(cell, row.join_ref) },
+        { title: "Join ref", className: "mono minor least", fill: (cell, row) => text(cell, row.join_ref) },
         { title: "Address", className: "mono minor", fill: (cell, { address }) => text(cell, address) },
-        { title: "Server", className: "minor", fill: (cell, { server }) => text(cell, server) },
+        { title: "Server", className: "minor least", fill: (cell, { server }) => text(cell, server) },
         {
           title: "Recovery",
-          className: "minor long",
+          className: "minor least long",
           fill: (cell, { recovery }) => text(cell, recovery ?? ""),
         },
         { title: "Joined", className: "minor", fill: (cell, { since }) => text(cell, ago(since)) },

@@ -40,14 +40,19 @@ export class Connections {
               `${row.protocol}, ${row.address}: ${channelsOf(row)}`,
             ),
         },
-        { title: "Connection", sort: "id", className: "mono minor", fill: (cell, { id }) => text(cell, id) },
+        {
+          title: "Connection",
+          sort: "id",
+          className: "mono minor least",
+          fill: (cell, { id }) => text(cell, id),
+        },
         {
           title: "Address",
           sort: "address",
           className: "mono minor",
           fill: (cell, { address }) => text(cell, address),
         },
-        { title: "Server", className: "minor", fill: (cell, { server }) => text(cell, server) },
+        { title: "Server", className: "minor least", fill: (cell, { server }) => text(cell, server) },
         { title: "Protocol", className: "minor", fill: (cell, { protocol }) => text(cell, protocol) },
         {
           title: "Channels",
@@ -60,7 +65,7 @@ export class Connections {
           title: "Buffered",
           sort: "buffered",
           descending: true,
-          className: "number minor",
+          className: "number minor least",
           fill: (cell, { buffered }) => number(cell, buffered === 0 ? "" : bytes(buffered)),
         },
         {

@@ -119,6 +119,30 @@ describe.each(Object.keys(PAGES))("%s", (name) => {
   }, 60_000);
 });
 
+test("no page is wider than its window, and no column of text is lost, from phone to desktop", async () => {
+  const opened = await stage.admin();
+  const { page } = opened;
+  await opened.watched(async () => {
+    for (const name of ["overview", "channels", "channel", "connections", "system", "audit", "tools"]) {
+      await page.goto(
+        `${stage.world.channel.url}/admin.html#/${name === "channel" ? "channels/room%3A1" : name}`,
+      );
+      await page.waitForSelector(`#page-${name}:not([hidden])`);
+      for (const width of [360, 480, 768, 1024, 1280, 1920]) {
+        await page.setViewportSize({ width, height: 800 });
+        expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+        const narrow = await page.evaluate(() =>
+          [...document.querySelectorAll<HTMLElement>(".viewport th.wide-cell")]
+            .filter((each) => each.offsetParent !== null && each.offsetWidth < 70)
+            .map((each) => `${each.textContent} has ${each.offsetWidth}px`),
+        );
+        expect({ name, width, narrow }).toEqual({ name, width, narrow: [] });
+      }
+    }
+  });
+  await opened.close();
+}, 60_000);
+
 describe("with the keyboard only", () => {
   test("join, push, and show a message", async () => {
     const opened = await stage.client("?name=alice");
