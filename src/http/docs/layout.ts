@@ -26,6 +26,10 @@ const MAX_CONTENTS = 30;
 const ICON =
   "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='3' fill='%232f7d6b'/%3E%3Cpath d='M3 3a7 7 0 0 0 0 10M13 3a7 7 0 0 1 0 10' fill='none' stroke='%232f7d6b' stroke-width='1.6'/%3E%3C/svg%3E";
 
+/** As in the other pages. */
+const LOGO =
+  '<svg class="logo" viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="2.6" /><path d="M3.2 3.2a6.8 6.8 0 0 0 0 9.6M12.8 3.2a6.8 6.8 0 0 1 0 9.6" /></svg>';
+
 /** A whole page. All links are relative: it works below any prefix. */
 export function layOut(page: PageParts, groups: readonly Group[]): string {
   const { address, title, html } = page;
@@ -48,20 +52,21 @@ export function layOut(page: PageParts, groups: readonly Group[]): string {
 <body class="docs">
 <a class="skip" href="#content">Skip to the text</a>
 <header>
-<p class="brand"><a href="${link("")}">Channel <span class="page-name">documentation</span></a></p>
+<p class="brand"><a href="${link("")}">${LOGO}Channel<span class="visually-hidden"> documentation</span></a></p>
+<nav aria-label="Pages">
+<a href="${link("../")}">Test client</a>
+<a href="${link("../admin.html")}">Administration</a>
+<a href="${link("../api-explorer")}">API</a>
+<a href="${link("")}" aria-current="true">Documentation</a>
+</nav>
 <div class="search" id="search" hidden>
 <label for="query" class="visually-hidden">Search the documentation</label>
 <input id="query" type="search" placeholder="Search" autocomplete="off" spellcheck="false" aria-keyshortcuts="/">
 <kbd aria-hidden="true">/</kbd>
 <div id="results" class="results" hidden><p id="found" class="quiet" role="status"></p><ul></ul></div>
 </div>
-<nav aria-label="Site">
 <button type="button" class="plain small-only" popovertarget="pages">All pages</button>
-${contents === "" ? "" : '<button type="button" class="plain contents-button" popovertarget="contents">On this page</button>\n'}<a href="${link("../")}">Test client</a>
-<a href="${link("../admin.html")}">Administration</a>
-<a href="${link("../api-explorer")}">API</a>
-</nav>
-</header>
+${contents === "" ? "" : '<button type="button" class="plain contents-button" popovertarget="contents">On this page</button>\n'}</header>
 <div class="columns">
 <nav id="pages" class="pages" popover aria-label="Documentation">
 ${groups.map((group) => navigationGroup(group, address)).join("\n")}
