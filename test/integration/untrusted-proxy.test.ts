@@ -82,7 +82,7 @@ test("the limits of one address apply to it, and its clients cannot sign Channel
   };
   expect([await call({}), await call(remote)]).toEqual([200, 403]);
   const refused: number[] = [];
-  for (let times = 0; times < 15; times++) refused.push(await upgrade(remote));
+  for (let times = 0; times < 40; times++) refused.push(await upgrade(remote));
   expect(refused).toContain(429);
 });
 
