@@ -74,11 +74,12 @@ describe.concurrent("bytes_per_second", () => {
         const wide = await world.connect();
         wide.sendText(`[null,"a","phoenix","heartbeat",{"fill":"${"€".repeat(6_000)}"}]`);
         expect((await wide.reply("a")).status).toBe("ok");
-        wide.sendText(`[null,"b","phoenix","heartbeat",{"fill":"${"€".repeat(6_000)}"}]`);
-        wide.sendText(`[null,"c","phoenix","heartbeat",{"fill":"${"€".repeat(6_000)}"}]`);
+        // Two are too many; a busy machine may take seconds for them.
+        for (let i = 0; i < 10; i++)
+          wide.sendText(`[null,"b","phoenix","heartbeat",{"fill":"${"€".repeat(6_000)}"}]`);
         expect((await wide.socket.closed).code).toBe(1008);
         const groups = await enterGroups(world.channel.url, world.token("quiet"));
-        for (let i = 0; i < 4; i++) groups.sendText("f".repeat(15_000));
+        for (let i = 0; i < 12; i++) groups.sendText("f".repeat(15_000));
         expect((await groups.socket.closed).code).toBe(1008);
         const slow = await world.connect();
         for (let i = 0; i < 10; i++) {
@@ -88,7 +89,7 @@ describe.concurrent("bytes_per_second", () => {
         }
         expect(slow.socket.isClosed).toBe(false);
       }),
-    20_000,
+    40_000,
   );
 
   test("clients of one address share a budget: reconnecting gains nothing, other addresses and loopback are not limited", async () =>
@@ -149,9 +150,13 @@ describe.concurrent("bytes_per_second", () => {
         expect(await send(heartbeat("c", 18_000))).toMatchObject({ http: 200, status: 500 });
         const { messages } = await poller.poll();
         expect(messages).toHaveLength(2);
-        await eventually(async () => (await poller.post(heartbeat("d", 1))).status === 410, "its end", 8000);
+        await eventually(
+          async () => (await poller.post(heartbeat("d", 1))).status === 410,
+          "its end",
+          20_000,
+        );
       }),
-    15_000,
+    40_000,
   );
 });
 
@@ -173,13 +178,13 @@ describe("event groups", () => {
         const answers = await groups.fence();
         // Each swap costs 201 frames of a burst of 2000, and of 200 a second.
         const most = 10 + Math.ceil((performance.now() - start) / 1000);
-        const swapped = answers.filter((each) => "groups_left" in Object(each));
-        expect(swapped.length).toBeWithin(5, most + 1);
-        expect(answers.slice(swapped.length)).toEqual(
-          Array.from({ length: 100 - swapped.length }, () => ({ error: "rate limited" })),
-        );
+        const isSwap = (answer: unknown) => "groups_left" in Object(answer);
+        expect(answers.filter(isSwap).length).toBeWithin(5, most + 1);
+        const refused = answers.filter((each) => !isSwap(each));
+        expect(refused).toEqual(Array.from({ length: refused.length }, () => ({ error: "rate limited" })));
+        const last = answers.findLastIndex(isSwap) + 1;
         // It keeps its subscriptions, and may change them once its rate has recovered.
-        await world.backend.publish(`to:quiet:${1000 * swapped.length}`, "7");
+        await world.backend.publish(`to:quiet:${1000 * last}`, "7");
         expect(await groups.next()).toBe(7);
         await eventually(
           async () => {
