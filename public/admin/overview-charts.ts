@@ -1,4 +1,4 @@
-import { bytes, compact } from "../shared/format.ts";
+import { bytes, compact, delay } from "../shared/format.ts";
 import { container, element, setText } from "../shared/page.ts";
 import { call, type Series, type Snapshot } from "./api.ts";
 import { Chart, type Line } from "./chart.ts";
@@ -29,7 +29,7 @@ export class OverviewCharts {
       messages: chart("Messages per second", compact),
       bytes: chart("Bytes per second", bytes),
       errors: chart("Rejected, dropped and closed per second", compact),
-      delay: chart("Event loop delay", (value) => `${compact(value)} ms`),
+      delay: chart("Event loop delay", delay),
       memory: chart("Memory", bytes),
     };
     createRangeSwitch("charts-range", () => {

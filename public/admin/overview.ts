@@ -1,4 +1,4 @@
-import { ago, amount, bytes, compact, duration } from "../shared/format.ts";
+import { ago, amount, bytes, compact, delay, duration } from "../shared/format.ts";
 import { container, element, setText, textElement } from "../shared/page.ts";
 import { call, type Snapshot, type Stats } from "./api.ts";
 import { isComparable, OverviewCharts, perSecond } from "./overview-charts.ts";
@@ -103,7 +103,7 @@ export class Overview {
       `${bytes(rate((each) => each.pushed.bytes))}/s`,
     );
     this.#tile("Buffered", bytes(stats.buffered), "for slow clients");
-    this.#tile("Memory", bytes(stats.memory), `loop delay ${stats.loop_delay} ms`);
+    this.#tile("Memory", bytes(stats.memory), `loop delay ${delay(stats.loop_delay)}`);
     setText(
       element("about", HTMLElement),
       `Channel ${stats.version}, node ${stats.node}, started ${ago(stats.started)}`,

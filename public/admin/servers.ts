@@ -1,4 +1,4 @@
-import { amount, bytes, compact, duration } from "../shared/format.ts";
+import { amount, bytes, compact, delay, duration } from "../shared/format.ts";
 import {
   container,
   element,
@@ -95,7 +95,7 @@ function rowOf(server: ServerRow, known: boolean): HTMLElement {
           `${compact(rates.pushed)}/s`,
           `${Math.round(server.cpu * 100)} %`,
           bytes(server.memory),
-          `${compact(server.loop_delay)} ms`,
+          delay(server.loop_delay),
           amount(server.gaps),
           lag === null ? "–" : amount(lag),
           duration(server.uptime * 1000),

@@ -1,4 +1,4 @@
-import { amount, bytes, compact, duration } from "../shared/format.ts";
+import { amount, bytes, compact, delay, duration } from "../shared/format.ts";
 import { container, element, makeScrollable, setStatus, setText, textElement } from "../shared/page.ts";
 import { type BusAnswer, type BusNode, call, type ProcessRow } from "./api.ts";
 
@@ -67,7 +67,7 @@ function rowOf(row: ProcessRow): HTMLElement {
   const figures = [
     duration(row.uptime * 1000),
     `${Math.round(row.cpu * 100)} %`,
-    `${compact(row.loop_delay)} ms`,
+    delay(row.loop_delay),
     bytes(rss),
     bytes(heap_used),
     bytes(external),
@@ -101,7 +101,7 @@ function nodeOf({ where, ping_ms, info, output_buffer_limit }: BusNode, several:
     made.dataset.state = level;
     list.append(made);
   };
-  tile("Ping", ping_ms === null ? "–" : `${compact(ping_ms)} ms`, "from this server");
+  tile("Ping", ping_ms === null ? "–" : delay(ping_ms), "from this server");
   if (info === null) tile("Figures", "–", "the access list does not permit INFO");
   else infoTiles(info, tile);
   tile(

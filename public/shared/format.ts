@@ -23,6 +23,11 @@ export function bytes(value: number): string {
   return `${unit === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[unit] ?? ""}`;
 }
 
+/** `1.5 ms`, `2.2 s`. */
+export function delay(ms: number): string {
+  return ms < 1000 ? `${compact(ms)} ms` : `${compact(ms / 1000)} s`;
+}
+
 /** `3 s`, `12 min`, `5 h`, `3 d`. */
 export function duration(ms: number): string {
   const seconds = Math.max(0, ms) / 1000;
