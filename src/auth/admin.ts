@@ -81,7 +81,7 @@ const ALL = Object.freeze({ join: true, push: true, presence: true });
 export const NOT_SIGNED_IN = new Rejection(
   401,
   "not_signed_in",
-  "Administrator required: sign in, or send the admin secret as Bearer.",
+  "Administrator required: sign in, or send the admin secret or an API key as Bearer.",
 );
 export const WRONG_SECRET = new Rejection(401, "wrong_secret", "Wrong admin secret.");
 export const WRONG_KEY = new Rejection(401, "wrong_key", "Neither the admin secret nor an API key.");
