@@ -12,7 +12,8 @@ export const DEFAULT_COMMAND = "serve";
 const SETTING_FLAGS: ArgsDef = Object.fromEntries(
   Object.entries(TOP).flatMap(([name, { flag, doc, default: defaultValue }]) => {
     if (flag === undefined) return [];
-    const description = defaultValue === null ? doc : `${doc} Default: ${defaultValue}.`;
+    const description =
+      defaultValue === null || defaultValue === "" ? doc : `${doc} Default: ${defaultValue}.`;
     return [[flagName(snake(name)), { type: "string" as const, valueHint: flag, description }]];
   }),
 );
