@@ -371,6 +371,7 @@ export async function startServer(
       : new FirstWorker({
           ...{ siblings: worker.siblings, protocols: active },
           limits: { idleTimeout: limits.idleTimeout, maxBuffered: limits.maxBufferedPerClient },
+          maxBuffered: limits.maxBuffered,
           longestPoll: config.channelstream.wakeConnectionsAfter,
         });
   const entry = new Entry({

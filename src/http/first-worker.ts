@@ -22,6 +22,8 @@ export interface FirstWorkerOptions {
   readonly siblings: Siblings;
   readonly protocols: readonly Protocol[];
   readonly limits: RelayLimits;
+  /** Bytes that wait at all sockets together, at most. */
+  readonly maxBuffered: number;
   /** The longest wait of a poll, in ms. */
   readonly longestPoll: number;
 }
@@ -54,7 +56,22 @@ export class FirstWorker {
 
   /** To be called several times a second. */
   tick(now: number): void {
-    for (const socket of this.#sockets) socket.check(now);
+    let buffered = 0;
+    for (const socket of this.#sockets) {
+      socket.check(now);
+      buffered += socket.buffered;
+    }
+    if (buffered > this.#options.maxBuffered) this.#cutLargest(buffered);
+  }
+
+  #cutLargest(buffered: number): void {
+    let left = buffered;
+    const sizes = Array.from(this.#sockets, (socket) => ({ socket, bytes: socket.buffered }));
+    for (const { socket, bytes } of sizes.sort((one, other) => other.bytes - one.bytes)) {
+      if (left <= this.#options.maxBuffered) return;
+      socket.cutOff();
+      left -= bytes;
+    }
   }
 
   async #forward({ request, peer }: PathRequest, bun: Server<SocketHandler>): Promise<Answer> {

@@ -7,6 +7,9 @@ const PING_AFTER = 25_000;
 /** Close codes of a client that leaves by itself: done, going away, and none given (RFC 6455, 7.4.1). */
 const LEFT_CODES: ReadonlySet<number> = new Set([1000, 1001, 1005]);
 
+/** ms in which a client reads what it was sent before the other side closed. */
+const CLOSE_TIMEOUT = 1000;
+
 const NO_CODE = 1005;
 const NO_CLOSE_FRAME = 1006;
 
@@ -21,8 +24,9 @@ export interface RelayLimits {
 export class RelayedSocket implements SocketHandler {
   /** Whether the other process has accepted it. */
   readonly accepted: Promise<boolean>;
-  /** Resolves when the other side has ended. */
+  /** Resolves when both sides have ended. */
   readonly ended: Promise<void>;
+  readonly #ended = Promise.withResolvers<void>();
   readonly #upstream: Bun.WebSocket;
   readonly #limits: RelayLimits;
   #ws: ServerWebSocket<SocketHandler> | null = null;
@@ -39,15 +43,14 @@ export class RelayedSocket implements SocketHandler {
     upstream.binaryType = "nodebuffer";
     const { promise, resolve } = Promise.withResolvers<boolean>();
     this.accepted = promise;
-    const ended = Promise.withResolvers<void>();
-    this.ended = ended.promise;
+    this.ended = this.#ended.promise;
     upstream.onopen = () => resolve(true);
     upstream.onmessage = ({ data }: MessageEvent<string | Buffer>) => this.#pass(data);
     upstream.onclose = ({ code, reason }) => {
       resolve(false);
-      ended.resolve();
       this.#closed = { code, reason };
-      this.#close();
+      if (this.#ws === null) this.#ended.resolve();
+      this.#end();
     };
     upstream.onerror = () => resolve(false);
   }
@@ -56,11 +59,17 @@ export class RelayedSocket implements SocketHandler {
     this.#ws = ws;
     for (const frame of this.#early) ws.send(frame);
     this.#early = [];
-    this.#close();
+    this.#end();
+  }
+
+  /** Bytes that wait for either end. */
+  get buffered(): number {
+    return (this.#ws?.getBufferedAmount() ?? 0) + this.#upstream.bufferedAmount;
   }
 
   receive(frame: string | Buffer): void {
     this.#lastSeen = performance.now();
+    if (this.#closed !== null) return;
     this.#upstream.send(frame);
     if (this.#upstream.bufferedAmount > this.#limits.maxBuffered) this.#ws?.terminate();
   }
@@ -73,6 +82,7 @@ export class RelayedSocket implements SocketHandler {
 
   closed(code: number): void {
     this.#ws = null;
+    if (this.#closed !== null) return this.#ended.resolve();
     // Codes other than 1000 cannot be sent by a client.
     if (LEFT_CODES.has(code)) this.#upstream.close(1000);
     else this.abandon();
@@ -88,9 +98,22 @@ export class RelayedSocket implements SocketHandler {
     }
   }
 
+  /** Ends the client, as a lost connection does. */
+  cutOff(): void {
+    this.#ws?.terminate();
+  }
+
   /** Ends the other side, as a lost connection does. */
   abandon(): void {
     this.#upstream.terminate();
+  }
+
+  /** Ends the client if the other side has ended. A backlog is sent first, for a time: `close` would keep it in memory. */
+  #end(): void {
+    if (this.#closed === null || this.#ws === null) return;
+    if (this.#ws.getBufferedAmount() === 0) this.#close();
+    else
+      setTimeout(() => (this.#ws?.getBufferedAmount() === 0 ? this.#close() : this.cutOff()), CLOSE_TIMEOUT);
   }
 
   /** As the other process closed it, if it did. */
