@@ -1,8 +1,10 @@
 import type { Fields } from "../log.ts";
 import type { Act } from "./audit.ts";
 
-/** Acts kept: changes, publishes, and attempts of those who proved nothing. Each kind can displace only its own. */
-const MOST = { changes: 1000, publishes: 200, unproven: 200 } as const;
+/** Acts kept: changes, publishes, what was refused, and attempts of those who proved nothing. Each kind can displace only its own. */
+const MOST = { changes: 1000, publishes: 200, refused: 200, unproven: 200 } as const;
+
+type Kind = keyof typeof MOST;
 
 /** Longest text of an act, in characters. */
 const MAX_TEXT = 255;
@@ -24,7 +26,7 @@ export interface KeptAct {
 /** The newest administrative acts of this server, since it started. The log has all of them. */
 export class RecentActs {
   readonly #now: () => number;
-  readonly #kept: Record<keyof typeof MOST, KeptAct[]> = { changes: [], publishes: [], unproven: [] };
+  readonly #kept: Record<Kind, KeptAct[]> = { changes: [], publishes: [], refused: [], unproven: [] };
 
   /** @param now unix time in ms */
   constructor(now: () => number = Date.now) {
@@ -32,7 +34,7 @@ export class RecentActs {
   }
 
   add({ act, who, from, what, result }: Act): void {
-    const kind = who === "nobody" ? "unproven" : act === "publish" ? "publishes" : "changes";
+    const kind = kindOf({ act, who, result });
     const kept = this.#kept[kind];
     kept.push({ at: this.#now(), act, who: cut(who), from: cut(from), what: bounded(what ?? {}), result });
     if (kept.length > MOST[kind]) kept.shift();
@@ -42,6 +44,13 @@ export class RecentActs {
   all(): KeptAct[] {
     return Object.values(this.#kept).flatMap((kept) => kept.toReversed());
   }
+}
+
+/** A key without an ability could displace all changes with attempts, were they changes too. */
+function kindOf({ act, who, result }: Pick<Act, "act" | "who" | "result">): Kind {
+  if (who === "nobody") return "unproven";
+  if (result !== "ok") return "refused";
+  return act === "publish" ? "publishes" : "changes";
 }
 
 function bounded(what: Fields): Record<string, string> {

@@ -81,7 +81,7 @@ export function auditOperations(list: ReturnType<typeof auditList>): Operation[]
       tag: "Monitoring",
       summary: "List administrative acts",
       description:
-        "The newest of each server since it started, the newest first: 1000 changes, 200 publishes and 200 failed attempts. The log has all of them.",
+        "The newest of each server since it started, the newest first: 1000 changes, 200 publishes, 200 refused and 200 without a valid secret. The log has all of them.",
       needs: "admin",
       query: z.object({
         ...paging(100),

@@ -10,14 +10,15 @@ test("keeps the newest of each kind: publishes and failed attempts displace no c
   acts.add(KICK);
   for (let i = 0; i < 5000; i++) {
     acts.add({ ...KICK, act: "publish" });
+    acts.add({ ...KICK, who: "key:reader", result: "refused 403" });
     acts.add({ ...KICK, act: "prove", who: "nobody" });
   }
   const kept = acts.all();
-  expect(kept.filter(({ act }) => act === "kick")).toHaveLength(1);
-  expect(kept.length).toBe(401);
-  expect(Math.max(...kept.map(({ at }) => at))).toBe(10_001);
+  expect(kept.filter(({ act, result }) => act === "kick" && result === "ok")).toHaveLength(1);
+  expect(kept.length).toBe(601);
+  expect(Math.max(...kept.map(({ at }) => at))).toBe(15_001);
   for (let i = 0; i < 5000; i++) acts.add(KICK);
-  expect(acts.all().length).toBe(1400);
+  expect(acts.all().length).toBe(1600);
 });
 
 test("bounds each act", () => {
