@@ -63,6 +63,8 @@ export function withoutSecrets(config: Config, text: string): string {
     ...config.olderAdminSecrets,
     ...config.fleetSecrets,
     ...(config.hookSecret === null ? [] : [config.hookSecret]),
+    ...config.apiKeys.flatMap(({ keys }) => keys),
+    ...(config.channelstream.secret === null ? [] : [config.channelstream.secret]),
   ];
   return secrets
     .reduce((rest, secret) => rest.replaceAll(secret, "********"), text)
