@@ -132,7 +132,9 @@ export class Chart {
             ...axis,
             size: isLast ? AXIS : 0,
             space: 70,
-            values: (_plot, splits) => splits.map((at) => (isLast ? clockOf(at, this.#isLong) : "")),
+            // Parts of a second have no label: it would be that of the second again.
+            values: (_plot, splits) =>
+              splits.map((at) => (isLast && Number.isInteger(at) ? clockOf(at, this.#isLong) : "")),
           },
           {
             ...axis,

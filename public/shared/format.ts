@@ -11,7 +11,7 @@ export function compact(value: number): string {
   return Math.abs(value) < 10 ? String(Math.round(value * 10) / 10) : short.format(value);
 }
 
-/** `1.5 MB`. */
+/** `1.5 MB`, `0.5 B`. */
 export function bytes(value: number): string {
   const units = ["B", "KB", "MB", "GB", "TB"];
   let size = value;
@@ -20,7 +20,8 @@ export function bytes(value: number): string {
     size /= 1000;
     unit++;
   }
-  return `${unit === 0 || size >= 100 ? Math.round(size) : size.toFixed(1)} ${units[unit] ?? ""}`;
+  const isWhole = size >= 100 || (unit === 0 && (size >= 10 || Number.isInteger(size)));
+  return `${isWhole ? Math.round(size) : size.toFixed(1)} ${units[unit] ?? ""}`;
 }
 
 /** `1.5 ms`, `2.2 s`. */
