@@ -1,7 +1,7 @@
 import type { Config } from "../../config/config.ts";
 import type { Handover } from "../handover.ts";
 
-/** What a worker is told when it starts. */
+/** What a worker gets when it starts. */
 export interface WorkerStart {
   /** From 1. */
   readonly number: number;
