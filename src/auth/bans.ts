@@ -24,6 +24,8 @@ export interface BanStore {
   start(changed: (change: BanChange) => void): Promise<void>;
   /** Keeps a change, now or after reconnecting. */
   put(change: BanChange): void;
+  /** Remembers a change that another server keeps, to restore it when the store has lost it. */
+  learn(change: BanChange): void;
   stop(): void;
 }
 
@@ -76,7 +78,9 @@ export class Bans {
 
   /** Applies a change of another server. `false` if a newer one is known, or `MAX_BANS` is reached. */
   apply(change: BanChange): boolean {
-    return this.#apply(change);
+    const applied = this.#apply(change);
+    if (applied) this.#store?.learn(change);
+    return applied;
   }
 
   has(user: string): boolean {

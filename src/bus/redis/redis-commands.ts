@@ -5,6 +5,9 @@ import { pauseBefore } from "./redis-connection.ts";
 /** Timeout of connecting and of each command, in ms. */
 export const REPLY_TIMEOUT_MS = 2000;
 
+/** The error of EVAL where Redis permits no scripts, or has none. */
+export const NO_SCRIPTS = /^NOPERM.*\beval\b|unknown command/i;
+
 /**
  * A client for commands on keys, to a single Redis, the master of Sentinels, or a cluster; not yet connected. It retries
  * without end, queues nothing and sends nothing twice.

@@ -1,6 +1,7 @@
 import type { MessageGroup } from "../bus.ts";
 import { type Claim, ID_TTL, MAX_IDS, type PublishedIds, type PublishedOnce } from "../published-ids.ts";
 import { printHub } from "../topics.ts";
+import { NO_SCRIPTS } from "./redis-commands.ts";
 import type { RedisFleetConnection } from "./redis-fleet-connection.ts";
 
 /**
@@ -30,9 +31,6 @@ end
 if noted then publish(ARGV[3], ARGV[4]) end
 return {'new', noted and '1' or ''}
 `;
-
-/** Redis permits no scripts, or has none. */
-const NO_SCRIPTS = /^NOPERM.*\beval\b|unknown command/i;
 
 /** Time for which ids are counted together, in ms. */
 const SLOT = ID_TTL / 30;
