@@ -9,7 +9,7 @@ import { Inbox } from "./inbox.ts";
 import { connectPhoenix, eventually, mint, type PhoenixClient } from "./phoenix-client.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
 import { startCluster, startSentinel } from "./redis-topologies.ts";
-import { ADMIN_SECRET, SECRET } from "./world.ts";
+import { ADMIN_SECRET, backendOn, SECRET } from "./world.ts";
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
@@ -303,5 +303,35 @@ describe("shared revocations", () => {
     const received = new Inbox<Revocation>("revocations", ({ id }) => id);
     await late.start((each) => received.put(each));
     await received.until(({ id }) => id === "kept", "the restored revocation", 10_000);
+  }, 20_000);
+
+  test("are listed before they are published again: a server that starts then finds them in one of both", async () => {
+    const redis = await redisProcess();
+    const backend = backendOn(redis.port);
+    ends.push(() => backend.stop());
+    const one = await peer(redis.url);
+    const published = await backend.listen("hub:revoked");
+    const isLast = ({ payload }: { readonly payload: Buffer }) => payload.includes("token:last");
+    for (const id of ["first", "last"]) one.store.add(revocation(id));
+    await published.until(isLast);
+    await backend.redis.del("hub:revoked");
+    await backend.redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    await published.until(isLast, "the restored revocation", 10_000);
+    expect(await backend.redis.zscore("hub:revoked", "token:last")).not.toBeNull();
+  }, 20_000);
+
+  test("keep the latest end, whoever writes last", async () => {
+    const redis = await redisProcess();
+    const backend = backendOn(redis.port);
+    ends.push(() => backend.stop());
+    const one = await peer(redis.url);
+    const { kind, id, until } = revocation("extended");
+    const endsAt = () => backend.redis.zscore("hub:revoked", `${kind}:${id}`);
+    one.store.add({ kind, id, until });
+    one.store.add({ kind, id, until: until - 1000 });
+    await eventually(async () => (await endsAt()) === String(until), "the latest end");
+    await backend.redis.zadd("hub:revoked", until - 2000, `${kind}:${id}`);
+    await backend.redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    await eventually(async () => (await endsAt()) === String(until), "the latest end again", 10_000);
   }, 20_000);
 });

@@ -36,8 +36,8 @@ export interface RedisRevocationsOptions {
 }
 
 /**
- * Revocations shared by all servers of a Redis. Each server writes the entries that the list in Redis lacks: those made
- * while Redis was away, and those that Redis lost.
+ * Revocations shared by all servers of a Redis. Each server writes the entries that the list in Redis lacks, or has with an
+ * earlier end: those made while Redis was away, and those that Redis lost.
  * @throws BusError if the address is invalid.
  */
 export function createRedisRevocations(options: RedisRevocationsOptions): RevocationStore {
@@ -96,9 +96,9 @@ class RedisRevocations implements RevocationStore {
     return this.#attempted.promise.finally(() => clearTimeout(timeout));
   }
 
-  add({ kind, id, until }: Revocation): void {
+  add({ kind, id, until: end }: Revocation): void {
     const member = `${kind}:${id}`;
-    this.#known.set(member, until);
+    const until = this.#remember(member, end);
     const failed = (error: unknown): void => this.#failed(error);
     if (this.#commands.status !== "ready") return;
     this.#commands.zadd(this.#name, until, member).catch(failed);
@@ -148,11 +148,11 @@ class RedisRevocations implements RevocationStore {
     this.#reading = true;
     try {
       const now = Date.now();
-      const listed = new Set<string>();
+      const listed = new Map<string, number>();
       const found = await this.#commands.zrangebyscore(this.#name, `(${now}`, "+inf", "WITHSCORES");
       for (let at = 0; at + 1 < found.length; at += 2) {
         const [member = "", score = ""] = found.slice(at, at + 2);
-        listed.add(member);
+        listed.set(member, Number(score));
         this.#add(member, Number(score));
       }
       await this.#writeMissing(listed, now);
@@ -172,21 +172,21 @@ class RedisRevocations implements RevocationStore {
     }
   }
 
-  async #writeMissing(listed: ReadonlySet<string>, now: number): Promise<void> {
-    let batch: (string | number)[] = [];
-    const flush = async (): Promise<void> => {
-      if (batch.length > 0) await this.#commands.zadd(this.#name, ...batch);
-      batch = [];
-    };
+  /** Writes the entries that the list lacks, or has with an earlier end. */
+  async #writeMissing(listed: ReadonlyMap<string, number>, now: number): Promise<void> {
+    const missing: [member: string, until: number][] = [];
     for (const [member, until] of this.#known) {
       if (until <= now) this.#known.delete(member);
-      else if (!listed.has(member)) {
-        batch.push(until, member);
-        await this.#commands.publish(this.#name, this.#print(until, member));
-        if (batch.length >= 2 * BATCH) await flush();
-      }
+      else if ((listed.get(member) ?? 0) < until) missing.push([member, until]);
     }
-    await flush();
+    for (let at = 0; at < missing.length; at += BATCH) {
+      const batch = missing.slice(at, at + BATCH);
+      // Published when listed: a server that subscribes in between reads the list after that.
+      await this.#commands.zadd(this.#name, ...batch.flatMap(([member, until]) => [until, member]));
+      await Promise.all(
+        batch.map(([member, until]) => this.#commands.publish(this.#name, this.#print(until, member))),
+      );
+    }
   }
 
   #print(until: number, member: string): string {
@@ -208,8 +208,15 @@ class RedisRevocations implements RevocationStore {
     const kind = KINDS.find((known) => known === member.slice(0, colon));
     const id = member.slice(colon + 1);
     if (kind === undefined || id === "" || !Number.isFinite(until)) return;
-    this.#known.set(member, until);
+    this.#remember(member, until);
     this.#received({ kind, id, until });
+  }
+
+  /** Returns the latest end of an entry that is known. */
+  #remember(member: string, until: number): number {
+    const latest = Math.max(until, this.#known.get(member) ?? 0);
+    this.#known.set(member, latest);
+    return latest;
   }
 
   #failed(error: unknown): void {
