@@ -15,6 +15,9 @@ const READ_WITHIN = 500;
 /** Entries of servers that are not known yet, and those that could not be read, are read again after this time, in ms. */
 const READ_AGAIN_AFTER = 200;
 
+/** Before the entries of all channels are read again after a read that the database refused, as while it loads its data, in ms. */
+const REFUSED_AGAIN_AFTER = 1000;
+
 /**
  * How long the first read of a channel is tried again after the database answered last, or since the start of this server, in ms.
  * A member that returns to a server that has just started must not see others leave.
@@ -59,13 +62,16 @@ export class PresenceReader {
   /** Reads all channels again. */
   readAllSoon(): void {
     if (this.#stopped) return;
-    const jitter = Math.random() * (READ_WITHIN - READ_AFTER);
-    this.#timer ??= setTimeout(() => void this.#readAll(), READ_AFTER + jitter);
+    this.#readAllIn(READ_AFTER + Math.random() * (READ_WITHIN - READ_AFTER));
   }
 
   stop(): void {
     this.#stopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  #readAllIn(ms: number): void {
+    this.#timer ??= setTimeout(() => void this.#readAll(), ms);
   }
 
   #isLoaded(presence: SharedPresence): boolean {
@@ -109,8 +115,11 @@ export class PresenceReader {
         setTimeout(() => this.request(presence), READ_AGAIN_AFTER);
         continue;
       }
-      if (stored === undefined) presence.failRead();
-      else {
+      if (stored === undefined) {
+        presence.failRead();
+        // Without a connection all are read at the next one.
+        if (database.ready && !this.#stopped) this.#readAllIn(REFUSED_AGAIN_AFTER);
+      } else {
         const repair = calm[i] === presence.version && writer.isCalm(presence.name);
         this.#ask(questions, presence.name, presence.endRead(stored, repair));
       }

@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import type { PresenceDatabase } from "../../../src/hub/presence/presence-database.ts";
-import type { Meta } from "../../../src/hub/presence/presence-store.ts";
+import type { ChannelPresence, Meta } from "../../../src/hub/presence/presence-store.ts";
 import { encodeMeta } from "../../../src/hub/presence/presence-wire.ts";
 import { fieldOf } from "../../../src/hub/presence/shared-presence.ts";
 import { SharedPresenceStore } from "../../../src/hub/presence/shared-store.ts";
@@ -50,8 +50,8 @@ class SlowDatabase implements PresenceDatabase {
   async stop(): Promise<void> {}
 }
 
-/** Alice joins at a server that has just started. Resolves to who is present in the first state. */
-async function firstState(database: SlowDatabase): Promise<readonly string[]> {
+/** Alice joins at a server that has just started. `changed` is called when the state is known, and for each change. */
+function join(database: SlowDatabase, changed: () => void): ChannelPresence {
   const servers: Servers = {
     isAlone: false,
     incarnation: "own",
@@ -68,13 +68,23 @@ async function firstState(database: SlowDatabase): Promise<readonly string[]> {
     maxMessage: 1 << 20,
   });
   stores.push(store);
-  const loaded = Promise.withResolvers<void>();
   const presence = store.load(ROOM);
-  store.start({ ...NO_OWNER, changed: () => presence.loaded && loaded.resolve() });
+  store.start({ ...NO_OWNER, changed });
   void presence.load();
   presence.put({ user: "alice", ref: "a", onlineAt: 2 });
-  await loaded.promise;
+  return presence;
+}
+
+function present(presence: ChannelPresence): readonly string[] {
   return Object.keys(JSON.parse(presence.state())).sort();
+}
+
+/** Resolves to who is present in the first state. */
+async function firstState(database: SlowDatabase): Promise<readonly string[]> {
+  const loaded = Promise.withResolvers<void>();
+  const presence = join(database, () => presence.loaded && loaded.resolve());
+  await loaded.promise;
+  return present(presence);
 }
 
 test("a member that joins before the database is connected gets the members of other servers with its first state", async () => {
@@ -96,4 +106,17 @@ test("a read without an answer is tried again before the first state", async () 
 
 test("without a database, members get the state of this server", async () => {
   expect(await firstState(new SlowDatabase())).toEqual(["alice"]);
+});
+
+test("what the database refused to read is read again, without a new connection", async () => {
+  const database = new SlowDatabase();
+  database.ready = true;
+  database.lost = Number.POSITIVE_INFINITY;
+  const found = Promise.withResolvers<void>();
+  const presence = join(database, () => {
+    if (presence.loaded) database.lost = 0;
+    if (present(presence).includes("bob")) found.resolve();
+  });
+  await found.promise;
+  expect(present(presence)).toEqual(["alice", "bob"]);
 });
