@@ -36,9 +36,11 @@ export async function forwardRequest(
     redirect: "manual",
     signal: AbortSignal.any([request.signal, AbortSignal.timeout(timeout)]),
   });
+  // The other server closes the connection of a client that has too many.
+  const closing = response.headers.get("connection") === "close" ? { connection: "close" } : {};
   return new Response(response.body, {
     status: response.status,
-    headers: forwardedHeaders(response.headers, {}),
+    headers: forwardedHeaders(response.headers, closing),
   });
 }
 

@@ -48,7 +48,8 @@ export class Forwarding {
   forward(request: Request, path: string, incarnation: string, peer: Peer): Promise<Response> | null {
     // Another server may have sent it to this machine.
     const worker = this.#options.siblings?.workerOf(request, incarnation) ?? null;
-    if (worker !== null) return this.#options.siblings?.forward(request, worker, peer, TIMEOUT) ?? null;
+    if (worker !== null)
+      return this.#options.siblings?.forward(request, worker, { peer, port: null }, TIMEOUT) ?? null;
     if (this.#options.nodeUrls.length === 0 || this.#signedPeer(request) !== null) return null;
     const url = this.#urlOf(incarnation);
     if (url !== null) return this.#send(`${url}${path}`, request, peer);

@@ -5,6 +5,13 @@ import { forwardedHeaders, forwardRequest } from "./forward-request.ts";
 /** Of a request that another worker passes on: the secret of the machine, a space, and its client as JSON. */
 const HEADER = "x-channel-worker";
 
+/** Who sent a request that is passed on. */
+export interface PassedClient {
+  readonly peer: Peer;
+  /** The port of its connection, by which limits know it; `null` if the connection ends after the request. */
+  readonly port: number | null;
+}
+
 /** The types of browsers hide those of the runtime. */
 const BunWebSocket = WebSocket as unknown as new (
   url: string,
@@ -38,13 +45,13 @@ export class Siblings {
   }
 
   /** The client of a request that another worker has passed on; `null` for any other request. */
-  clientOf(headers: Headers): Peer | null {
+  clientOf(headers: Headers): PassedClient | null {
     const value = headers.get(HEADER);
     if (value === null) return null;
     const end = this.#secret.length;
     const given = Buffer.from(value.slice(0, end));
     if (given.length !== end || !timingSafeEqual(given, this.#secret)) return null;
-    return asPeer(parse(value.slice(end + 1)));
+    return asClient(parse(value.slice(end + 1)));
   }
 
   /** The other worker that is to get a request for an incarnation; `null` if it is for none, or was passed on already. */
@@ -55,12 +62,12 @@ export class Siblings {
   }
 
   /** Rejects if the worker has ended, or does not answer within `timeout` (ms). */
-  forward(request: Request, worker: number, peer: Peer, timeout: number): Promise<Response> {
+  forward(request: Request, worker: number, client: PassedClient, timeout: number): Promise<Response> {
     const { pathname, search } = new URL(request.url);
     return forwardRequest(request, {
       url: `http://localhost${pathname}${search}`,
       unix: this.#options.socketOf(worker),
-      headers: this.#headersOf(peer),
+      headers: this.#headersOf(client),
       timeout,
     });
   }
@@ -79,17 +86,18 @@ export class Siblings {
   }
 
   /** A WebSocket to another worker, with the headers of a client's request. */
-  open(request: Request, worker: number, peer: Peer): Bun.WebSocket {
+  open(request: Request, worker: number, client: PassedClient): Bun.WebSocket {
     const { pathname, search } = new URL(request.url);
-    const headers = forwardedHeaders(request.headers, this.#headersOf(peer));
+    const headers = forwardedHeaders(request.headers, this.#headersOf(client));
     for (const name of [...headers.keys()]) if (name.startsWith("sec-websocket-")) headers.delete(name);
     return new BunWebSocket(`ws+unix://${this.#options.socketOf(worker)}:${pathname}${search}`, {
       headers: Object.fromEntries(headers),
     });
   }
 
-  #headersOf({ address, https, loopback }: Peer): Readonly<Record<string, string>> {
-    return { [HEADER]: `${this.#options.secret} ${JSON.stringify([address, https, loopback])}` };
+  #headersOf({ peer, port }: PassedClient): Readonly<Record<string, string>> {
+    const { address, https, loopback } = peer;
+    return { [HEADER]: `${this.#options.secret} ${JSON.stringify([address, https, loopback, port])}` };
   }
 }
 
@@ -101,8 +109,10 @@ function parse(text: string): unknown {
   }
 }
 
-function asPeer(value: unknown): Peer | null {
+function asClient(value: unknown): PassedClient | null {
   if (!Array.isArray(value)) return null;
-  const [address, https, loopback]: unknown[] = value;
-  return typeof address === "string" ? { address, https: https === true, loopback: loopback === true } : null;
+  const [address, https, loopback, port]: unknown[] = value;
+  if (typeof address !== "string") return null;
+  const peer = { address, https: https === true, loopback: loopback === true };
+  return { peer, port: typeof port === "number" ? port : null };
 }

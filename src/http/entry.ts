@@ -15,7 +15,7 @@ import type { FirstWorker } from "./first-worker.ts";
 import type { Http } from "./http-routes.ts";
 import { json } from "./json-response.ts";
 import { NO_PATTERN, pathFault } from "./raw-path.ts";
-import type { PathRequest, Upgrade } from "./upgrade.ts";
+import { isLast, type PathRequest, type Upgrade } from "./upgrade.ts";
 
 const WEBSOCKET_ONLY = new Rejection(426, "websocket_only", "This path accepts WebSocket upgrades only.");
 const NOT_FOUND = new Rejection(404, "not_found", "No resource at this path.");
@@ -86,7 +86,7 @@ export class Entry {
     const { config, peerOf, siblings, firstWorker } = this.#deps;
     const socket = bun.requestIP(request);
     const client = siblings === null ? null : siblings.clientOf(request.headers);
-    const peer = client ?? peerOf(request.headers, socket?.address ?? null);
+    const peer = client?.peer ?? peerOf(request.headers, socket?.address ?? null);
     const full = URL.parse(request.url);
     const url = full ?? withoutHost(request, config.basePath);
     if (url === null) return this.#reject(BAD_HOST);
@@ -96,7 +96,10 @@ export class Entry {
     const slow = SLOW_PATHS.get(path);
     if (slow !== undefined) bun.timeout(request, slow);
     const passed = client === null ? (firstWorker?.pass(asked, isUpgrade(request), bun) ?? null) : null;
-    if (passed === null) return this.#dispatch(asked, bun, full !== null);
+    if (passed === null) {
+      const port = client === null ? (isLast(request) ? null : (socket?.port ?? null)) : client.port;
+      return this.#dispatch(asked, bun, full !== null, port);
+    }
     return passed.then((result) => (result instanceof Rejection ? this.#reject(result) : result));
   }
 
@@ -119,9 +122,10 @@ export class Entry {
     return answer.status < 400 ? answer : asPage(answer, basePath);
   }
 
-  #dispatch(asked: PathRequest, bun: Bun, hasHost: boolean): Answer {
+  /** @param port of the client's connection; `null` if that closes after this request */
+  #dispatch(asked: PathRequest, bun: Bun, hasHost: boolean, port: number | null): Answer {
     const { config, protocols, upgrade, http, limiter, refusals } = this.#deps;
-    const { request, path, peer, remote } = asked;
+    const { request, path, peer } = asked;
     const route = this.#routeOf(path, request.method);
     const answer = (found: ProtocolRoute) =>
       found.handle({ ...asked, extend: (secs) => bun.timeout(request, secs) });
@@ -136,7 +140,7 @@ export class Entry {
       const rejection = upgrade(asked, bun);
       return rejection === null ? undefined : this.#reject(rejection);
     }
-    const tooMany = limiter.request(peer, isLast(request) ? null : (remote?.port ?? null));
+    const tooMany = limiter.request(peer, port);
     if (tooMany !== null && !this.#isExempt(asked, route)) return this.#reject(tooMany);
     if (isSocketPath) return this.#reject(WEBSOCKET_ONLY, { upgrade: "websocket" });
     return route === null ? http(request, path, peer) : answer(route);
@@ -185,11 +189,6 @@ function withoutHost(request: Request, basePath: string): URL | null {
   if (request.headers.get("host")) return null;
   const url = URL.parse(request.url, "http://localhost");
   return url !== null && WITHOUT_HOST.has(below(basePath, url.pathname) ?? "") ? url : null;
-}
-
-/** Whether the connection closes after this request. */
-function isLast(request: Request): boolean {
-  return request.headers.get("connection")?.toLowerCase() === "close";
 }
 
 function isUpgrade(request: Request): boolean {

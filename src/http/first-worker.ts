@@ -4,13 +4,16 @@ import type { Siblings } from "../fleet/siblings.ts";
 import type { Protocol } from "../protocols/protocol.ts";
 import type { SocketHandler } from "../transports/websocket.ts";
 import { RelayedSocket, type RelayLimits } from "./relayed-socket.ts";
-import type { PathRequest } from "./upgrade.ts";
+import { isLast, type PathRequest } from "./upgrade.ts";
 
 /** The worker that has all sessions of the protocols that keep theirs together. */
 const FIRST = 1;
 
 /** ms beyond the longest wait of a poll. */
 const MARGIN = 15_000;
+
+/** ms within which the first worker has to accept a socket: one that hangs must not keep clients waiting. */
+const ACCEPT_TIMEOUT = 5000;
 
 /** The longest that the runtime lets an answer take, in seconds. */
 const LONGEST_SECS = 255;
@@ -26,6 +29,8 @@ export interface FirstWorkerOptions {
   readonly maxBuffered: number;
   /** The longest wait of a poll, in ms. */
   readonly longestPoll: number;
+  /** ms. Default: 5 s. */
+  readonly acceptTimeout?: number;
 }
 
 type Answer = Response | Rejection | undefined;
@@ -74,19 +79,24 @@ export class FirstWorker {
     }
   }
 
-  async #forward({ request, peer }: PathRequest, bun: Server<SocketHandler>): Promise<Answer> {
+  async #forward({ request, peer, remote }: PathRequest, bun: Server<SocketHandler>): Promise<Answer> {
     bun.timeout(request, LONGEST_SECS);
     try {
-      return await this.#options.siblings.forward(request, FIRST, peer, this.#options.longestPoll + MARGIN);
+      const { siblings, longestPoll } = this.#options;
+      const client = { peer, port: isLast(request) ? null : (remote?.port ?? null) };
+      return await siblings.forward(request, FIRST, client, longestPoll + MARGIN);
     } catch {
       return AWAY;
     }
   }
 
   async #open({ request, peer }: PathRequest, bun: Server<SocketHandler>): Promise<Answer> {
-    const { siblings, limits } = this.#options;
-    const socket = new RelayedSocket(siblings.open(request, FIRST, peer), limits);
-    if (!(await socket.accepted)) return AWAY;
+    const { siblings, limits, acceptTimeout = ACCEPT_TIMEOUT } = this.#options;
+    const socket = new RelayedSocket(siblings.open(request, FIRST, { peer, port: null }), limits);
+    const timer = setTimeout(() => socket.abandon(), acceptTimeout);
+    const isAccepted = await socket.accepted;
+    clearTimeout(timer);
+    if (!isAccepted) return AWAY;
     const upgraded = bun.upgrade(request, { data: socket, headers: { "sec-websocket-protocol": "" } });
     if (!upgraded) {
       socket.abandon();

@@ -18,8 +18,13 @@ export interface PathRequest {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly peer: Peer;
-  /** The remote end of the connection itself; `null` if the connection is gone. */
+  /** The remote end of the connection itself; `null` if the connection is gone, or is one of another worker. */
   readonly remote: { readonly address: string; readonly port: number } | null;
+}
+
+/** Whether the connection closes after this request. */
+export function isLast(request: Request): boolean {
+  return request.headers.get("connection")?.toLowerCase() === "close";
 }
 
 export interface UpgradeDeps {

@@ -12,6 +12,7 @@ import {
 } from "./channelstream/rig.ts";
 import { Folders, runCommand } from "./cli-process.ts";
 import { connectPhoenix, eventually, mint, type PhoenixClient } from "./phoenix-client.ts";
+import { openRawHttp } from "./raw-http.ts";
 import { freePort, type RedisProcess, startRedis } from "./redis-process.ts";
 import { SECRETS_TOML, startReloading } from "./reloading.ts";
 import { ADMIN_SECRET, type Backend, backendOn, SECRET } from "./world.ts";
@@ -285,6 +286,28 @@ test("max_connections and the rate of an address are of both workers together", 
   expect(new Set(answers)).toEqual(new Set([404, 429]));
   expect(served).toBeGreaterThanOrEqual(BURST);
   expect(served).toBeLessThanOrEqual(BURST + Math.ceil(RATE * secs) + 1);
+}, 60_000);
+
+test("max_connections_per_ip counts connections whose requests are passed on", async () => {
+  const most = 3;
+  const machine = await startMachine(
+    `trusted_proxies = ["127.0.0.1"]\n[limits]\nmax_connections_per_ip = ${most}\n[channelstream]\nsecret = "${STREAM_SECRET}"\n`,
+  );
+  ends.push(() => stopMachine(machine));
+  const { port } = machine.channel;
+  const request = `GET /listen?conn_id=none HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: ${LIMITED}\r\n\r\n`;
+  const connections = await Promise.all(Array.from({ length: MANY }, () => openRawHttp(port)));
+  ends.push(() => connections.forEach((each) => void each.cut()));
+  const answers = await Promise.all(
+    connections.map((each) => {
+      each.write(request);
+      return each.answer();
+    }),
+  );
+  const refused = answers.filter(({ status }) => status === 503);
+  // Whichever worker accepted them: the first one handles all.
+  expect(refused).toHaveLength(MANY - most);
+  for (const { headers } of refused) expect(headers.toLowerCase()).toContain("connection: close");
 }, 60_000);
 
 test("SIGTERM closes the clients of all workers, and ends all", async () => {

@@ -91,6 +91,25 @@ test "$before" = "$(main)" && show broken
 kill -9 $(main)
 sleep 4
 show killed
+workers() { pgrep --count --parent $(main); }
+sed -i '1i workers = 2' /etc/channel/channel.toml
+before=$(main)
+systemctl reload channel.service && test "$before" != "$(main)" && show "workers by reload"
+i=0; while test -e /proc/$before && test $i -lt 100; do sleep 0.1; i=$((i + 1)); done
+systemctl restart channel.service && show "workers by restart"
+echo "number $(workers)"
+before=$(main)
+systemctl reload channel.service && test "$before" != "$(main)" && show "workers reloaded"
+i=0; while test -e /proc/$before && test $i -lt 100; do sleep 0.1; i=$((i + 1)); done
+before=$(main)
+kill -9 $(pgrep --parent $before --newest)
+sleep 2
+echo "number $(workers)"
+test "$before" = "$(main)" && show "workers but one"
+kill -9 $before
+sleep 4
+test "$before" != "$(main)" && show "workers killed"
+echo "number $(workers), $(pgrep --count --uid "$(systemctl show channel.service -p UID --value)") processes"
 systemctl stop channel.service
 show stopped
 journalctl --no-pager --unit channel --output cat
@@ -151,6 +170,9 @@ test.skipIf(!process.env.CHANNEL_LONG || !mayBoot())(
       expect(all).toMatch(/^channel: .*channel\.toml: unknown key no_such_key/m);
       expect(all).toMatch(/reload failed, .*cannot execute \/usr\/bin\/channel: not an executable/);
       expect(all).toContain("killed: listening on http://127.0.0.1:2025 active");
+      for (const when of ["by reload", "by restart", "reloaded", "but one", "killed"])
+        expect(all).toContain(`workers ${when}: listening on http://127.0.0.1:2025 active`);
+      expect(all.match(/^number .*$/gm)).toEqual(["number 2", "number 2", "number 2, 3 processes"]);
       expect(all).toMatch(/^stopped: .*inactive $/m);
       expect(all).toContain("purged");
       expect(all).not.toContain("systemd-notify failed");

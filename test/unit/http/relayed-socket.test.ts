@@ -8,6 +8,7 @@ import { Siblings } from "../../../src/fleet/siblings.ts";
 import { FirstWorker } from "../../../src/http/first-worker.ts";
 import type { Protocol } from "../../../src/protocols/protocol.ts";
 import { type SocketHandler, webSocketHandler } from "../../../src/transports/websocket.ts";
+import { askRaw } from "../../integration/raw-http.ts";
 
 const MIB = 1024 * 1024;
 const PEER = { address: "192.0.2.1", https: false, loopback: false };
@@ -23,6 +24,9 @@ const TOGETHER: Protocol = {
   matches: () => true,
   accept: () => new Rejection(404, "not_found", "Not used here."),
 };
+
+const UPGRADE =
+  "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
@@ -84,10 +88,7 @@ function startWorkers(maxBuffered: number) {
       hostname: "127.0.0.1",
       port: second.port ?? 0,
       socket: {
-        open: (socket) =>
-          void socket.write(
-            "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-          ),
+        open: (socket) => void socket.write(UPGRADE),
         data(socket, chunk) {
           if (bytes === 0) socket.pause();
           bytes += chunk.length;
@@ -127,6 +128,39 @@ function startWorkers(maxBuffered: number) {
     },
   };
 }
+
+test("refuses a socket that the first worker does not accept in time", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "channel-relay-"));
+  const socketOf = () => join(folder, "1.sock");
+  const left = Promise.withResolvers<void>();
+  const hangs = Bun.listen({ unix: socketOf(), socket: { data() {}, close: () => left.resolve() } });
+  const relay = new FirstWorker({
+    siblings: new Siblings({ worker: 2, count: 2, secret: "s".repeat(64), socketOf, numberOf: () => null }),
+    protocols: [TOGETHER],
+    limits: { idleTimeout: 600_000, maxBuffered: MIB },
+    maxBuffered: MIB,
+    longestPoll: 1000,
+    acceptTimeout: 50,
+  });
+  const second = Bun.serve<SocketHandler>({
+    port: 0,
+    hostname: "127.0.0.1",
+    async fetch(request, bun) {
+      const asked = { request, path: "/ws", query: new URLSearchParams(), peer: PEER, remote: null };
+      const answer = await relay.pass(asked, true, bun);
+      return answer instanceof Rejection ? new Response(answer.code, { status: answer.status }) : undefined;
+    },
+    websocket: webSocketHandler({ maxFrame: MIB, maxBuffered: MIB }, () => {}),
+  });
+  ends.push(async () => {
+    await second.stop(true);
+    hangs.stop(true);
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const answer = await askRaw(second.port ?? 0, UPGRADE);
+  expect([answer.status, answer.body]).toEqual([503, "worker_away"]);
+  await left.promise;
+});
 
 test("does not keep what waits for a client that does not read after the other side has closed", async () => {
   const { connect, untilClosed } = startWorkers(256 * MIB);
