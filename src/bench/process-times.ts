@@ -11,6 +11,15 @@ export function cpuMs(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
 }
 
+/** A process and those that it started: the workers of a supervisor. */
+export function withChildren(pid: number): number[] {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const children = threads.flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1").split(" ").filter(Boolean).map(Number),
+  );
+  return [pid, ...children];
+}
+
 /**
  * Memory of a process in bytes: PSS (proportional set size) from `/proc/<pid>/smaps_rollup`. Socket buffers of the kernel are not
  * included.

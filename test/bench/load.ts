@@ -5,6 +5,7 @@
 import { parseArgs } from "node:util";
 import { dialects } from "./dialects.ts";
 import { growth } from "./scenes/growth.ts";
+import { steady } from "./scenes/paced.ts";
 import { scenes } from "./scenes.ts";
 
 const { values } = parseArgs({
@@ -20,7 +21,7 @@ const { values } = parseArgs({
   },
 });
 
-const scene = [...scenes, ...growth].find(({ name }) => name === values.scene);
+const scene = [...scenes, ...growth, steady].find(({ name }) => name === values.scene);
 if (scene === undefined) throw new Error(`no scene is called ${values.scene}`);
 const dialect = dialects.find(({ name }) => name === values.dialect);
 if (dialect === undefined) throw new Error(`no dialect is called ${values.dialect}`);

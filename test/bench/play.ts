@@ -12,6 +12,8 @@ export interface PlayOptions {
   readonly form: "full" | "short" | "quick";
   /** Whether to run the server under the CPU profiler. */
   readonly profile?: boolean;
+  /** A command that executes the generator. */
+  readonly under?: readonly string[];
 }
 
 export interface Played {
@@ -25,7 +27,7 @@ const PATIENCE_MS = 15 * 60_000;
 
 /** Starts the server, plays the scene from a process of its own, stops the server. */
 export async function playOnce(scene: Scene, contender: Contender, options: PlayOptions): Promise<Played> {
-  const { redisUrl, secret = SECRET, form } = options;
+  const { redisUrl, secret = SECRET, form, under = [] } = options;
   const profile = options.profile ? mkdtempSync(join(tmpdir(), "channel-profile-")) : null;
   const server = await contender.start({
     redisUrl,
@@ -36,7 +38,8 @@ export async function playOnce(scene: Scene, contender: Contender, options: Play
   try {
     const load = Bun.spawn(
       [
-        ...[process.execPath, join(import.meta.dir, "load.ts"), "--scene", scene.name, "--form", form],
+        ...[...under, process.execPath, join(import.meta.dir, "load.ts")],
+        ...["--scene", scene.name, "--form", form],
         ...["--url", server.url, "--pid", String(server.pid), "--redis-url", redisUrl],
         ...["--dialect", contender.dialect.name, "--secret", secret],
       ],

@@ -1,5 +1,6 @@
+import { existsSync } from "node:fs";
 import type { Driver } from "../../src/bench/driver.ts";
-import { cpuMs } from "../../src/bench/process-times.ts";
+import { cpuMs, withChildren } from "../../src/bench/process-times.ts";
 
 /** What a scene is played against. */
 export interface Stage {
@@ -26,8 +27,10 @@ export interface Figures {
   /** When measuring began and ended, Unix time in ms: what a profile is cut to. */
   readonly beganAt: number;
   readonly endedAt: number;
-  /** The server's user and system time, in ms. */
+  /** The server's user and system time, in ms, of all its processes. */
   readonly serverMs: number;
+  /** That of the process with the most. */
+  readonly busiestMs: number;
   /** The load generator's own, over the same time. */
   readonly loadMs: number;
   readonly p50Ms: number | null;
@@ -68,17 +71,21 @@ export interface Spent {
   readonly beganAt: number;
   readonly endedAt: number;
   readonly serverMs: number;
+  readonly busiestMs: number;
   readonly loadMs: number;
 }
 
 /** Starts to measure what the server and this process use; call the result to read it. */
 export function spending(stage: Stage): () => Spent {
-  const server = cpuMs(stage.pid);
+  const processes = withChildren(stage.pid).map((pid) => ({ pid, before: cpuMs(pid) }));
   const load = process.cpuUsage();
   const beganAt = Date.now();
   return () => {
     const used = process.cpuUsage(load);
     const loadMs = (used.user + used.system) / 1000;
-    return { serverMs: cpuMs(stage.pid) - server, loadMs, beganAt, endedAt: Date.now() };
+    // Not of one that has ended.
+    const each = processes.map(({ pid, before }) => (existsSync(`/proc/${pid}`) ? cpuMs(pid) - before : 0));
+    const serverMs = each.reduce((sum, ms) => sum + ms, 0);
+    return { serverMs, busiestMs: Math.max(...each), loadMs, beganAt, endedAt: Date.now() };
   };
 }

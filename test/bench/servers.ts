@@ -94,7 +94,7 @@ export const oursDeployed: Contender = {
   start: (options) => ours.start({ ...options, env: { ...options.env, MIMALLOC_PURGE_DELAY: "60000" } }),
 };
 
-function startOurs(options: ServerOptions, args: readonly string[] = []): Promise<RunningServer> {
+export function startOurs(options: ServerOptions, args: readonly string[] = []): Promise<RunningServer> {
   if (options.profileInto === null && !existsSync(BINARY)) {
     throw new Error(`${BINARY} is not there: make it with "npm run build"`);
   }
