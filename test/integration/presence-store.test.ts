@@ -1,8 +1,9 @@
 /** The contract of presence stores over real Redis: a single server, a Sentinel and a cluster. */
 
-import { afterAll, beforeAll } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Cluster, Redis } from "ioredis";
 import { createRedisPresence } from "../../src/bus/redis/redis-presence.ts";
+import type { PresenceDatabase } from "../../src/hub/presence/presence-database.ts";
 import { SharedPresenceStore } from "../../src/hub/presence/shared-store.ts";
 import type { OtherServer, Servers, ServersObserver } from "../../src/hub/servers.ts";
 import { createLog } from "../../src/log.ts";
@@ -103,4 +104,57 @@ for (const topology of ["redis", "sentinel", "cluster"]) {
     },
     exportsItself: true,
   });
+
+  describe(`open channels over ${topology}`, () => {
+    function database(prefix: string): PresenceDatabase {
+      const log = createLog({ level: "warn", format: "text" });
+      const made = createRedisPresence({ url: urls.get(topology) ?? "", prefix, log });
+      ends.push(() => made.stop());
+      return made;
+    }
+
+    /** Two servers that share their members, connected. */
+    async function two(): Promise<[PresenceDatabase, PresenceDatabase]> {
+      const prefix = `p${++serial}:`;
+      const both: [PresenceDatabase, PresenceDatabase] = [database(prefix), database(prefix)];
+      await Promise.all(both.map((each) => new Promise<void>((resolve) => each.start(resolve))));
+      return both;
+    }
+
+    const names = async (from: PresenceDatabase, closed: readonly string[] = []) =>
+      (await from.listOpen(closed, 10))?.names;
+
+    test("are listed until none has members", async () => {
+      const [one, other] = await two();
+      await one.occupy("one", [
+        { channel: "a", members: 1 },
+        { channel: "b", members: 2 },
+      ]);
+      expect(await names(other)).toEqual(["a", "b"]);
+      await one.occupy("one", [{ channel: "a", members: 0 }]);
+      expect(await names(one, ["a"])).toEqual(["b"]);
+    });
+
+    test("stay listed where another server opens one that is being closed", async () => {
+      const [one, other] = await two();
+      await one.occupy("one", [{ channel: "a", members: 1 }]);
+      await one.occupy("one", [{ channel: "a", members: 0 }]);
+      await other.occupy("other", [{ channel: "a", members: 1 }]);
+      expect(await names(one, ["a", "b"])).toEqual(["a"]);
+    });
+  });
 }
+
+test("open channels are listed again when Redis lost them", async () => {
+  const redis = await startRedis();
+  ends.push(() => redis.stop());
+  const control = new Redis(redis.port, "127.0.0.1");
+  ends.push(() => control.disconnect());
+  const database = createRedisPresence({ url: redis.url, log: createLog({ level: "warn", format: "text" }) });
+  ends.push(() => database.stop());
+  await new Promise<void>((resolve) => database.start(resolve));
+  await database.occupy("one", [{ channel: "a", members: 1 }]);
+  await control.flushall();
+  await database.occupy("one", [{ channel: "a", members: 1 }]);
+  expect(await database.listOpen([], 10)).toEqual({ names: ["a"], total: 1 });
+});

@@ -84,12 +84,7 @@ class RedisPresence implements PresenceDatabase {
       if (renew) commands.push(["expire", key, EXPIRY]);
     }
     const publishes = messages.map((message): Command => ["publish", this.#name, message]);
-    // In a cluster the commands go to several nodes: what is published must be written by then.
-    if (!this.#isSingle()) {
-      if ((await this.#run(commands)) === null) return false;
-      return (await this.#run(publishes)) !== null;
-    }
-    return (await this.#run([...commands, ...publishes])) !== null;
+    return (await this.#inTurn(commands, publishes)) !== null;
   }
 
   async read(channels: readonly string[]): Promise<readonly ReadonlyMap<string, string>[] | null> {
@@ -119,7 +114,9 @@ class RedisPresence implements PresenceDatabase {
       const change: Command = members > 0 ? ["hset", key, incarnation, members] : ["hdel", key, incarnation];
       return [change, ["expire", key, EXPIRY], ["hgetall", key]];
     });
-    const answers = await this.#run(commands);
+    // Also those that were listed before: Redis may have lost them.
+    const open: Command[] = added?.length ? [["sadd", this.#open, ...added]] : [];
+    const answers = await this.#inTurn(commands, open);
     if (answers === null) return null;
     if (removed?.length && (await this.#run([["srem", index, ...removed]])) === null) return null;
     return writes.map((_, i) => {
@@ -131,22 +128,32 @@ class RedisPresence implements PresenceDatabase {
   }
 
   async listOpen(
-    added: readonly string[],
-    removed: readonly string[],
+    closed: readonly string[],
     max: number,
   ): Promise<{ readonly names: readonly string[] | null; readonly total: number } | null> {
-    const changes: Command[] = [];
-    if (added.length > 0) changes.push(["sadd", this.#open, ...added]);
-    if (removed.length > 0) changes.push(["srem", this.#open, ...removed]);
+    if (!(await this.#unlist(closed))) return null;
     const answers = await this.#run([
-      ...changes,
       ["scard", this.#open],
       ["srandmember", this.#open, max + 1],
     ]);
     if (answers === null) return null;
-    const total = Number(answers.at(-2));
-    const names = listOf(answers.at(-1)).filter((name) => typeof name === "string");
-    return { names: names.length > max ? null : names.toSorted(), total };
+    const [total, listed] = answers;
+    const names = listOf(listed).filter((name) => typeof name === "string");
+    return { names: names.length > max ? null : names.toSorted(), total: Number(total) };
+  }
+
+  /** Another server may open a channel that this one found closed: it is looked at again after each change of the list. */
+  async #unlist(closed: readonly string[]): Promise<boolean> {
+    let lists = false;
+    for (let channels = closed; channels.length > 0; lists = !lists) {
+      const answers = await this.#inTurn(
+        [[lists ? "sadd" : "srem", this.#open, ...channels]],
+        channels.map((channel) => ["hgetall", this.#occupied + channel]),
+      );
+      if (answers === null) return false;
+      channels = channels.filter((_, i) => textsByField(answers[i + 1]).size > 0 !== lists);
+    }
+    return true;
   }
 
   async channelsOf(incarnation: string): Promise<readonly string[] | null> {
@@ -193,6 +200,14 @@ class RedisPresence implements PresenceDatabase {
 
   #isSingle(): boolean {
     return "pipeline" in this.#redis && !this.#redis.isCluster;
+  }
+
+  /** Runs `then` after `first`, which go to several nodes in a cluster. As `#run`. */
+  async #inTurn(first: readonly Command[], then: readonly Command[]): Promise<readonly unknown[] | null> {
+    if (this.#isSingle()) return this.#run([...first, ...then]);
+    const answers = await this.#run(first);
+    const others = answers === null ? null : await this.#run(then);
+    return answers === null || others === null ? null : [...answers, ...others];
   }
 
   /** The replies, in order; `null` if one is an error or is missing. Does not reject. */

@@ -33,20 +33,19 @@ export interface PresenceDatabase {
   /** The entries of each channel, by field; `null` if they could not be read. */
   read(channels: readonly string[]): Promise<readonly ReadonlyMap<string, string>[] | null>;
   /**
-   * Sets the number of members that a server has in channels, and lists them as its channels. Resolves to the counts of all
-   * servers in each, as of then, by incarnation; `null` if it failed.
+   * Sets the number of members that a server has in channels, and lists them as its channels and as open. Resolves to the
+   * counts of all servers in each, as of then, by incarnation; `null` if it failed.
    */
   occupy(
     incarnation: string,
     writes: readonly OccupancyWrite[],
   ): Promise<readonly ReadonlyMap<string, number>[] | null>;
   /**
-   * Adds and removes names of channels that have members on any server. Resolves to all of them, or to `null` where there
+   * Lists channels as closed, unless one has members again. Resolves to the names of all open ones, or to `null` where there
    * are more than `max`, and their number.
    */
   listOpen(
-    added: readonly string[],
-    removed: readonly string[],
+    closed: readonly string[],
     max: number,
   ): Promise<{ readonly names: readonly string[] | null; readonly total: number } | null>;
   /** The channels in which a server has members, as listed by `occupy`; `null` if they could not be read. */

@@ -299,8 +299,8 @@ export class PresenceWriter {
     const { database, owner, maxMessage } = this.#options;
     const packing = new Packing(maxMessage);
     if (added.length + removed.length === 0) return packing;
-    const [opened, closed] = [added, removed].map((writes) => writes.map(({ channel }) => channel));
-    const open = await database.listOpen(opened ?? [], closed ?? [], MAX_NAMES);
+    const closed = removed.map(({ channel }) => channel);
+    const open = await database.listOpen(closed, MAX_NAMES);
     if (open === null) return null;
     for (const [event, writes] of [
       ["channel.add", added],
