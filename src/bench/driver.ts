@@ -17,7 +17,9 @@ export interface Driver {
   pushFrame(topic: string, event: string, payload: string): Buffer;
   /** Whether pushes are acknowledged; if not, the generator counts them in Redis. */
   readonly answersPushes: boolean;
-  /** A PUBLISH, `times` times in one write; `payload` is ASCII and ends with a stamp and `}`. */
+  /** HTTP address where backends publish, from `ws://host:port[/path]`; absent: Redis. */
+  intakeUrl?(base: string): string;
+  /** A message of a backend, `times` times in one write; `payload` is ASCII and ends with a stamp and `}`. */
   publication(topic: string, event: string, payload: string, times?: number): Publication;
   /** Bytes after the stamp in a delivery. */
   readonly bytesAfterStamp: number;

@@ -13,13 +13,19 @@ export interface Publication {
   readonly stampEnds: readonly number[];
 }
 
-/** `payload` contains one stamp (stamp.ts); `times` messages are sent in one write. */
+/** A PUBLISH of Redis. `payload` contains one stamp (stamp.ts); `times` messages are sent in one write. */
 export function publication(name: string, payload: Buffer, times = 1): Publication {
-  const one = Buffer.concat([
-    Buffer.from(`*3\r\n$7\r\nPUBLISH\r\n$${Buffer.byteLength(name)}\r\n${name}\r\n$${payload.length}\r\n`),
-    payload,
-    Buffer.from("\r\n"),
-  ]);
+  const head = `*3\r\n$7\r\nPUBLISH\r\n$${Buffer.byteLength(name)}\r\n${name}\r\n$${payload.length}\r\n`;
+  return encoded(name, payload, Buffer.concat([Buffer.from(head), payload, Buffer.from("\r\n")]), times);
+}
+
+/** A POST whose body is `payload`, for servers that take messages by HTTP. */
+export function httpPublication(path: string, payload: Buffer, times = 1): Publication {
+  const head = `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${payload.length}\r\n\r\n`;
+  return encoded(path, payload, Buffer.concat([Buffer.from(head), payload]), times);
+}
+
+function encoded(name: string, payload: Buffer, one: Buffer, times: number): Publication {
   const stampEnd = one.lastIndexOf(BLANK_STAMP) + BLANK_STAMP.length;
   const bytes = Buffer.concat(Array.from({ length: times }, () => one));
   return {
@@ -36,7 +42,7 @@ export interface Sender {
   send(publication: Publication): void;
 }
 
-/** A raw connection to Redis; replies are checked for errors only. */
+/** A raw connection to Redis, or to a server that takes messages by HTTP; replies are checked for errors only. */
 export class Publisher {
   readonly #writer: SocketWriter<undefined>;
   readonly #replies: { text: string };
@@ -48,8 +54,10 @@ export class Publisher {
     this.#end = end;
   }
 
-  static async connect(redisUrl: string): Promise<Publisher> {
-    const url = new URL(redisUrl);
+  /** @param address of Redis (`redis:`), or of the server that takes messages (`http:`) */
+  static async connect(address: string): Promise<Publisher> {
+    const url = new URL(address);
+    const isError = url.protocol === "http:" ? isHttpError : isRedisError;
     const replies = { text: "" };
     let writer: SocketWriter<undefined> | null = null;
     const socket = await Bun.connect({
@@ -57,7 +65,7 @@ export class Publisher {
       port: Number(url.port || 6379),
       socket: {
         data(_socket, bytes) {
-          if (bytes[0] === MINUS) throw new Error(`Redis: ${bytes.toString("latin1", 0, 200)}`);
+          if (isError(bytes)) throw new Error(`${url.host}: ${bytes.toString("latin1", 0, 200)}`);
           if (replies.text !== "" || bytes[0] === DOLLAR) replies.text += bytes.toString("latin1");
         },
         drain() {
@@ -98,6 +106,15 @@ export class Publisher {
   end(): void {
     this.#end();
   }
+}
+
+function isRedisError(bytes: Buffer): boolean {
+  return bytes[0] === MINUS;
+}
+
+/** Looks at the first response of a read: one error is enough to end a run. */
+function isHttpError(bytes: Buffer): boolean {
+  return /^HTTP\/1\.1 [45]/.test(bytes.toString("latin1", 0, 10));
 }
 
 const MINUS = 45;

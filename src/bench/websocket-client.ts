@@ -53,13 +53,21 @@ export class Client {
   }
 
   static connect(index: number, url: URL, onMessage: OnMessage = ignore): Promise<Client> {
+    return Client.#open(index, url, upgradeRequest(`${url.pathname}${url.search}`, url.host), onMessage);
+  }
+
+  /**
+   * Connects without a handshake: the caller sends the upgrade request, and the response is passed to `onMessage` like a message. For
+   * servers whose address names the channel.
+   */
+  static open(index: number, url: URL): Promise<Client> {
+    return Client.#open(index, url, null, ignore);
+  }
+
+  static #open(index: number, url: URL, request: Buffer | null, onMessage: OnMessage): Promise<Client> {
     const client = new Client(index);
     client.onMessage = onMessage;
     const { promise, resolve, reject } = Promise.withResolvers<Client>();
-    const request = Buffer.from(
-      `GET ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\nUpgrade: websocket\r\n` +
-        "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-    );
     void Bun.connect({
       hostname: url.hostname,
       port: Number(url.port),
@@ -67,11 +75,12 @@ export class Client {
         open(socket) {
           socket.setNoDelay(true);
           client.#writer = new SocketWriter(socket);
-          client.#writer.write(request);
+          if (request === null) resolve(client);
+          else client.#writer.write(request);
         },
         data(_socket, bytes) {
           if (client.#handshake === null) client.#walk(bytes);
-          else client.#readHandshake(bytes, resolve, reject);
+          else client.#readHandshake(bytes, request === null, resolve, reject);
         },
         drain() {
           client.#writer?.drain();
@@ -91,14 +100,26 @@ export class Client {
     return promise;
   }
 
-  #readHandshake(bytes: Buffer, resolve: (client: Client) => void, reject: (error: Error) => void): void {
+  #readHandshake(
+    bytes: Buffer,
+    asMessage: boolean,
+    resolve: (client: Client) => void,
+    reject: (error: Error) => void,
+  ): void {
     const head = Buffer.concat([this.#handshake ?? bytes.subarray(0, 0), bytes]);
     const end = head.indexOf("\r\n\r\n");
     if (end === -1) {
       this.#handshake = head;
       return;
     }
-    if (!head.toString("latin1", 0, 12).startsWith("HTTP/1.1 101")) {
+    if (asMessage) {
+      this.#handshake = null;
+      this.received++;
+      this.onMessage(this, head, 0, end);
+      if (head.length > end + 4) this.#walk(head.subarray(end + 4));
+      return;
+    }
+    if (!isUpgraded(head, 0)) {
       reject(new Error(`rejected: ${head.toString("latin1", 0, Math.min(head.length, 300))}`));
       return;
     }
@@ -164,6 +185,19 @@ export class Client {
       this.closed = true;
     }
   }
+}
+
+/** The request that opens a WebSocket at `path`. */
+export function upgradeRequest(path: string, host: string): Buffer {
+  return Buffer.from(
+    `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nUpgrade: websocket\r\n` +
+      "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+  );
+}
+
+/** Whether the response at `start` accepts an upgrade. */
+export function isUpgraded(bytes: Buffer, start: number): boolean {
+  return bytes.toString("latin1", start, start + 12) === "HTTP/1.1 101";
 }
 
 /** Ignores messages. */

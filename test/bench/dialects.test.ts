@@ -6,6 +6,7 @@ import { phoenix } from "../../src/bench/phoenix-driver.ts";
 import { now, writeStamp } from "../../src/bench/stamp.ts";
 import { Client } from "../../src/bench/websocket-client.ts";
 import { centrifugo } from "./dialects/centrifugo.ts";
+import { nchan } from "./dialects/nchan.ts";
 import { socketIo } from "./dialects/socket-io.ts";
 import { tangram } from "./dialects/tangram.ts";
 import { groups } from "./groups.ts";
@@ -30,6 +31,7 @@ const cases: readonly [Driver, messages: readonly string[], others: readonly str
       1,
     ],
     [groups, [payload], ['{"groups_current":["a-1"]}'], 1],
+    [nchan, [payload], ["HTTP/1.1 101 Switching Protocols"], 1],
     [socketIo, [`42["message",${quoted}]`], ["2"], 1],
     [
       centrifugo,
@@ -67,12 +69,13 @@ for (const [dialect, messages, others, expected] of cases) {
     expect(deliveries.latency.quantileMs(0.5)).toBeGreaterThan(4);
   });
 
-  test(`${dialect.name}: what goes to Redis holds its stamp where it is overwritten`, () => {
+  test(`${dialect.name}: what a backend sends has its stamp where it is overwritten`, () => {
     const { bytes, stampEnds, payload: one, stampEnd } = dialect.publication("a", "message", payload, 2);
     const stamp = now();
     for (const end of stampEnds) writeStamp(bytes, end, stamp);
     expect(bytes.toString("latin1").split(String(stamp))).toHaveLength(3);
     expect(one.toString("latin1", stampEnd - 12, stampEnd)).toMatch(/^\d{12}$/);
-    expect(bytes.toString("latin1")).toStartWith("*3\r\n$7\r\nPUBLISH\r\n");
+    const begins = dialect.intakeUrl === undefined ? "*3\r\n$7\r\nPUBLISH\r\n" : "POST /pub/a HTTP/1.1\r\n";
+    expect(bytes.toString("latin1")).toStartWith(begins);
   });
 }

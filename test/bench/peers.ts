@@ -4,15 +4,11 @@ import { findPython } from "../integration/python.ts";
 import { freePort } from "../integration/redis-process.ts";
 import { socketIo } from "./dialects/socket-io.ts";
 import { tangram } from "./dialects/tangram.ts";
-import { type Contender, launch, SECRET } from "./servers.ts";
-
-/** A contender that wants more than this repository has. */
-export interface Peer extends Contender {
-  /** What is missing on this machine to run it, in a sentence; `null`: nothing. */
-  lacks(): string | null;
-}
-
-const ROOT = join(import.meta.dir, "../..");
+import { CACHE, type Peer } from "./peer.ts";
+import { centrifugo, centrifugoWithPresence } from "./peers/centrifugo.ts";
+import { nchan } from "./peers/nchan.ts";
+import { phoenix, phoenixWithPresence } from "./peers/phoenix.ts";
+import { launch, SECRET } from "./servers.ts";
 
 /** `tangram-core` of PyPI: its service in Rust, in a Python that does nothing else. */
 const tangramCore: Peer = {
@@ -48,23 +44,30 @@ const socketIoOnNode: Peer = {
   },
 };
 
-export const peers: readonly Peer[] = [tangramCore, socketIoOnNode];
+export const peers: readonly Peer[] = [
+  tangramCore,
+  socketIoOnNode,
+  phoenix,
+  phoenixWithPresence,
+  centrifugo,
+  centrifugoWithPresence,
+  nchan,
+];
 
 let script: Promise<string> | null = null;
 
 /** The server as JavaScript, where Node finds the packages. */
 function compiled(): Promise<string> {
   script ??= (async () => {
-    const outdir = join(ROOT, "node_modules/.cache/channel/bench");
-    mkdirSync(outdir, { recursive: true });
+    mkdirSync(CACHE, { recursive: true });
     await Bun.build({
       entrypoints: [join(import.meta.dir, "peers/socket-io.ts")],
-      outdir,
+      outdir: CACHE,
       naming: "[name].mjs",
       target: "node",
       packages: "external",
     });
-    return join(outdir, "socket-io.mjs");
+    return join(CACHE, "socket-io.mjs");
   })();
   return script;
 }

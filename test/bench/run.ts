@@ -2,7 +2,8 @@
 import { type ParseArgsConfig, parseArgs } from "node:util";
 import { startRedis } from "../integration/redis-process.ts";
 import { dialects } from "./dialects.ts";
-import { type Peer, peers } from "./peers.ts";
+import type { Peer } from "./peer.ts";
+import { peers } from "./peers.ts";
 import { playOnce } from "./play.ts";
 import { hottest } from "./profile.ts";
 import type { Figures, Scene } from "./scene.ts";

@@ -18,6 +18,11 @@ export interface Stage {
   readonly quick: boolean;
 }
 
+/** Address where backends publish: Redis, or the server itself where it takes messages by HTTP only. */
+export function intake({ dialect, url, redisUrl }: Stage): string {
+  return dialect.intakeUrl?.(url) ?? redisUrl;
+}
+
 /** What one run of a scene has found. */
 export interface Figures {
   /** Deliveries, joins or answered pushes that came, of how many that were expected. */

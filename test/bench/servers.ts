@@ -141,11 +141,48 @@ process.on("exit", () => {
 const START_MS = 10_000;
 const STOP_MS = 10_000;
 
-/** Starts a server and waits for the line of its log that tells its address. */
-export async function launch(
+/** Starts a server and waits for the line of its log that has its address. */
+export function launch(
   command: readonly string[],
   { env }: Pick<ServerOptions, "env">,
 ): Promise<RunningServer> {
+  const found = Promise.withResolvers<string>();
+  const server = spawn(command, env, (log) => {
+    const url = /"url":"(http[^"]+)"/.exec(log)?.[1];
+    if (url !== undefined) found.resolve(url.replace(/^http/, "ws"));
+  });
+  return whenReady(server, found.promise);
+}
+
+/** Starts a server that is ready when it accepts connections on `port`; its WebSockets are at `path`. */
+export function launchOn(
+  port: number,
+  path: string,
+  command: readonly string[],
+  { env }: Pick<ServerOptions, "env">,
+): Promise<RunningServer> {
+  const server = spawn(command, env, () => {});
+  return whenReady(
+    server,
+    accepts(port, server).then(() => `ws://127.0.0.1:${port}${path}`),
+  );
+}
+
+interface Spawned {
+  readonly child: Bun.Subprocess;
+  /** Rejects with its log when the server ends. */
+  readonly ended: Promise<never>;
+  stop(): Promise<void>;
+}
+
+const LOG_CHARS = 64 * 1024;
+
+/** @param onLog called with what has been logged so far (64 KB at most), whenever something is logged */
+function spawn(
+  command: readonly string[],
+  env: Readonly<Record<string, string>>,
+  onLog: (log: string) => void,
+): Spawned {
   const cwd = mkdtempSync(join(tmpdir(), "channel-bench-"));
   const child = Bun.spawn([...command], {
     cwd,
@@ -155,6 +192,19 @@ export async function launch(
     stderr: "pipe",
   });
   running.add(child);
+  const read = async (): Promise<never> => {
+    let log = "";
+    const decoder = new TextDecoder();
+    for await (const chunk of child.stderr) {
+      const text = decoder.decode(chunk, { stream: true });
+      if (log.length < LOG_CHARS) log += text;
+      onLog(log);
+    }
+    throw new Error(`${command.join(" ")} ended before it listened:\n${log}`);
+  };
+  const ended = read();
+  // Every server ends, most of them when nobody waits for it any more.
+  ended.catch(() => {});
   const stop = async (): Promise<void> => {
     child.kill("SIGTERM");
     const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
@@ -163,25 +213,33 @@ export async function launch(
     running.delete(child);
     rmSync(cwd, { recursive: true, force: true });
   };
-  const found = Promise.withResolvers<string>();
-  const timer = setTimeout(() => found.reject(new Error(`${command[0]} told no address`)), START_MS);
-  void (async () => {
-    let log = "";
-    const decoder = new TextDecoder();
-    for await (const chunk of child.stderr) {
-      const text = decoder.decode(chunk, { stream: true });
-      if (log.length < 64 * 1024) log += text;
-      const url = /"url":"(http[^"]+)"/.exec(log)?.[1];
-      if (url !== undefined) found.resolve(url.replace(/^http/, "ws"));
-    }
-    found.reject(new Error(`${command.join(" ")} ended before it listened:\n${log}`));
-  })();
+  return { child, ended, stop };
+}
+
+async function whenReady({ child, ended, stop }: Spawned, url: Promise<string>): Promise<RunningServer> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error("the server does not listen")), START_MS);
   try {
-    return { url: await found.promise, pid: child.pid, stop };
+    return { url: await Promise.race([url, ended, late.promise]), pid: child.pid, stop };
   } catch (error) {
     await stop();
     throw error;
   } finally {
     clearTimeout(timer);
   }
+}
+
+const RETRY_MS = 20;
+
+/** Resolves when the server accepts a connection on the port. */
+async function accepts(port: number, { child, ended }: Spawned): Promise<void> {
+  while (child.exitCode === null) {
+    try {
+      (await Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } })).end();
+      return;
+    } catch {
+      await Bun.sleep(RETRY_MS);
+    }
+  }
+  await ended;
 }

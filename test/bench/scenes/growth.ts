@@ -4,7 +4,7 @@ import { paddedPayload } from "../../../src/bench/payload.ts";
 import { fineCpuMs } from "../../../src/bench/process-times.ts";
 import { Publisher } from "../../../src/bench/publisher.ts";
 import type { Client } from "../../../src/bench/websocket-client.ts";
-import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
+import { type Figures, intake, type Scene, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
 
 const MEMBER_SIZES = [10, 100, 1000, 10_000];
@@ -56,7 +56,7 @@ async function grow(
   }
   await quiet(clients);
 
-  const publisher = await Publisher.connect(stage.redisUrl);
+  const publisher = await Publisher.connect(intake(stage));
   const messages = Array.from({ length: channels }, (_, index) =>
     dialect.publication(topic(index), "message", paddedPayload(100)),
   );

@@ -3,7 +3,7 @@ import { Deliveries } from "../../../src/bench/deliveries.ts";
 import type { Driver } from "../../../src/bench/driver.ts";
 import { Publisher } from "../../../src/bench/publisher.ts";
 import type { Client } from "../../../src/bench/websocket-client.ts";
-import { type Figures, type Stage, spending } from "../scene.ts";
+import { type Figures, intake, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
 
 export interface Traffic {
@@ -38,7 +38,7 @@ export async function playTo(
   scene: Traffic,
 ): Promise<Figures> {
   await quiet(clients);
-  const publisher = await Publisher.connect(stage.redisUrl);
+  const publisher = await Publisher.connect(intake(stage));
   const deliveries = new Deliveries(dialect, clients, scene.stampEvery);
   await scene.send(deliveries, publisher, scene.warmUpSeconds);
   await deliveries.drained();
