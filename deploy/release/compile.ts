@@ -1,5 +1,6 @@
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { keepFreedMemory } from "./purge-delay.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 
@@ -34,7 +35,10 @@ export async function compile(to: string, target?: Bun.Build.CompileTarget): Pro
     throw: false,
   });
   for (const message of result.logs) console.error(message);
-  if (result.success) await rename(built, to);
+  if (result.success) {
+    if (target?.startsWith("bun-linux") ?? process.platform === "linux") await keepFreedMemory(built);
+    await rename(built, to);
+  }
   await rm(folder, { recursive: true, force: true });
   if (!result.success) process.exit(1);
 }

@@ -14,7 +14,6 @@ import {
   limit,
   limitWithPresence,
   ours,
-  oursDeployed,
   oursHistory,
   oursLatest,
   SECRET,
@@ -67,21 +66,8 @@ const strangers = values.server.map(parseStranger);
 const others: readonly Contender[] = [...peers, ...strangers];
 const contenders =
   values.only === undefined
-    ? [
-        limit,
-        limitWithPresence,
-        ours,
-        oursLatest,
-        oursHistory,
-        oursDeployed,
-        ...available(peers),
-        ...strangers,
-      ]
-    : pick(
-        [limit, limitWithPresence, twin, ours, oursLatest, oursHistory, oursDeployed, ...others],
-        values.only,
-        "server",
-      );
+    ? [limit, limitWithPresence, ours, oursLatest, oursHistory, ...available(peers), ...strangers]
+    : pick([limit, limitWithPresence, twin, ours, oursLatest, oursHistory, ...others], values.only, "server");
 const rounds = Number(values.rounds ?? (values.profile ? 1 : values.short ? 3 : 5));
 if (!Number.isInteger(rounds) || rounds < 1)
   fail(`--rounds ${values.rounds}: a whole number from 1 is needed`);

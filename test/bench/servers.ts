@@ -86,14 +86,6 @@ export const oursHistory: Contender = {
   start: (options) => startOurs(options, ["--config", join(import.meta.dir, "history.toml")]),
 };
 
-/** Ours in the environment that deploy/ gives it: freed memory is kept for a minute, which matters to large messages. */
-export const oursDeployed: Contender = {
-  ...ours,
-  name: "ours-deployed",
-  only: ["pages"],
-  start: (options) => ours.start({ ...options, env: { ...options.env, MIMALLOC_PURGE_DELAY: "60000" } }),
-};
-
 export function startOurs(options: ServerOptions, args: readonly string[] = []): Promise<RunningServer> {
   if (options.profileInto === null && !existsSync(BINARY)) {
     throw new Error(`${BINARY} is not there: make it with "npm run build"`);

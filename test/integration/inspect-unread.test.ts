@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { call, readAlong } from "./api-client.ts";
 import { eventually } from "./phoenix-client.ts";
-import { ADMIN_SECRET, startWorld } from "./world.ts";
+import { ADMIN_SECRET, RETURNS_MEMORY, startWorld } from "./world.ts";
 
 const STREAMS = 100;
 /** Memory limit of all streams together, in bytes. Includes the growth of the executable under this load. */
@@ -29,7 +29,7 @@ function ask(port: number): Promise<Socket> {
 }
 
 test("100 inspectors that do not read use little memory, and another inspector gets every message, shown or counted", async () => {
-  const world = await startWorld("embedded");
+  const world = await startWorld("embedded", { env: RETURNS_MEMORY });
   const { port, pid, url } = world.channel;
   const payload = JSON.stringify("x".repeat(15_000));
   try {

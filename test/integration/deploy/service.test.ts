@@ -2,6 +2,7 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { purgeDelayAt } from "../../../deploy/release/purge-delay.ts";
 import { readArguments } from "../../../src/commands/arguments.ts";
 import { COMMANDS } from "../../../src/commands/definitions.ts";
 import { loadConfig } from "../../../src/config/config.ts";
@@ -46,6 +47,11 @@ test.skipIf(!hasSystemd)("the unit is a good one, and exposed to 2.0 at the most
   );
   expect(security.stdout.toString()).toMatch(/Overall exposure level for channel.service: [01]\.\d/);
   expect(security.exitCode).toBe(0);
+});
+
+test.skipIf(process.platform !== "linux")("the executable keeps freed memory for a minute", () => {
+  const executable = readFileSync(channelBinary());
+  expect(executable.readBigInt64LE(purgeDelayAt(executable))).toBe(60_000n);
 });
 
 /** A unix datagram socket that prints what it receives, as a service manager would. */

@@ -5,7 +5,7 @@ import { startChannel } from "../channel-process.ts";
 import { connectGroups } from "../groups/groups-client.ts";
 import { connectPhoenix, eventually, mint, type PhoenixClient } from "../phoenix-client.ts";
 import { startPoller } from "../wild/poller.ts";
-import { SECRET, startWorld, type World } from "../world.ts";
+import { RETURNS_MEMORY, SECRET, startWorld, type World } from "../world.ts";
 import { type Algorithm, type IssuerKey, issuerKey, type KeyServer, keyServer, part } from "./key-set.ts";
 
 const ALGORITHMS: readonly Algorithm[] = ["RS256", "ES256", "EdDSA"];
@@ -27,7 +27,7 @@ function key(alg: Algorithm): IssuerKey {
 }
 
 async function worldWith(toml: string): Promise<World> {
-  const world = await startWorld("embedded", { toml });
+  const world = await startWorld("embedded", { toml, env: RETURNS_MEMORY });
   ends.push(() => world.stop());
   return world;
 }

@@ -7,7 +7,7 @@ import { enterGroups } from "../groups/groups-client.ts";
 import { addressOf, eventually, VERSIONS } from "../phoenix-client.ts";
 import { frame, openWebSocket } from "../websocket.ts";
 import { startPoller } from "../wild/poller.ts";
-import { ADMIN_SECRET, startWorld, type World } from "../world.ts";
+import { ADMIN_SECRET, RETURNS_MEMORY, startWorld, type World } from "../world.ts";
 
 const MIB = 1024 * 1024;
 /** Bun closes a request that is not complete after about twelve seconds. */
@@ -18,6 +18,7 @@ const HELD_UP_MS = 8000;
 let world: World;
 beforeAll(async () => {
   world = await startWorld("redis", {
+    env: RETURNS_MEMORY,
     toml: `presence_window = "10ms"\n[channels."quiet*"]\npresence = false\n[limits]\nmax_buffered_per_client = "8MiB"\n`,
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import type { PhoenixClient } from "../phoenix-client.ts";
-import { startWorld } from "../world.ts";
+import { RETURNS_MEMORY, startWorld } from "../world.ts";
 import { metric, type Poller, startPoller } from "./poller.ts";
 
 const LONG = process.env.CHANNEL_LONG === "1";
@@ -25,6 +25,7 @@ describe("a crowd that stops reading", () => {
     test(`is cut off within the budget of all, costs no one else a message, and gives its memory back, over ${transport}`, async () => {
       const world = await startWorld("redis", {
         toml: `presence_window = "10ms"\n[limits]\nmax_buffered = "64MiB"\nmax_buffered_per_client = "8MiB"\n`,
+        env: RETURNS_MEMORY,
       });
       const { url, pid } = world.channel;
       try {
