@@ -576,6 +576,11 @@ export const CHANNEL: Table<Omit<ChannelSettings, "pattern">> = {
     default: "disconnect",
     doc: "A client that does not keep up: disconnect: is disconnected at its limit, latest: gets only the newest message of each event.",
   },
+  trustedJson: {
+    type: bool,
+    default: false,
+    doc: "Sends payloads of backends in {} or [] without checking that they are JSON; clients get an invalid one as a frame that they cannot parse.",
+  },
   historyStore: {
     type: oneOf("memory", "redis"),
     default: "memory",

@@ -110,6 +110,7 @@ export interface ChannelSettings {
   readonly historyTtl: number;
   readonly lastValue: boolean;
   readonly slow: SlowClients;
+  readonly trustedJson: boolean;
   readonly historyStore: "memory" | "redis";
   /** Events and patterns. */
   readonly clientEvents: readonly string[];

@@ -27,14 +27,25 @@ export function keepsHistory(settings: readonly ChannelSettings[]): boolean {
 }
 
 function rulesOf(settings: ChannelSettings): ChannelRules {
-  const { presence, presenceMeta, sender, history, historyBytes, historyTtl, lastValue, historyStore, slow } =
-    settings;
+  const {
+    presence,
+    presenceMeta,
+    sender,
+    history,
+    historyBytes,
+    historyTtl,
+    lastValue,
+    historyStore,
+    slow,
+    trustedJson,
+  } = settings;
   const keeps = history > 0 || lastValue;
   return {
     presence,
     presenceMeta,
     namesSender: sender,
     conflates: slow === "latest",
+    trustsJson: trustedJson,
     clientEvents: clientEventRulesOf(settings),
     calls: callRulesOf(settings),
     history: keeps

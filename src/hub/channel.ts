@@ -59,6 +59,8 @@ export interface ChannelRules {
   readonly history: HistoryRules | null;
   /** Whether a client that does not keep up gets only the newest message of each event. */
   readonly conflates?: boolean;
+  /** Whether payloads of backends are not checked for JSON. Default: false. */
+  readonly trustsJson?: boolean;
   /** Which pushes the other members get. Default: none. */
   readonly clientEvents?: ClientEventRules | null;
   /** Which pushes a backend answers. Default: none. */
@@ -76,6 +78,8 @@ export class Channel implements Backlogged {
   readonly history: HistoryRules | null;
   /** Whether a client that does not keep up gets only the newest message of each event. */
   readonly conflates: boolean;
+  /** Whether payloads of backends are not checked for JSON. */
+  readonly trustsJson: boolean;
   /** Whether members get the number of members (`PresenceCounts`). */
   readonly counted: boolean;
   /** Whether a push of `presence` replaces a member's metadata. */
@@ -105,6 +109,7 @@ export class Channel implements Backlogged {
     this.presence = presence;
     this.history = rules.history;
     this.conflates = rules.conflates ?? false;
+    this.trustsJson = rules.trustsJson ?? false;
     this.counted = rules.presence === "count";
     this.namesSender = rules.namesSender;
     this.clientEvents = SERVER_CHANNELS.has(name) ? null : (rules.clientEvents ?? null);

@@ -357,7 +357,7 @@ export class Hub {
     if (payload.length === 0) return this.#drop("empty");
     if (channel.receivers.length === 0) return this.#drop("unheard");
     stats.delivered++;
-    this.#deliver(channel, new Message(event, payload, false, seq));
+    this.#deliver(channel, new Message(event, payload, false, seq, null, channel.trustsJson));
   }
 
   /** A marker of this or another server, in the order of the messages. Returns whether it is the newest now. */

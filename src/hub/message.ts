@@ -3,6 +3,11 @@ import { isJson } from "./json/is-json.ts";
 
 const NO_BYTES = Buffer.alloc(0);
 
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
 /**
  * One message to the listeners of a channel. Its payload is JSON text, exactly as sent, or bytes. Valid only during
  * delivery: the bytes belong to the bus.
@@ -20,15 +25,19 @@ export class Message {
   readonly seq: number;
   /** The connection of the client that sent it to the others; `null` for a message of a backend or a server. */
   readonly sender: string | null;
+  /** Whether the payload was taken for JSON without a check. */
+  readonly #unchecked: boolean;
   readonly #ascii: boolean;
   #json: string | null;
 
+  /** @param trusted whether bytes in braces or brackets are taken for JSON (`trusted_json`) */
   constructor(
     event: string,
     payload: string | Buffer,
     presence: boolean,
     seq = 0,
     sender: string | null = null,
+    trusted = false,
   ) {
     this.event = event;
     this.presence = presence;
@@ -38,12 +47,14 @@ export class Message {
       this.bytes = NO_BYTES;
       this.size = Buffer.byteLength(payload);
       this.isJson = true;
+      this.#unchecked = false;
       this.#ascii = false;
       this.#json = payload;
     } else {
       this.bytes = payload;
       this.size = payload.length;
-      this.isJson = isJson(payload);
+      this.#unchecked = trusted && isEnclosed(payload);
+      this.isJson = this.#unchecked || isJson(payload);
       this.#ascii = this.isJson && isAscii(payload);
       this.#json = null;
     }
@@ -54,6 +65,17 @@ export class Message {
     if (this.#json === null && this.isJson) this.#json = this.bytes.toString(this.#ascii ? "latin1" : "utf8");
     return this.#json;
   }
+
+  /** The same for what is put together with other messages, or parsed: checked in any case. */
+  get checkedJson(): string | null {
+    return this.#unchecked && !isJson(this.bytes) ? null : this.json;
+  }
+}
+
+/** Whether bytes begin and end as an object or array does. Binary data seldom does, nor does a text that was cut off. */
+function isEnclosed(bytes: Buffer): boolean {
+  const last = bytes[bytes.length - 1];
+  return bytes[0] === OPEN_BRACE ? last === CLOSE_BRACE : bytes[0] === OPEN_BRACKET && last === CLOSE_BRACKET;
 }
 
 /** A message of this server, whose payload is JSON text. */

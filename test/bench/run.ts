@@ -16,6 +16,7 @@ import {
   ours,
   oursHistory,
   oursLatest,
+  oursTrusted,
   SECRET,
   stranger,
   twin,
@@ -26,7 +27,7 @@ const USAGE = `npm run bench -- [options]
   --scenes a,b          only these: ${scenes.map(({ name }) => name).join(", ")}
   --rounds N            rounds for each scene (5; with --short 3)
   --short               seconds instead of minutes, small crowds: finds regressions, gives no figure to quote
-  --only a,b            only these servers: limit, limit+presence, limit-again, ours, ours-latest, ours-history, ${peers.map(({ name }) => name).join(", ")}, or the name of a --server
+  --only a,b            only these servers: limit, limit+presence, limit-again, ours, ours-latest, ours-history, ours-trusted, ${peers.map(({ name }) => name).join(", ")}, or the name of a --server
   --server name=[dialect+]ws://host:port[/path]   one more server, already running on this machine; dialects:
                         ${dialects.map(({ name }) => name).join(", ")}; without one phoenix
   --redis-url URL       use this Redis, as the servers of --server do, instead of starting one
@@ -66,8 +67,21 @@ const strangers = values.server.map(parseStranger);
 const others: readonly Contender[] = [...peers, ...strangers];
 const contenders =
   values.only === undefined
-    ? [limit, limitWithPresence, ours, oursLatest, oursHistory, ...available(peers), ...strangers]
-    : pick([limit, limitWithPresence, twin, ours, oursLatest, oursHistory, ...others], values.only, "server");
+    ? [
+        limit,
+        limitWithPresence,
+        ours,
+        oursLatest,
+        oursHistory,
+        oursTrusted,
+        ...available(peers),
+        ...strangers,
+      ]
+    : pick(
+        [limit, limitWithPresence, twin, ours, oursLatest, oursHistory, oursTrusted, ...others],
+        values.only,
+        "server",
+      );
 const rounds = Number(values.rounds ?? (values.profile ? 1 : values.short ? 3 : 5));
 if (!Number.isInteger(rounds) || rounds < 1)
   fail(`--rounds ${values.rounds}: a whole number from 1 is needed`);

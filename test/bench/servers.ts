@@ -86,6 +86,14 @@ export const oursHistory: Contender = {
   start: (options) => startOurs(options, ["--config", join(import.meta.dir, "history.toml")]),
 };
 
+/** Ours with `trusted_json = true` for every channel: without the check of payloads, as the limit. */
+export const oursTrusted: Contender = {
+  ...ours,
+  name: "ours-trusted",
+  only: ["pages"],
+  start: (options) => startOurs(options, ["--config", join(import.meta.dir, "trusted.toml")]),
+};
+
 export function startOurs(options: ServerOptions, args: readonly string[] = []): Promise<RunningServer> {
   if (options.profileInto === null && !existsSync(BINARY)) {
     throw new Error(`${BINARY} is not there: make it with "npm run build"`);

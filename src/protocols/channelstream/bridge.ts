@@ -87,8 +87,9 @@ export class Bridge {
     timestamp: () => string,
     legacyDate: boolean,
   ): FromBus | "unsendable" | null {
-    const { event, json, presence, sender } = message;
+    const { event, presence, sender } = message;
     if (presence || !isEventName(event)) return null;
+    const json = message.checkedJson;
     if (json === null) return "unsendable";
     // A client could name another user, or edit and delete messages.
     const own = sender === null ? ownMessage(json, channel) : null;
@@ -111,7 +112,7 @@ export class Bridge {
   /** A kept message in this protocol's form; `null` for one that a new member does not need: presence, edits, binary. */
   readValue(
     channel: string,
-    { event, json, sender }: Message,
+    { event, checkedJson: json, sender }: Message,
     timestamp: () => string,
     legacyDate: boolean,
   ): string | null {

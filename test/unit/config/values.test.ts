@@ -372,6 +372,28 @@ describe("values", () => {
     );
   });
 
+  test("trusted_json is off unless a pattern turns it on, and narrower patterns inherit it", () => {
+    const { channels } = good(
+      toml(`[channels."*"]
+        history = 1
+        [channels."raw:*"]
+        trusted_json = true
+        [channels."raw:people:*"]
+        trusted_json = false
+        [channels."raw:planes:*"]
+        history = 2`),
+    );
+    expect(channels.map(({ pattern, trustedJson }) => ({ pattern, trustedJson }))).toEqual([
+      { pattern: "raw:people:*", trustedJson: false },
+      { pattern: "raw:planes:*", trustedJson: true },
+      { pattern: "raw:*", trustedJson: true },
+      { pattern: "*", trustedJson: false },
+    ]);
+    expect(refusal(toml('channels."raw:*".trusted_json = "yes"'))).toBe(
+      '2: channel.toml: channels."raw:*".trusted_json must be true or false, not "yes"',
+    );
+  });
+
   const HOOKS = 'hook_secret = "a secret of these hooks"\n';
 
   test("authorize is a URL, which a narrower pattern can turn off, and requires hook_secret", () => {

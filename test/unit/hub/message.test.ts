@@ -30,3 +30,23 @@ test("invalid UTF-8 is sent as bytes", () => {
   const bytes = Buffer.of(0x22, 0xc3, 0x28, 0x22);
   expect(new Message("e", bytes, false)).toMatchObject({ json: null, bytes });
 });
+
+const trusted = (payload: string | Buffer) => new Message("e", Buffer.from(payload), false, 0, null, true);
+
+test.each(['{"a":}', "[1,,2]", "{}{}", '{"a":1}'])("trusted, %j is sent as text without a check", (text) => {
+  expect(trusted(text)).toMatchObject({ isJson: true, json: text });
+});
+
+test.each(['{"a":1', "[1}", "{]", "x", "", "NaN", " {]"])("trusted, %j is no JSON all the same", (text) => {
+  expect(trusted(text)).toMatchObject({ isJson: false, json: null, checkedJson: null });
+});
+
+test("trusted payloads are checked for who parses them or puts them together with others", () => {
+  expect(trusted('{"a":}').checkedJson).toBeNull();
+  expect(trusted('{"a":"é"}').checkedJson).toBe('{"a":"é"}');
+  expect(trusted(" 1 ").checkedJson).toBe(" 1 ");
+});
+
+test("trusted, invalid UTF-8 becomes U+FFFD: a text frame is valid in any case", () => {
+  expect(trusted(Buffer.of(0x7b, 0xc3, 0x28, 0x7d)).json).toBe("{\ufffd(}");
+});
