@@ -6,10 +6,10 @@ const inSeconds = (seconds: number): number => Math.floor(Date.now() / 1000) + s
 
 /** Leeway of `exp`, in seconds: a token that expired less than this ago is valid. */
 const LEEWAY = 5;
-/** A token that is valid for two to three more seconds. */
-const nearlyOver = (): number => inSeconds(3 - LEEWAY);
+/** A token that is valid for six to seven more seconds: a busy machine has handled what comes before its end by then. */
+const nearlyOver = (): number => inSeconds(7 - LEEWAY);
 /** Time in ms until every such token has expired and its end was handled, spread included. */
-const OVER_MS = 12_000;
+const OVER_MS = 16_000;
 
 interface Answer {
   readonly status: number;
@@ -200,7 +200,7 @@ describe("expiry = close", () => {
         expect(response).toEqual({ reason: "unmatched topic" });
         expect((await client.ask({ topic: "long", event: "news" })).status).toBe("ok");
         expect(client.frames.all.filter((each) => each.event === "phx_close")).toEqual([]);
-      }, 20_000);
+      }, 40_000);
     }
 
     test("closes the socket with 1001 when it is the socket's token; memberships last until then", async () => {
@@ -223,7 +223,7 @@ describe("expiry = close", () => {
       expect(got).toEqual(Array.from({ length: got.length }, (_, i) => i + 1));
       // Only the messages sent while the close was in transit, not those of seconds.
       expect(sent - got.length).toBeLessThan(100);
-    }, 25_000);
+    }, 40_000);
 
     test("ends a long-poll session when it is the session's token, after pending messages were fetched", async () => {
       const topic = "polled";
@@ -242,7 +242,7 @@ describe("expiry = close", () => {
       expect(got).toEqual(Array.from({ length: got.length }, (_, i) => i + 1));
       // Only the messages sent while the end was in transit: one in 5 ms.
       expect(sent - got.length).toBeLessThan(200);
-    }, 25_000);
+    }, 40_000);
 
     test("is renewed by access_token before it expires", async () => {
       const client = await world.connect();
@@ -254,7 +254,7 @@ describe("expiry = close", () => {
       await Bun.sleep(OVER_MS);
       expect((await client.ask({ topic: "renewed", event: "news" })).status).toBe("ok");
       expect(client.frames.all.filter((each) => each.event === "phx_error")).toEqual([]);
-    }, 25_000);
+    }, 40_000);
 
     test("expires when the renewal was rejected", async () => {
       const client = await world.connect();
@@ -274,7 +274,7 @@ describe("expiry = close", () => {
       }
       const error = await client.frames.until((each) => each.event === "phx_error", "phx_error", OVER_MS);
       expect(error.payload).toEqual({ reason: "token expired" });
-    }, 20_000);
+    }, 40_000);
 
     test("shortens a membership when the renewed token expires earlier", async () => {
       const client = await world.connect();
@@ -282,35 +282,7 @@ describe("expiry = close", () => {
       const payload = JSON.stringify({ token: world.token("shortened", { exp: nearlyOver() }) });
       expect((await client.ask({ topic: "shortened", event: "access_token", payload })).status).toBe("ok");
       await client.frames.until((each) => each.event === "phx_error", "phx_error", OVER_MS);
-    }, 20_000);
-
-    test("at the same time as many others: the ends are spread over several seconds", async () => {
-      const SOCKETS = 16;
-      const EACH = 100;
-      const clients = await Promise.all(Array.from({ length: SOCKETS }, () => world.connect()));
-      // All of them join before that, on a busy machine too.
-      const token = world.token("many *", { exp: nearlyOver() + 5 });
-      const payload = JSON.stringify({ token });
-      const topics = Array.from({ length: EACH }, (_, i) => `many ${i}`);
-      for (const client of clients) {
-        client.sendTogether(
-          topics.map((topic) => ({ joinRef: topic, ref: topic, topic, event: "phx_join", payload })),
-        );
-      }
-      for (const client of clients)
-        for (const topic of topics) expect((await client.reply(topic)).status).toBe("ok");
-      const times = await Promise.all(
-        clients.map(async (client) => {
-          const own: number[] = [];
-          while (own.length < EACH) {
-            await client.frames.until((each) => each.event === "phx_error", "phx_error", 2 * OVER_MS);
-            own.push(performance.now());
-          }
-          return own;
-        }),
-      );
-      expect(Math.max(...times.flat()) - Math.min(...times.flat())).toBeWithin(1000, OVER_MS);
-    }, 50_000);
+    }, 40_000);
 
     test("is checked only at join when expiry = join", async () => {
       const lenient = await startWorld("embedded", { toml: `expiry = "join"\n` });
@@ -318,7 +290,7 @@ describe("expiry = close", () => {
         const token = lenient.token("room", { exp: nearlyOver() });
         const client = await lenient.connect({ params: { userToken: token } });
         expect((await client.join("room")).status).toBe("ok");
-        await Bun.sleep(7000);
+        await Bun.sleep(11_000);
         expect((await client.ask({ topic: "room", event: "news" })).status).toBe("ok");
         expect(client.socket.isClosed).toBe(false);
         expect(client.frames.all.filter((each) => each.event === "phx_error")).toEqual([]);
@@ -326,7 +298,7 @@ describe("expiry = close", () => {
       } finally {
         await lenient.stop();
       }
-    }, 20_000);
+    }, 40_000);
 
     test("does not affect a channel that was left, or rejoined with a later expiry", async () => {
       const client = await world.connect();
@@ -337,8 +309,36 @@ describe("expiry = close", () => {
       await Bun.sleep(OVER_MS);
       expect((await client.ask({ topic: "again", event: "news" })).status).toBe("ok");
       expect(client.frames.all.filter((each) => each.event === "phx_error")).toEqual([]);
-    }, 25_000);
+    }, 40_000);
   });
+
+  // On its own: joins of the tests above would wait for all of these, beyond the end of their tokens.
+  test("tokens of many members that expire at the same time: the ends are spread over several seconds", async () => {
+    const SOCKETS = 16;
+    const EACH = 100;
+    const clients = await Promise.all(Array.from({ length: SOCKETS }, () => world.connect()));
+    const token = world.token("many *", { exp: nearlyOver() });
+    const payload = JSON.stringify({ token });
+    const topics = Array.from({ length: EACH }, (_, i) => `many ${i}`);
+    for (const client of clients) {
+      client.sendTogether(
+        topics.map((topic) => ({ joinRef: topic, ref: topic, topic, event: "phx_join", payload })),
+      );
+    }
+    for (const client of clients)
+      for (const topic of topics) expect((await client.reply(topic)).status).toBe("ok");
+    const times = await Promise.all(
+      clients.map(async (client) => {
+        const own: number[] = [];
+        while (own.length < EACH) {
+          await client.frames.until((each) => each.event === "phx_error", "phx_error", 2 * OVER_MS);
+          own.push(performance.now());
+        }
+        return own;
+      }),
+    );
+    expect(Math.max(...times.flat()) - Math.min(...times.flat())).toBeWithin(1000, OVER_MS);
+  }, 60_000);
 
   test("exp has 5 s of leeway, and so has nbf", async () => {
     const client: PhoenixClient = await world.connect();
