@@ -348,7 +348,7 @@ describe("expiry = close", () => {
       });
       return status === "ok" ? "ok" : response;
     };
-    expect(await outcome({ exp: inSeconds(-2) })).toBe("ok");
+    expect(await outcome({ exp: inSeconds(-1) })).toBe("ok");
     expect(await outcome({ exp: inSeconds(-8) })).toEqual({ reason: "token expired" });
     expect(await outcome({ nbf: inSeconds(3) })).toBe("ok");
     expect(await outcome({ nbf: inSeconds(30) })).toMatchObject({ reason: "unauthorized" });

@@ -101,7 +101,7 @@ describe.concurrent("a group client", () => {
 
   test('whose token runs out stays with expiry = "join"', () =>
     inWorld('expiry = "join"\n', async (world) => {
-      const exp = Math.floor(Date.now() / 1000) - 3;
+      const exp = Math.floor(Date.now() / 1000);
       const client = await enter(world, { exp });
       await client.follow({ jobs: ["n"] });
       await Bun.sleep((exp + 5) * 1000 - Date.now() + 800);
@@ -197,8 +197,8 @@ describe("a group client", () => {
 
   test("whose token runs out is closed with 1001 at once, and has missed nothing until then", () =>
     inWorld("", async (world) => {
-      // Five seconds of leeway.
-      const exp = Math.floor(Date.now() / 1000) - 3;
+      // Five seconds of leeway, within which a busy machine lets it in.
+      const exp = Math.floor(Date.now() / 1000);
       const client = await enter(world, { exp });
       const lasting = await enter(world);
       for (const each of [client, lasting]) await each.follow({ jobs: ["n"] });
