@@ -106,7 +106,7 @@ export class Deliveries {
 
 /**
  * Publishes as fast as clients receive: sends a new batch while at most `inFlight` messages are undelivered, so that no queue
- * grows. Each message goes to every client.
+ * grows. Each message goes to `each` clients: by default to every one.
  */
 export async function flood(
   deliveries: Deliveries,
@@ -114,8 +114,8 @@ export async function flood(
   batch: Publication,
   inFlight: number,
   seconds: number,
+  each = deliveries.clients.length,
 ): Promise<void> {
-  const each = deliveries.clients.length;
   const size = batch.stampEnds.length;
   const until = performance.now() + seconds * 1000;
   const over = Promise.withResolvers<void>();

@@ -24,6 +24,19 @@ export class Latency {
     this.#total = 0;
   }
 
+  /** What was recorded, to be added to another histogram: pairs of bucket and count. */
+  entries(): [bucket: number, count: number][] {
+    return [...this.#counts.entries()].filter(([, count]) => count > 0);
+  }
+
+  /** Adds the `entries` of another histogram. */
+  add(entries: readonly (readonly [bucket: number, count: number])[]): void {
+    for (const [bucket, count] of entries) {
+      this.#counts[bucket] = (this.#counts[bucket] ?? 0) + count;
+      this.#total += count;
+    }
+  }
+
   /** The quantile (0 to 1) in ms; `null` if nothing was recorded. */
   quantileMs(share: number): number | null {
     if (this.#total === 0) return null;

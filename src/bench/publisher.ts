@@ -37,6 +37,19 @@ function encoded(name: string, payload: Buffer, one: Buffer, times: number): Pub
   };
 }
 
+/** Several publications in one write. */
+export function inOne(publications: readonly Publication[]): Publication {
+  const [first] = publications;
+  if (first === undefined) throw new Error("no publication");
+  let offset = 0;
+  const stampEnds: number[] = [];
+  for (const { bytes, stampEnds: ends } of publications) {
+    for (const end of ends) stampEnds.push(offset + end);
+    offset += bytes.length;
+  }
+  return { ...first, bytes: Buffer.concat(publications.map(({ bytes }) => bytes)), stampEnds };
+}
+
 /** Sends publications, each stamped with the time of sending. */
 export interface Sender {
   send(publication: Publication): void;
@@ -85,6 +98,11 @@ export class Publisher {
     const stamp = now();
     for (const end of publication.stampEnds) writeStamp(publication.bytes, end, stamp);
     this.#writer.write(publication.bytes);
+  }
+
+  /** Writes commands as they are, without a stamp. */
+  write(commands: Buffer): void {
+    this.#writer.write(commands);
   }
 
   /** Number of PUBLISH commands that this Redis has received since it started, from all clients. */

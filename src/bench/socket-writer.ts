@@ -22,6 +22,11 @@ export class SocketWriter<T> {
     this.#socket.end();
   }
 
+  /** Resets the connection; what was queued is lost. */
+  reset(): void {
+    this.#socket.terminate();
+  }
+
   /** Call this on the `drain` event of the socket. */
   drain(): void {
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {

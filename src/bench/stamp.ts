@@ -9,9 +9,17 @@ const ZERO = 48;
 /** A placeholder, overwritten when a message is sent. */
 export const BLANK_STAMP = String(BASE);
 
-/** Microseconds since the start of this process, offset to 12 digits. */
+/** Microseconds from the start of the common clock to that of this process. */
+let shift = 0;
+
+/** Makes stamps comparable between processes: each counts from this Unix time in ms, not from its own start. */
+export function shareClock(epochMs: number): void {
+  shift = (performance.timeOrigin - epochMs) * 1000;
+}
+
+/** Microseconds since the start of this process or of the shared clock, offset to 12 digits. */
 export function now(): number {
-  return BASE + Math.floor(performance.now() * 1000);
+  return BASE + Math.floor(shift + performance.now() * 1000);
 }
 
 /** Writes a stamp whose digits end before `end`. */

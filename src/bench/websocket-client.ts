@@ -52,6 +52,11 @@ export class Client {
     this.#writer?.end();
   }
 
+  /** Resets the connection, as a network does that is lost. */
+  reset(): void {
+    this.#writer?.reset();
+  }
+
   static connect(index: number, url: URL, onMessage: OnMessage = ignore): Promise<Client> {
     return Client.#open(index, url, upgradeRequest(`${url.pathname}${url.search}`, url.host), onMessage);
   }

@@ -11,14 +11,15 @@ import { growth } from "./scenes/growth.ts";
 import { scenes } from "./scenes.ts";
 import {
   type Contender,
+  fail,
   limit,
   limitWithPresence,
   ours,
   oursHistory,
   oursLatest,
   oursTrusted,
+  parseStranger,
   SECRET,
-  stranger,
   twin,
 } from "./servers.ts";
 import { type Run, summarize, table } from "./table.ts";
@@ -32,7 +33,7 @@ const USAGE = `npm run bench -- [options]
                         ${dialects.map(({ name }) => name).join(", ")}; without one phoenix
   --redis-url URL       use this Redis, as the servers of --server do, instead of starting one
   --jwt-secret TEXT     secret of the tokens that everyone joins with, where a --server checks them
-  --growth              instead of the scenes the same traffic with 10 to 100,000 channels, and 10,000 members
+  --growth              instead of the scenes the same traffic with 10 to 100,000 channels and 50,000 members, and a million names
   --profile             run the servers from source under the CPU profiler and print their hottest functions
   --json                print every run and the medians as JSON instead of the table`;
 
@@ -98,6 +99,7 @@ try {
       for (const contender of round % 2 === 1 ? contenders : contenders.toReversed()) {
         if (scene.groups && !contender.groups) continue;
         if (scene.peers === false && others.includes(contender)) continue;
+        if (scene.only?.includes(contender.name) === false) continue;
         if (contender.only?.includes(scene.name) === false) continue;
         if (failed.has(`${contender.name} did not finish ${scene.name}`)) continue;
         if (round > (contender.most?.[scene.name] ?? rounds)) continue;
@@ -148,20 +150,6 @@ async function play(scene: Scene, contender: Contender): Promise<Figures> {
   return figures;
 }
 
-function parseStranger(text: string): Contender {
-  const [, name, speaks = "phoenix", url] = /^([^=]+)=(?:([^+:/]+)\+)?(ws:\/\/.+)$/.exec(text) ?? [];
-  if (name === undefined || url === undefined || !URL.canParse(url)) {
-    fail(`--server ${text}: name=ws://host:port is needed`);
-  }
-  const dialect = dialects.find((each) => each.name === speaks);
-  if (dialect === undefined) {
-    fail(
-      `--server ${text}: no dialect is called ${speaks}: there are ${dialects.map((each) => each.name).join(", ")}`,
-    );
-  }
-  return stranger(name, url, dialect);
-}
-
 /** Those peers that this machine can run; what the others want is told. */
 function available(all: readonly Peer[]): Contender[] {
   return all.filter(({ name, lacks }) => {
@@ -192,9 +180,4 @@ function parse<const T extends ParseArgsConfig>(config: T): ReturnType<typeof pa
   } catch (error) {
     fail(error instanceof Error ? error.message : String(error));
   }
-}
-
-function fail(message: string): never {
-  console.error(message);
-  process.exit(2);
 }

@@ -46,6 +46,10 @@ export interface Figures {
   readonly againUs: number | null;
   /** The server's CPU for each join into what there is already, in us; where growth is measured. */
   readonly joinUs?: number;
+  /** The longest that anyone waited for a message, in ms; where growth is measured. */
+  readonly stallMs?: number;
+  /** What each of several steps of the same work cost, in us, and the server's memory after it; where growth is measured. */
+  readonly steps?: readonly { readonly us: number; readonly bytes: number }[];
   /** The server's memory (PSS) for each connection that has joined. */
   readonly bytesEach: number | null;
   /** Connections that the server has closed. */
@@ -56,7 +60,7 @@ export interface Scene {
   readonly name: string;
   /** One line for the table's heading. */
   readonly title: string;
-  readonly unit: "delivery" | "join" | "push" | "replacement";
+  readonly unit: "delivery" | "join" | "push" | "replacement" | "name";
   /** How many times the limit it may cost us where 1.5 cannot be, since the limit leaves work out: half as much again as on a quiet machine. */
   readonly worstRatio?: number;
   /** Share of the messages that may be left out. Default: 0. */
@@ -67,6 +71,8 @@ export interface Scene {
   readonly env?: Readonly<Record<string, string>>;
   /** Configuration file that our server needs for this scene. */
   readonly config?: string;
+  /** For these servers only. */
+  readonly only?: readonly string[];
   /** `false`: for our server and the limit only. */
   readonly peers?: false;
   play(stage: Stage): Promise<Figures>;

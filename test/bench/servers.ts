@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Driver } from "../../src/bench/driver.ts";
 import { phoenix } from "../../src/bench/phoenix-driver.ts";
 import { pidListeningOn } from "../../src/bench/process-times.ts";
+import { dialects } from "./dialects.ts";
 
 /** Secret of the tokens that the generator mints and our server checks. Of no use to anyone. */
 export const SECRET = "bench-secret-that-guards-nothing-0123456789";
@@ -15,6 +16,8 @@ export interface ServerOptions {
   readonly config?: string;
   /** Folder for a CPU profile; the server then runs from source. */
   readonly profileInto: string | null;
+  /** Called with what the server writes to its log. */
+  readonly onLog?: (text: string) => void;
 }
 
 export interface RunningServer {
@@ -94,6 +97,15 @@ export const oursTrusted: Contender = {
   start: (options) => startOurs(options, ["--config", join(import.meta.dir, "trusted.toml")]),
 };
 
+/** Ours in so many processes on one port. */
+export function oursWorkers(count: number): Contender {
+  return {
+    ...ours,
+    name: `ours, ${count} workers`,
+    start: (options) => startOurs(options, ["--workers", String(count)]),
+  };
+}
+
 export function startOurs(options: ServerOptions, args: readonly string[] = []): Promise<RunningServer> {
   if (options.profileInto === null && !existsSync(BINARY)) {
     throw new Error(`${BINARY} is not there: make it with "npm run build"`);
@@ -128,6 +140,27 @@ export function stranger(name: string, url: string, dialect: Driver): Contender 
   };
 }
 
+/** A `--server name=[dialect+]ws://host:port[/path]`. Ends the process where it cannot be one. */
+export function parseStranger(text: string): Contender {
+  const [, name, speaks = "phoenix", url] = /^([^=]+)=(?:([^+:/]+)\+)?(ws:\/\/.+)$/.exec(text) ?? [];
+  if (name === undefined || url === undefined || !URL.canParse(url)) {
+    fail(`--server ${text}: name=ws://host:port is needed`);
+  }
+  const dialect = dialects.find((each) => each.name === speaks);
+  if (dialect === undefined) {
+    fail(
+      `--server ${text}: no dialect is called ${speaks}: there are ${dialects.map((each) => each.name).join(", ")}`,
+    );
+  }
+  return stranger(name, url, dialect);
+}
+
+/** What was asked for makes no sense: one line and no stack trace. */
+export function fail(message: string): never {
+  console.error(message);
+  process.exit(2);
+}
+
 function runtime({ profileInto }: ServerOptions): string[] {
   if (profileInto === null) return [process.execPath];
   return [process.execPath, "--cpu-prof", "--cpu-prof-dir", profileInto];
@@ -144,10 +177,11 @@ const STOP_MS = 10_000;
 /** Starts a server and waits for the line of its log that has its address. */
 export function launch(
   command: readonly string[],
-  { env }: Pick<ServerOptions, "env">,
+  { env, onLog }: Pick<ServerOptions, "env" | "onLog">,
 ): Promise<RunningServer> {
   const found = Promise.withResolvers<string>();
-  const server = spawn(command, env, (log) => {
+  const server = spawn(command, env, (log, text) => {
+    onLog?.(text);
     const url = /"url":"(http[^"]+)"/.exec(log)?.[1];
     if (url !== undefined) found.resolve(url.replace(/^http/, "ws"));
   });
@@ -177,11 +211,11 @@ interface Spawned {
 
 const LOG_CHARS = 64 * 1024;
 
-/** @param onLog called with what has been logged so far (64 KB at most), whenever something is logged */
+/** @param onLog called with what has been logged so far (64 KB at most) and what is new, whenever something is logged */
 function spawn(
   command: readonly string[],
   env: Readonly<Record<string, string>>,
-  onLog: (log: string) => void,
+  onLog: (log: string, text: string) => void,
 ): Spawned {
   const cwd = mkdtempSync(join(tmpdir(), "channel-bench-"));
   const child = Bun.spawn([...command], {
@@ -198,7 +232,7 @@ function spawn(
     for await (const chunk of child.stderr) {
       const text = decoder.decode(chunk, { stream: true });
       if (log.length < LOG_CHARS) log += text;
-      onLog(log);
+      onLog(log, text);
     }
     throw new Error(`${command.join(" ")} ended before it listened:\n${log}`);
   };

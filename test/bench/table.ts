@@ -24,7 +24,11 @@ export interface Summary {
   readonly connectUs: number | null;
   readonly againUs: number | null;
   readonly joinUs: number | null;
+  /** The worst of all rounds. */
+  readonly stallMs: number | null;
   readonly bytesEach: number | null;
+  /** Of the last round. */
+  readonly steps: Figures["steps"];
   /** The generator's CPU, in cores: near 1 it is what is measured. */
   readonly loadCores: number;
   /** The worst of all rounds, as a share of what was expected. */
@@ -56,6 +60,8 @@ export function summarize(runs: readonly Run[], reference: string): Summary[] {
         connectUs: medianOf(mine.map((each) => each.connectUs)),
         againUs: medianOf(mine.map((each) => each.againUs)),
         joinUs: medianOf(mine.map((each) => each.joinUs ?? null)),
+        stallMs: mostOf(mine.map((each) => each.stallMs)),
+        steps: mine.at(-1)?.steps,
         bytesEach: medianOf(mine.map((each) => each.bytesEach)),
         loadCores: median(mine.map((each) => each.loadMs / 1000 / each.seconds)),
         arrived: Math.min(...mine.map((each) => each.arrived / each.expected)),
@@ -80,6 +86,11 @@ function medianOf(values: readonly (number | null | undefined)[]): number | null
   return measured.length === 0 ? null : median(measured);
 }
 
+function mostOf(values: readonly (number | undefined)[]): number | null {
+  const measured = values.filter((value) => value !== undefined);
+  return measured.length === 0 ? null : Math.max(...measured);
+}
+
 /** `NaN` of nothing. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -100,6 +111,7 @@ const HEAD = [
   "connect us",
   "again us",
   "join us",
+  "stall ms",
   "KB each",
 ];
 
@@ -145,6 +157,7 @@ function row(summary: Summary): string[] {
     number(summary.connectUs),
     number(summary.againUs),
     number(summary.joinUs),
+    number(summary.stallMs),
     number(summary.bytesEach === null ? null : summary.bytesEach / 1024),
   ];
 }
