@@ -8,6 +8,14 @@ const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
+/** Sizes of payloads whose frames are put together in memory that is kept. */
+const LARGE = 16 * 1024;
+const LARGEST = 1024 * 1024;
+/** The part of a frame besides the payload, at most. */
+const MAX_AROUND = 4096;
+
+let kept: Buffer | null = null;
+
 /**
  * One message to the listeners of a channel. Its payload is JSON text, exactly as sent, or bytes. Valid only during
  * delivery: the bytes belong to the bus.
@@ -66,7 +74,29 @@ export class Message {
     return this.#json;
   }
 
-  /** The same for what is put together with other messages, or parsed: checked in any case. */
+  /**
+   * The JSON text between two others, or `null` if the payload is binary. A large one is decoded with what is around it: a
+   * concatenation would leave two strings of its size to the garbage collector.
+   */
+  between(before: string, behind: string): string | null {
+    const around = before.length + behind.length;
+    if (
+      this.#ascii &&
+      this.size >= LARGE &&
+      this.size <= LARGEST &&
+      around <= MAX_AROUND &&
+      isAsciiText(before)
+    ) {
+      kept ??= Buffer.allocUnsafeSlow(LARGEST + MAX_AROUND);
+      const start = kept.write(before, "latin1");
+      const end = start + this.bytes.copy(kept, start);
+      return kept.toString("latin1", 0, end + kept.write(behind, end, "latin1"));
+    }
+    const { json } = this;
+    return json === null ? null : before + json + behind;
+  }
+
+  /** `json` for what is put together with other messages, or parsed: checked in any case. */
   get checkedJson(): string | null {
     return this.#unchecked && !isJson(this.bytes) ? null : this.json;
   }
@@ -76,6 +106,10 @@ export class Message {
 function isEnclosed(bytes: Buffer): boolean {
   const last = bytes[bytes.length - 1];
   return bytes[0] === OPEN_BRACE ? last === CLOSE_BRACE : bytes[0] === OPEN_BRACKET && last === CLOSE_BRACKET;
+}
+
+function isAsciiText(text: string): boolean {
+  return Buffer.byteLength(text) === text.length;
 }
 
 /** A message of this server, whose payload is JSON text. */

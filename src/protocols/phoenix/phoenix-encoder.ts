@@ -74,7 +74,9 @@ export class PhoenixEncoder implements Encoder<Message> {
       this.#event = message.event;
       this.#prefix = codec.beforePayload(this.quotedTopic, JSON.stringify(message.event));
     }
-    return this.#prefix + (message.json ?? binaryAsJson(message.bytes)) + codec.behindPayload;
+    const { behindPayload } = codec;
+    const frame = message.between(this.#prefix, behindPayload);
+    return frame ?? this.#prefix + binaryAsJson(message.bytes) + behindPayload;
   }
 
   /** The frame of a message of the history, with its position where the format has positions. */

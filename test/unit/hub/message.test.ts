@@ -50,3 +50,22 @@ test("trusted payloads are checked for who parses them or puts them together wit
 test("trusted, invalid UTF-8 becomes U+FFFD: a text frame is valid in any case", () => {
   expect(trusted(Buffer.of(0x7b, 0xc3, 0x28, 0x7d)).json).toBe("{\ufffd(}");
 });
+
+const FILL = "x".repeat(20_000);
+
+test("JSON stands unchanged between two texts, whatever its size and theirs", () => {
+  for (const payload of ["1", `"${FILL}"`, `"${FILL}é"`, `["${"x".repeat(2_000_000)}"]`]) {
+    const message = new Message("e", Buffer.from(payload), false);
+    for (const before of ["[", '["é",', '["\u20ac",', `["${"y".repeat(5000)}",`])
+      expect(message.between(before, "]") === `${before}${payload}]`).toBe(true);
+  }
+});
+
+test("a large payload leaves nothing of itself to the next one, and a binary one is not put between texts", () => {
+  for (const size of [30_000, 20_000, 16_384, 25_000]) {
+    const payload = `"${String(size % 7).repeat(size)}"`;
+    expect(new Message("e", Buffer.from(payload), false).between("<", ">") === `<${payload}>`).toBe(true);
+  }
+  expect(new Message("e", Buffer.from(FILL), false).between("<", ">")).toBeNull();
+  expect(new Message("e", '"text"', false).between("<", ">")).toBe('<"text">');
+});
