@@ -3,7 +3,7 @@ import { Latency } from "../../src/bench/latency.ts";
 import { paddedPayload } from "../../src/bench/payload.ts";
 import { publication } from "../../src/bench/publisher.ts";
 import { BLANK_STAMP, now, readStamp, writeStamp } from "../../src/bench/stamp.ts";
-import { Client, textFrame } from "../../src/bench/websocket-client.ts";
+import { Client, textFrame, upgradeRequest } from "../../src/bench/websocket-client.ts";
 
 /** The first byte of a ping. */
 const PING = 0x89;
@@ -85,6 +85,19 @@ test("of a long message in several reads the end and the mark are seen", async (
   const [seen] = await receive([...parts, serverFrame(1, Buffer.from("after it"))]);
   expect(seen?.mark).toBe("Z".charCodeAt(0));
   expect(seen?.text.endsWith("END")).toBe(true);
+});
+
+test("the response to an upgrade that the caller sends is the first message", async () => {
+  pieces.splice(0, pieces.length, stream);
+  const seen: string[] = [];
+  const client = await Client.open(0, url);
+  client.onMessage = (_client, bytes, start, end) => {
+    seen.push(bytes.toString("latin1", start, end));
+  };
+  client.send(upgradeRequest("/sub/a", url.host));
+  while (!client.closed) await Bun.sleep(1);
+  expect(seen).toEqual(["HTTP/1.1 101 Switching Protocols", ...messages]);
+  expect(client.received).toBe(seen.length);
 });
 
 test("a ping is answered with its payload and is no message", async () => {

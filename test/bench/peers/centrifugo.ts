@@ -13,14 +13,16 @@ export const BUILT = join(CACHE, "centrifugo");
 /** Where its executable may be. */
 function executable(): string | undefined {
   const { CENTRIFUGO_BIN } = process.env;
-  if (CENTRIFUGO_BIN !== undefined) return CENTRIFUGO_BIN;
-  const places = [join(BUILT, "centrifugo"), Bun.which("centrifugo"), join(homedir(), "go/bin/centrifugo")];
+  const places =
+    CENTRIFUGO_BIN === undefined
+      ? [join(BUILT, "centrifugo"), Bun.which("centrifugo"), join(homedir(), "go/bin/centrifugo")]
+      : [CENTRIFUGO_BIN];
   return places.find((place) => place !== null && existsSync(place)) ?? undefined;
 }
 
 function lacks(): string | null {
   return executable() === undefined
-    ? `centrifugo (npm run bench:peers, or go install ${MODULE}, or CENTRIFUGO_BIN)`
+    ? `there is no centrifugo: npm run bench:peers, or go install ${MODULE}, or CENTRIFUGO_BIN`
     : null;
 }
 

@@ -1,7 +1,9 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { freePort } from "../../integration/redis-process.ts";
 import { nchan as dialect } from "../dialects/nchan.ts";
-import { CACHE, type Peer } from "../peer.ts";
+import type { Peer } from "../peer.ts";
 import { launchOn } from "../servers.ts";
 
 const MODULES = [
@@ -22,14 +24,22 @@ export const nchan: Peer = {
   dialect,
   most: { joined: 0, presence: 0, pushes: 0, "channels-100000": 0 },
   lacks: () =>
-    module === undefined || !existsSync(NGINX) ? "nginx with Nchan: apt install libnginx-mod-nchan" : null,
-  start(options) {
+    module === undefined || !existsSync(NGINX)
+      ? "there is no nginx with Nchan: apt install libnginx-mod-nchan"
+      : null,
+  async start(options) {
     const port = freePort();
-    const folder = `${CACHE}/nchan`;
-    mkdirSync(folder, { recursive: true });
-    const file = `${folder}/nginx-${port}.conf`;
+    const folder = mkdtempSync(join(tmpdir(), "channel-nchan-"));
+    const file = join(folder, "nginx.conf");
     writeFileSync(file, configuration(port, folder));
-    return launchOn(port, "/", [NGINX, "-e", "stderr", "-p", folder, "-c", file], options);
+    const remove = () => rmSync(folder, { recursive: true, force: true });
+    try {
+      const server = await launchOn(port, "/", [NGINX, "-e", "stderr", "-p", folder, "-c", file], options);
+      return { ...server, stop: () => server.stop().finally(remove) };
+    } catch (error) {
+      remove();
+      throw error;
+    }
   },
 };
 
@@ -43,7 +53,7 @@ function configuration(port: number, folder: string): string {
 load_module ${module};
 daemon off;
 master_process off;
-pid ${folder}/nginx-${port}.pid;
+pid ${folder}/nginx.pid;
 error_log stderr error;
 events { worker_connections ${MOST_DESCRIPTORS}; }
 http {

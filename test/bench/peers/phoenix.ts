@@ -13,7 +13,8 @@ export const BUILT = join(CACHE, "phoenix");
 const RUNTIME = "+sbwt none +sbwtdcpu none +sbwtdio none -logger level error -phoenix logger false";
 
 function lacks(): string | null {
-  if (Bun.which("elixir") === null) return "elixir (apt install elixir erlang-dev)";
+  if (Bun.which("elixir") === null)
+    return "there is no elixir on the path: apt install elixir erlang-dev erlang-ssl";
   return existsSync(join(BUILT, "lib/bench/ebin"))
     ? null
     : "the Phoenix application is not built: npm run bench:peers";
