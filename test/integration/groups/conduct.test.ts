@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { call } from "../api-client.ts";
 import { startWorld, type World } from "../world.ts";
 import { enterGroups } from "./groups-client.ts";
@@ -7,6 +7,9 @@ import { enterGroups } from "./groups-client.ts";
  * That group sockets are held to the same rules as Phoenix' by the same parts: budget of frames, sign of life, slow
  * clients, tokens that run out, the end of the server.
  */
+
+/** Some of these send many megabytes, and the others wait for that. */
+setDefaultTimeout(120_000);
 
 /** A row of `GET /api/connections`. */
 interface Row {
