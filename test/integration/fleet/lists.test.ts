@@ -24,25 +24,33 @@ const ALL = [
 ];
 
 test("connections of all servers, in order, with the server of each; ?server= narrows", async () => {
-  for (const [i, server] of [b, c, a, c, b].entries()) await world.join(server, "list", `lena${i}`);
-  const { body } = await call(a.url, "/api/connections?search=lena&sort=opened_at&order=asc");
+  for (const [i, server] of [b, c, a, c, b].entries()) await world.join(server, "list", `magdalena${i}`);
+  const { body } = await call(a.url, "/api/connections?search=magdalena&sort=opened_at&order=asc");
   expect(body.servers).toEqual(ALL);
   expect(body.matching).toBe(5);
   expect(
     body.connections.map((row: { users: string[]; server: string }) => [row.users[0], row.server]),
   ).toEqual([
-    ["lena0", "b"],
-    ["lena1", "c"],
-    ["lena2", "a"],
-    ["lena3", "c"],
-    ["lena4", "b"],
+    ["magdalena0", "b"],
+    ["magdalena1", "c"],
+    ["magdalena2", "a"],
+    ["magdalena3", "c"],
+    ["magdalena4", "b"],
   ]);
-  const page = await call(b.url, "/api/connections?search=lena&sort=opened_at&order=asc&offset=1&limit=2");
-  expect(page.body.connections.map(({ users }: { users: string[] }) => users[0])).toEqual(["lena1", "lena2"]);
-  const one = await call(a.url, "/api/connections?search=lena&server=c");
+  const page = await call(
+    b.url,
+    "/api/connections?search=magdalena&sort=opened_at&order=asc&offset=1&limit=2",
+  );
+  expect(page.body.connections.map(({ users }: { users: string[] }) => users[0])).toEqual([
+    "magdalena1",
+    "magdalena2",
+  ]);
+  const one = await call(a.url, "/api/connections?search=magdalena&server=c");
   expect([one.body.matching, one.body.servers]).toEqual([2, [{ name: "c", ok: true }]]);
   const { incarnation } = (await listServers(b)).find(({ self }) => self) ?? {};
-  expect((await call(a.url, `/api/connections?search=lena&server=${incarnation}`)).body.matching).toBe(2);
+  expect((await call(a.url, `/api/connections?search=magdalena&server=${incarnation}`)).body.matching).toBe(
+    2,
+  );
   const unknown = await call(a.url, "/api/connections?server=nowhere");
   expect([unknown.status, unknown.body.code]).toEqual([404, "server_unknown"]);
   const deep = await call(a.url, "/api/connections?offset=1000&limit=1");
@@ -79,11 +87,11 @@ test("rows that exceed one message between servers follow in further ones", asyn
   const names = Array.from({ length: 20 }, (_, i) => `long:${i}:${"x".repeat(230)}`);
   await Promise.all(
     clients.map(async (client, i) => {
-      const token = mint({ id: `olga${i}`, channel: "long:*" }, SECRET);
+      const token = mint({ id: `olga-of-many-${i}`, channel: "long:*" }, SECRET);
       for (const name of names) await client.join(name, { token });
     }),
   );
-  const { body } = await call(a.url, "/api/connections?search=olga&limit=1000");
+  const { body } = await call(a.url, "/api/connections?search=olga-of-many&limit=1000");
   expect(JSON.stringify(body).length).toBeGreaterThan(350_000);
   expect(body.servers).toEqual(ALL);
   expect(new Set(body.connections.map(({ users }: { users: string[] }) => users[0])).size).toBe(80);

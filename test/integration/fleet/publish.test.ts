@@ -361,10 +361,17 @@ describe("a message to some members", () => {
     untilEnd(): Promise<unknown[]>;
   }
 
-  /** The connection of a user. */
-  async function connectionOf(user: string): Promise<string> {
+  /** The connections of a user. A search also finds ids in which such a short name stands. */
+  async function connectionsOf(user: string): Promise<readonly string[]> {
     const { body } = await call(a.url, `/api/connections?search=${user}`);
-    return body.connections[0].id;
+    const rows: readonly { id: string; users: string[] }[] = body.connections;
+    return rows.filter(({ users }) => users.includes(user)).map(({ id }) => id);
+  }
+
+  async function connectionOf(user: string): Promise<string> {
+    const [id] = await connectionsOf(user);
+    if (id === undefined) throw new Error(`${user} is not connected`);
+    return id;
   }
 
   async function receivers(server: ChannelProcess, channel: string): Promise<Receiver[]> {
@@ -454,8 +461,8 @@ describe("a message to some members", () => {
     expect((await client.fence()).filter(({ event }) => event === "say")).toEqual([]);
     client.socket.cut();
     await until(
-      () => call(a.url, `/api/connections?search=${user}`),
-      (found) => found.body.connections.length === 0,
+      () => connectionsOf(user),
+      (found) => found.length === 0,
     );
     expect((await publish(a, body)).body).toEqual({ listeners: 0, repeated: true });
     expect((await publish(a, { ...body, id: fresh("order ") })).status).toBe(404);
