@@ -75,7 +75,7 @@ export class RedisBans implements BanStore {
     const timeout = setTimeout(() => this.#attempted.resolve(), REPLY_TIMEOUT_MS);
     void this.#connection
       .start()
-      .then(() => this.#read())
+      .then(() => this.#reading ?? this.#read())
       .finally(() => this.#attempted.resolve());
     return this.#attempted.promise.finally(() => clearTimeout(timeout));
   }

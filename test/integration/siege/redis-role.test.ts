@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { type ChannelProcess, channelBinary, type LogLine, startChannel } from "../channel-process.ts";
 import { connectPhoenix, eventually, mint, type PhoenixClient } from "../phoenix-client.ts";
 import { freePort, type RedisProcess, startRedis } from "../redis-process.ts";
+import { startSentinel } from "../redis-topologies.ts";
 import { backendOn, SECRET } from "../world.ts";
 import { type Siege, type SiegeOptions, startSiege } from "./besieged.ts";
 
@@ -124,15 +125,14 @@ describe("a Redis that is not a master is not used as bus", () => {
   }, 60_000);
 
   test("started at a Sentinel's own port", async () => {
-    const master = await redisProcess();
-    const port = freePort();
-    const config = join(folder(), "sentinel.conf");
-    writeFileSync(config, `port ${port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 ${master.port} 1\n`);
-    const sentinel = Bun.spawn(["redis-server", config, "--sentinel"], {
-      stdout: "ignore",
-      stderr: "ignore",
+    const ends: (() => unknown)[] = [];
+    open.push({
+      stop: async () => {
+        for (const end of ends.reverse()) await end();
+      },
     });
-    open.push({ stop: () => sentinel.kill("SIGKILL") });
+    // It answers by then: there is no warning about a Redis that is not reachable.
+    const { port } = new URL(await startSentinel(ends));
     const channel = await server(`redis://127.0.0.1:${port}`);
     await untilReadiness(channel.url, "it is a Sentinel");
     expect(await readiness(channel.url)).toContain("redis+sentinel://");
