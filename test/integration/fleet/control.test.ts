@@ -121,6 +121,7 @@ test("event groups are disconnected too", async () => {
     // Also ids of connections may have three letters in common with a name.
     async () => (await call(c.url, "/api/connections?search=gus")).body.connections,
     (rows: { users: string[] }[]) => rows.some(({ users }) => users.includes("gus")),
+    15_000,
   );
   const { body } = await call(a.url, "/api/disconnect", { body: { id: "gus" } });
   expect(body.disconnected).toBe(1);
