@@ -214,8 +214,9 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
     for (const client of this.#keepingUp ?? []) client.probe(now);
   }
 
-  #conflated({ conflated }: Subscriber): ConflatedClient | null {
-    return this.encoder.conflation ? (conflated ?? null) : null;
+  /** A client makes its state when it is first asked for it: only where messages may be left out. */
+  #conflated(subscriber: Subscriber): ConflatedClient | null {
+    return this.encoder.conflation ? (subscriber.conflated ?? null) : null;
   }
 
   #subscribe(subscriber: Subscriber): void {

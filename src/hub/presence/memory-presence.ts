@@ -1,5 +1,5 @@
 import { PresenceChanges } from "./presence-changes.ts";
-import { encodeUser, encodeUsers, withEntry } from "./presence-json.ts";
+import { encodeUser, encodeUsers, flattened, withEntry } from "./presence-json.ts";
 import type {
   ChannelPresence,
   Meta,
@@ -49,6 +49,7 @@ export class MemoryPresence implements ChannelPresence {
   readonly #users = new Map<string, Meta | Meta[]>();
   /** The payload of `presence_state`; `null` when it has to be encoded again. */
   #state: string | null = "{}";
+  #isFlat = true;
   readonly #changes = new PresenceChanges();
 
   get users(): number {
@@ -77,6 +78,7 @@ export class MemoryPresence implements ChannelPresence {
     const entry = encodeUser(meta.user, [meta]);
     this.#users.set(meta.user, meta);
     if (this.#state !== null) this.#state = withEntry(this.#state, entry);
+    this.#isFlat = false;
     this.#changes.joined(meta, entry);
   }
 
@@ -101,7 +103,9 @@ export class MemoryPresence implements ChannelPresence {
 
   /** A join appends to the text; after a leave it is encoded once, on the next call. */
   state(): string {
-    this.#state ??= encodeUsers(this.#users);
+    if (this.#state === null || !this.#isFlat)
+      this.#state = flattened(this.#state ?? encodeUsers(this.#users));
+    this.#isFlat = true;
     return this.#state;
   }
 

@@ -115,7 +115,8 @@ function sendStates(channel: Channel): void {
   const { presence, awaitingState } = channel;
   if (presence === null || !presence.loaded || awaitingState.length === 0) return;
   channel.awaitingState = [];
-  for (const member of awaitingState) member.send("presence_state", presence.state());
+  const state = presence.state();
+  for (const member of awaitingState) member.send("presence_state", state);
 }
 
 function cancelState(member: Member): void {

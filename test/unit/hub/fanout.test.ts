@@ -98,3 +98,20 @@ test("while the only subscriber is paused nothing is encoded, and the fanout is 
   fanout.resume(one);
   expect([fanout.empty, one.topics.size]).toEqual([true, 0]);
 });
+
+test("without a conflation no client makes the state that it needs", () => {
+  let made = 0;
+  const client = {
+    ...subscriber(true),
+    get conflated() {
+      made++;
+      return null;
+    },
+  };
+  fanout.add(client);
+  fanout.pause(client);
+  fanout.resume(client);
+  fanout.sendTo(client, "own");
+  fanout.remove(client);
+  expect([made, client.sent]).toEqual([0, ["own"]]);
+});
