@@ -20,6 +20,9 @@ export interface Member extends Meta {
   meta: Meta;
   /** Sends one event to this member alone, in its wire format. `payload` is JSON text. */
   send(event: string, payload: string): void;
+  /** Leaves it out of what the channel is sent until `resume`, which must be called in the same turn of the event loop. */
+  pause(): void;
+  resume(): void;
   /** Ends this membership. Its client is notified, and does not rejoin by itself. */
   kick(): void;
 }

@@ -1,11 +1,19 @@
 import type { ConflatedClient, ConflatedFanout } from "./conflation/conflated-client.ts";
 import { HeldFrame } from "./conflation/lag-queue.ts";
 import type { Backlogged, Connections } from "./connections.ts";
+import { FanoutTopics } from "./fanout-topics.ts";
 import type { Publisher } from "./publisher.ts";
 
 /** Bytes of messages, and ms, between two probes of the clients that may lag. */
 const PROBE_BYTES = 64 * 1024;
 const PROBE_INTERVAL = 1_000;
+
+/**
+ * What is published of a `gradual` message in one turn of the event loop, in bytes: some 10 ms. A frame counts as
+ * `FRAME_OVERHEAD` bytes more, the cost of a write.
+ */
+const TURN_BYTES = 8 * 1024 * 1024;
+const FRAME_OVERHEAD = 8 * 1024;
 
 /** How a protocol puts a message into one wire format. */
 export interface Encoder<M> {
@@ -13,6 +21,8 @@ export interface Encoder<M> {
   readonly protocol: string;
   /** The frame that all subscribers get; `null` for a message that this format leaves out. */
   encode(message: M): string | Buffer | null;
+  /** Whether a message may reach some subscribers a few turns of the event loop after others. Default: no, as with a `conflation`. */
+  isGradual?(message: M): boolean;
   /** Set where messages are left out for a client that does not keep up (`slow = "latest"`). */
   readonly conflation?: Conflation<M> | null;
 }
@@ -37,6 +47,15 @@ export interface Subscriber {
   readonly conflated?: ConflatedClient | null;
 }
 
+/** A frame that was published to some topics of a fanout. */
+interface GradualFrame {
+  readonly frame: string | Buffer;
+  /** The topics that it is still to be published to, the next one last. */
+  readonly left: number[];
+}
+
+const NO_TOPICS: readonly number[] = Object.freeze([]);
+
 /** What the fanouts of a server share. */
 export interface FanoutContext {
   readonly publisher: Publisher;
@@ -45,14 +64,15 @@ export interface FanoutContext {
 
 /**
  * The subscribers of one channel (or of one of its events) that share a wire format. A message is encoded once, and only
- * while there are subscribers; Bun copies it to the sockets of one topic, other transports get it by `send`.
+ * while there are subscribers; Bun copies it to the sockets of its topics, other transports get it by `send`.
  */
 export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFanout {
   readonly encoder: E;
-  readonly #topic: string;
+  readonly #topics: FanoutTopics;
   readonly #context: FanoutContext;
   readonly #backlogged: Backlogged;
-  #sockets = 0;
+  /** `null` unless one is being published. All else that is sent to its subscribers waits for it. */
+  #gradual: GradualFrame | null = null;
   /** Subscribers whose transport has no Bun topics; `null` without any. */
   #others: Set<Subscriber> | null = null;
   /** Subscribers, of both kinds, that may lag; `null` without a `conflation`. */
@@ -66,11 +86,11 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
   #probedAt = 0;
 
   /**
-   * @param topic the Bun topic, unique in the server
+   * @param topic the first Bun topic, unique in the server; begins with a letter
    * @param backlogged checks at least the subscribers of this fanout when Bun dropped a frame
    */
   constructor(topic: string, encoder: E, backlogged: Backlogged, context: FanoutContext) {
-    this.#topic = topic;
+    this.#topics = new FanoutTopics(topic);
     this.encoder = encoder;
     this.#backlogged = backlogged;
     this.#context = context;
@@ -82,7 +102,7 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
 
   /** The number of subscribers. */
   get listeners(): number {
-    return this.#sockets + (this.#others?.size ?? 0) + (this.#lagging?.size ?? 0);
+    return this.#topics.sockets + (this.#others?.size ?? 0) + (this.#lagging?.size ?? 0);
   }
 
   get empty(): boolean {
@@ -103,10 +123,13 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
     const client = this.#conflated(subscriber);
     client?.remove(this);
     if (!this.#paused?.delete(client ?? subscriber)) this.#takeOut(subscriber, client);
+    // A fanout of the same topic may be made from now on.
+    if (this.empty) this.#gradual = null;
   }
 
   /** Leaves out a subscriber of what is delivered until `resume`, which must be called in the same turn of the event loop. */
   pause(subscriber: Subscriber): void {
+    this.#finishGradual();
     const client = this.#conflated(subscriber);
     this.#takeOut(subscriber, client);
     this.#paused ??= new Set();
@@ -161,7 +184,9 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
     if (this.listeners === 0) return 0;
     const frame = this.encoder.encode(message);
     if (frame === null) return 0;
-    return this.listeners - this.#send(frame, this.encoder.conflation?.keyOf(message) ?? null);
+    const { conflation } = this.encoder;
+    const gradual = this.#topics.several && !conflation && this.encoder.isGradual?.(message) === true;
+    return this.listeners - this.#send(frame, conflation?.keyOf(message) ?? null, gradual);
   }
 
   /** Sends a frame to all subscribers. */
@@ -170,21 +195,54 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
   }
 
   /** @returns the number of messages left out for it */
-  #send(frame: string | Buffer, key: string | null): number {
-    const backlog = this.#sockets > 0 && this.#publish(frame);
+  #send(frame: string | Buffer, key: string | null, gradual = false): number {
+    this.#finishGradual();
+    const backlog = !gradual && this.#publishAll(frame);
+    if (gradual) this.#publishGradually({ frame, left: this.#topics.used });
     if (this.#others !== null) for (const subscriber of this.#others) subscriber.send(frame);
     const { conflation } = this.encoder;
     return conflation ? this.#conflate(frame, key, conflation, backlog) : 0;
+  }
+
+  /** @returns whether a socket has a backlog */
+  #publishAll(frame: string | Buffer): boolean {
+    if (!this.#topics.several) return this.#publish(frame, 0);
+    let backlog = false;
+    for (const index of this.#topics.used) if (this.#publish(frame, index)) backlog = true;
+    return backlog;
+  }
+
+  /** Publishes to as many topics as one turn allows, and to the others in the next ones. */
+  #publishGradually(gradual: GradualFrame): void {
+    const { frame, left } = gradual;
+    let bytes = 0;
+    while (bytes < TURN_BYTES) {
+      const index = left.pop();
+      if (index === undefined) break;
+      this.#publish(frame, index);
+      bytes += this.#topics.sizeOf(index) * (frame.length + FRAME_OVERHEAD);
+    }
+    this.#gradual = left.length > 0 ? gradual : null;
+    if (left.length > 0) setImmediate(() => this.#gradual === gradual && this.#publishGradually(gradual));
+  }
+
+  #finishGradual(): void {
+    if (this.#gradual === null) return;
+    const { frame, left } = this.#gradual;
+    this.#gradual = null;
+    for (const index of left.reverse()) this.#publish(frame, index);
   }
 
   /**
    * Bun drops a frame for a socket whose backlog is full and does not say which: then all are checked.
    * @returns whether a socket has a backlog
    */
-  #publish(frame: string | Buffer): boolean {
+  #publish(frame: string | Buffer, index: number): boolean {
     const { publisher, connections } = this.#context;
-    if (connections.watching) connections.expect(frame.length * this.#sockets);
-    const sent = publisher.publish(this.#topic, frame);
+    const sockets = this.#topics.sizeOf(index);
+    if (sockets === 0) return false;
+    if (connections.watching) connections.expect(frame.length * sockets);
+    const sent = publisher.publish(this.#topics.topicOf(index), frame);
     if (sent === -1) connections.noticeBacklog();
     else if (sent === 0) connections.noticeDrop(this.#backlogged);
     return sent === -1;
@@ -220,18 +278,15 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
   }
 
   #subscribe(subscriber: Subscriber): void {
-    if (subscriber.subscribe(this.#topic)) {
-      this.#sockets++;
-      return;
-    }
+    // Not to a topic that still gets a frame of before.
+    if (this.#topics.add(subscriber, this.#gradual?.left ?? NO_TOPICS)) return;
     this.#others ??= new Set();
     this.#others.add(subscriber);
   }
 
   #unsubscribe(subscriber: Subscriber): void {
     if (this.#others?.delete(subscriber)) return;
-    this.#sockets--;
-    subscriber.unsubscribe(this.#topic);
+    this.#topics.remove(subscriber);
   }
 
   #takeOut(subscriber: Subscriber, client: ConflatedClient | null): void {

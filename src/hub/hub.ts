@@ -436,7 +436,7 @@ export class Hub {
     if (channel === undefined || channel.receivers.length === 0) return;
     if (payload.length === 0 || payload.length > this.#options.maxPayload) return;
     // Before anybody is left out: the diff is for all.
-    if (channel.presence?.hasJoins) this.#presence.flush(channel);
+    this.#flushJoins(channel);
     const message = new Message(event, payload, false, 0, sender);
     if (connection === null) this.#deliverExcept(channel, message, except);
     else if (this.connections.get(connection)?.listening(name)?.deliver(message)) {
@@ -462,11 +462,16 @@ export class Hub {
 
   #deliver(channel: Channel, message: Message): number {
     // A member that just joined gets the state, then the diff, then messages. This costs no more than the message itself.
-    if (!message.presence && channel.presence?.hasJoins) this.#presence.flush(channel);
+    if (!message.presence) this.#flushJoins(channel);
     let deliveries = 0;
     for (const receiver of channel.receivers) deliveries += receiver.deliver(message);
     this.#count(channel, message, deliveries);
     return deliveries;
+  }
+
+  #flushJoins(channel: Channel): void {
+    const { presence, awaitingState } = channel;
+    if (presence !== null && (presence.hasJoins || awaitingState.length > 0)) this.#presence.flush(channel);
   }
 
   #count({ traffic }: Channel, message: Message, deliveries: number): void {

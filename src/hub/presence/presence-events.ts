@@ -6,6 +6,9 @@ import { PresenceWindows } from "./presence-windows.ts";
 /** Up to this number of users each joiner gets the state at once: it is cheap, and a page should not wait for it. */
 const SMALL_STATE = 50;
 
+/** Characters of states that are sent in one turn of the event loop: some 10 ms. The rest follows in the next ones. */
+const TURN_SIZE = 8 * 1024 * 1024;
+
 /** Sustained rate of diffs, in members per ms: each costs one write. */
 const DIFFS_PER_MS = 10;
 
@@ -20,17 +23,23 @@ export interface PresenceEventsOptions {
 
 /**
  * Sends `presence_state` to members that join, and `presence_diff` to all members and to backends. A member gets the state
- * before any diff, and both before the next message of the channel.
+ * before any diff, and both before the next message of the channel. Where so many join a large channel that their states take
+ * several turns of the event loop, those that still wait are left out of diffs: their state has it all.
  */
 export class PresenceEvents {
   readonly #options: PresenceEventsOptions;
   readonly #states: PresenceWindows;
   readonly #diffs: PresenceWindows;
+  /** Channels whose states are sent in several turns. */
+  readonly #unfinished = new Set<Channel>();
+  #turn: NodeJS.Immediate | null = null;
   #draining = false;
 
   constructor(options: PresenceEventsOptions) {
     this.#options = options;
-    this.#states = new PresenceWindows(options.window, Number.MAX_SAFE_INTEGER, sendStates);
+    this.#states = new PresenceWindows(options.window, Number.MAX_SAFE_INTEGER, (channel) => {
+      this.#sendStates(channel);
+    });
     this.#diffs = new PresenceWindows(options.window, DIFFS_PER_MS, (channel) => this.#sendDiff(channel));
   }
 
@@ -72,8 +81,9 @@ export class PresenceEvents {
     if (channel.presence !== null) this.#diffs.open(channel);
   }
 
-  /** Sends the changes of a channel now. */
+  /** Sends all that waits in a channel now. */
   flush(channel: Channel): void {
+    sendStates(channel);
     this.#diffs.close(channel);
   }
 
@@ -86,11 +96,16 @@ export class PresenceEvents {
   stop(): void {
     this.#diffs.stop();
     this.#states.stop();
+    for (const channel of this.#unfinished) sendStates(channel);
+    this.#unfinished.clear();
+    if (this.#turn !== null) clearImmediate(this.#turn);
+    this.#turn = null;
   }
 
   #requestState(member: Member): void {
     const { channel } = member;
     channel.awaitingState.push(member);
+    if (this.#unfinished.has(channel)) return;
     const users = channel.presence?.users ?? 0;
     if (users > SMALL_STATE && this.#diffs.isOpen(channel)) this.#states.open(channel);
     else sendStates(channel);
@@ -101,22 +116,46 @@ export class PresenceEvents {
     if (presence === null) return;
     // When the members are loaded the store reports a change, which opens the window again.
     if (!presence.loaded && channel.members.size > 0) return;
-    this.#states.close(channel);
-    sendStates(channel);
+    if (!this.#unfinished.has(channel)) this.#states.close(channel);
+    if (!this.#unfinished.has(channel)) sendStates(channel);
     const diff = presence.takeDiff();
     if (diff === null) return;
-    if (!this.#draining) this.#options.deliver(channel, jsonMessage("presence_diff", diff.members, true));
+    const message = jsonMessage("presence_diff", diff.members, true);
+    if (!this.#draining) this.#deliverDiff(channel, message);
     if (diff.backends !== null) this.#options.export?.(channel.name, diff.backends);
+  }
+
+  #deliverDiff(channel: Channel, message: Message): void {
+    const waiting = channel.awaitingState;
+    for (const member of waiting) member.pause();
+    this.#options.deliver(channel, message);
+    for (const member of waiting) member.resume();
+  }
+
+  /** Sends the states that one turn allows. */
+  #sendStates(channel: Channel): void {
+    this.#unfinished.delete(channel);
+    sendStates(channel, TURN_SIZE);
+    if (channel.awaitingState.length === 0 || channel.presence?.loaded !== true) return;
+    this.#unfinished.add(channel);
+    this.#turn ??= setImmediate(() => {
+      this.#turn = null;
+      for (const each of [...this.#unfinished]) this.#sendStates(each);
+    });
   }
 }
 
-/** Sends the state to the members that wait for it, once the members on other servers are known. */
-function sendStates(channel: Channel): void {
+/**
+ * Sends the state to the members that wait for it, once the members on other servers are known.
+ * @param size characters after which the rest waits on
+ */
+function sendStates(channel: Channel, size = Number.POSITIVE_INFINITY): void {
   const { presence, awaitingState } = channel;
   if (presence === null || !presence.loaded || awaitingState.length === 0) return;
-  channel.awaitingState = [];
   const state = presence.state();
-  for (const member of awaitingState) member.send("presence_state", state);
+  const count = Math.ceil(size / state.length);
+  channel.awaitingState = awaitingState.slice(count);
+  for (const member of awaitingState.slice(0, count)) member.send("presence_state", state);
 }
 
 function cancelState(member: Member): void {

@@ -57,6 +57,11 @@ export class PhoenixEncoder implements Encoder<Message> {
     return frame;
   }
 
+  /** A diff of a large channel may take longer than any other message should wait. */
+  isGradual({ presence }: Message): boolean {
+    return presence;
+  }
+
   encode(message: Message): string | Buffer | null {
     if (message.presence) {
       this.#clearCache();

@@ -19,6 +19,7 @@ export class FakeMember implements Member {
   readonly seesPresence: boolean;
   readonly received: ReceivedEvent[] = [];
   meta: Meta = this;
+  paused = false;
 
   constructor(channel: Channel, ref: string, user = ref, seesPresence = true) {
     this.channel = channel;
@@ -31,6 +32,14 @@ export class FakeMember implements Member {
 
   send(event: string, payload: string): void {
     this.received.push({ event, payload });
+  }
+
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    this.paused = false;
   }
 
   kick(): void {
@@ -59,7 +68,7 @@ export class FakeReceiver implements Receiver {
   deliver(message: Message): number {
     this.messages.push(message);
     for (const member of this.members) {
-      if (!message.presence || member.seesPresence) {
+      if (!member.paused && (!message.presence || member.seesPresence)) {
         member.send(message.event, message.json ?? message.bytes.toString("hex"));
       }
     }

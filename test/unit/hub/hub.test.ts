@@ -235,18 +235,71 @@ test("a join is followed by the state, then by its own diff", async () => {
   expect(bus.on("to:room:presence_diff")).toEqual(member.payloads("presence_diff"));
 });
 
-test("a thousand joins within one window send one diff to each member; above fifty, members wait for one common state", async () => {
+test("above fifty, members that join within one window wait for one common state, and get one diff", async () => {
   const first = Array.from({ length: 50 }, () => join("room"));
-  const rest = Array.from({ length: 950 }, () => join("room"));
+  const rest = Array.from({ length: 250 }, () => join("room"));
   expect(first.at(-1)?.events).toEqual(["phx_reply", "presence_state"]);
   expect(rest[0]?.events).toEqual(["phx_reply"]);
   await settle();
   for (const member of first) expect(member.events).toEqual(["phx_reply", "presence_state", "presence_diff"]);
   for (const member of rest) {
     expect(member.events).toEqual(["phx_reply", "presence_state", "presence_diff"]);
-    expect(usersIn(member.payloads("presence_state")[0])).toHaveLength(1000);
+    expect(usersIn(member.payloads("presence_state")[0])).toHaveLength(300);
   }
   expect(bus.on("to:room:presence_diff")).toHaveLength(1);
+});
+
+/** Members of one channel whose states are too much for one turn of the event loop. */
+function joinCrowd(): FakeMember[] {
+  const name = "x".repeat(20_000);
+  return Array.from({ length: 60 }, (_, i) => join("room", { user: `${name}${i}` }));
+}
+
+/** Applies state and diffs as a client does. Fails if a diff comes before the state. */
+function presentFor({ received }: FakeMember): string[] {
+  const present = new Set<string>();
+  let hasState = false;
+  for (const { event, payload } of received) {
+    if (!event.startsWith("presence_")) continue;
+    const { joins = {}, leaves = {} } = event === "presence_diff" ? JSON.parse(payload) : {};
+    if (event === "presence_state") {
+      expect(hasState).toBe(false);
+      hasState = true;
+    }
+    expect(hasState).toBe(true);
+    for (const user of Object.keys(leaves)) present.delete(user);
+    for (const user of event === "presence_state" ? usersIn(payload) : Object.keys(joins)) present.add(user);
+  }
+  return [...present].toSorted();
+}
+
+test("states that are too much for one turn are sent in several; who still waits is left out of the diff", async () => {
+  const early = join("room", { user: "early" });
+  await settle();
+  const crowd = joinCrowd();
+  jest.advanceTimersByTime(WINDOW + 1);
+  expect(crowd.at(-1)?.events).toEqual(["phx_reply"]);
+  expect(early.events).toEqual(["phx_reply", "presence_state", "presence_diff", "presence_diff"]);
+  const late = join("room", { user: "late" });
+  leave(crowd.shift() ?? late);
+  await settle();
+  for (let i = 0; i < 20; i++) await turn();
+  await settle();
+  const users = [early, late, ...crowd].map(({ user }) => user).toSorted();
+  for (const member of [early, late, ...crowd]) expect(presentFor(member)).toEqual(users);
+});
+
+test("a message in between waits for none of these turns, and comes after the state of each", async () => {
+  const crowd = joinCrowd();
+  jest.advanceTimersByTime(WINDOW + 1);
+  expect(crowd.at(-1)?.events).toEqual(["phx_reply"]);
+  bus.bring("to:room:news", "1");
+  for (const { events } of crowd) {
+    expect(events.filter((event) => event === "presence_state")).toHaveLength(1);
+    expect(events.at(-1)).toBe("news");
+  }
+  await settle();
+  for (const member of crowd) expect(presentFor(member)).toEqual(crowd.map(({ user }) => user).toSorted());
 });
 
 test("a member that joins within a window has its state before the next broadcast", async () => {

@@ -1,0 +1,134 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { Connections } from "../../../src/hub/connections.ts";
+import { type Encoder, Fanout, type Subscriber } from "../../../src/hub/fanout.ts";
+
+/** More than one topic holds, and a frame of which one turn takes no more than one topic. */
+const SOCKETS = 1000;
+const LARGE = "x".repeat(64 * 1024);
+
+const encoder: Encoder<string> = {
+  protocol: "test",
+  encode: (message) => message,
+  isGradual: (message) => message.startsWith("x"),
+};
+
+/** The sockets of each Bun topic. */
+let topics: Map<string, Set<FakeSocket>>;
+let connections: Connections;
+let fanout: Fanout<string>;
+
+class FakeSocket implements Subscriber {
+  readonly received: string[] = [];
+
+  subscribe(topic: string): boolean {
+    const sockets = topics.get(topic) ?? new Set();
+    topics.set(topic, sockets.add(this));
+    return true;
+  }
+
+  unsubscribe(topic: string): void {
+    topics.get(topic)?.delete(this);
+  }
+
+  send(frame: string | Buffer): void {
+    this.received.push(frame === LARGE ? "diff" : String(frame));
+  }
+}
+
+beforeEach(() => {
+  topics = new Map();
+  connections = new Connections({ idleTimeout: 60_000, maxBuffered: 1 << 20 });
+  const publish = (topic: string, frame: string | Buffer): number => {
+    for (const socket of topics.get(topic) ?? []) socket.send(frame);
+    return 1;
+  };
+  fanout = new Fanout("topic", encoder, { checkBacklogs() {} }, { publisher: { publish }, connections });
+});
+afterEach(() => connections.stop());
+
+function added(count: number): FakeSocket[] {
+  return Array.from({ length: count }, () => {
+    const socket = new FakeSocket();
+    fanout.add(socket);
+    return socket;
+  });
+}
+
+/** Resolves when all turns that are due have passed. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 50; i++) await new Promise(setImmediate);
+}
+
+function gotDiff(sockets: readonly FakeSocket[]): number {
+  return sockets.filter(({ received }) => received.includes("diff")).length;
+}
+
+test("a gradual message reaches every socket once, in several turns", async () => {
+  const sockets = added(SOCKETS);
+  expect(fanout.deliver(LARGE)).toBe(SOCKETS);
+  expect(gotDiff(sockets)).toBeGreaterThan(0);
+  expect(gotDiff(sockets)).toBeLessThan(SOCKETS);
+  await turns();
+  for (const { received } of sockets) expect(received).toEqual(["diff"]);
+});
+
+test("what is sent next comes after it, at every socket", async () => {
+  const sockets = added(SOCKETS);
+  fanout.deliver(LARGE);
+  fanout.deliver("news");
+  for (const { received } of sockets) expect(received).toEqual(["diff", "news"]);
+  fanout.deliver(LARGE);
+  fanout.deliver(LARGE);
+  await turns();
+  for (const { received } of sockets) expect(received).toEqual(["diff", "news", "diff", "diff"]);
+});
+
+test("who joins meanwhile does not get it, who leaves gets nothing", async () => {
+  const sockets = added(SOCKETS);
+  fanout.deliver(LARGE);
+  const late = added(SOCKETS);
+  const missing = sockets.filter(({ received }) => received.length === 0);
+  const gone = missing.slice(0, missing.length / 2);
+  for (const socket of gone) fanout.remove(socket);
+  await turns();
+  expect([gotDiff(late), gotDiff(gone)]).toEqual([0, 0]);
+  expect(gotDiff(sockets)).toBe(SOCKETS - gone.length);
+  expect(fanout.deliver("news")).toBe(2 * SOCKETS - gone.length);
+  for (const { received } of late) expect(received).toEqual(["news"]);
+});
+
+test("who is left out of a later message gets it before", async () => {
+  const sockets = added(SOCKETS);
+  fanout.deliver(LARGE);
+  const one = sockets.find(({ received }) => received.length === 0) ?? new FakeSocket();
+  fanout.pause(one);
+  fanout.deliver("news");
+  fanout.resume(one);
+  await turns();
+  expect(one.received).toEqual(["diff"]);
+  expect(sockets.filter(({ received }) => received.join() === "diff,news")).toHaveLength(SOCKETS - 1);
+});
+
+test("when all have left the rest is dropped: another fanout may have the topic", async () => {
+  const sockets = added(SOCKETS);
+  fanout.deliver(LARGE);
+  for (const socket of sockets) fanout.remove(socket);
+  expect(fanout.empty).toBe(true);
+  for (const sockets of topics.values()) expect(sockets.size).toBe(0);
+  const next = added(SOCKETS);
+  await turns();
+  expect(gotDiff(next)).toBe(0);
+});
+
+test("topics that were left are used again", async () => {
+  const first = added(SOCKETS);
+  const count = topics.size;
+  for (let round = 0; round < 5; round++) {
+    fanout.deliver(LARGE);
+    for (const socket of first.splice(0, SOCKETS / 2)) fanout.remove(socket);
+    first.push(...added(SOCKETS / 2));
+    await turns();
+  }
+  expect(fanout.listeners).toBe(SOCKETS);
+  expect(topics.size).toBeLessThanOrEqual(2 * count);
+});
