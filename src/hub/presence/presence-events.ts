@@ -37,9 +37,9 @@ export class PresenceEvents {
 
   constructor(options: PresenceEventsOptions) {
     this.#options = options;
-    this.#states = new PresenceWindows(options.window, Number.MAX_SAFE_INTEGER, (channel) => {
-      this.#sendStates(channel);
-    });
+    this.#states = new PresenceWindows(options.window, Number.MAX_SAFE_INTEGER, (channel) =>
+      this.#sendStates(channel),
+    );
     this.#diffs = new PresenceWindows(options.window, DIFFS_PER_MS, (channel) => this.#sendDiff(channel));
   }
 
@@ -132,15 +132,26 @@ export class PresenceEvents {
     for (const member of waiting) member.resume();
   }
 
-  /** Sends the states that one turn allows. */
+  /** Sends the states of a channel, as far as one turn allows. */
   #sendStates(channel: Channel): void {
-    this.#unfinished.delete(channel);
-    sendStates(channel, TURN_SIZE);
-    if (channel.awaitingState.length === 0 || channel.presence?.loaded !== true) return;
     this.#unfinished.add(channel);
-    this.#turn ??= setImmediate(() => {
+    if (this.#turn === null) this.#sendUnfinished();
+  }
+
+  #sendUnfinished(): void {
+    let left = TURN_SIZE;
+    for (const channel of [...this.#unfinished]) {
+      if (left <= 0) break;
+      left -= sendStates(channel, left);
+      // The others are first in the next turn.
+      this.#unfinished.delete(channel);
+      if (channel.awaitingState.length > 0 && channel.presence?.loaded === true)
+        this.#unfinished.add(channel);
+    }
+    if (this.#unfinished.size === 0) return;
+    this.#turn = setImmediate(() => {
       this.#turn = null;
-      for (const each of [...this.#unfinished]) this.#sendStates(each);
+      this.#sendUnfinished();
     });
   }
 }
@@ -148,14 +159,16 @@ export class PresenceEvents {
 /**
  * Sends the state to the members that wait for it, once the members on other servers are known.
  * @param size characters after which the rest waits on
+ * @returns the characters sent
  */
-function sendStates(channel: Channel, size = Number.POSITIVE_INFINITY): void {
+function sendStates(channel: Channel, size = Number.POSITIVE_INFINITY): number {
   const { presence, awaitingState } = channel;
-  if (presence === null || !presence.loaded || awaitingState.length === 0) return;
+  if (presence === null || !presence.loaded || awaitingState.length === 0) return 0;
   const state = presence.state();
-  const count = Math.ceil(size / state.length);
+  const count = Math.min(Math.ceil(size / state.length), awaitingState.length);
   channel.awaitingState = awaitingState.slice(count);
   for (const member of awaitingState.slice(0, count)) member.send("presence_state", state);
+  return count * state.length;
 }
 
 function cancelState(member: Member): void {
