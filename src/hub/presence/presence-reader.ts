@@ -15,8 +15,12 @@ const READ_WITHIN = 500;
 /** Entries of servers that are not known yet, and those that could not be read, are read again after this time, in ms. */
 const READ_AGAIN_AFTER = 200;
 
-/** Before the entries of all channels are read again after a read that the database refused, as while it loads its data, in ms. */
+/**
+ * Before the entries of all channels are read again after a read that the database refused, as while it loads its data, in ms: the
+ * first time, doubled each time up to the longest.
+ */
 const REFUSED_AGAIN_AFTER = 1000;
+const REFUSED_AT_MOST = 30_000;
 
 /**
  * How long the first read of a channel is tried again after the database answered last, or since the start of this server, in ms.
@@ -44,6 +48,8 @@ export class PresenceReader {
   /** Whether all channels are being read, and are to be read again after that. */
   #reading = false;
   #again = false;
+  #refusedTimer: Timer | null = null;
+  #refusedAgainAfter = REFUSED_AGAIN_AFTER;
   /** When the database answered last (`performance.now()`). */
   #answeredAt = performance.now();
   #stopped = false;
@@ -62,16 +68,22 @@ export class PresenceReader {
   /** Reads all channels again. */
   readAllSoon(): void {
     if (this.#stopped) return;
-    this.#readAllIn(READ_AFTER + Math.random() * (READ_WITHIN - READ_AFTER));
+    const jitter = Math.random() * (READ_WITHIN - READ_AFTER);
+    this.#timer ??= setTimeout(() => void this.#readAll(), READ_AFTER + jitter);
   }
 
   stop(): void {
     this.#stopped = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    for (const timer of [this.#timer, this.#refusedTimer]) if (timer !== null) clearTimeout(timer);
   }
 
-  #readAllIn(ms: number): void {
-    this.#timer ??= setTimeout(() => void this.#readAll(), ms);
+  #readAgainLater(): void {
+    if (this.#stopped || this.#refusedTimer !== null) return;
+    this.#refusedTimer = setTimeout(() => {
+      this.#refusedTimer = null;
+      this.readAllSoon();
+    }, this.#refusedAgainAfter);
+    this.#refusedAgainAfter = Math.min(2 * this.#refusedAgainAfter, REFUSED_AT_MOST);
   }
 
   #isLoaded(presence: SharedPresence): boolean {
@@ -105,7 +117,10 @@ export class PresenceReader {
     const names = channels.map(({ name }) => name);
     const entries = channels.length > 0 && database.ready ? await database.read(names) : null;
     const now = performance.now();
-    if (entries !== null) this.#answeredAt = now;
+    if (entries !== null) {
+      this.#answeredAt = now;
+      this.#refusedAgainAfter = REFUSED_AGAIN_AFTER;
+    }
     const isAway = entries === null && now - this.#answeredAt >= AWAY_AFTER;
     const questions = new Map<Peer, Packing>();
     for (const [i, presence] of channels.entries()) {
@@ -118,7 +133,7 @@ export class PresenceReader {
       if (stored === undefined) {
         presence.failRead();
         // Without a connection all are read at the next one.
-        if (database.ready && !this.#stopped) this.#readAllIn(REFUSED_AGAIN_AFTER);
+        if (database.ready) this.#readAgainLater();
       } else {
         const repair = calm[i] === presence.version && writer.isCalm(presence.name);
         this.#ask(questions, presence.name, presence.endRead(stored, repair));
