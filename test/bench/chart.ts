@@ -26,15 +26,17 @@ export interface Chart {
   readonly panels: readonly Panel[];
 }
 
-const COLORS: Readonly<Record<string, string>> = {
+/** Color of each server, the same in every picture. */
+export const COLORS: Readonly<Record<string, string>> = {
   limit: "#7a7a7a",
   ours: "#0b62c4",
   tangram: "#c2410c",
   "socket.io": "#15803d",
   centrifugo: "#7e22ce",
   phoenix: "#a16207",
+  nchan: "#0f766e",
 };
-const SPARE_COLORS = ["#be123c", "#0f766e", "#4d7c0f"];
+const SPARE_COLORS = ["#be123c", "#4d7c0f"];
 
 const COLUMNS = 2;
 const WIDTH = 380;

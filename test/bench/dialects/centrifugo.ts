@@ -22,7 +22,7 @@ function varint(value: number): Buffer {
 
 /**
  * Centrifugo's JSON protocol, with its Redis engine under the standard prefix. Its clients connect without a name here, and its pings are
- * not answered: see the README for the settings that this wants.
+ * not answered: peers/centrifugo.ts has the settings for that.
  */
 export const centrifugo: Driver = {
   name: "centrifugo",
