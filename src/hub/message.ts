@@ -85,7 +85,7 @@ export class Message {
       this.size >= LARGE &&
       this.size <= LARGEST &&
       around <= MAX_AROUND &&
-      isAsciiText(before)
+      isAsciiText(before + behind)
     ) {
       kept ??= Buffer.allocUnsafeSlow(LARGEST + MAX_AROUND);
       const start = kept.write(before, "latin1");

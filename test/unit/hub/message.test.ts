@@ -58,6 +58,7 @@ test("JSON stands unchanged between two texts, whatever its size and theirs", ()
     const message = new Message("e", Buffer.from(payload), false);
     for (const before of ["[", '["é",', '["\u20ac",', `["${"y".repeat(5000)}",`])
       expect(message.between(before, "]") === `${before}${payload}]`).toBe(true);
+    expect(message.between("[", ',"\u20ac"]') === `[${payload},"\u20ac"]`).toBe(true);
   }
 });
 
