@@ -46,7 +46,7 @@ export interface Figures {
   readonly againUs: number | null;
   /** The server's CPU for each join into what there is already, in us; where growth is measured. */
   readonly joinUs?: number;
-  /** The longest that anyone waited for a message, in ms; where growth is measured. */
+  /** The longest that anyone waited for a message, in ms, where growth is measured; the longest event loop delay, where many join. */
   readonly stallMs?: number;
   /** What each of several steps of the same work cost, in us, and the server's memory after it; where growth is measured. */
   readonly steps?: readonly { readonly us: number; readonly bytes: number }[];

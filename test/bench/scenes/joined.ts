@@ -1,6 +1,7 @@
 import { connectAll, countClosed, joinAll, quiet } from "../../../src/bench/clients.ts";
 import { pssBytes } from "../../../src/bench/process-times.ts";
 import type { Client } from "../../../src/bench/websocket-client.ts";
+import { loopDelayMs } from "../crowds.ts";
 import { type Figures, type Scene, type Stage, spending } from "../scene.ts";
 import { mint } from "../tokens.ts";
 
@@ -45,11 +46,13 @@ async function playJoins(stage: Stage, count: number, topic: (index: number) => 
   const connected = connecting();
 
   const all = [...early, ...late];
+  await loopDelayMs(stage.url);
   const joining = spending(stage);
   const { latency, seconds } = await joinAll(stage.dialect, late, membership);
   // The joins are paid for when everyone has been told of them.
   await quiet(all);
   const spent = joining();
+  const stallMs = await loopDelayMs(stage.url);
 
   const bytesEach = ((await settled(stage)) - before) / late.length;
   const closed = countClosed(all);
@@ -71,6 +74,7 @@ async function playJoins(stage: Stage, count: number, topic: (index: number) => 
     p99Ms: latency.quantileMs(0.99),
     connectUs: (connected.serverMs * 1000) / late.length,
     againUs,
+    ...(stallMs === null ? {} : { stallMs }),
     bytesEach,
     closed,
   };
