@@ -9,14 +9,20 @@ import { mint } from "./tokens.ts";
 const AT_ONCE = 1000;
 
 export type ToClients =
-  | { readonly type: "connect"; readonly url: string; readonly from: number; readonly count: number }
+  /** Divided among the addresses. */
+  | {
+      readonly type: "connect";
+      readonly urls: readonly string[];
+      readonly from: number;
+      readonly count: number;
+    }
   /** Client `i` joins channel `<name>-<i % channels>`. */
   | { readonly type: "join"; readonly name: string; readonly channels: number }
   | { readonly type: "count" };
 
 export type FromClients = { readonly done: number };
 
-let clients: Client[] = [];
+const clients: Client[] = [];
 
 process.on("message", (message: ToClients) => {
   void follow(message).then((done) => process.send?.({ done } satisfies FromClients));
@@ -25,8 +31,12 @@ process.on("message", (message: ToClients) => {
 /** Resolves to the number of clients that are connected. */
 async function follow(message: ToClients): Promise<number> {
   if (message.type === "connect") {
-    const { url, from, count } = message;
-    clients = await connectAll(phoenix, phoenix.socketUrl(new URL(url).href), count, from);
+    const { urls, from, count } = message;
+    const each = Math.ceil(count / urls.length);
+    for (const [i, url] of urls.entries()) {
+      const some = Math.min(each, count - i * each);
+      clients.push(...(await connectAll(phoenix, phoenix.socketUrl(url), some, from + i * each)));
+    }
   } else if (message.type === "join") {
     for (let next = 0; next < clients.length; next += AT_ONCE) {
       await joinAll(phoenix, clients.slice(next, next + AT_ONCE), ({ index }) => {

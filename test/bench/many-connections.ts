@@ -8,13 +8,13 @@ import type { FromClients, ToClients } from "./many-clients.ts";
 import { SECRET, startOurs } from "./servers.ts";
 import { mint } from "./tokens.ts";
 
-/** Clients of one generator: below 20,000 descriptors, and below the ports of one pair of addresses. */
+/** Clients of one generator: below 20,000 descriptors. */
 const OF_ONE = 19_000;
 const MEMBERS = 10;
 /** They come first and stay, so that what a worker allocates once is no weight of a connection. */
 const EARLY = 2000;
 /** Memory is the least within this time, in which the runtime collects garbage. */
-const REST_MS = 30_000;
+const REST_MS = 15_000;
 /** Channels whose presence is compared. */
 const SAMPLES = 50;
 
@@ -32,7 +32,7 @@ interface Memory {
 export async function holdConnections(count: number, workers: number): Promise<void> {
   const redis = await startRedis();
   const args = ["--host", "0.0.0.0", "--workers", String(workers)];
-  const env = { LIMITS_MAX_CONNECTIONS: String(2 * count) };
+  const env = { LIMITS_MAX_CONNECTIONS: String(count + 2 * EARLY) };
   const server = await startOurs({ redisUrl: redis.url, env, profileInto: null }, args);
   const port = Number(new URL(server.url).port);
   const generators = Array.from({ length: Math.ceil(count / OF_ONE) + 1 }, () => new Generator());
@@ -42,15 +42,14 @@ export async function holdConnections(count: number, workers: number): Promise<v
     const sizes = rest.map((_, i) => Math.min(each, count - i * each));
     const channels = Math.ceil(count / MEMBERS);
     const memory = () => atRest(withChildren(server.pid), [redis.pid, ...generators.map(({ pid }) => pid)]);
-    await first?.ask({ type: "connect", url: urlOf(0, port), from: count, count: EARLY });
+    await first?.ask({ type: "connect", urls: urlsOf(0, port), from: count, count: EARLY });
     await first?.ask({ type: "join", name: "early", channels: EARLY / MEMBERS });
 
     const empty = await memory();
     const connecting = performance.now();
     const connected = await Promise.all(
       rest.map((generator, i) =>
-        // Each to an address of its own, which has its own ports.
-        generator.ask({ type: "connect", url: urlOf(i + 1, port), from: i * each, count: sizes[i] ?? 0 }),
+        generator.ask({ type: "connect", urls: urlsOf(i + 1, port), from: i * each, count: sizes[i] ?? 0 }),
       ),
     );
     const connectSecs = (performance.now() - connecting) / 1000;
@@ -111,8 +110,9 @@ class Generator {
   }
 }
 
-function urlOf(generator: number, port: number): string {
-  return `ws://127.0.0.${generator + 1}:${port}`;
+/** Two addresses for each generator: once half of the ports of an address are in use, the kernel searches long for the next one. */
+function urlsOf(generator: number, port: number): string[] {
+  return [1, 2].map((host) => `ws://127.0.${generator}.${host}:${port}`);
 }
 
 /** The least of the workers; the others at that moment. */
