@@ -43,9 +43,9 @@ const BYTES = 100;
 /** Messages on their way while the server is kept busy: some ms of its work. */
 const IN_FLIGHT = 400;
 const SHARES = [0.25, 0.5, 0.75] as const;
-const WARM_SECONDS = values.short ? 1 : 3;
-const FLOOD_SECONDS = values.short ? 1 : 3;
-const SECONDS = values.short ? 2 : 8;
+const WARM_SECONDS = values.short ? 1 : 2;
+const FLOOD_SECONDS = values.short ? 1 : 2;
+const SECONDS = values.short ? 2 : 5;
 const TAIL_SHARE = 0.5;
 const POLL_MS = 2000;
 const SCRAPE_MS = 1000;
