@@ -80,7 +80,7 @@ interface Tail extends Level {
 }
 
 if (values.draw !== undefined) {
-  draw(await Bun.file(values.draw).json());
+  await draw(await Bun.file(values.draw).json());
   process.exit(0);
 }
 
@@ -306,7 +306,7 @@ function row(cells: readonly string[]): void {
   console.log(`| ${cells.join(" | ")} |`);
 }
 
-function draw({ curves }: { readonly curves: readonly Curve[] }): void {
+async function draw({ curves }: { readonly curves: readonly Curve[] }): Promise<void> {
   const rates = curves.flatMap(({ levels }) => levels.map(({ perSecond }) => perSecond));
   const panel = (title: string, of: (level: Level) => number) => ({
     title,
@@ -320,7 +320,7 @@ function draw({ curves }: { readonly curves: readonly Curve[] }): void {
   const target = join(import.meta.dir, "latency.svg");
   const chart = drawChart({
     label: "Latency against deliveries a second, at 25, 50 and 75 % of what one core of each server takes",
-    note: "ms against deliveries a second at 25, 50 and 75 % of a core; axes logarithmic",
+    note: "by deliveries a second; axes logarithmic",
     panels: [
       panel("p50, ms", ({ p50Ms }) => p50Ms),
       panel("p99, ms", ({ p99Ms }) => p99Ms),
@@ -328,6 +328,6 @@ function draw({ curves }: { readonly curves: readonly Curve[] }): void {
       panel("CPU of the server, cores", ({ serverCores }) => serverCores),
     ],
   });
-  void Bun.write(target, chart);
+  await Bun.write(target, chart);
   console.log(target);
 }

@@ -53,8 +53,9 @@ function panel(
     name: server,
     points: sizes.flatMap((size) => {
       const summary = summaries.find((each) => each.server === server && each.scene === `${kind}-${size}`);
-      const value = summary === undefined ? null : figureOf(summary);
-      return value === null || value <= 0 ? [] : [{ x: size, y: value }];
+      // A file of before has not all of them.
+      const value = summary === undefined ? 0 : (figureOf(summary) ?? 0);
+      return value <= 0 ? [] : [{ x: size, y: value }];
     }),
   }));
   const ticks = sizes.filter(
