@@ -45,7 +45,9 @@ const IN_FLIGHT = 400;
 const SHARES = [0.25, 0.5, 0.75] as const;
 const WARM_SECONDS = values.short ? 1 : 2;
 const FLOOD_SECONDS = values.short ? 1 : 2;
-const SECONDS = values.short ? 2 : 5;
+const SECONDS = values.short ? 3 : 5;
+/** Some polls, scrapes and large messages. */
+const TAIL_SECONDS = 6;
 const TAIL_SHARE = 0.5;
 const POLL_MS = 2000;
 const SCRAPE_MS = 1000;
@@ -167,7 +169,13 @@ function flood(crowd: Crowd, seconds: number): Promise<number> {
   });
 }
 
-async function level(server: RunningServer, crowd: Crowd, capacity: number, share: number): Promise<Level> {
+async function level(
+  server: RunningServer,
+  crowd: Crowd,
+  capacity: number,
+  share: number,
+  seconds = SECONDS,
+): Promise<Level> {
   const perSecond = capacity * share;
   const traffic = {
     prefix: "room-",
@@ -176,16 +184,16 @@ async function level(server: RunningServer, crowd: Crowd, capacity: number, shar
     perSecond: perSecond / MEMBERS,
     bytes: BYTES,
   };
-  const send = async (seconds: number): Promise<{ expected: number; arrived: number }> => {
+  const send = async (time: number): Promise<{ expected: number; arrived: number }> => {
     await crowd.ask("count", { stampEvery: 1 });
-    const expected = (await crowd.ask("publish", { ...traffic, seconds })) * MEMBERS;
+    const expected = (await crowd.ask("publish", { ...traffic, seconds: time })) * MEMBERS;
     return { expected, arrived: await received([crowd], expected) };
   };
   await send(1);
   const cpu = fineCpuMs(server.pid);
   const load = await crowd.ask("cpu", null);
   const began = performance.now();
-  const { expected, arrived } = await send(SECONDS);
+  const { expected, arrived } = await send(seconds);
   const ms = performance.now() - began;
   const serverCores = (fineCpuMs(server.pid) - cpu) / ms;
   const loadCores = ((await crowd.ask("cpu", null)) - load) / ms;
@@ -222,7 +230,7 @@ function tailsOf(capacity: number): Promise<Tail[]> {
       log = "";
       const end = await begin();
       const began = performance.now();
-      const figures = await level(server, crowd, capacity, TAIL_SHARE);
+      const figures = await level(server, crowd, capacity, TAIL_SHARE, TAIL_SECONDS);
       const ms = performance.now() - began;
       end();
       found.push({ ...figures, beside, pauses: pausesIn(log, ms) });
