@@ -4,7 +4,7 @@ import { enterGroups } from "./groups/groups-client.ts";
 import { connectPhoenix, eventually, type Frame, type PhoenixClient, WAYS } from "./phoenix-client.ts";
 import { startSlowLine } from "./slow-line.ts";
 import { listenSse } from "./sse-client.ts";
-import { ADMIN_SECRET, startWorld, type World } from "./world.ts";
+import { ADMIN_SECRET, RETURNS_MEMORY, startWorld, type World } from "./world.ts";
 
 /** Seconds of the scene on a slow line. */
 const SECONDS = Number(process.env.CHANNEL_SLOW_SECONDS || 20);
@@ -320,7 +320,7 @@ describe("clients that do not read, with slow = latest", () => {
 
   test("cost little: 1,000 of them and 5,000 messages of as many events", async () => {
     const clients = 1000;
-    const world = await startWorld("redis", { toml: LATEST });
+    const world = await startWorld("redis", { toml: LATEST, env: RETURNS_MEMORY });
     try {
       const slow = await Promise.all(Array.from({ length: clients }, () => world.connect()));
       await Promise.all(slow.map((client, at) => join(world, client, "map", `user${at}`)));

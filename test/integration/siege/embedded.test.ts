@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { type ChannelProcess, startChannel } from "../channel-process.ts";
 import { freePort } from "../redis-process.ts";
 import { RespClient, request } from "../resp-client.ts";
-import { SECRET } from "../world.ts";
+import { RETURNS_MEMORY, SECRET } from "../world.ts";
 
 const MIB = 1024 * 1024;
 const PASSWORD = "correct-horse-battery";
@@ -17,6 +17,7 @@ beforeEach(async () => {
   const url = `redis://:${PASSWORD}@127.0.0.1:${port}`;
   channel = await startChannel({
     args: ["--bus", "embedded", "--redis-url", url, "--jwt-secret", SECRET],
+    env: RETURNS_MEMORY,
   });
 });
 

@@ -4,12 +4,12 @@ import { enterGroups } from "../groups/groups-client.ts";
 import { eventually } from "../phoenix-client.ts";
 import { openRawHttp, type RawHttp } from "../raw-http.ts";
 import { addressOf, ask, metric, startPoller } from "../wild/poller.ts";
-import { startWorld, type World } from "../world.ts";
+import { RETURNS_MEMORY, startWorld, type World } from "../world.ts";
 
 const MIB = 1024 * 1024;
 
 async function withWorld(toml: string, run: (world: World) => Promise<void>): Promise<void> {
-  const world = await startWorld("embedded", { toml });
+  const world = await startWorld("embedded", { toml, env: RETURNS_MEMORY });
   try {
     await run(world);
   } finally {
