@@ -78,7 +78,7 @@ test("messages are shown live, JSON as a tree and bytes as a hex dump, and can b
     await page.waitForSelector("#stream-list .message:nth-child(2)");
     const events = () => page.locator("#stream-list .message:not([hidden]) .event").allTextContents();
     expect(await events()).toEqual(["raster", "reading"]);
-    expect(await page.textContent("#stream-count")).toStartWith("2");
+    await page.locator("#stream-count", { hasText: /^2/ }).waitFor();
 
     await page.locator(".message", { hasText: "reading" }).click();
     expect(await page.textContent("#stream-detail code")).toBe("to:weather:wind:reading");

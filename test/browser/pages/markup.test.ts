@@ -29,7 +29,7 @@ test("on the test client", async () => {
     await page.press("#join-name", "Enter");
     await page.locator(".joined .state", { hasText: "joined" }).nth(1).waitFor();
     expect(await page.locator(".joined .name").nth(1).textContent()).toBe(NAME);
-    expect(await page.locator("#users li").first().textContent()).toBe(NASTY);
+    await page.locator("#users li", { hasText: NASTY }).first().waitFor();
     await stage.world.backend.publish(`to:${NAME}:${NAME}`, JSON.stringify({ [NASTY]: NASTY }));
     await stage.world.backend.publish(`to:${NAME}:raw`, NASTY);
     await page.waitForSelector("#stream-list .message:nth-child(2)");
