@@ -113,7 +113,8 @@ async function runSuite(
     const worker = async (): Promise<void> => {
       for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
         const report = join(folder, `${file.replaceAll("/", "-")}.xml`);
-        outcomes.push(await runFiles(suite, [file], timeout, report, (command) => runsApart(command, env)));
+        const run = (command: readonly string[]) => runsApart(command, env, `${report}.log`);
+        outcomes.push(await runFiles(suite, [file], timeout, report, run));
       }
     };
     await Promise.all(Array.from({ length: atOnce }, worker));
@@ -141,19 +142,24 @@ function hasNetworks(): boolean {
   return Bun.which("unshare") !== null && Bun.spawnSync([...IN_OWN_NETWORK, "true"]).exitCode === 0;
 }
 
-/** As `runs`, in a network of its own; what it prints is printed at its end, in one piece. */
+/**
+ * As `runs`, in a network of its own; what it prints is printed at its end, in one piece.
+ * @param output a file for that: the end of a pipe never comes while a process that a test has left behind holds it
+ */
 async function runsApart(
   command: readonly string[],
   env: Readonly<Record<string, string>>,
+  output: string,
 ): Promise<boolean> {
   const child = Bun.spawn(["sh", "-c", 'exec "$@" 2>&1', "sh", ...IN_OWN_NETWORK, ...command], {
     cwd: ROOT,
     env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", Bun.file(output), "inherit"],
     timeout: HANGS_MS,
   });
-  console.log(await new Response(child.stdout).text());
-  return (await child.exited) === 0;
+  const status = await child.exited;
+  console.log(await Bun.file(output).text());
+  return status === 0;
 }
 
 function sumOf(outcomes: readonly Outcome[]): Outcome {

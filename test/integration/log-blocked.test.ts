@@ -86,16 +86,24 @@ async function start(way: (typeof WAYS)[number]): Promise<Running> {
     },
   );
   const path = (name: string) => join(folder, name);
+  ends.push(() => {
+    child.kill("SIGKILL");
+    return child.exited;
+  });
+  // The file is there before its text is.
   const reader = await eventually(
-    () => existsSync(path("reader")) && Number(readFileSync(path("reader"), "utf8")),
+    () => (existsSync(path("reader")) ? Number(readFileSync(path("reader"), "utf8")) : 0) || null,
     "the reader",
     10_000,
   );
-  ends.push(async () => {
-    child.kill("SIGKILL");
-    process.kill(reader, "SIGCONT");
-    await child.exited;
+  ends.push(() => {
+    try {
+      process.kill(reader, "SIGKILL");
+    } catch {
+      // It ended with the server.
+    }
   });
+  await eventually(() => isStopped(reader), "that the reader stops itself", 10_000);
   const url = `http://127.0.0.1:${port}`;
   await eventually(
     async () => (await fetch(`${url}/health`).catch(() => null))?.ok,
@@ -107,6 +115,10 @@ async function start(way: (typeof WAYS)[number]): Promise<Running> {
     read: () => void process.kill(reader, "SIGCONT"),
     lines: () => readFileSync(path("log"), "utf8").split("\n").slice(0, -1),
   };
+}
+
+function isStopped(pid: number): boolean {
+  return /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
 }
 
 /** Causes more log lines than all buffers hold: one for each ignored message at debug level. */
