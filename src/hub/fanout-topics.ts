@@ -10,19 +10,25 @@ interface TopicSubscriber {
 export class FanoutTopics {
   /** The sockets in all topics. */
   sockets = 0;
-  readonly #name: string;
+  readonly #names: string[];
+  readonly #most: number;
   /** The sockets in each topic. */
   #sizes: number[] = [0];
   /** The topic of each socket that is not in the first one; `null` while there is one topic. */
   #places: Map<TopicSubscriber, number> | null = null;
 
-  /** @param name the first topic; begins with a letter */
-  constructor(name: string) {
-    this.#name = name;
+  /**
+   * @param name the first topic; begins with a letter
+   * @param single whether there is only one: for messages that are not sent in several turns
+   */
+  constructor(name: string, single: boolean) {
+    this.#most = single ? Number.POSITIVE_INFINITY : MAX_SOCKETS;
+    this.#names = [name];
   }
 
-  get several(): boolean {
-    return this.#sizes.length > 1;
+  /** How many topics there are. */
+  get count(): number {
+    return this.#sizes.length;
   }
 
   /** Indices of the topics that have sockets, ascending. */
@@ -35,7 +41,8 @@ export class FanoutTopics {
   }
 
   topicOf(index: number): string {
-    return index === 0 ? this.#name : `${index}\u0000${this.#name}`;
+    this.#names[index] ??= `${index}\u0000${this.#names[0]}`;
+    return this.#names[index];
   }
 
   /**
@@ -66,8 +73,8 @@ export class FanoutTopics {
   }
 
   #placeFor(closed: readonly number[]): number {
-    if (!this.several && this.sizeOf(0) < MAX_SOCKETS && closed.length === 0) return 0;
-    const found = this.#sizes.findIndex((size, index) => size < MAX_SOCKETS && !closed.includes(index));
+    if (this.count === 1 && this.sizeOf(0) < this.#most && closed.length === 0) return 0;
+    const found = this.#sizes.findIndex((size, index) => size < this.#most && !closed.includes(index));
     return found < 0 ? this.#sizes.length : found;
   }
 }

@@ -90,7 +90,7 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
    * @param backlogged checks at least the subscribers of this fanout when Bun dropped a frame
    */
   constructor(topic: string, encoder: E, backlogged: Backlogged, context: FanoutContext) {
-    this.#topics = new FanoutTopics(topic);
+    this.#topics = new FanoutTopics(topic, Boolean(encoder.conflation));
     this.encoder = encoder;
     this.#backlogged = backlogged;
     this.#context = context;
@@ -185,7 +185,7 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
     const frame = this.encoder.encode(message);
     if (frame === null) return 0;
     const { conflation } = this.encoder;
-    const gradual = this.#topics.several && !conflation && this.encoder.isGradual?.(message) === true;
+    const gradual = this.#topics.count > 1 && !conflation && this.encoder.isGradual?.(message) === true;
     return this.listeners - this.#send(frame, conflation?.keyOf(message) ?? null, gradual);
   }
 
@@ -206,9 +206,10 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
 
   /** @returns whether a socket has a backlog */
   #publishAll(frame: string | Buffer): boolean {
-    if (!this.#topics.several) return this.#publish(frame, 0);
     let backlog = false;
-    for (const index of this.#topics.used) if (this.#publish(frame, index)) backlog = true;
+    for (let index = 0; index < this.#topics.count; index++) {
+      if (this.#publish(frame, index)) backlog = true;
+    }
     return backlog;
   }
 

@@ -116,8 +116,11 @@ export class PresenceEvents {
     if (presence === null) return;
     // When the members are loaded the store reports a change, which opens the window again.
     if (!presence.loaded && channel.members.size > 0) return;
-    if (!this.#unfinished.has(channel)) this.#states.close(channel);
-    if (!this.#unfinished.has(channel)) sendStates(channel);
+    if (!this.#unfinished.has(channel)) {
+      this.#states.close(channel);
+      // Closing may have left some for the next turns.
+      if (!this.#unfinished.has(channel)) sendStates(channel);
+    }
     const diff = presence.takeDiff();
     if (diff === null) return;
     const message = jsonMessage("presence_diff", diff.members, true);
@@ -132,8 +135,12 @@ export class PresenceEvents {
     for (const member of waiting) member.resume();
   }
 
-  /** Sends the states of a channel, as far as one turn allows. */
+  /** Sends the states of a channel, as far as one turn allows; all at once where messages are left out for slow clients. */
   #sendStates(channel: Channel): void {
+    if (channel.conflates) {
+      sendStates(channel);
+      return;
+    }
     this.#unfinished.add(channel);
     if (this.#turn === null) this.#sendUnfinished();
   }
