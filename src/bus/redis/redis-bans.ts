@@ -1,7 +1,7 @@
 import type { Cluster, Redis } from "ioredis";
 import type { BanChange, BanStore } from "../../auth/bans.ts";
 import { printHub } from "../topics.ts";
-import { NO_SCRIPTS, REPLY_TIMEOUT_MS } from "./redis-commands.ts";
+import { lacksScripts, REPLY_TIMEOUT_MS } from "./redis-commands.ts";
 import type { RedisFleetConnection } from "./redis-fleet-connection.ts";
 
 /** Between two reads of all bans, in ms: a notice of another server may be lost. */
@@ -158,7 +158,7 @@ export class RedisBans implements BanStore {
       await redis.eval(WRITE_NEWER, 1, this.#key, Date.now() + this.#ahead, ...fields);
     } catch (error) {
       // Without scripts, of two servers that write at once the later one wins until it learns of the newer change.
-      if (!(error instanceof Error && NO_SCRIPTS.test(error.message))) throw error;
+      if (!lacksScripts(error)) throw error;
       if (fields.length > 0) await redis.hset(this.#key, ...fields);
     }
   }

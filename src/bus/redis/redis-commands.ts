@@ -5,8 +5,7 @@ import { pauseBefore } from "./redis-connection.ts";
 /** Timeout of connecting and of each command, in ms. */
 export const REPLY_TIMEOUT_MS = 2000;
 
-/** The error of EVAL where Redis permits no scripts, or has none. */
-export const NO_SCRIPTS = /^NOPERM.*\beval\b|unknown command/i;
+const NO_SCRIPTS = /^NOPERM.*\beval\b|unknown command/i;
 
 /**
  * A client for commands on keys, to a single Redis, the master of Sentinels, or a cluster; not yet connected. It retries
@@ -59,6 +58,11 @@ function rewordDenial(redis: Redis): void {
       if (at >= 0 && chunk.indexOf(DENIED) === 0) chunk.fill(".", at, at + PRINTED.length);
     });
   });
+}
+
+/** Whether an error of EVAL means that Redis permits no scripts, or has none. */
+export function lacksScripts(error: unknown): error is Error {
+  return error instanceof Error && NO_SCRIPTS.test(error.message);
 }
 
 /** Whether an error of ioredis means that `commandTimeout` elapsed. */

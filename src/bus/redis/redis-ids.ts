@@ -1,7 +1,7 @@
 import type { MessageGroup } from "../bus.ts";
 import { type Claim, ID_TTL, MAX_IDS, type PublishedIds, type PublishedOnce } from "../published-ids.ts";
 import { printHub } from "../topics.ts";
-import { NO_SCRIPTS } from "./redis-commands.ts";
+import { lacksScripts } from "./redis-commands.ts";
 import type { RedisFleetConnection } from "./redis-fleet-connection.ts";
 
 /**
@@ -103,7 +103,7 @@ export class RedisIds implements PublishedIds {
       try {
         return await redis.eval(PUBLISH_ONCE, 1, key, ...args);
       } catch (error) {
-        if (!(error instanceof Error && NO_SCRIPTS.test(error.message))) throw error;
+        if (!lacksScripts(error)) throw error;
         this.#permitsScripts = false;
         const message = "Redis permits no scripts, ids of publications are set before publishing";
         log.warn(message, { where, reason: error.message });
