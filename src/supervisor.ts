@@ -164,7 +164,7 @@ export class Supervisor implements RunningServer {
 
   /** @param isFirst whether the worker starts together with the supervisor */
   #spawn(number: number, port: number, sharesPort: boolean, isFirst = true): WorkerProcess {
-    const { count, config, env, handover, replaces, reload } = this.#options;
+    const { count, config, env, handover, replaces, reload, log } = this.#options;
     const worker = new WorkerProcess({
       start: {
         ...{ number, count, folder: this.#folder, ...this.#shared, sharesPort },
@@ -178,6 +178,7 @@ export class Supervisor implements RunningServer {
         this.#tellIncarnations();
       },
       reload,
+      hangs: () => log.error("worker does not answer, it is killed", { worker: number, pid: worker.pid }),
     });
     this.#workers.set(number, worker);
     void worker.ended.then(() => this.#forget(worker));

@@ -310,6 +310,28 @@ test("max_connections_per_ip counts connections whose requests are passed on", a
   for (const { headers } of refused) expect(headers.toLowerCase()).toContain("connection: close");
 }, 60_000);
 
+test("a worker that hangs is killed and started again", async () => {
+  const machine = await startMachine();
+  ends.push(() => stopMachine(machine));
+  const { channel } = machine;
+  const [victim = 0, other = 0] = childrenOf(channel.pid);
+  const frozen = performance.now();
+  process.kill(victim, "SIGSTOP");
+  const hangs = await channel.log.until(
+    ({ message }) => message.startsWith("worker does not answer"),
+    "that it hangs",
+    40_000,
+  );
+  expect(hangs.pid).toBe(victim);
+  // Less the interval since its last sign of life.
+  expect(performance.now() - frozen).toBeGreaterThan(17_000);
+  const again = await channel.log.until(({ message }) => message === "worker serves again", "the new worker");
+  expect(again.worker).toBe(hangs.worker);
+  const ended = channel.lines.find(({ message }) => message.startsWith("worker ended"));
+  expect([ended?.pid, ended?.how]).toEqual([victim, "SIGKILL"]);
+  expect(childrenOf(channel.pid)).toContain(other);
+}, 90_000);
+
 test("SIGTERM closes the clients of all workers, and ends all", async () => {
   const machine = await startMachine('shutdown_grace = "0s"\n');
   const { channel } = machine;

@@ -51,7 +51,12 @@ export type FromWorker =
   | { readonly type: "yielded"; readonly ok: boolean }
   /** It has closed its listening sockets. */
   | { readonly type: "released" }
-  | { readonly type: "reload" };
+  | { readonly type: "reload" }
+  /** Sent every `ALIVE_INTERVAL`. */
+  | { readonly type: "alive" };
+
+/** ms between two signs of life of a worker. */
+export const ALIVE_INTERVAL = 2000;
 
 /** Set for a worker, which removes it. */
 export const WORKER_VARIABLE = "CHANNEL_WORKER";
@@ -61,7 +66,7 @@ const TO_WORKER: ReadonlySet<unknown> = new Set<ToWorker["type"]>([
 ]);
 const FROM_WORKER: ReadonlySet<unknown> = new Set<FromWorker["type"]>([
   ...(["started", "incarnations", "subscribed", "serving", "failed", "prepared"] as const),
-  ...(["yielded", "released", "reload"] as const),
+  ...(["yielded", "released", "reload", "alive"] as const),
 ]);
 
 /** Both ends are the same executable, so that the type says all. */

@@ -1,4 +1,5 @@
 import {
+  ALIVE_INTERVAL,
   type FromWorker,
   type Incarnations,
   isToWorker,
@@ -91,6 +92,7 @@ export function findSupervisor(env: Record<string, string | undefined>): Supervi
     endReloads(SUPERVISOR_ENDED);
   });
   void send({ type: "started" });
+  setInterval(() => void send({ type: "alive" }), ALIVE_INTERVAL).unref();
   return link;
 }
 

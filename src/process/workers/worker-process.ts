@@ -1,4 +1,5 @@
 import {
+  ALIVE_INTERVAL,
   type FromWorker,
   isFromWorker,
   type ReloadAnswer,
@@ -9,6 +10,9 @@ import {
 
 /** Time (ms) after the end of a worker in which its last message arrives. */
 const LAST_MESSAGE = 100;
+
+/** Intervals without a sign of life after which a worker hangs: 20 s. */
+const SILENT_INTERVALS = 10;
 
 export type WorkerServing =
   | { readonly ok: true; readonly url: string; readonly port: number }
@@ -22,6 +26,8 @@ export interface WorkerOptions {
   readonly announced: (own: readonly string[]) => void;
   /** Replaces the whole machine. */
   readonly reload: () => Promise<ReloadAnswer>;
+  /** Called when it has given no sign of life for 20 s; it is killed then. */
+  readonly hangs: () => void;
 }
 
 /** A process that serves, as the supervisor sees it. */
@@ -43,6 +49,9 @@ export class WorkerProcess {
   readonly #child: Bun.Subprocess<"inherit", "inherit", "inherit">;
   #prepared: (() => void)[] = [];
   #yielded: ((ok: boolean) => void)[] = [];
+  /** Counted, not timed: a machine that was suspended is not taken for a worker that hangs. */
+  #silent = 0;
+  readonly #pulse: Timer;
 
   /** Starts it. It inherits standard input, output and error. */
   constructor(options: WorkerOptions) {
@@ -63,6 +72,7 @@ export class WorkerProcess {
       },
       onExit: (_, code, signal) => void setTimeout(() => this.#end(howEnded(code, signal)), LAST_MESSAGE),
     });
+    this.#pulse = setInterval(() => this.#checkPulse(), ALIVE_INTERVAL);
   }
 
   get pid(): number {
@@ -97,8 +107,16 @@ export class WorkerProcess {
     this.#child.kill("SIGKILL");
   }
 
+  #checkPulse(): void {
+    this.#silent++;
+    if (this.#silent !== SILENT_INTERVALS) return;
+    this.#options.hangs();
+    this.kill();
+  }
+
   #received(message: FromWorker): void {
     const { start, announced, reload } = this.#options;
+    this.#silent = 0;
     if (message.type === "started") this.send({ type: "start", start });
     else if (message.type === "incarnations") announced(message.own);
     else if (message.type === "subscribed") this.#subscribed.resolve();
@@ -109,10 +127,12 @@ export class WorkerProcess {
     else if (message.type === "prepared") this.#prepared.shift()?.();
     else if (message.type === "yielded") this.#yielded.shift()?.(message.ok);
     else if (message.type === "released") this.#released.resolve();
-    else void reload().then((answer) => this.send({ type: "reloaded", answer }));
+    else if (message.type === "reload")
+      void reload().then((answer) => this.send({ type: "reloaded", answer }));
   }
 
   #end(how: string): void {
+    clearInterval(this.#pulse);
     this.#serving.resolve({ ok: false, reason: `it ended with ${how}`, code: "" });
     this.#subscribed.resolve();
     this.#released.resolve();
