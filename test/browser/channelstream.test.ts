@@ -72,10 +72,18 @@ function status(page: Page, text: string): Promise<void> {
   return page.locator("#status", { hasText: text }).waitFor({ timeout: 20_000 });
 }
 
-async function notify(page: Page, text: string, to = ""): Promise<void> {
+/** Submits a message. The page empties the form once the application has answered, which may be after the message arrives. */
+async function submit(page: Page, text: string): Promise<void> {
   await page.getByLabel("Message").fill(text);
-  await page.getByLabel("Recipient").fill(to);
   await page.getByRole("button", { name: "Send" }).click();
+  await page.waitForFunction(
+    () => document.querySelector<HTMLInputElement>("input[name=text]")?.value === "",
+  );
+}
+
+async function notify(page: Page, text: string, to = ""): Promise<void> {
+  await page.getByLabel("Recipient").fill(to);
+  await submit(page, text);
 }
 
 test("a notification reaches all pages, and a private one only its user", async () => {
@@ -139,13 +147,9 @@ test("a page whose socket is closed reconnects and shows missed messages", async
 
 test("a chat: messages, edits, deletions, channels, presence and state in two windows", async () => {
   const ann = await windowOf(chat, "ann");
-  const send = async (page: Page, text: string) => {
-    await page.getByLabel("Message").fill(text);
-    await page.getByRole("button", { name: "Send" }).click();
-  };
   await ann.watched(async () => {
     await status(ann.page, "websocket");
-    await send(ann.page, "first");
+    await submit(ann.page, "first");
     await ann.page.locator("#messages li", { hasText: "first" }).waitFor();
     const bob = await windowOf(chat, "bob");
     await bob.watched(async () => {
@@ -165,7 +169,9 @@ test("a chat: messages, edits, deletions, channels, presence and state in two wi
 
       // A channel that bob joins later.
       await ann.page.getByRole("button", { name: "# music" }).click();
-      await send(ann.page, "a song");
+      // The page changes to it once the application has answered.
+      await ann.page.locator("button[aria-current=true]", { hasText: "# music" }).waitFor();
+      await submit(ann.page, "a song");
       await ann.page.locator("#messages li", { hasText: "a song" }).waitFor();
       await bob.page.getByRole("button", { name: "# music" }).click();
       await bob.page.locator("#messages li", { hasText: "a song" }).waitFor();

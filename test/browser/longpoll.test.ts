@@ -119,8 +119,8 @@ describe("a page of another origin", () => {
           JSON.stringify(await open.page.evaluate("memory()")) === '{"phx:fallback:LongPoll":"true"}',
         "the stored fallback",
       );
-      await open.page.reload();
       open.console.take();
+      await open.page.reload();
       await works(open, "remembered");
       // No second attempt.
       expect(open.sockets.length).toBe(1);
@@ -130,7 +130,8 @@ describe("a page of another origin", () => {
   test("falls back if a WebSocket opens but transfers nothing: its ping times out", async () => {
     line.refuseUpgrades(false);
     line.muteWebSockets(true);
-    const open = await visit(line.url, { longPollFallbackMs: 1000 }, { token: world.token("far") });
+    // Longer than a busy browser needs to open it.
+    const open = await visit(line.url, { longPollFallbackMs: 5000 }, { token: world.token("far") });
     await open.watched(async () => {
       expect(await open.console.until((text) => text.startsWith("open"), "a connection")).toBe(
         "open WebSocket",

@@ -346,6 +346,8 @@ describe.if(HAS_RABBIT)("the bus over RabbitMQ", () => {
       const log = { debug: none, info: none, warn: none, error: none };
       const bus = createAmqpBus({ url: "${url}", ...${JSON.stringify(AMQP)}, maxPayload: 1e6, log });
       await bus.subscribe(["to"], { message: none, changed: none });
+      // A slow broker may not have answered the first attempt by then.
+      while (!bus.state.live) await Bun.sleep(20);
       bus.publish("from:tls:x", "1", { settled: (ok) => { console.log(bus.state.live, ok); process.exit(); } });
     `;
     const child = Bun.spawn([process.execPath, "-e", program], {

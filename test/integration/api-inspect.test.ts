@@ -37,11 +37,14 @@ test("an inspector receives both directions, the agent of a push, and binary pay
 test("samples messages at a high rate, counts the skipped ones and truncates a large payload", async () => {
   const stream = await readAlong(world.channel.url, "flood");
   const total = 5000;
+  const start = performance.now();
   for (let i = 0; i < total; i++) void world.backend.publish("to:flood:tick", `{"i":${i}}`);
   await world.backend.publish("to:flood:tick", "0");
   await eventually(() => stream.messages.all.length + stream.skipped() === total + 1, "all to be counted");
-  expect(stream.messages.all.length).toBeLessThanOrEqual(500);
-  expect(stream.skipped()).toBeGreaterThan(4000);
+  // 50 in 250 ms.
+  const most = 50 * (2 + Math.ceil((performance.now() - start) / 250));
+  expect(stream.messages.all.length).toBeLessThanOrEqual(most);
+  expect(stream.skipped()).toBeGreaterThan(0);
   await world.backend.publish("to:flood:large", JSON.stringify("x".repeat(100_000)));
   const large = await stream.messages.until((each) => each.event === "large");
   expect(large).toMatchObject({ size: 100_002, cut: true });

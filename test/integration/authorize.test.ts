@@ -259,8 +259,8 @@ describe("an answer", () => {
   test("ends after expires_in, as a token does", async () => {
     application.answer = () => allow({ id: "alice", expires_in: 0.5 });
     const client = await withCookie();
-    const { joinRef } = await client.join("room:short");
     await client.join("phoenix");
+    const { joinRef } = await client.join("room:short");
     const ended = await client.event("phx_error", "room:short");
     expect(ended).toMatchObject({ joinRef, payload: { reason: "token expired" } });
     expect((await client.join("room:short")).status).toBe("ok");

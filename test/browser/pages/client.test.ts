@@ -171,6 +171,7 @@ test("any event can be pushed with any payload, and the reply or rejection is sh
     await page.fill("#payload", "hex: ff 00 10");
     await page.click("#send");
     expect([...(await pushes.next()).payload]).toEqual([255, 0, 16]);
+    await page.waitForSelector('#reply[data-state="good"]');
     await page.fill("#payload", "{");
     await page.click("#send");
     expect(await page.textContent("#reply")).toContain("not JSON");
