@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Inbox } from "../inbox.ts";
-import { encodeBinary, WAYS } from "../phoenix-client.ts";
+import { encodeBinary, eventually, WAYS } from "../phoenix-client.ts";
 import { findPython } from "../python.ts";
 import { freePort } from "../redis-process.ts";
 import { startWorld, type World } from "../world.ts";
@@ -144,13 +144,18 @@ describe("calls by HTTP", () => {
     expect((await replyTo(client, one)).response).toBe(1);
 
     const short = await joined("short:1");
-    const ref = startCall(short, "short:1", "ask");
-    expect(await reasonOf(short, ref)).toBe("timeout");
-    (await asked.next()).answer("{}");
+    // On a busy machine the time may be over before the request has come here: then there is nothing to answer.
+    const late = await eventually(async () => {
+      const ref = startCall(short, "short:1", "ask");
+      expect(await reasonOf(short, ref)).toBe("timeout");
+      const requests = asked.take();
+      for (const each of requests) each.answer("{}");
+      return requests.some((each) => each.ref === ref) && ref;
+    }, "a late answer");
     const next = startCall(client, "room:order", "ask");
-    (await asked.next()).answer("{}");
+    (await asked.until(({ ref }) => ref === next)).answer("{}");
     await replyTo(client, next);
-    expect(short.frames.all.filter((each) => each.ref === ref)).toHaveLength(1);
+    expect(short.frames.all.filter((each) => each.ref === late)).toHaveLength(1);
   });
 
   test("run at most 100 at once, and others wait for their turn", async () => {

@@ -125,8 +125,13 @@ describe.each([...BUSES])("calls by a queue (%s)", (bus) => {
       expect(executed.map((line) => Number(JSON.parse(line).n)).sort((a, b) => a - b)).toEqual(
         asked.map(({ n }) => n),
       );
-      // All of them work.
-      expect(Math.min(...workers.map(({ lines }) => lines.all.length))).toBeGreaterThan(1);
+      // All of them work. One may have begun to wait after the others had done everything.
+      const [first] = clients;
+      if (first === undefined) throw new Error("no client");
+      await eventually(async () => {
+        await replyTo(first, startCall(first, "load:0", "search", '{"n":0}'));
+        return workers.every(({ lines }) => lines.all.length > 1);
+      }, "a call for each worker");
     } finally {
       for (const worker of workers) await worker.stop();
     }
@@ -136,7 +141,8 @@ describe.each([...BUSES])("calls by a queue (%s)", (bus) => {
     const client = await joined("short:1");
     const ref = startCall(client, "short:1");
     expect(await reasonOf(client, ref)).toBe("timeout");
-    expect(await world.backend.redis.llen("queue:short")).toBe(1);
+    // On a busy machine its time may be over before it is in the queue.
+    await eventually(async () => (await world.backend.redis.llen("queue:short")) === 1, "the call");
 
     const page = readFileSync(join(import.meta.dir, "../../../docs/calls.md"), "utf8");
     const [, python = ""] = /```python\n([\s\S]*?)```/.exec(page) ?? [];
@@ -210,8 +216,12 @@ describe.each([...BUSES])("the bytes of a queue (%s)", (bus) => {
         "a refusal",
       );
       expect(await reasonOf(refused.client, refused.ref)).toBe("backend busy");
-      await Promise.all(clients.map((client) => client.fence()));
-      const length = await redis.llen("queue:large");
+      // Each call is refused or in the queue: Redis may still be reading the last ones.
+      const length = await eventually(async () => {
+        const queued = await redis.llen("queue:large");
+        const settled = refs.filter(({ client, ref }) => client.frames.all.some((each) => each.ref === ref));
+        return queued + settled.length === refs.length && queued;
+      }, "the result of all calls");
       expect(length).toBeGreaterThan(60);
       expect(length).toBeLessThan(68);
       // Once they are taken there is room.

@@ -237,7 +237,7 @@ async function queueLength({ redis }: Backend): Promise<number> {
 
 describe("a reload", () => {
   test("lets clients wait for their answers, and ends open calls with server restarting", async () => {
-    const server = await startReloading({ toml: `shutdown_grace = "3s"\n${TOML}` });
+    const server = await startReloading({ toml: `shutdown_grace = "8s"\n${TOML}` });
     ends.push(() => server.stop());
     const app = backend(server.redis.port);
     const calls = await app.listen("call:*");
