@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { eventually } from "../phoenix-client.ts";
 import { type Ear, type Json, list, object, openSocket, type Rig, startRig, TRANSPORTS } from "./rig.ts";
 
 let rig: Rig;
 beforeAll(async () => {
-  rig = await startRig("wake_connections_after = 1\ngc_conns_after = 2");
+  rig = await startRig("wake_connections_after = 1");
 });
 afterAll(() => rig.stop());
 
@@ -17,9 +18,9 @@ function fresh(word: string): string {
 const PRESENCE = { notify_presence: true, broadcast_presence_with_user_lists: true };
 
 /** Messages up to one that says `end`, which is sent by this. */
-async function until(ear: Ear, channel: string): Promise<Json[]> {
+async function until(ear: Ear, channel: string, { send } = rig): Promise<Json[]> {
   const end = crypto.randomUUID();
-  await rig.send({ user: "test", channel, message: { end } });
+  await send({ user: "test", channel, message: { end } });
   const got: Json[] = [];
   for (;;) {
     const message = await ear.inbox.next(8000);
@@ -299,7 +300,8 @@ describe.each([...TRANSPORTS])("over %s", (transport) => {
     const got = await until(ear, one);
     expect(texts(got)).toEqual(["3", "1", "2"]);
     expect(got.every(({ catchup }) => catchup === true)).toBe(true);
-    await ear.close();
+    // Not as a client that leaves, which is removed a second later.
+    await ear.close(4000);
     await rig.send({ user: "sys", channel: two, message: { text: "4" } });
     const again = await until(await rig.listen(id, transport), one);
     expect(texts(again)).toEqual(["4"]);
@@ -335,17 +337,21 @@ describe.each([...TRANSPORTS])("over %s", (transport) => {
   });
 
   test("a connection without a client is removed after gc_conns_after", async () => {
-    const room = fresh("room");
-    const config = { channel_configs: { [room]: PRESENCE } };
-    const watcher = await rig.listen(await rig.connect(fresh("ann"), [room], config), transport);
-    const bob = fresh("bob");
-    const started = performance.now();
-    await rig.connect(bob, [room]);
-    const parted = await watcher.inbox.until(({ message }) => object(message).action === "parted", "parted");
-    expect(parted.user).toBe(bob);
-    expect(performance.now() - started).toBeGreaterThan(1900);
-    // Whoever listens is not forgotten.
-    expect(await until(watcher, room)).toEqual([]);
+    // Of its own: connections of the other tests stay, however long a test takes.
+    const brief = await startRig("wake_connections_after = 1\ngc_conns_after = 2");
+    try {
+      const config = { channel_configs: { room: PRESENCE } };
+      const watcher = await brief.listen(await brief.connect("ann", ["room"], config), transport);
+      const started = performance.now();
+      await brief.connect("bob", ["room"]);
+      const isParted = ({ message }: Json) => object(message).action === "parted";
+      expect((await watcher.inbox.until(isParted, "parted")).user).toBe("bob");
+      expect(performance.now() - started).toBeGreaterThan(1900);
+      // Whoever listens is not forgotten.
+      expect(await until(watcher, "room", brief)).toEqual([]);
+    } finally {
+      await brief.stop();
+    }
   }, 20_000);
 });
 
@@ -393,21 +399,33 @@ test("a poll ends with an empty list after wake_connections_after, and a quarter
 test("a poll waits a quarter of a second for what comes behind its first message", async () => {
   const room = fresh("room");
   const id = await rig.connect(fresh("ann"), [room]);
-  const polled = fetch(`${rig.url}/listen?conn_id=${id}`);
-  await rig.send({ user: "sys", channel: room, message: { text: "1" } });
-  await rig.send({ user: "sys", channel: room, message: { text: "2" } });
-  expect(texts(list(await (await polled).json()))).toEqual(["1", "2"]);
+  // On a busy machine the second one may be later than that: then it is in the next answer.
+  await eventually(async () => {
+    const polled = fetch(`${rig.url}/listen?conn_id=${id}`);
+    await rig.send({ user: "sys", channel: room, message: { text: "1" } });
+    await rig.send({ user: "sys", channel: room, message: { text: "2" } });
+    const got = texts(list(await (await polled).json()));
+    const isTogether = got.length > 1;
+    if (!isTogether) got.push(...texts(list(await (await fetch(`${rig.url}/listen?conn_id=${id}`)).json())));
+    expect(got).toEqual(["1", "2"]);
+    return isTogether;
+  }, "an answer with both");
 });
 
 test("what a client hung up on is there for its next poll", async () => {
   const room = fresh("room");
   const id = await rig.connect(fresh("ann"), [room]);
-  const stop = new AbortController();
-  const polled = fetch(`${rig.url}/listen?conn_id=${id}`, { signal: stop.signal });
-  await rig.send({ user: "sys", channel: room, message: { text: "lost?" } });
-  stop.abort();
-  await polled.catch(() => null);
-  expect(texts(list(await (await fetch(`${rig.url}/listen?conn_id=${id}`)).json()))).toEqual(["lost?"]);
+  // A client that hangs up later than a quarter of a second after the message has its answer on the way.
+  await eventually(async () => {
+    const stop = new AbortController();
+    const polled = fetch(`${rig.url}/listen?conn_id=${id}`, { signal: stop.signal });
+    await rig.send({ user: "sys", channel: room, message: { text: "lost?" } });
+    stop.abort();
+    await polled.catch(() => null);
+    const next = texts(list(await (await fetch(`${rig.url}/listen?conn_id=${id}`)).json()));
+    if (next.length > 0) expect(next).toEqual(["lost?"]);
+    return next.length > 0;
+  }, "the message in the next answer");
 });
 
 test("a list comes as a script where a callback is named, and only where that is a name", async () => {

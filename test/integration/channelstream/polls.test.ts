@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect, type Socket } from "node:net";
+import { eventually } from "../phoenix-client.ts";
 import { list, object, type Rig, startRig } from "./rig.ts";
 
 /* A poll whose client hung up is no answered one: what came for it is missed, and the next poll brings it. */
@@ -39,31 +40,47 @@ const upTo = (last: number): number[] => Array.from({ length: last + 1 }, (_, n)
 const send = (channel: string, n: number, fill = ""): Promise<unknown> =>
   rig.send({ user: "backend", channel, message: { n, fill } });
 
+/** A client that hangs up later than this (ms) after its poll may have been answered: a poll collects messages for 250 ms. */
+const BEFORE_ANSWER = 200;
+
 test("a client that often aborts its polls gets each message once", async () => {
-  const id = await rig.connect("restless", ["restless"]);
-  for (let n = 0; n < 40; n++) {
-    const line = await pollBlindly(id);
-    await send("restless", n);
-    line.destroy();
-    if (n % 3 === 0) await Bun.sleep(n);
-  }
-  await send("restless", 40);
-  expect(await numbersUpTo(id, 40)).toEqual(upTo(40));
-}, 20_000);
+  // Again where this process was too slow for one of the polls.
+  const numbers = await eventually(async () => {
+    const id = await rig.connect("restless", ["restless"]);
+    let longest = 0;
+    for (let n = 0; n < 40; n++) {
+      const at = performance.now();
+      const line = await pollBlindly(id);
+      await send("restless", n);
+      line.destroy();
+      longest = Math.max(longest, performance.now() - at);
+      if (n % 3 === 0) await Bun.sleep(n);
+    }
+    await send("restless", 40);
+    return longest < BEFORE_ANSWER && numbersUpTo(id, 40);
+  }, "polls that are aborted in time");
+  expect(numbers).toEqual(upTo(40));
+}, 30_000);
 
 test("an answer that was due while the server was suspended and its client hung up is repeated by the next poll", async () => {
   const id = await rig.connect("due", ["due"]);
-  for (let n = 0; n < 5; n++) {
+  let repeated = 0;
+  for (let n = 0; repeated < 5; n++) {
+    const at = performance.now();
     const line = await pollBlindly(id);
     await send("due", n);
     rig.world.channel.kill("SIGSTOP");
+    const isInTime = performance.now() - at < BEFORE_ANSWER;
     line.destroy();
     // Longer than a poll collects messages after its first one.
     await Bun.sleep(400);
     rig.world.channel.kill("SIGCONT");
-    expect(await numbersUpTo(id, n)).toEqual([n]);
+    const numbers = await numbersUpTo(id, n);
+    if (!isInTime) continue;
+    expect(numbers).toEqual([n]);
+    repeated++;
   }
-}, 20_000);
+}, 60_000);
 
 test("an answer that broke is repeated completely by the next poll", async () => {
   const id = await rig.connect("half", ["half"]);
