@@ -50,7 +50,6 @@ describe("commands without a bus connection", () => {
     await bench.errors.until(
       (line) => line === `reconnected to Redis at 127.0.0.1:${redis.port}`,
       "its return",
-      5000,
     );
     const found: unknown = JSON.parse(await bench.lines.next(25_000));
     expect(await bench.exited).toBe(0);
