@@ -108,9 +108,11 @@ test.skipIf(!hasSystemd)(
     );
     const output = new Response(server.stderr).text();
     try {
-      await eventually(() => told.includes("READY=1"), "READY=1", 15_000);
-      expect(told).toContain(`MAINPID=${server.pid}`);
-      expect(told).toMatch(/STATUS=listening on http:\/\/127\.0\.0\.1:\d+/);
+      // The last line of the message.
+      const status = /^STATUS=listening on http:\/\/127\.0\.0\.1:\d+\n/m;
+      await eventually(() => status.test(told), "the status", 15_000);
+      expect(told).toContain("READY=1\n");
+      expect(told).toContain(`MAINPID=${server.pid}\n`);
       server.kill("SIGTERM");
       await eventually(() => told.includes("STOPPING=1"), "STOPPING=1");
       expect(await server.exited).toBe(0);

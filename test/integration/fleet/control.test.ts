@@ -148,6 +148,13 @@ test("bans survive a Redis that comes back empty, and those made meanwhile are k
   );
   const late = await world.start("later");
   expect(await banned(late)).toEqual(["before", "meanwhile"]);
+  // For the next test: each server reconnects when its own pause is over.
+  for (const { url } of [a, b, c]) {
+    await until(
+      async () => (await fetch(`${url}/ready`)).status,
+      (status) => status === 200,
+    );
+  }
 }, 60_000);
 
 test("a message about a revoked token that is not signed is ignored", async () => {

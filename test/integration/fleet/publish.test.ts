@@ -294,7 +294,11 @@ describe("an id", () => {
       expect(each).toMatchObject({ listeners: 0, repeated: expect.any(Boolean) });
       expect(Object.keys(each).toSorted()).toEqual(["listeners", "position", "repeated"]);
     }
-    const [kept] = await history(a, channel);
+    // If the other server has published it, this one has not yet received it.
+    const [kept] = await until(
+      () => history(a, channel),
+      (found) => found.length > 0,
+    );
     expect(first[0]?.body.position).toBe(kept?.[0]);
     // The position is kept once it is known.
     for (const server of [a, b]) {
