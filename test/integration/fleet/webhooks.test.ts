@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Redis } from "ioredis";
-import { STREAMS } from "../../../src/hub/webhooks/webhook-store.ts";
+import { STREAMS, streamOf } from "../../../src/hub/webhooks/webhook-store.ts";
 import { call } from "../api-client.ts";
 import type { ChannelProcess } from "../channel-process.ts";
 import { startReceiver, type WebhookReceiver, webhookToml } from "../webhook-receiver.ts";
@@ -94,6 +94,13 @@ async function leases({ redis: { port } }: FleetWorld): Promise<(string | null)[
   return owners;
 }
 
+/** The number of servers that have written that a user is in a channel. */
+async function serversWith(channel: string, user: string): Promise<number> {
+  const key = `hub:{w${streamOf(channel)}}:members:${channel}`;
+  const servers = (await world.backend.redis.hget(key, `u${user}`)) ?? "";
+  return servers.split(" ").filter((server) => server !== "").length;
+}
+
 async function statusOf({ url }: ChannelProcess) {
   return (await call(url, "/api/webhooks")).body;
 }
@@ -103,6 +110,11 @@ describe("webhooks of several servers", () => {
     const room = "room:once";
     const [one, two] = [await world.join(a, room, "alice"), await world.join(b, room, "alice")];
     await untilEvents(room, ["channel_occupied", "member_added alice"]);
+    // The first of both servers to write its member causes the events; the other may still be writing.
+    await until(
+      () => serversWith(room, "alice"),
+      (servers) => servers === 2,
+    );
     const bob = await world.join(c, room, "bob");
     await untilEvents(room, ["channel_occupied", "member_added alice", "member_added bob"]);
     one.socket.cut();
