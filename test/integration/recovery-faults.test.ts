@@ -139,7 +139,15 @@ class Publisher {
 interface Client {
   readonly follower: Follower;
   readonly line: Line;
+  /** The server that its next connection leads to. */
   server: number;
+  /** The server before, and the number of connections when it was left: what these still had to be read is from there. */
+  left: { readonly server: number; readonly connections: number };
+}
+
+/** The server that a client's newest connection leads to. */
+function connectedTo({ line, server, left }: Client): number {
+  return line.attempts.length > left.connections ? server : left.server;
 }
 
 class Rig {
@@ -175,13 +183,14 @@ class Rig {
     const client: Client = {
       line,
       server: at,
+      left: { server: at, connections: 0 },
       follower: new Follower({
         name: `client ${i}`,
         url: line.url,
         transport: i % 4 === 3 ? "longpoll" : "websocket",
         topics: [TOPICS[i % TOPICS.length] ?? "", TOPICS[(i + 3) % TOPICS.length] ?? ""],
         published: this.publisher.published,
-        server: () => client.server,
+        server: () => connectedTo(client),
       }),
     };
     ends.push(() => client.follower.stop());
@@ -200,6 +209,7 @@ class Rig {
   move(client: Client): void {
     const others = this.servers.flatMap(({ up }, i) => (up ? [i] : []));
     if (others.length === 0) return;
+    client.left = { server: connectedTo(client), connections: client.line.attempts.length };
     client.server = this.random.pick(others);
     client.line.aim(this.servers[client.server]?.port ?? 0);
   }

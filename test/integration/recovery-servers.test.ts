@@ -83,6 +83,13 @@ async function metric(name: string): Promise<number> {
   return Number(new RegExp(`^${name} (\\d+)`, "m").exec(text)?.[1]);
 }
 
+/** Counts the messages that the first server receives from now on. Returns a function that waits until they are that many. */
+async function receiving(): Promise<(count: number) => Promise<boolean>> {
+  const received = () => metric("channel_bus_messages_received_total");
+  const before = await received();
+  return (count) => eventually(async () => (await received()) >= before + count, `${count} messages`);
+}
+
 let topics = 0;
 function fresh(family: string): {
   topic: string;
@@ -112,13 +119,13 @@ test("a position of one server is good on the other, and waited for if that one 
   const start = await join(first, topic);
   await publish("n", "1");
   await first.event("n");
-  const second = await connect(1);
+  // Connected before: the join waits for one second at the most.
+  const [second, third] = [await connect(1), await connect(1)];
   lines[1]?.stall();
   await publish("n", "2");
   const { ref } = await first.event("n");
   const answer = join(second, topic, { recover: ref });
-  const other = join(await connect(1), topic, { recover: start.position });
-  expect((await other).recovered).toBe(true);
+  expect((await join(third, topic, { recover: start.position })).recovered).toBe(true);
   await Bun.sleep(50);
   lines[1]?.resume();
   expect(await answer).toMatchObject({ position: ref, recovered: true });
@@ -182,6 +189,7 @@ test("a client that does not ask gets the same bytes on a channel with history a
 
 test("a client that reads slowly is sent megabytes as it reads, is not cut off, and then gets live messages", async () => {
   const { topic, publish } = fresh("large");
+  const untilReceived = await receiving();
   const first = await connect(0);
   const { position } = await join(first, topic);
   first.socket.cut();
@@ -189,6 +197,8 @@ test("a client that reads slowly is sent megabytes as it reads, is not cut off, 
   const count = 700;
   for (let i = 1; i <= count; i++) void publish("n", JSON.stringify({ n: i, pad }));
   await publish("mark", "0");
+  // A client that had caught up before would be sent the rest live.
+  await untilReceived(count + 1);
   const slow = await connect(0);
   expect((await join(slow, topic, { recover: position })).recovered).toBe(true);
   // 14 MB, with 8 MiB of backlog allowed.
@@ -207,6 +217,7 @@ test("a client that reads slowly is sent megabytes as it reads, is not cut off, 
 
 test("a slow client that is overtaken by what is dropped gets a gap event, then live messages", async () => {
   const { topic, publish } = fresh("short");
+  const untilReceived = await receiving();
   const first = await connect(0);
   const { position } = await join(first, topic);
   first.socket.cut();
@@ -219,7 +230,7 @@ test("a slow client that is overtaken by what is dropped gets a gap event, then 
   await eventually(async () => (await metric("channel_joins_total")) > joins, "the join");
   // Few enough that its backlog is not full if it is live while it does not read.
   await Promise.all(range(21, 42).map((n) => publish("n", JSON.stringify({ n, pad }))));
-  await Bun.sleep(300);
+  await untilReceived(42);
   slow.socket.resume();
   expect((await answer).recovered).toBe(true);
   const events: (string | number)[] = [];
@@ -350,8 +361,10 @@ test("a token that is renewed keeps positions, with and without presence", async
 
 test("last values of many megabytes are sent as the client reads, before anything live", async () => {
   const { topic, publish } = fresh("values");
+  const untilReceived = await receiving();
   const pad = "x".repeat(200_000);
   for (let i = 1; i <= 50; i++) await publish(`e${i}`, JSON.stringify({ n: i, pad }));
+  await untilReceived(50);
   const client = await connect(0);
   client.socket.pause();
   const answer = join(client, topic, {});

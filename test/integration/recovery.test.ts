@@ -87,6 +87,7 @@ for (const bus of BUSES) {
         expect(seen.ref).toBe(plus(response(joined).position, 1));
         first.socket.cut();
         for (let i = 2; i <= 20; i++) await publish("n", String(i));
+        await kept(topic, "history", 20);
         const second = await world.connect({ vsn, transport });
         const again = await second.join(topic, { token, recover: seen.ref });
         expect(response(again)).toMatchObject({ position: seen.ref, recovered: true });
@@ -107,6 +108,7 @@ for (const bus of BUSES) {
         const client = await world.connect({ vsn, transport });
         const start = response(await client.join(topic, { token, recover: null })).position;
         for (let i = 0; i <= 50; i++) await publish("n", String(i));
+        await kept(topic, "history", 50);
         const other = await world.connect({ vsn, transport });
         expect(response(await other.join(topic, { token, recover: start }))).toMatchObject({
           recovered: false,
