@@ -64,6 +64,13 @@ for (const bus of BUSES) {
     const publish = async (channel: string, from: number, to: number, event = "e") => {
       for (let n = from; n <= to; n++) await world.backend.publish(`to:${channel}:${event}`, `${n}`);
     };
+    /** Waits until the server has received all that was published: Redis answers before it has written to its subscribers. */
+    const settled = async () => {
+      const ear = await listenSse(world.channel.port, "/sse?channel=mark");
+      await world.backend.publish("to:mark:e", "1");
+      await ear.message();
+      ear.cut();
+    };
     const numbers = async (reader: SseReader, last: number) =>
       (await upTo(reader, (each) => each.event === "message" && payloadOf(each) === last, `${last}`)).map(
         payloadOf,
@@ -168,6 +175,7 @@ for (const bus of BUSES) {
         await world.backend.publish(`to:${channel}:gold`, "1");
         await world.backend.publish(`to:${channel}:silver`, "2");
         await world.backend.publish(`to:${channel}:gold`, "3");
+        await settled();
         const reader = open(`channel=${channel}`);
         const events = await upTo(reader, (each) => each.event === "ready", "ready");
         expect(
@@ -229,6 +237,8 @@ for (const bus of BUSES) {
       await slow.events.until((each) => each.event === "ready");
       slow.socket.pause();
       await more(100, 230);
+      // Else the client may read as fast as the server receives, and is never overtaken.
+      await settled();
       slow.socket.resume();
       const events = await upTo(slow, (each) => each.event === "gap", "a gap");
       const seen = events.slice(0, -1).map((each) => payloadOf(each)[1]);

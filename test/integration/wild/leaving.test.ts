@@ -123,10 +123,13 @@ describe.concurrent("a server that receives SIGTERM", () => {
       const token = world.token("polled");
       await poller.post(JSON.stringify(["1", "1", "polled", "phx_join", { token }]));
       await poller.until(({ ref }) => ref === "1");
+      const witness = await joined(world, "polled", "witness");
       const waiting = poller.poll();
       // Time for the poll to be there: it is to hold the last message and the end.
       await Bun.sleep(500);
       await world.backend.publish("to:polled:last", "1");
+      // Redis answers before it has written to its subscribers.
+      await witness.event("last");
       world.channel.kill("SIGTERM");
       const { status, messages } = await waiting;
       expect([status, ...messages.map((each) => frameOf(each, "2.0.0").event)]).toEqual([200, "last"]);
