@@ -114,8 +114,10 @@ export async function startSiege(options: SiegeOptions = {}): Promise<Siege> {
       const list = String(await control.client("LIST"));
       const names = name === undefined ? BUS_CONNECTIONS : [name];
       const own = list.split("\n").filter((line) => names.some((each) => line.includes(`name=${each}`)));
-      for (const line of own) await control.client("KILL", "ID", Number(/^id=(\d+)/.exec(line)?.[1]));
-      return own.length;
+      // In one write: the server must not be back from the first loss before the second.
+      const ids = own.map((line) => String(/^id=(\d+)/.exec(line)?.[1]));
+      const killed = await control.pipeline(ids.map((id) => ["client", "kill", "id", id])).exec();
+      return killed?.filter(([error, count]) => error === null && count === 1).length ?? 0;
     },
     logged: () => channel.lines.filter(({ level }) => level !== "debug"),
     verify: async () => {
