@@ -45,12 +45,12 @@ async function statuses(count: number, ask: () => Promise<{ readonly status: num
   return all;
 }
 
-/** Uses what an address has left, and what comes next: from then on its requests are refused for a second. */
+/** Uses what an address has left, and the next one that it gets: from then on its requests are refused for a second. */
 async function exhaust(address: string): Promise<void> {
-  for (let passed = false; ; ) {
+  for (let refused = false; ; ) {
     const { status } = await from(address, "/");
-    if (status === 429 && passed) return;
-    passed ||= status !== 429;
+    if (status !== 429 && refused) return;
+    refused ||= status === 429;
   }
 }
 
