@@ -95,8 +95,9 @@ describe.skipIf(!mayFork)("as process 1 of a container", () => {
     const [inside] = childrenOf(channel.pid);
     if (inside === undefined) throw new Error("no process in the namespace");
     // An orphan, as a health check leaves: its parent ends before it.
+    // They live long enough to be seen on a busy machine; some end by a signal.
     const leave =
-      "for i in 1 2 3; do (sleep 0.2; kill -KILL $$) & done; (exec sleep 0.3) & (exec sleep 0.4) &";
+      "for i in 1 2 3; do sh -c 'sleep 2; kill -KILL $$' & done; (exec sleep 3) & (exec sleep 4) &";
     const run = Bun.spawnSync(["nsenter", "--target", String(inside), "--pid", "sh", "-c", leave]);
     expect(run.exitCode).toBe(0);
     await eventually(() => childrenOf(inside).length > 0, "orphans");
