@@ -8,9 +8,12 @@ import { startWorld, type World } from "./world.ts";
  * Clients that vanish. A line is cut by dropping all packets from and to the address at its end, without an error to either.
  */
 
-/** Limits for how long a client that is gone may still be listed, in ms. */
+/**
+ * Limits for how long a client that is gone may still be listed, in ms. Under traffic it takes up to 7.5 s, the rest is for a
+ * busy machine.
+ */
 const SILENT = 35_000;
-const UNDER_TRAFFIC = 8_000;
+const UNDER_TRAFFIC = 15_000;
 
 const PATH = `${process.env.PATH ?? ""}:/usr/sbin:/sbin`;
 const run = (command: string) =>
@@ -68,7 +71,7 @@ test.if(canCut)(
 );
 
 test.if(canCut)(
-  "a client whose line is cut is gone within 8 s under traffic, and its neighbours stay",
+  "a client whose line is cut is gone sooner under traffic, and its neighbours stay",
   async () => {
     const neighbour = await listenSse(world.channel.port, "/sse?channel=busy");
     await listenSse(world.channel.port, "/sse?channel=busy", { from: "127.0.99.3" });
