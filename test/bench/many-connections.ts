@@ -2,11 +2,12 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { phoenix } from "../../src/bench/phoenix-driver.ts";
 import { cpuMs, pssBytes, withChildren } from "../../src/bench/process-times.ts";
-import { Client } from "../../src/bench/websocket-client.ts";
+import { Client, type OnMessage } from "../../src/bench/websocket-client.ts";
 import { startRedis } from "../integration/redis-process.ts";
 import type { FromClients, ToClients } from "./many-clients.ts";
 import { SECRET, startOurs } from "./servers.ts";
 import { mint } from "./tokens.ts";
+import { untilRoom } from "./until-room.ts";
 
 /** Clients of one generator: below 20,000 descriptors. */
 const OF_ONE = 19_000;
@@ -32,7 +33,8 @@ interface Memory {
 export async function holdConnections(count: number, workers: number): Promise<void> {
   const redis = await startRedis();
   const args = ["--host", "0.0.0.0", "--workers", String(workers)];
-  const env = { LIMITS_MAX_CONNECTIONS: String(count + 2 * EARLY) };
+  // The last ones wait longer for their join than a client may be silent.
+  const env = { LIMITS_MAX_CONNECTIONS: String(count + 2 * EARLY), LIMITS_IDLE_TIMEOUT: "16m" };
   const server = await startOurs({ redisUrl: redis.url, env, profileInto: null }, args);
   const port = Number(new URL(server.url).port);
   const generators = Array.from({ length: Math.ceil(count / OF_ONE) + 1 }, () => new Generator());
@@ -65,6 +67,8 @@ export async function holdConnections(count: number, workers: number): Promise<v
     console.log(
       `  connected ${sum(connected)} in ${connectSecs.toFixed(0)} s, joined in ${joinSecs.toFixed(0)} s`,
     );
+    const refusals = await Promise.all(rest.map((one) => one.ask({ type: "refused" })));
+    console.log(`  refused by a worker without room, and connected again: ${sum(refusals)}`);
     console.log(`  CPU of all workers for a join: ${joinCpu.toFixed(0)} us`);
     console.log(`  a connection, before it joins: ${weight(empty, withConnections, count)}`);
     console.log(`  a connection, joined:          ${weight(empty, withMembers, count)}`);
@@ -176,10 +180,11 @@ async function complete(url: string, channels: number): Promise<number> {
   for (let sample = 0; sample < SAMPLES; sample++) {
     const topic = `room-${Math.floor((sample * channels) / SAMPLES)}`;
     const state = Promise.withResolvers<string>();
-    const client = await Client.connect(0, phoenix.socketUrl(url), (_client, bytes, start, end) => {
+    const read: OnMessage = (_client, bytes, start, end) => {
       const text = bytes.toString("latin1", start, end);
       if (text.includes('"presence_state"')) state.resolve(text);
-    });
+    };
+    const client = await untilRoom(() => Client.connect(0, phoenix.socketUrl(url), read));
     client.send(phoenix.joinFrame(topic, mint(SECRET, `observer-${sample}`, topic)));
     const members = new Set((await state.promise).match(/"user-\d+"/g));
     if (members.size === MEMBERS) found++;
