@@ -1,6 +1,14 @@
 /** Sockets of one topic. A frame for more of them is published topic by topic, which may be in several turns of the event loop. */
 const MAX_SOCKETS = 250;
 
+/** Of each topic, by its index. */
+interface SeveralTopics {
+  readonly sizes: number[];
+  readonly names: string[];
+  /** The topic of each socket that is not in the first one. */
+  readonly places: Map<TopicSubscriber, number>;
+}
+
 interface TopicSubscriber {
   subscribe(topic: string): boolean;
   unsubscribe(topic: string): void;
@@ -10,12 +18,10 @@ interface TopicSubscriber {
 export class FanoutTopics {
   /** The sockets in all topics. */
   sockets = 0;
-  readonly #names: string[];
+  readonly #name: string;
   readonly #most: number;
-  /** The sockets in each topic. */
-  #sizes: number[] = [0];
-  /** The topic of each socket that is not in the first one; `null` while there is one topic. */
-  #places: Map<TopicSubscriber, number> | null = null;
+  /** `null` while there is one topic. */
+  #several: SeveralTopics | null = null;
 
   /**
    * @param name the first topic; begins with a letter
@@ -23,26 +29,29 @@ export class FanoutTopics {
    */
   constructor(name: string, single: boolean) {
     this.#most = single ? Number.POSITIVE_INFINITY : MAX_SOCKETS;
-    this.#names = [name];
+    this.#name = name;
   }
 
   /** How many topics there are. */
   get count(): number {
-    return this.#sizes.length;
+    return this.#several?.sizes.length ?? 1;
   }
 
   /** Indices of the topics that have sockets, ascending. */
   get used(): number[] {
-    return [...this.#sizes.keys()].filter((index) => this.sizeOf(index) > 0);
+    return Array.from({ length: this.count }, (_, index) => index).filter((index) => this.sizeOf(index) > 0);
   }
 
   sizeOf(index: number): number {
-    return this.#sizes[index] ?? 0;
+    if (this.#several !== null) return this.#several.sizes[index] ?? 0;
+    return index === 0 ? this.sockets : 0;
   }
 
   topicOf(index: number): string {
-    this.#names[index] ??= `${index}\u0000${this.#names[0]}`;
-    return this.#names[index];
+    if (index === 0) return this.#name;
+    const topic = this.#several?.names[index] ?? `${index}\u0000${this.#name}`;
+    if (this.#several !== null) this.#several.names[index] = topic;
+    return topic;
   }
 
   /**
@@ -51,30 +60,33 @@ export class FanoutTopics {
   add(subscriber: TopicSubscriber, closed: readonly number[]): boolean {
     const index = this.#placeFor(closed);
     if (!subscriber.subscribe(this.topicOf(index))) return false;
-    this.#sizes[index] = this.sizeOf(index) + 1;
+    if (index > 0) this.#several ??= { sizes: [this.sockets], names: [this.#name], places: new Map() };
     this.sockets++;
-    if (index > 0) {
-      this.#places ??= new Map();
-      this.#places.set(subscriber, index);
-    }
+    if (this.#several === null) return true;
+    this.#several.sizes[index] = this.sizeOf(index) + 1;
+    if (index > 0) this.#several.places.set(subscriber, index);
     return true;
   }
 
   /** Removes a socket that was added. */
   remove(subscriber: TopicSubscriber): void {
-    const index = this.#places?.get(subscriber) ?? 0;
-    this.#places?.delete(subscriber);
-    this.#sizes[index] = this.sizeOf(index) - 1;
-    this.sockets--;
+    let index = 0;
+    if (this.#several !== null) {
+      const { sizes, places } = this.#several;
+      index = places.get(subscriber) ?? 0;
+      places.delete(subscriber);
+      sizes[index] = this.sizeOf(index) - 1;
+    }
     subscriber.unsubscribe(this.topicOf(index));
-    if (this.sockets > 0) return;
-    this.#sizes = [0];
-    this.#places = null;
+    this.sockets--;
+    if (this.sockets === 0) this.#several = null;
   }
 
   #placeFor(closed: readonly number[]): number {
-    if (this.count === 1 && this.sizeOf(0) < this.#most && closed.length === 0) return 0;
-    const found = this.#sizes.findIndex((size, index) => size < this.#most && !closed.includes(index));
-    return found < 0 ? this.#sizes.length : found;
+    if (this.#several === null && this.sockets < this.#most && closed.length === 0) return 0;
+    for (let index = 0; index < this.count; index++) {
+      if (this.sizeOf(index) < this.#most && !closed.includes(index)) return index;
+    }
+    return this.count;
   }
 }
