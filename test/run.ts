@@ -135,7 +135,8 @@ async function runFiles(
   const good = await run([process.execPath, "test", ...options, ...files.map((file) => `./${file}`)]);
   const outcome = readReport(existsSync(report) ? readFileSync(report, "utf8") : "", files);
   if (good || outcome.failed > 0) return outcome;
-  return { ...outcome, failed: 1, failures: [`${suite}: bun test failed without saying where`] };
+  const where = files.length === 1 ? files[0] : suite;
+  return { ...outcome, failed: 1, failures: [`${where}: an error outside of its tests, see above`] };
 }
 
 function hasNetworks(): boolean {

@@ -141,7 +141,7 @@ export async function startWorld(bus: BusName, options: WorldOptions = {}): Prom
 export function backendOn(port: number): Backend {
   const open: Redis[] = [];
   const client = (): Redis => {
-    const redis = new Redis({ host: "127.0.0.1", port, lazyConnect: true });
+    const redis = new Redis({ host: "127.0.0.1", port, lazyConnect: true, autoResubscribe: false });
     // A test may stop its Redis; without a listener ioredis prints the error.
     redis.on("error", () => {});
     open.push(redis);
@@ -155,6 +155,8 @@ export function backendOn(port: number): Backend {
       const name = bytes.toString();
       if (wanted(name)) received.put({ name, payload });
     });
+    // Also after a reconnect. That of ioredis would be an error that nobody handles, where the test ends before the reply.
+    subscriber.on("ready", () => void subscriber.psubscribe(pattern).catch(() => {}));
     await subscriber.psubscribe(pattern);
     return received;
   };

@@ -31,7 +31,7 @@ export class Backends {
       retryStrategy: () => 100,
     };
     this.#speaker = new Redis(options);
-    this.#listener = new Redis({ ...options, enableOfflineQueue: true, autoResubscribe: true });
+    this.#listener = new Redis({ ...options, enableOfflineQueue: true, autoResubscribe: false });
     // Redis is stopped on purpose.
     for (const redis of [this.#speaker, this.#listener]) redis.on("error", () => {});
     this.#listener.on("pmessage", (_pattern: string, _name: string, payload: string) => {
@@ -43,7 +43,10 @@ export class Backends {
   }
 
   async start(): Promise<void> {
-    await this.#listener.psubscribe("from:room-*:said");
+    const subscribe = () => this.#listener.psubscribe("from:room-*:said");
+    // Also after a reconnect. That of ioredis would be an error that nobody handles, where the run ends before the reply.
+    this.#listener.on("ready", () => void subscribe().catch(() => {}));
+    await subscribe();
   }
 
   /** One message to the next room, of one of several sizes and kinds; now and then one that no client receives. */
