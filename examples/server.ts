@@ -20,11 +20,17 @@ export interface Server {
   readonly redisUrl: string;
 }
 
-/** A port that is free at the moment. */
+/** A port that is free at the moment, below those that systems take for outgoing connections. */
 export function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  listener.stop(true);
-  return listener.port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    try {
+      Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);
+      return port;
+    } catch {
+      // It is in use.
+    }
+  }
 }
 
 /** Starts the executable, or the sources if it is not built. It ends with this process. */

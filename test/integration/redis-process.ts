@@ -80,12 +80,30 @@ export async function startRedis(args: readonly string[] = []): Promise<RedisPro
   };
 }
 
-/** A loopback port that was free when checked. */
+/** Ports that are no client's: systems take those of outgoing connections from 32,768 up. Redis takes 10,000 more for a cluster. */
+const FIRST_PORT = 10_000;
+const PORTS = 12_000;
+
+/** The ports that were given out. */
+const given = new Set<number>();
+
+/** A loopback port that was free when checked, another one each time, which no outgoing connection takes meanwhile. */
 export function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
+  for (;;) {
+    const port = FIRST_PORT + Math.floor(Math.random() * PORTS);
+    if (given.has(port) || !isFree(port)) continue;
+    given.add(port);
+    return port;
+  }
+}
+
+function isFree(port: number): boolean {
+  try {
+    Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function launch(port: number, folder: string, args: readonly string[]): Promise<Server> {
