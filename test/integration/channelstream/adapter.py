@@ -11,6 +11,7 @@ import datetime
 import functools
 import json
 import os
+import random
 import socket
 import subprocess
 import tempfile
@@ -40,9 +41,15 @@ UNTURNED = {
 
 
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """A port below those that systems take for outgoing connections."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class Server:
