@@ -141,7 +141,7 @@ interface Client {
   readonly line: Line;
   /** The server that its next connection leads to. */
   server: number;
-  /** The server before, and the number of connections when it was left: what these still had to be read is from there. */
+  /** The server before, and how many connections there were when it was left. Until there is one more, what is read comes from it. */
   left: { readonly server: number; readonly connections: number };
 }
 
