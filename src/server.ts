@@ -164,7 +164,7 @@ export async function startServer(
   const { worker } = start;
   const limits = limitsInForce(config.limits, descriptors.available * (worker?.count ?? 1));
   const stats = createStats();
-  const [bus] = await Promise.all([openBus(config, log), stretchAdminSecrets(config)]);
+  const [bus] = await Promise.all([openBus(config, log, worker?.relayPlace), stretchAdminSecrets(config)]);
   if (start.replaces && bus.kind === "embedded")
     throw new Error("no Redis answers, and the embedded bus cannot replace one");
   if (worker !== null && bus.kind !== "redis")

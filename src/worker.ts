@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { SharedCode } from "./auth/admin.ts";
+import type { RelayPlace } from "./bus/relay/relay.ts";
 import { Siblings } from "./fleet/siblings.ts";
 import type { WorkerStart } from "./process/workers/messages.ts";
 import { SharedMemory } from "./process/workers/shared-memory.ts";
@@ -14,6 +15,7 @@ export interface WorkerParts {
   readonly siblings: Siblings;
   /** The unix socket at which the others reach it. */
   readonly socket: string;
+  readonly relayPlace: RelayPlace;
   /** Whether it is to log what concerns the whole machine: only one does, once. */
   readonly reportsMachine: boolean;
   /** See `AdminParts`. */
@@ -32,6 +34,12 @@ export function createWorkerParts(start: WorkerStart, link: SupervisorLink): Wor
     memory,
     siblings: new Siblings({ worker: number, count, secret, socketOf, numberOf: link.workerOf }),
     socket: socketOf(number),
+    relayPlace: {
+      ...{ folder, worker: number },
+      leader: () => memory.leader,
+      lead: () => memory.lead(number),
+      resign: () => memory.resign(number),
+    },
     // One that is started again shares the port and replaces none.
     reportsMachine: number === 1 && (replaces || !sharesPort),
     sharedCode:

@@ -26,6 +26,7 @@ import { createRedisPresence } from "./redis/redis-presence.ts";
 import { RedisQueues } from "./redis/redis-queues.ts";
 import { createRedisRevocations, type MessageSigner } from "./redis/redis-revocations.ts";
 import { RedisWebhookStore } from "./redis/redis-webhooks.ts";
+import type { RelayPlace } from "./relay/relay.ts";
 import { MAX_ENVELOPE_BYTES } from "./topics.ts";
 
 /** Timeout of the connection that looks for a Redis on this machine, in ms. */
@@ -46,7 +47,11 @@ const LOOPBACK: ReadonlyMap<string, "127.0.0.1" | "::1"> = new Map([
  * server accepts a connection at the default one; then it is the embedded bus, listening there.
  * @throws BusError if the address is invalid.
  */
-export async function openBus(config: BusConfig, log: Log): Promise<Bus> {
+export async function openBus(
+  config: BusConfig,
+  log: Log,
+  relayPlace: RelayPlace | null = null,
+): Promise<Bus> {
   if (config.bus === "amqp") return openAmqp(config, log);
   const { redisUrl: url, redisUrlGiven: given, prefix, bus } = config;
   const { maxPayload, maxBuffered } = config.limits;
@@ -56,7 +61,7 @@ export async function openBus(config: BusConfig, log: Log): Promise<Bus> {
   const mayEmbed = bus === "auto" && !given && first !== undefined;
   const embed = bus === "embedded" || (mayEmbed && !(await answers(first)));
   const most = longestMessage(config);
-  if (!embed) return createRedisBus({ url, sentinel, prefix, maxPayload: most, log });
+  if (!embed) return createRedisBus({ url, sentinel, prefix, maxPayload: most, relayPlace, log });
   const host = LOOPBACK.get(first?.host ?? "");
   if (address.kind !== "single" || first === undefined || host === undefined) {
     const sentence = `The embedded bus listens on this machine only, but redis_url is ${address.shown}.`;

@@ -38,6 +38,7 @@ export async function redis(random: Random): Promise<Target> {
       subscribed() {},
       permitted() {},
       refused() {},
+      releasable() {},
       message: (name, payload) => world.bus.listener?.message(name, payload),
       failed: (reason) => {
         failure = reason;
@@ -91,6 +92,7 @@ export function brokenRedis(random: Random): Target {
         subscribed() {},
         permitted() {},
         refused() {},
+        releasable() {},
         message: () => void given++,
         failed: () => {
           failed = true;

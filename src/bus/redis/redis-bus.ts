@@ -4,11 +4,13 @@ import type {
   Bus,
   BusListener,
   BusState,
+  Greeting,
   GroupAck,
   MessageGroup,
   PublishAck,
   SubscribedFamily,
 } from "../bus.ts";
+import { Relay, type RelayPlace } from "../relay/relay.ts";
 import { parseRedisAddress, type RedisAddress, type SentinelCredentials } from "./redis-address.ts";
 import { checkBufferLimit } from "./redis-buffer-limit.ts";
 import { NO_CLUSTER, RedisConnection, SUBSCRIBER_NAME } from "./redis-connection.ts";
@@ -29,6 +31,8 @@ export interface RedisBusOptions {
   readonly prefix?: string;
   /** Bytes. Sixteen such messages may wait for a Redis that does not read; beyond them publishes are refused. */
   readonly maxPayload: number;
+  /** Given to a worker: one of all workers of the machine receives for the others. */
+  readonly relayPlace?: RelayPlace | null;
   readonly log: Log;
 }
 
@@ -68,6 +72,9 @@ class RedisBus implements Bus {
   readonly #publishing: RedisConnection;
   #subscriber: RedisSubscriber | null = null;
   readonly #publisher: RedisPublisher;
+  readonly #relay: Relay | null;
+  /** The node of a cluster that is subscribed; otherwise empty. */
+  #node = "";
   readonly #attempted = Promise.withResolvers<void>();
   #listener: BusListener | null = null;
   #subscribed = false;
@@ -100,7 +107,7 @@ class RedisBus implements Bus {
   #refusedAt: number | null = null;
   #lastRefusal = "";
 
-  constructor({ url, sentinel, prefix = "", maxPayload, log }: RedisBusOptions) {
+  constructor({ url, sentinel, prefix = "", maxPayload, relayPlace = null, log }: RedisBusOptions) {
     const address = parseRedisAddress(url, sentinel);
     this.#log = log;
     this.#address = address;
@@ -127,6 +134,20 @@ class RedisBus implements Bus {
       log,
     );
     this.#publishing = new RedisConnection(address, { name: "channel-publisher" }, publishing, log);
+    this.#relay =
+      relayPlace === null
+        ? null
+        : new Relay(
+            { place: relayPlace, longest: maxPayload, log },
+            {
+              message: (name, payload) => this.#listener?.message(name, payload),
+              remote: () => this.#relayedRemote(),
+              askPermission: () => this.#subscriber?.askRelease(),
+              mark: () => this.#mark(),
+              relayed: () => this.#subscriber?.release("to"),
+              failed: (reason) => this.#subscribing.drop(reason),
+            },
+          );
     this.#publisher = new RedisPublisher(
       {
         refused: (error) => this.#refused(error),
@@ -149,17 +170,23 @@ class RedisBus implements Bus {
   subscribe(families: readonly SubscribedFamily[], listener: BusListener): Promise<void> {
     this.#listener = listener;
     this.#families = families;
+    const relay = this.#relay;
     this.#subscriber = new RedisSubscriber(
       {
         subscribed: () => {
           this.#subscribed = true;
+          relay?.subscribed();
         },
         permitted: (refusal) => {
           this.#forbidden = refusal;
           this.#update(refusal ?? undefined);
         },
         refused: (what, reason) => this.#refusedPart(what, reason),
-        message: (name, payload) => this.#listener?.message(name, payload),
+        releasable: (isPermitted) => relay?.permitted(isPermitted),
+        message:
+          relay === null
+            ? (name, payload) => this.#listener?.message(name, payload)
+            : (name, payload) => relay.own(name, payload),
         failed: (reason) => this.#subscribing.drop(reason),
       },
       {
@@ -169,7 +196,7 @@ class RedisBus implements Bus {
         clustered: this.#address.kind === "cluster",
         ...(listener.greeting === undefined
           ? {}
-          : { greeting: (brokerTime, node) => this.#listener?.greeting?.(brokerTime, node) ?? null }),
+          : { greeting: (brokerTime, node) => this.#greet(brokerTime, node) }),
       },
     );
     this.#ticker = setInterval(() => this.#tick(), TICK);
@@ -206,6 +233,7 @@ class RedisBus implements Bus {
   }
 
   async stop(): Promise<void> {
+    await this.#relay?.stop();
     this.#listener = null;
     this.#families = [];
     if (this.#ticker !== null) clearInterval(this.#ticker);
@@ -217,6 +245,27 @@ class RedisBus implements Bus {
     this.#publisher.close();
     this.#attempted.resolve();
     await ended;
+  }
+
+  #greet(brokerTime: number, node: string): Greeting | null {
+    this.#node = node;
+    return this.#listener?.greeting?.(brokerTime, node) ?? null;
+  }
+
+  /** Publishes a greeting: no other message equals it. */
+  #mark(): Greeting | null {
+    const greeting = this.#listener?.greeting?.(Date.now() * 1000, "") ?? null;
+    if (greeting !== null) this.publish(greeting.name, greeting.payload);
+    return greeting;
+  }
+
+  /** The server that all workers have to be subscribed to; `null` where none could receive for another. */
+  #relayedRemote(): string | null {
+    // Nodes of a cluster send messages in different orders.
+    if (!this.hears("hub") || !this.#usable || this.#node !== "") return null;
+    const { remote } = this.#subscribing;
+    if (remote === null) return this.#address.options.path ?? null;
+    return remote === this.#publishing.remote ? remote : null;
   }
 
   #subscriberUp(redis: Redis): void {
@@ -232,6 +281,7 @@ class RedisBus implements Bus {
     this.#subscribed = false;
     this.#forbidden = undefined;
     this.#subscriber?.close();
+    this.#relay?.lost();
     if (wasSubscribed) {
       this.#state = { ...this.#state, gaps: gaps + 1 };
       this.#listener?.lost?.();
@@ -368,6 +418,7 @@ class RedisBus implements Bus {
     this.#ticks++;
     if (this.#ticks === FIRST_ATTEMPT) this.#attempted.resolve();
     this.#publisher.tick();
+    this.#relay?.tick();
     if (!this.#subscribing.open) return;
     if (this.#ticks % PERMISSION_EVERY === 0) this.#subscriber?.askPermission();
     const { received } = this.#subscribing;

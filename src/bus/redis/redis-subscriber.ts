@@ -12,6 +12,8 @@ export interface SubscriberOwner {
   permitted(refusal: string | null): void;
   /** Redis refused a part that the subscription can do without. */
   refused(what: Refusable, reason: string): void;
+  /** Whether `release` would be permitted, after `askRelease`. */
+  releasable(isPermitted: boolean): void;
   /** A message, as for `BusListener.message`. */
   message(name: Buffer, payload: Buffer): void;
   /** The connection is unusable: Redis refused a command, or sent what is not its protocol. */
@@ -46,6 +48,9 @@ interface MessageHead {
   readonly push: Buffer;
   readonly array: Buffer;
 }
+
+/** How the reply to PUNSUBSCRIBE begins, after the sign of an array or of a push. */
+const UNSUBSCRIBED = "3\r\n$12\r\npunsubscribe\r\n";
 
 /** Bytes by which a partial value of unknown length grows. */
 const STEP = 1024;
@@ -162,6 +167,17 @@ export class RedisSubscriber {
     if (!this.#subscribed || this.#handshake !== null) return;
     if (this.#resp2) this.#stream?.write(this.#mayPublish);
     else this.#owner.permitted(null);
+  }
+
+  /** Asks whether the subscription of a family may be ended. */
+  askRelease(): void {
+    if (this.#handshake === null)
+      this.#stream?.write(request("PUNSUBSCRIBE", `${this.#options.prefix}none:*`));
+  }
+
+  /** Ends the subscription of one family. Messages that are on their way still arrive. */
+  release(family: SubscribedFamily): void {
+    this.#stream?.write(request("PUNSUBSCRIBE", `${this.#options.prefix}${family}:*`));
   }
 
   close(): void {
@@ -320,11 +336,13 @@ export class RedisSubscriber {
     const text = data.toString("latin1", at, Math.min(after, at + MAX_SHOWN));
     if (text.startsWith("-")) this.#error(text.slice(1).trimEnd());
     else if (text.startsWith(":")) this.#owner.permitted(null);
+    else if (text.startsWith(UNSUBSCRIBED, 1)) this.#owner.releasable(true);
     return after;
   }
 
   #error(text: string): void {
     if (text.startsWith("ERR Can't execute")) this.#owner.permitted(null);
+    else if (text.startsWith("NOPERM") && text.includes("'punsubscribe'")) this.#owner.releasable(false);
     else if (text.startsWith("NOPERM") && !text.includes("'ping'")) this.#owner.permitted(text);
     else this.#owner.failed(text);
   }

@@ -7,10 +7,11 @@ export type WorkerState = "absent" | "away" | "ready";
 
 const STATES: readonly WorkerState[] = ["absent", "away", "ready"];
 
-/** Words (32 bits) at the start: a lock, whether the sign-in code was used, two of a random seed. */
+/** Words (32 bits) at the start: a lock, whether the sign-in code was used, two of a random seed, the leader. */
 const LOCK = 0;
 const CODE_USED = 1;
 const SEED = 2;
+const LEADER = 4;
 
 /** Then these of each worker: its state, and its open connections. */
 const WORKERS = 16;
@@ -92,8 +93,24 @@ export class SharedMemory {
     return Atomics.exchange(this.#words, CODE_USED, 1) === 0;
   }
 
+  /** The worker that receives messages for all; 0: there is none. */
+  get leader(): number {
+    return Atomics.load(this.#words, LEADER);
+  }
+
+  /** Makes a worker the leader, if there is none. */
+  lead(worker: number): boolean {
+    return Atomics.compareExchange(this.#words, LEADER, 0, worker) === 0;
+  }
+
+  /** Ends that, if it is. */
+  resign(worker: number): void {
+    Atomics.compareExchange(this.#words, LEADER, worker, 0);
+  }
+
   /** Forgets a worker that has ended. */
   clear(worker: number): void {
+    this.resign(worker);
     this.setState(worker, "absent");
     Atomics.store(this.#words, wordOf(worker) + 1, 0);
     this.#addresses(worker).clear();

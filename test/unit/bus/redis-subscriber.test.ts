@@ -23,6 +23,7 @@ beforeEach(() => {
       subscribed: () => void calls.push("subscribed"),
       permitted: (refusal) => void calls.push(`permitted: ${refusal}`),
       refused: (what, reason) => void calls.push(`refused: ${what} ${reason}`),
+      releasable: (isPermitted) => void calls.push(`releasable: ${isPermitted}`),
       message(name, payload) {
         calls.push(`${name.toString("latin1")} ${payload.toString("latin1")}`);
       },
@@ -155,6 +156,7 @@ test("names of all families are delivered without the prefix", () => {
       subscribed: () => {},
       permitted: () => {},
       refused: () => {},
+      releasable: () => {},
       message: (name, payload) => void names.push(`${name} ${payload}`),
       failed: (reason) => void names.push(reason),
     },

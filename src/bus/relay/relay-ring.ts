@@ -1,0 +1,243 @@
+import { closeSync, openSync, rmSync, writeSync } from "node:fs";
+
+/**
+ * Messages in shared memory, written by one worker and read by the others in place. The file begins with words of 32 bits: how far it is written, the
+ * heartbeat of the writer, and four of each follower. Messages follow, in units of 8 bytes: the lengths of name and payload (32 bits
+ * each), the name, the payload. Places count units from the start, modulo 2^32. A reader that is too slow is evicted before anything that it
+ * may still read is overwritten.
+ */
+const HEAD = 0;
+const BEAT = 1;
+const FOLLOWERS = 16;
+const WORDS_OF_FOLLOWER = 4;
+const STATE = 0;
+const TAIL = 1;
+const WAITING = 2;
+
+/** States of a follower. While it reads it cannot be evicted. */
+const ABSENT = 0;
+const IDLE = 1;
+const READING = 2;
+const EVICTED = 3;
+
+/** Bytes before the messages. */
+const HEADER = 4096;
+const UNIT = 8;
+
+/** In the place of a length: the next message is at the start of the ring. */
+const WRAP = -1;
+
+/** Bytes after which a ring that all have read begins again at its start, so that its memory stays in the caches of the processor. */
+const HOT = 1024 * 1024;
+
+/** Time (ms) for which messages are read at once. */
+const READ_FOR = 5;
+
+/** Most followers for which there are words. */
+export const MAX_FOLLOWERS = (HEADER / 4 - FOLLOWERS) / WORDS_OF_FOLLOWER;
+
+const wordOf = (worker: number): number => FOLLOWERS + (worker - 1) * WORDS_OF_FOLLOWER;
+
+/** Receives what a ring holds, as `BusListener.message`. Returns whether to go on. */
+export type ReadMessage = (name: Buffer, payload: Buffer) => boolean;
+
+/** The memory, as both sides use it. */
+class Ring {
+  readonly words: Int32Array;
+  readonly bytes: Buffer;
+  readonly units: number;
+
+  constructor(path: string) {
+    const { buffer, byteOffset, byteLength } = Bun.mmap(path, { shared: true });
+    this.words = new Int32Array(buffer, byteOffset, byteLength / 4);
+    this.bytes = Buffer.from(buffer, byteOffset, byteLength);
+    this.units = (byteLength - HEADER) / UNIT;
+  }
+
+  /** The offset in bytes of a place. */
+  offsetOf(place: number): number {
+    return HEADER + (place % this.units) * UNIT;
+  }
+
+  get head(): number {
+    return Atomics.load(this.words, HEAD) >>> 0;
+  }
+
+  tailOf(worker: number): number {
+    return Atomics.load(this.words, wordOf(worker) + TAIL) >>> 0;
+  }
+}
+
+export interface RingOwner {
+  /** A follower waits for what was just written. */
+  wake(worker: number): void;
+  /** A follower did not read for so long that the ring was full: it gets no more. */
+  evicted(worker: number): void;
+}
+
+/** The side that writes. */
+export class RingWriter {
+  readonly #ring: Ring;
+  readonly #owner: RingOwner;
+  readonly #followers: number[] = [];
+  #head = 0;
+  /** Units that all followers have read, at least. */
+  #free = 0;
+
+  /**
+   * Creates the file.
+   * @param size bytes of messages; a power of two, of 2 MiB or more
+   * @throws Error if there is no room for it
+   */
+  constructor(path: string, size: number, owner: RingOwner) {
+    // Whoever has one of the same name in memory keeps it.
+    rmSync(path, { force: true });
+    // All of it is written: memory that is missing is an error here, and would end the process later.
+    const zeros = Buffer.alloc(HEADER + size);
+    const file = openSync(path, "w", 0o600);
+    try {
+      for (let at = 0; at < zeros.length; ) at += writeSync(file, zeros, at);
+    } finally {
+      closeSync(file);
+    }
+    this.#ring = new Ring(path);
+    this.#owner = owner;
+  }
+
+  get followers(): number {
+    return this.#followers.length;
+  }
+
+  /** From the next message on. */
+  attach(worker: number): void {
+    const { words } = this.#ring;
+    const at = wordOf(worker);
+    words[at + TAIL] = this.#head;
+    words[at + WAITING] = 0;
+    Atomics.store(words, at + STATE, IDLE);
+    this.#followers.push(worker);
+    this.#free = 0;
+  }
+
+  detach(worker: number): void {
+    const index = this.#followers.indexOf(worker);
+    if (index < 0) return;
+    this.#followers.splice(index, 1);
+    Atomics.store(this.#ring.words, wordOf(worker) + STATE, ABSENT);
+  }
+
+  beat(): void {
+    Atomics.add(this.#ring.words, BEAT, 1);
+  }
+
+  /** Writes a message. Returns false if it is too long, or if a follower has not finished reading what it would replace. */
+  append(name: Buffer, payload: Buffer): boolean {
+    if (this.#followers.length === 0) return true;
+    const { words, bytes, units } = this.#ring;
+    const size = Math.ceil((name.length + payload.length) / UNIT) + 1;
+    const rest = units - (this.#head % units);
+    const wraps = size > rest || (units - rest >= HOT / UNIT && size + rest <= units && this.#isRead());
+    const needed = wraps ? rest + size : size;
+    if (needed > this.#free && !this.#makeRoom(needed)) return false;
+    if (wraps) words[this.#ring.offsetOf(this.#head) / 4] = WRAP;
+    const at = this.#ring.offsetOf(wraps ? this.#head + rest : this.#head);
+    words[at / 4] = name.length;
+    words[at / 4 + 1] = payload.length;
+    name.copy(bytes, at + UNIT);
+    payload.copy(bytes, at + UNIT + name.length);
+    this.#free -= needed;
+    this.#head = (this.#head + needed) >>> 0;
+    Atomics.store(words, HEAD, this.#head);
+    for (const worker of this.#followers) {
+      const waiting = wordOf(worker) + WAITING;
+      if (Atomics.load(words, waiting) === 0) continue;
+      Atomics.store(words, waiting, 0);
+      this.#owner.wake(worker);
+    }
+    return true;
+  }
+
+  #isRead(): boolean {
+    return this.#followers.every((worker) => this.#ring.tailOf(worker) === this.#head);
+  }
+
+  #makeRoom(needed: number): boolean {
+    const { words, units } = this.#ring;
+    if (needed > units) return false;
+    let free = units;
+    for (const worker of [...this.#followers]) {
+      const room = units - ((this.#head - this.#ring.tailOf(worker)) >>> 0);
+      if (room >= needed) {
+        free = Math.min(free, room);
+        continue;
+      }
+      if (Atomics.compareExchange(words, wordOf(worker) + STATE, IDLE, EVICTED) !== IDLE) return false;
+      this.#followers.splice(this.#followers.indexOf(worker), 1);
+      this.#owner.evicted(worker);
+    }
+    this.#free = free;
+    return true;
+  }
+}
+
+/** How reading ended: nothing is left; time is up; the receiver said so; this follower was evicted. */
+export type ReadResult = "empty" | "more" | "stopped" | "evicted";
+
+/** The side of one follower. */
+export class RingReader {
+  readonly #ring: Ring;
+  readonly #at: number;
+
+  /** @throws Error if the file is not there */
+  constructor(path: string, worker: number) {
+    this.#ring = new Ring(path);
+    this.#at = wordOf(worker);
+  }
+
+  /** Counts up while the writer runs. */
+  get beat(): number {
+    return Atomics.load(this.#ring.words, BEAT);
+  }
+
+  /** Reads messages. After `empty` the writer wakes this follower at the next one. @param all whether however long it takes */
+  read(message: ReadMessage, all = false): ReadResult {
+    const { words } = this.#ring;
+    const state = this.#at + STATE;
+    if (Atomics.compareExchange(words, state, IDLE, READING) !== IDLE) return "evicted";
+    try {
+      return this.#readOn(message, all ? Number.POSITIVE_INFINITY : performance.now() + READ_FOR);
+    } finally {
+      Atomics.compareExchange(words, state, READING, IDLE);
+    }
+  }
+
+  #readOn(message: ReadMessage, until: number): ReadResult {
+    const { words, bytes, units } = this.#ring;
+    let tail = words[this.#at + TAIL] ?? 0;
+    for (let head = this.#ring.head; ; ) {
+      tail >>>= 0;
+      if (tail === head) {
+        Atomics.store(words, this.#at + WAITING, 1);
+        head = this.#ring.head;
+        if (tail === head) return "empty";
+        Atomics.store(words, this.#at + WAITING, 0);
+      }
+      let at = this.#ring.offsetOf(tail);
+      if (words[at / 4] === WRAP) {
+        tail = (tail + units - (tail % units)) >>> 0;
+        at = HEADER;
+      }
+      const nameSize = words[at / 4] ?? 0;
+      const payloadSize = words[at / 4 + 1] ?? 0;
+      const payloadAt = at + UNIT + nameSize;
+      const goOn = message(
+        bytes.subarray(at + UNIT, payloadAt),
+        bytes.subarray(payloadAt, payloadAt + payloadSize),
+      );
+      tail = (tail + Math.ceil((nameSize + payloadSize) / UNIT) + 1) >>> 0;
+      Atomics.store(words, this.#at + TAIL, tail);
+      if (!goOn) return "stopped";
+      if (performance.now() > until) return "more";
+    }
+  }
+}
