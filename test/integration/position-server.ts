@@ -1,5 +1,6 @@
 import type { Bus } from "../../src/bus/bus.ts";
 import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
+import type { RelayPlace } from "../../src/bus/relay/relay.ts";
 import { BusDispatcher } from "../../src/fleet/bus-dispatcher.ts";
 import { FleetMessages } from "../../src/fleet/fleet-messages.ts";
 import { Markers } from "../../src/fleet/markers.ts";
@@ -24,9 +25,9 @@ export class PositionServer {
   /** The nodes that were subscribed. */
   readonly nodes: string[] = [];
 
-  constructor(url: string) {
+  constructor(url: string, relayPlace: RelayPlace | null = null) {
     const { log } = recordingLog();
-    this.bus = createRedisBus({ url, maxPayload: MAX_PAYLOAD, log });
+    this.bus = createRedisBus({ url, maxPayload: MAX_PAYLOAD, relayPlace, log });
     this.hub = new CountingHub(hubOptions(this.bus));
     const messages = new FleetMessages(this.bus, new Signer([SECRET], ""), log);
     const dispatcher = new BusDispatcher(this.hub, messages, new Markers(messages, this.hub));

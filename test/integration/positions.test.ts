@@ -8,11 +8,15 @@ import { type Agreement, compare, killSubscribers, Publishing, resolveElsewhere 
 import { startRedis } from "./redis-process.ts";
 import { startRedisProxy } from "./redis-proxy.ts";
 import { startClusterNodes, startSentinels } from "./redis-topologies.ts";
+import { RelayMachine } from "./relay-machine.ts";
 
 /** Losses and messages after which a run ends, and ms after which it ends in any case. */
 const RUN = { losses: 200, messages: 200_000, most: 120_000 };
 
 const SHORT_RUN = { losses: 60, messages: 60_000, most: 120_000 };
+
+/** Each fault waits until workers share a subscription again. */
+const RELAYED_RUN = { faults: 8, losses: 8, messages: 20_000, most: 90_000 };
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
@@ -169,6 +173,37 @@ test("in a cluster, servers agree on every position that they share, which only 
   expect(agreement.both).toBeGreaterThan(1000);
   const ids = await Promise.all(nodes.map((node) => node.cluster("MYID")));
   for (const server of servers) for (const node of server.nodes) expect(ids).toContain(node);
+}, 240_000);
+
+test("workers, one of which receives for the others, and a server beside them agree on every position", async () => {
+  const redis = await startRedis();
+  ends.push(() => redis.stop());
+  const machine = new RelayMachine();
+  ends.push(() => machine.remove());
+  const servers = startServers(redis.url);
+  for (const worker of [1, 2, 3]) {
+    const server = new PositionServer(redis.url, machine.place(worker));
+    servers.push(server);
+    ends.push(() => server.stop());
+  }
+  const control = connect(redis.port);
+  const publisher = connect(redis.port);
+  const publishing = new Publishing(() => publisher);
+  let relayed = 0;
+  const agreement = await run(servers, publishing, RELAYED_RUN, async () => {
+    // The server beside them, and the worker that receives, are all that is subscribed.
+    await eventually(async () => (await control.publish("hub:none", "0")) === 4, "all subscriptions");
+    await eventually(
+      async () => (await control.publish("to:none", "0")) === 2,
+      "one subscription for workers",
+    );
+    relayed++;
+    await killSubscribers(control, Math.random() < 0.3);
+  });
+  expect(agreement.differing).toEqual([]);
+  expect(relayed).toBeGreaterThanOrEqual(RELAYED_RUN.faults);
+  expect(agreement.both).toBeGreaterThan(10_000);
+  expect(agreement.resolved).toBeGreaterThan(100);
 }, 240_000);
 
 test("a marker that servers ignore, because it is older than one before it, is followed by one that all accept", async () => {

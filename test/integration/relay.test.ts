@@ -1,16 +1,14 @@
 import { afterEach, expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readdirSync } from "node:fs";
 import { Redis } from "ioredis";
 import type { Bus } from "../../src/bus/bus.ts";
 import { createRedisBus } from "../../src/bus/redis/redis-bus.ts";
-import type { RelayPlace } from "../../src/bus/relay/relay.ts";
 import { GreetingListener, type LogEntry, recordingLog, Settled } from "./bus-rig.ts";
 import { eventually } from "./phoenix-client.ts";
 import { Publishing } from "./positions-rig.ts";
 import { randomFrom, SEED } from "./random.ts";
 import { type RedisProcess, startRedis } from "./redis-process.ts";
+import { RelayMachine } from "./relay-machine.ts";
 
 const MAX_PAYLOAD = 4 * 1024 * 1024;
 const FOLLOWS = "another worker receives messages for this one";
@@ -20,31 +18,9 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-/** The workers of one machine, in one process: what they share is in memory, the ring is real. */
-class Machine {
-  readonly folder = mkdtempSync(join(tmpdir(), "channel-relay-"));
-  leader = 0;
-
-  place(worker: number): RelayPlace {
-    return {
-      folder: this.folder,
-      worker,
-      leader: () => this.leader,
-      lead: () => {
-        if (this.leader !== 0) return false;
-        this.leader = worker;
-        return true;
-      },
-      resign: () => {
-        if (this.leader === worker) this.leader = 0;
-      },
-    };
-  }
-}
-
-function createMachine(): Machine {
-  const machine = new Machine();
-  ends.push(() => rmSync(machine.folder, { recursive: true }));
+function createMachine(): RelayMachine {
+  const machine = new RelayMachine();
+  ends.push(() => machine.remove());
   return machine;
 }
 
@@ -54,7 +30,7 @@ interface Worker {
   readonly entries: readonly LogEntry[];
 }
 
-async function startWorker(machine: Machine, worker: number, url: string): Promise<Worker> {
+async function startWorker(machine: RelayMachine, worker: number, url: string): Promise<Worker> {
   const { log, entries } = recordingLog();
   const received = new GreetingListener(`worker ${worker} ${crypto.randomUUID()}`);
   const bus = createRedisBus({ url, maxPayload: MAX_PAYLOAD, relayPlace: machine.place(worker), log });
@@ -64,7 +40,7 @@ async function startWorker(machine: Machine, worker: number, url: string): Promi
 }
 
 /** Starts workers, and waits until one of them receives for all. */
-async function startWorkers(machine: Machine, { url }: RedisProcess, count: number): Promise<Worker[]> {
+async function startWorkers(machine: RelayMachine, { url }: RedisProcess, count: number): Promise<Worker[]> {
   const workers: Worker[] = [];
   for (let worker = 1; worker <= count; worker++) workers.push(await startWorker(machine, worker, url));
   await eventually(() => workers.filter(follows).length === count - 1, "that one receives for all");

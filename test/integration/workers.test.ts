@@ -37,10 +37,10 @@ interface Machine {
   readonly backend: Backend;
 }
 
-async function startMachine(toml = ""): Promise<Machine> {
+async function startMachine(toml = "", ...args: readonly string[]): Promise<Machine> {
   const redis = await startRedis();
   const channel = await startChannel({
-    args: ["--redis-url", redis.url, "--workers", "2"],
+    args: ["--redis-url", redis.url, "--workers", "2", ...args],
     toml: `node_name = "hub"\n${SECRETS_TOML}${toml}`,
   });
   return { redis, channel, backend: backendOn(redis.port) };
@@ -254,6 +254,97 @@ describe("two workers", () => {
       "that the one who stays away leaves",
       40_000,
     );
+  }, 90_000);
+});
+
+describe("one worker receives for both", () => {
+  /** A machine whose workers have a client each, and which of them receives. */
+  async function startRelaying() {
+    const machine = await startMachine("", "--log-level", "debug");
+    ends.push(() => stopMachine(machine));
+    const { channel, backend } = machine;
+    // Each worker has such a line of its own at this level.
+    await channel.log.until(
+      ({ message, worker }) => message === "listening" && worker === undefined,
+      "both workers",
+    );
+    const clients = await joinOnBoth(channel.url, "room");
+    const users = await usersByServer(channel.url, "room");
+    const { worker } = await channel.log.until(
+      ({ message }) => message === "receives messages for all workers",
+      "a leader",
+    );
+    await channel.log.until(({ message }) => message === FOLLOWS, "a follower");
+    const [one = 0, two = 0] = childrenOf(channel.pid).sort((a, b) => a - b);
+    const clientOn = (number: unknown): PhoenixClient => {
+      const client = clients[Number(users[`hub/${number}`]?.[0])];
+      if (client === undefined) throw new Error(`no client on worker ${number}`);
+      return client;
+    };
+    const isFirst = worker === 1;
+    return {
+      ...{ channel, backend },
+      leader: { pid: isFirst ? one : two, client: clientOn(worker) },
+      follower: { pid: isFirst ? two : one, client: clientOn(isFirst ? 2 : 1) },
+    };
+  }
+
+  const FOLLOWS = "another worker receives messages for this one";
+
+  /** Publishes until a client receives, and both of its lists are one again. */
+  const receivesAgain = (backend: Backend, client: PhoenixClient) =>
+    eventually(async () => {
+      await backend.publish("to:room:again", "{}");
+      return client.frames.all.some(({ event }) => event === "again");
+    }, "messages again");
+
+  const hasOneSubscriber = (backend: Backend) =>
+    eventually(async () => (await backend.publish("to:room:news", "{}")) === 1, "one subscriber");
+
+  test("one that does not read is no longer waited for, and subscribes by itself", async () => {
+    const { channel, backend, leader, follower } = await startRelaying();
+    process.kill(follower.pid, "SIGSTOP");
+    // More than the memory that they share holds, and what connections and clients hold.
+    const page = JSON.stringify("x".repeat(1024 * 1024));
+    for (let i = 0; i < 40; i++) await backend.publish("to:nobody:page", page);
+    await backend.publish("to:room:end", "{}");
+    await leader.client.event("end");
+    process.kill(follower.pid, "SIGCONT");
+    const lost = await channel.log.until(
+      ({ message, reason }) =>
+        message.startsWith("Redis connection lost") && String(reason).includes("worker"),
+      "the loss",
+    );
+    expect(lost.reason).toMatch(/^worker \d, which receives for this one: /);
+    await receivesAgain(backend, follower.client);
+    await hasOneSubscriber(backend);
+  }, 60_000);
+
+  test("the other one subscribes by itself when that one hangs", async () => {
+    const { channel, backend, leader, follower } = await startRelaying();
+    process.kill(leader.pid, "SIGSTOP");
+    const lost = await channel.log.until(
+      ({ message }) => message.startsWith("Redis connection lost"),
+      "the loss",
+    );
+    expect(String(lost.reason)).toEndWith("which receives for this one: it does not answer");
+    await receivesAgain(backend, follower.client);
+    process.kill(leader.pid, "SIGCONT");
+    await receivesAgain(backend, leader.client);
+    await hasOneSubscriber(backend);
+  }, 60_000);
+
+  test("the other one subscribes by itself when that one is killed, and receives for both", async () => {
+    const { channel, backend, leader, follower } = await startRelaying();
+    const from = channel.lines.length;
+    process.kill(leader.pid, "SIGKILL");
+    await receivesAgain(backend, follower.client);
+    await eventually(
+      () => channel.lines.slice(from).some(({ message }) => message === FOLLOWS),
+      "that one receives for both again",
+      40_000,
+    );
+    await hasOneSubscriber(backend);
   }, 90_000);
 });
 
