@@ -147,12 +147,13 @@ describe("redis", () => {
     expect(without.of("redis acl")[0]?.found).toContain("+xadd");
   });
 
-  test("so are those that it adds for webhooks and calls, and each is named where it is missing", async () => {
+  test("so are those that it adds for webhooks, calls and workers, and each is named where it is missing", async () => {
     const hook =
       'hook_secret = "a-secret-for-requests-to-the-application"\nwebhook = "http://127.0.0.1:1/"\n';
     for (const [more, rights] of [
       [hook, added("webhook")],
       ['[channels."*"]\ncalls = ["find"]\n', ["&call:*", "&reply:*"]],
+      ["workers = 2\n", added("workers")],
       [
         '[channels."*"]\ncalls = ["find"]\ncall_to = "queue:work"\n',
         ["&reply:*", "~queue:*", "+rpush", "+llen"],
@@ -169,7 +170,7 @@ describe("redis", () => {
       // Redis names the command first, and the key only where the command is permitted.
       for (const right of rights.filter((each) => !each.startsWith("~"))) expect(found).toContain(right);
     }
-    expect(added("webhook").length).toBeGreaterThan(5);
+    expect([added("webhook").length > 5, added("workers")]).toEqual([true, ["+punsubscribe"]]);
     for (const right of ["&call:*", "&reply:*", "~queue:*", "+rpush", "+llen"]) expect(page).toContain(right);
   });
 

@@ -146,7 +146,7 @@ async function missingRights(
 async function withSubscriptions(
   { required, others }: { readonly required: Set<string>; readonly others: Set<string> },
   access: RedisAccess,
-  { calls, queues }: RightsFeatures,
+  { calls, queues, workers }: RightsFeatures,
   roleRefused: boolean,
 ): Promise<NonNullable<RedisInspection["missing"]>> {
   if (roleRefused) others.add("+role");
@@ -159,6 +159,10 @@ async function withSubscriptions(
       if (!(answer instanceof Error) || !answer.message.startsWith("NOPERM")) continue;
       if (/\bchannels?\b/.test(answer.message)) (family === "to" ? required : others).add(`&${pattern}`);
       else required.add("+psubscribe");
+    }
+    if (workers) {
+      const answer = await attempt(() => opened.redis.punsubscribe(`${access.prefix}to:*`));
+      if (answer instanceof Error && answer.message.startsWith("NOPERM")) others.add("+punsubscribe");
     }
     await opened.stop();
   }

@@ -16,6 +16,8 @@ export interface RightsFeatures {
   /** Calls that backends get by PUBLISH, or from a queue. */
   readonly calls: boolean;
   readonly queues: boolean;
+  /** Whether one worker receives for others. */
+  readonly workers: boolean;
 }
 
 /** Commands on keys, with arguments that fit; the name of the key comes first. */

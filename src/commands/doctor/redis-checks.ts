@@ -21,6 +21,7 @@ export async function checkRedis(config: Config, embedded: boolean): Promise<Che
     webhook: config.webhook !== null,
     calls: config.channels.some(({ calls, callTo }) => calls.length > 0 && callTo === "redis"),
     queues: config.channels.some(({ calls, callTo }) => calls.length > 0 && callTo.startsWith("queue:")),
+    workers: config.workers !== 1,
   };
   let found: Awaited<ReturnType<typeof inspectRedis>>;
   try {
