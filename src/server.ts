@@ -208,6 +208,9 @@ export async function startServer(
           log,
         });
   const openedCalls = openCalls({ config, limits, bus, identity, stats, log });
+  const interest = worker?.relayPlace.interest;
+  // Channels without listeners may be kept, too.
+  if (history !== null) interest?.all();
   const hub = new Hub({
     ...config,
     ...limits,
@@ -219,7 +222,7 @@ export async function startServer(
     addressed,
     ...(webhooks === null ? {} : { memberships: webhooks.tracker }),
     calls: openedCalls?.calls ?? null,
-    history,
+    ...{ history, interest },
     node: identity.incarnation,
     rulesFor,
   });
@@ -411,6 +414,7 @@ export async function startServer(
     hub.tick();
     context.tick();
     inbound.tick(now);
+    interest?.catchUp();
     fleet?.tick(now);
     firstWorker?.tick(now);
     worker?.memory.setState(

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { SharedCode } from "./auth/admin.ts";
+import { Interest } from "./bus/relay/interest.ts";
 import type { RelayPlace } from "./bus/relay/relay.ts";
 import { Siblings } from "./fleet/siblings.ts";
 import type { WorkerStart } from "./process/workers/messages.ts";
@@ -35,7 +36,7 @@ export function createWorkerParts(start: WorkerStart, link: SupervisorLink): Wor
     siblings: new Siblings({ worker: number, count, secret, socketOf, numberOf: link.workerOf }),
     socket: socketOf(number),
     relayPlace: {
-      ...{ folder, worker: number },
+      ...{ folder, worker: number, interest: new Interest(folder, number) },
       leader: () => memory.leader,
       lead: () => memory.lead(number),
       resign: () => memory.resign(number),

@@ -36,6 +36,8 @@ export interface BusListener {
    * Both buffers are valid until this returns.
    */
   message(name: Buffer, payload: Buffer): void;
+  /** In the place of `message`: one on `to:`, of so many bytes, which came when its channel had no listeners here. */
+  unheard?(name: Buffer, bytes: number): void;
   /** Called once for each change of `state.live`. */
   changed(state: BusState): void;
   /**

@@ -32,6 +32,10 @@ export class BusDispatcher implements BusListener {
     else this.#hub.message(name, payload);
   }
 
+  unheard(name: Buffer, bytes: number): void {
+    this.#hub.unheard(name, bytes);
+  }
+
   lost(): void {
     this.#hub.lost();
   }

@@ -52,6 +52,8 @@ export interface HubOptions {
   readonly calls?: Calls | null;
   /** Keeps the messages of channels whose rules say so; `null` where no rules do. */
   readonly history: History | null;
+  /** Is notified of channels that may have listeners from now on, and of those that have none any more. */
+  readonly interest?: { add(channel: string): void; remove(channel: string): void } | undefined;
   /** This server's id: random, new at each start. */
   readonly node: string;
   /** ms for which the changes of a channel are collected, longer under load (`PresenceWindows`). */
@@ -115,7 +117,7 @@ export class Hub {
       list: (channel) => (this.#isListed(channel) ? this.#adminEvents.list(channel) : null),
       export: this.#exports.adminEvent,
     });
-    for (const name of PERMANENT) this.#channels.set(name, this.#create(name));
+    for (const name of PERMANENT) this.open(name);
     options.addressed?.receive((message) => this.#deliverAddressed(message));
   }
 
@@ -204,6 +206,7 @@ export class Hub {
   open(name: string): Channel {
     const known = this.#channels.get(name);
     if (known !== undefined) return known;
+    this.#options.interest?.add(name);
     const channel = this.#create(name);
     this.#channels.set(name, channel);
     return channel;
@@ -216,6 +219,7 @@ export class Hub {
     this.#adminEvents.closed(channel);
     if (channel.receivers.length > 0 || PERMANENT.some((name) => name === channel.name)) return;
     this.#channels.delete(channel.name);
+    this.#options.interest?.remove(channel.name);
     this.#counts.forget(channel);
     if (channel.presence !== null) this.#options.presence.unload(channel.name);
     this.#targets.forget(channel);
@@ -358,6 +362,16 @@ export class Hub {
     if (channel.receivers.length === 0) return this.#drop("unheard");
     stats.delivered++;
     this.#deliver(channel, new Message(event, payload, false, seq, null, channel.trustsJson));
+  }
+
+  /** As `message`, for one that came when its channel had no listeners here: it is counted. */
+  unheard(name: Buffer, bytes: number): void {
+    this.positions.advance();
+    this.stats.received.messages++;
+    this.stats.received.bytes += bytes;
+    const target = this.#targets.resolve(name);
+    if (target === "malformed" || target === "reserved" || target === "own") return this.#drop(target);
+    this.#drop(bytes > this.#options.maxPayload ? "too_large" : "unheard");
   }
 
   /** A marker of this or another server, in the order of the messages. Returns whether it is the newest now. */

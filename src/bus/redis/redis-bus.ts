@@ -141,6 +141,7 @@ class RedisBus implements Bus {
             { place: relayPlace, longest: maxPayload, log },
             {
               message: (name, payload) => this.#listener?.message(name, payload),
+              unheard: (name, bytes) => this.#listener?.unheard?.(name, bytes),
               remote: () => this.#relayedRemote(),
               askPermission: () => this.#subscriber?.askRelease(),
               mark: () => this.#mark(),

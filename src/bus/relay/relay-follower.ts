@@ -53,14 +53,25 @@ export class RelayFollower {
     }).catch(() => this.#end("it does not answer"));
   }
 
+  /** Reads all that was written until now. */
+  catchUp(): void {
+    this.#read(true);
+  }
+
+  /** The channels of a slot have listeners from now on: none gets what was written before. */
+  began(slot: number): void {
+    this.#ring?.leaveOut(slot);
+  }
+
   /** Continues after `message` has returned false. */
   resume(): void {
     this.#held = false;
     this.#read();
   }
 
-  /** To be called several times a second. */
+  /** To be called several times a second: reads what this follower was not woken for. */
   tick(): void {
+    this.#read();
     const beat = this.#ring?.beat ?? 0;
     if (beat !== this.#beat) this.#silent = 0;
     else if (++this.#silent >= SILENT_TICKS) this.#end("it does not answer");
@@ -89,13 +100,13 @@ export class RelayFollower {
     this.#read();
   }
 
-  #read(): void {
-    if (this.#ended || this.#held || this.#ring === null || this.#again !== null) return;
-    const result = this.#ring.read(this.#owner.message);
+  #read(all = false): void {
+    if (this.#ended || this.#held || this.#ring === null) return;
+    const result = this.#ring.read(this.#owner.message, all);
     if (result === "stopped") this.#held = true;
     else if (result === "evicted") this.#end("this worker was too slow");
     else if (result === "more") {
-      this.#again = setImmediate(() => {
+      this.#again ??= setImmediate(() => {
         this.#again = null;
         this.#read();
       });
@@ -104,7 +115,7 @@ export class RelayFollower {
 
   /** What is written until then is read. */
   #closed(): void {
-    if (!this.#ended && !this.#held) this.#ring?.read(this.#owner.message, true);
+    this.#read(true);
     this.#end("it has ended its subscription");
   }
 

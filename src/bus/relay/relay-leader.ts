@@ -1,5 +1,6 @@
 import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { OthersInterest } from "./interest.ts";
 import { parseHello, printHello, type RelayHello, socketIn } from "./relay-link.ts";
 import { RingWriter } from "./relay-ring.ts";
 
@@ -107,20 +108,29 @@ export class RelayLeader {
 
   #asked(socket: FollowerSocket, chunk: Buffer): void {
     const hello = parseHello(chunk);
-    if (hello === null || this.#sockets.has(hello.worker)) {
+    const interest = hello === null ? null : this.#interestOf(hello.worker);
+    if (hello === null || interest === null || this.#sockets.has(hello.worker)) {
       socket.terminate();
       return;
     }
     const { worker } = hello;
     socket.data.worker = worker;
     this.#sockets.set(worker, socket);
-    this.#ring.attach(worker);
+    this.#ring.attach(worker, interest);
     const answer: RelayHello = {
       worker: this.#options.worker,
       remote: this.#options.remote,
       ring: this.#path,
     };
     socket.write(printHello(answer));
+  }
+
+  #interestOf(worker: number): OthersInterest | null {
+    try {
+      return new OthersInterest(this.#options.folder, worker);
+    } catch {
+      return null;
+    }
   }
 
   #closed(socket: FollowerSocket): void {

@@ -1,9 +1,10 @@
 import { closeSync, openSync, rmSync, writeSync } from "node:fs";
+import { slotOfName } from "./interest.ts";
 
 /**
  * Messages in shared memory, written by one worker and read by the others in place. The file begins with words of 32 bits: how far it is written, the
  * heartbeat of the writer, and four of each follower. Messages follow, in units of 8 bytes: the lengths of name and payload (32 bits
- * each), the name, the payload. Places count units from the start, modulo 2^32. A reader that is too slow is evicted before anything that it
+ * each), the name, the payload. The length of a payload that no follower needs is `~length`, and the payload is left out. Places count units from the start, modulo 2^32. A reader that is too slow is evicted before anything that it
  * may still read is overwritten.
  */
 const HEAD = 0;
@@ -30,6 +31,12 @@ const WRAP = -1;
 /** Bytes after which a ring that all have read begins again at its start, so that its memory stays in the caches of the processor. */
 const HOT = 1024 * 1024;
 
+/** Payloads of at least so many bytes are left out where no follower needs them. */
+const LEFT_OUT = 256;
+
+/** Bytes after which a follower is woken for messages that it only counts. */
+const LAZY = 64 * 1024;
+
 /** Time (ms) for which messages are read at once. */
 const READ_FOR = 5;
 
@@ -38,8 +45,16 @@ export const MAX_FOLLOWERS = (HEADER / 4 - FOLLOWERS) / WORDS_OF_FOLLOWER;
 
 const wordOf = (worker: number): number => FOLLOWERS + (worker - 1) * WORDS_OF_FOLLOWER;
 
-/** Receives what a ring holds, as `BusListener.message`. Returns whether to go on. */
-export type ReadMessage = (name: Buffer, payload: Buffer) => boolean;
+/**
+ * Receives what a ring holds, as `BusListener.message`. Returns whether to go on.
+ * @param payload `null`: it was left out @param bytes its length
+ */
+export type ReadMessage = (name: Buffer, payload: Buffer | null, bytes: number) => boolean;
+
+/** Whether a follower has listeners for the channels of a slot (`slotOfName`). */
+export interface FollowerInterest {
+  has(slot: number): boolean;
+}
 
 /** The memory, as both sides use it. */
 class Ring {
@@ -79,7 +94,7 @@ export interface RingOwner {
 export class RingWriter {
   readonly #ring: Ring;
   readonly #owner: RingOwner;
-  readonly #followers: number[] = [];
+  readonly #followers: { readonly worker: number; readonly interest: FollowerInterest }[] = [];
   #head = 0;
   /** Units that all followers have read, at least. */
   #free = 0;
@@ -109,20 +124,18 @@ export class RingWriter {
   }
 
   /** From the next message on. */
-  attach(worker: number): void {
+  attach(worker: number, interest: FollowerInterest): void {
     const { words } = this.#ring;
     const at = wordOf(worker);
     words[at + TAIL] = this.#head;
     words[at + WAITING] = 0;
     Atomics.store(words, at + STATE, IDLE);
-    this.#followers.push(worker);
+    this.#followers.push({ worker, interest });
     this.#free = 0;
   }
 
   detach(worker: number): void {
-    const index = this.#followers.indexOf(worker);
-    if (index < 0) return;
-    this.#followers.splice(index, 1);
+    if (!this.#remove(worker)) return;
     Atomics.store(this.#ring.words, wordOf(worker) + STATE, ABSENT);
   }
 
@@ -134,7 +147,9 @@ export class RingWriter {
   append(name: Buffer, payload: Buffer): boolean {
     if (this.#followers.length === 0) return true;
     const { words, bytes, units } = this.#ring;
-    const size = Math.ceil((name.length + payload.length) / UNIT) + 1;
+    const slot = slotOfName(name);
+    const isWhole = payload.length < LEFT_OUT || this.#followers.some(({ interest }) => interest.has(slot));
+    const size = Math.ceil((name.length + (isWhole ? payload.length : 0)) / UNIT) + 1;
     const rest = units - (this.#head % units);
     const wraps = size > rest || (units - rest >= HOT / UNIT && size + rest <= units && this.#isRead());
     const needed = wraps ? rest + size : size;
@@ -142,15 +157,16 @@ export class RingWriter {
     if (wraps) words[this.#ring.offsetOf(this.#head) / 4] = WRAP;
     const at = this.#ring.offsetOf(wraps ? this.#head + rest : this.#head);
     words[at / 4] = name.length;
-    words[at / 4 + 1] = payload.length;
+    words[at / 4 + 1] = isWhole ? payload.length : ~payload.length;
     name.copy(bytes, at + UNIT);
-    payload.copy(bytes, at + UNIT + name.length);
+    if (isWhole) payload.copy(bytes, at + UNIT + name.length);
     this.#free -= needed;
     this.#head = (this.#head + needed) >>> 0;
     Atomics.store(words, HEAD, this.#head);
-    for (const worker of this.#followers) {
+    for (const { worker, interest } of this.#followers) {
       const waiting = wordOf(worker) + WAITING;
       if (Atomics.load(words, waiting) === 0) continue;
+      if (!interest.has(slot) && this.#unreadBy(worker) < LAZY / UNIT) continue;
       Atomics.store(words, waiting, 0);
       this.#owner.wake(worker);
     }
@@ -158,21 +174,31 @@ export class RingWriter {
   }
 
   #isRead(): boolean {
-    return this.#followers.every((worker) => this.#ring.tailOf(worker) === this.#head);
+    return this.#followers.every(({ worker }) => this.#unreadBy(worker) === 0);
+  }
+
+  #unreadBy(worker: number): number {
+    return (this.#head - this.#ring.tailOf(worker)) >>> 0;
+  }
+
+  #remove(worker: number): boolean {
+    const index = this.#followers.findIndex((each) => each.worker === worker);
+    if (index >= 0) this.#followers.splice(index, 1);
+    return index >= 0;
   }
 
   #makeRoom(needed: number): boolean {
     const { words, units } = this.#ring;
     if (needed > units) return false;
     let free = units;
-    for (const worker of [...this.#followers]) {
-      const room = units - ((this.#head - this.#ring.tailOf(worker)) >>> 0);
+    for (const { worker } of [...this.#followers]) {
+      const room = units - this.#unreadBy(worker);
       if (room >= needed) {
         free = Math.min(free, room);
         continue;
       }
       if (Atomics.compareExchange(words, wordOf(worker) + STATE, IDLE, EVICTED) !== IDLE) return false;
-      this.#followers.splice(this.#followers.indexOf(worker), 1);
+      this.#remove(worker);
       this.#owner.evicted(worker);
     }
     this.#free = free;
@@ -187,6 +213,8 @@ export type ReadResult = "empty" | "more" | "stopped" | "evicted";
 export class RingReader {
   readonly #ring: Ring;
   readonly #at: number;
+  /** By slot, the place before which payloads are left out. */
+  readonly #leftOut = new Map<number, number>();
 
   /** @throws Error if the file is not there */
   constructor(path: string, worker: number) {
@@ -197,6 +225,12 @@ export class RingReader {
   /** Counts up while the writer runs. */
   get beat(): number {
     return Atomics.load(this.#ring.words, BEAT);
+  }
+
+  /** Leaves out the payloads of the channels of a slot that were written until now. */
+  leaveOut(slot: number): void {
+    const { head } = this.#ring;
+    if (head !== (this.#ring.words[this.#at + TAIL] ?? 0) >>> 0) this.#leftOut.set(slot, head);
   }
 
   /** Reads messages. After `empty` the writer wakes this follower at the next one. @param all whether however long it takes */
@@ -219,7 +253,10 @@ export class RingReader {
       if (tail === head) {
         Atomics.store(words, this.#at + WAITING, 1);
         head = this.#ring.head;
-        if (tail === head) return "empty";
+        if (tail === head) {
+          this.#leftOut.clear();
+          return "empty";
+        }
         Atomics.store(words, this.#at + WAITING, 0);
       }
       let at = this.#ring.offsetOf(tail);
@@ -228,16 +265,22 @@ export class RingReader {
         at = HEADER;
       }
       const nameSize = words[at / 4] ?? 0;
-      const payloadSize = words[at / 4 + 1] ?? 0;
+      const length = words[at / 4 + 1] ?? 0;
       const payloadAt = at + UNIT + nameSize;
-      const goOn = message(
-        bytes.subarray(at + UNIT, payloadAt),
-        bytes.subarray(payloadAt, payloadAt + payloadSize),
-      );
-      tail = (tail + Math.ceil((nameSize + payloadSize) / UNIT) + 1) >>> 0;
+      const name = bytes.subarray(at + UNIT, payloadAt);
+      const end = payloadAt + Math.max(0, length);
+      const payload = length < 0 || this.#isLeftOut(name, tail) ? null : bytes.subarray(payloadAt, end);
+      const goOn = message(name, payload, length < 0 ? ~length : length);
+      tail = (tail + Math.ceil((end - at) / UNIT)) >>> 0;
       Atomics.store(words, this.#at + TAIL, tail);
       if (!goOn) return "stopped";
       if (performance.now() > until) return "more";
     }
+  }
+
+  #isLeftOut(name: Buffer, place: number): boolean {
+    if (this.#leftOut.size === 0) return false;
+    const until = this.#leftOut.get(slotOfName(name));
+    return until !== undefined && (until - place) >>> 0 !== 0 && (until - place) >>> 0 <= this.#ring.units;
   }
 }

@@ -1,5 +1,6 @@
 import type { Log } from "../../log.ts";
 import type { Greeting } from "../bus.ts";
+import type { Interest } from "./interest.ts";
 import { RelayFollower } from "./relay-follower.ts";
 import { RelayLeader } from "./relay-leader.ts";
 import { MAX_FOLLOWERS } from "./relay-ring.ts";
@@ -10,6 +11,8 @@ export interface RelayPlace {
   readonly folder: string;
   /** The number of this worker, from 1. */
   readonly worker: number;
+  /** The channels that this worker has listeners for. */
+  readonly interest: Interest;
   /** The number of the leader; 0: there is none. */
   leader(): number;
   /** Makes this worker the leader, if there is none. */
@@ -20,6 +23,8 @@ export interface RelayPlace {
 
 export interface RelayOwner {
   message(name: Buffer, payload: Buffer): void;
+  /** A message of a channel without listeners, of so many bytes. */
+  unheard(name: Buffer, bytes: number): void;
   /** The address of the Redis that is subscribed, and that is published to; `null` if they differ or there is none. */
   remote(): string | null;
   /** Asks Redis whether a part of the subscription may be ended. Answered by `permitted`. */
@@ -84,6 +89,8 @@ export class Relay {
     this.#owner = owner;
     this.#log = log;
     this.#size = LEAST;
+    place.interest.catchUp = () => this.#follower?.catchUp();
+    place.interest.began = (slot) => this.#follower?.began(slot);
     // A message is at most half of the ring, with its name.
     while (this.#size < 2.1 * longest) this.#size *= 2;
   }
@@ -193,20 +200,21 @@ export class Relay {
           if (mark === null) this.#giveUp();
           else this.#mark = Buffer.from(mark.payload);
         },
-        message: (name, payload) => this.#relayed(name, payload),
+        message: (name, payload, bytes) => this.#relayed(name, payload, bytes),
         lost: (reason) => this.#leaderLost(reason),
       },
     );
   }
 
   /** A message of the ring. Those before the mark came by this worker's own subscription. */
-  #relayed(name: Buffer, payload: Buffer): boolean {
+  #relayed(name: Buffer, payload: Buffer | null, bytes: number): boolean {
     if (this.#follower === null) return false;
     if (this.#mark === null) {
-      this.#owner.message(name, payload);
+      if (payload === null) this.#owner.unheard(name, bytes);
+      else this.#owner.message(name, payload);
       return true;
     }
-    if (!this.#mark.equals(payload)) return true;
+    if (payload === null || !this.#mark.equals(payload)) return true;
     if (this.#mode === "following") {
       this.#mark = null;
       return true;

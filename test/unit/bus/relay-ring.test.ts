@@ -2,8 +2,11 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { slotOfName } from "../../../src/bus/relay/interest.ts";
 import { RingReader, RingWriter } from "../../../src/bus/relay/relay-ring.ts";
 import { randomFrom, SEED } from "../../integration/random.ts";
+
+const EVERYTHING = { has: () => true };
 
 const SIZE = 2 * 1024 * 1024;
 
@@ -52,9 +55,9 @@ function readAll(reader: RingReader): string[] {
 test("each follower reads what was written since it was attached", () => {
   const { writer, path } = createRing();
   expect(append(writer, "to:a:b", "nobody reads this")).toBe(true);
-  writer.attach(1);
+  writer.attach(1, EVERYTHING);
   append(writer, "to:a:b", "1");
-  writer.attach(2);
+  writer.attach(2, EVERYTHING);
   append(writer, "to:a:c", "");
   append(writer, "", "12345678");
   const [one, two] = [new RingReader(path, 1), new RingReader(path, 2)];
@@ -65,8 +68,8 @@ test("each follower reads what was written since it was attached", () => {
 
 test("a follower that has read all is woken at the next message, once", () => {
   const { writer, path, woken } = createRing();
-  writer.attach(1);
-  writer.attach(2);
+  writer.attach(1, EVERYTHING);
+  writer.attach(2, EVERYTHING);
   const reader = new RingReader(path, 1);
   append(writer, "to:a:b", "1");
   expect(woken).toEqual([]);
@@ -81,17 +84,17 @@ test("a follower that has read all is woken at the next message, once", () => {
 
 test("a reader stops where its receiver says so, and continues after that message", () => {
   const { writer, path } = createRing();
-  writer.attach(1);
+  writer.attach(1, EVERYTHING);
   for (const each of ["1", "2", "3"]) append(writer, "to:a:b", each);
   const reader = new RingReader(path, 1);
-  expect(reader.read((_, payload) => payload.toString() !== "2")).toBe("stopped");
+  expect(reader.read((_, payload) => String(payload) !== "2")).toBe("stopped");
   expect(readAll(reader)).toEqual(["to:a:b 3"]);
 });
 
 test("a follower that is too slow is evicted, and the others go on", () => {
   const { writer, path, evicted } = createRing();
-  writer.attach(1);
-  writer.attach(2);
+  writer.attach(1, EVERYTHING);
+  writer.attach(2, EVERYTHING);
   const [slow, fast] = [new RingReader(path, 1), new RingReader(path, 2)];
   const payload = Buffer.alloc(200_000, "x");
   let read = 0;
@@ -103,15 +106,75 @@ test("a follower that is too slow is evicted, and the others go on", () => {
   expect(slow.read(() => true)).toBe("evicted");
 });
 
+/** Interest in some channels, which may change. */
+function interestIn(...channels: string[]) {
+  const slots = () => channels.map((channel) => slotOfName(Buffer.from(`to:${channel}:event`)));
+  return { channels, has: (slot: number) => slot < 0 || slots().includes(slot) };
+}
+
+test("a follower is woken only for channels that it has listeners for, and counts the others", () => {
+  const { writer, path, woken } = createRing();
+  writer.attach(1, interestIn("mine"));
+  writer.attach(2, interestIn());
+  const [one, two] = [new RingReader(path, 1), new RingReader(path, 2)];
+  readAll(one);
+  readAll(two);
+  const page = "x".repeat(1000);
+  append(writer, "to:mine:page", page);
+  expect(woken).toEqual([1]);
+  append(writer, "to:other:page", page);
+  append(writer, "to:other:short", "1");
+  append(writer, "hub:marker", page);
+  expect(woken).toEqual([1, 2]);
+  const read: unknown[] = [];
+  two.read((name, payload, bytes) => {
+    read.push([String(name), payload?.length ?? null, bytes]);
+    return true;
+  });
+  expect(read).toEqual([
+    ["to:mine:page", 1000, 1000],
+    ["to:other:page", null, 1000],
+    ["to:other:short", 1, 1],
+    ["hub:marker", 1000, 1000],
+  ]);
+});
+
+test("messages that are only counted wake a follower when many wait", () => {
+  const { writer, path, woken } = createRing();
+  writer.attach(1, interestIn());
+  const reader = new RingReader(path, 1);
+  readAll(reader);
+  for (let i = 0; i < 10_000; i++) append(writer, "to:other:short", "1");
+  expect(woken).toEqual([1]);
+  let read = 0;
+  while (reader.read(() => ++read > 0) === "more");
+  expect(read).toBe(10_000);
+});
+
+test("a channel gets nothing that was written before it had listeners", () => {
+  const { writer, path } = createRing();
+  const interest = interestIn();
+  writer.attach(1, interest);
+  const reader = new RingReader(path, 1);
+  append(writer, "to:late:news", "before");
+  append(writer, "to:other:news", "1");
+  interest.channels.push("late");
+  reader.leaveOut(slotOfName(Buffer.from("to:late:news")));
+  append(writer, "to:late:news", "after");
+  expect(readAll(reader)).toEqual(["to:late:news null", "to:other:news 1", "to:late:news after"]);
+  append(writer, "to:late:news", "later");
+  expect(readAll(reader)).toEqual(["to:late:news later"]);
+});
+
 test("what a follower is reading is never replaced", () => {
   const { writer, path, evicted } = createRing();
-  writer.attach(1);
+  writer.attach(1, EVERYTHING);
   const reader = new RingReader(path, 1);
   append(writer, "to:a:b", "the first one");
   let refused = false;
   reader.read((_, payload) => {
     while (!refused) refused = !append(writer, "to:a:b", Buffer.alloc(200_000, "x"));
-    expect(payload.toString()).toBe("the first one");
+    expect(String(payload)).toBe("the first one");
     return false;
   });
   expect([refused, evicted]).toEqual([true, []]);
@@ -119,7 +182,7 @@ test("what a follower is reading is never replaced", () => {
 
 test("a message longer than the ring is refused, and one of half its size is not", () => {
   const { writer, path } = createRing();
-  writer.attach(1);
+  writer.attach(1, EVERYTHING);
   const reader = new RingReader(path, 1);
   for (let i = 0; i < 5; i++) {
     expect(append(writer, "to:a:b", Buffer.alloc(SIZE / 2 - 100, "x"))).toBe(true);
@@ -130,7 +193,7 @@ test("a message longer than the ring is refused, and one of half its size is not
 
 test("a new ring in the place of an old one leaves the old one to those who have it", () => {
   const { writer, path } = createRing();
-  writer.attach(1);
+  writer.attach(1, EVERYTHING);
   const reader = new RingReader(path, 1);
   append(writer, "to:a:b", "1");
   new RingWriter(path, SIZE, { wake() {}, evicted() {} });
@@ -143,7 +206,7 @@ test("messages of all lengths come whole and in order, however far readers are b
   const { writer, path, evicted } = createRing();
   const expected: Buffer[][] = [[], []];
   const readers = [1, 2].map((worker) => {
-    writer.attach(worker);
+    writer.attach(worker, EVERYTHING);
     return new RingReader(path, worker);
   });
   const source = Buffer.from(crypto.getRandomValues(new Uint8Array(65_536)));
@@ -162,7 +225,7 @@ test("messages of all lengths come whole and in order, however far readers are b
       let read = 0;
       while (read < most) {
         const result = reader.read((_, received) => {
-          if (expected[at]?.shift()?.equals(received) !== true) differing++;
+          if (received === null || expected[at]?.shift()?.equals(received) !== true) differing++;
           return ++read < most;
         });
         if (result === "empty") break;
