@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { keepFreedMemory } from "./purge-delay.ts";
+import { setAllocatorOptions } from "./allocator-options.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 
@@ -36,7 +36,7 @@ export async function compile(to: string, target?: Bun.Build.CompileTarget): Pro
   });
   for (const message of result.logs) console.error(message);
   if (result.success) {
-    if (target?.startsWith("bun-linux") ?? process.platform === "linux") await keepFreedMemory(built);
+    if (target?.startsWith("bun-linux") ?? process.platform === "linux") await setAllocatorOptions(built);
     await rename(built, to);
   }
   await rm(folder, { recursive: true, force: true });

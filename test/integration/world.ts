@@ -63,7 +63,10 @@ export interface WorldOptions {
 }
 
 /** For tests that measure memory: what is freed is returned to the kernel at once, and not kept for a minute. */
-export const RETURNS_MEMORY: Readonly<Record<string, string>> = { MIMALLOC_PURGE_DELAY: "100" };
+export const RETURNS_MEMORY: Readonly<Record<string, string>> = {
+  MIMALLOC_PURGE_DELAY: "100",
+  MIMALLOC_PURGE_HOLES_MIN_INTERVAL: "100",
+};
 
 /** Servers that trust a proxy on this machine: a client is local only if the proxy says so. */
 const trusting = new Set<string>();

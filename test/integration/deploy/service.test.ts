@@ -2,7 +2,7 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { purgeDelayAt } from "../../../deploy/release/purge-delay.ts";
+import { ALLOCATOR_OPTIONS, optionAt } from "../../../deploy/release/allocator-options.ts";
 import { readArguments } from "../../../src/commands/arguments.ts";
 import { COMMANDS } from "../../../src/commands/definitions.ts";
 import { loadConfig } from "../../../src/config/config.ts";
@@ -49,9 +49,16 @@ test.skipIf(!hasSystemd)("the unit is a good one, and exposed to 2.0 at the most
   expect(security.exitCode).toBe(0);
 });
 
-test.skipIf(process.platform !== "linux")("the executable keeps freed memory for a minute", () => {
+test.skipIf(process.platform !== "linux")("the executable keeps freed memory for reuse", () => {
   const executable = readFileSync(channelBinary());
-  expect(executable.readBigInt64LE(purgeDelayAt(executable))).toBe(60_000n);
+  const values = Object.keys(ALLOCATOR_OPTIONS).map((name) => [
+    name,
+    executable.readBigInt64LE(optionAt(executable, name)),
+  ]);
+  expect(values).toEqual([
+    ["purge_delay", 60_000n],
+    ["purge_holes_min_interval", 10_000n],
+  ]);
 });
 
 /** A unix datagram socket that prints what it receives, as a service manager would. */

@@ -1,9 +1,12 @@
 import { open, readFile } from "node:fs/promises";
 
-/** ms for which the allocator keeps freed memory for reuse. Its own default is 100. */
-const PURGE_DELAY = 60_000;
-
-const NAME = Buffer.from("\0purge_delay\0");
+/** Options of mimalloc with a time, and the defaults that they get in the executable. */
+export const ALLOCATOR_OPTIONS: Readonly<Record<string, number>> = {
+  /** ms for which freed memory is kept for reuse. Its own default is 100. */
+  purge_delay: 60_000,
+  /** ms at least between two searches for free blocks in pages that are in use, to be returned as well. Its own default is 100. */
+  purge_holes_min_interval: 10_000,
+};
 
 // Types and flags of program headers, and their size.
 const PT_LOAD = 1;
@@ -19,32 +22,38 @@ interface Segment {
 }
 
 /**
- * Sets the default of mimalloc's option `purge_delay` in an executable for Linux: memory that large messages free is reused instead
- * of returned to the kernel and fetched again. The runtime exports no function that sets it, and reads `MIMALLOC_PURGE_DELAY`, which
- * has priority, before any code of ours runs.
- * @throws Error if the option is not found exactly once
+ * Sets the defaults of mimalloc's options in an executable for Linux: memory that large messages free is reused instead of
+ * returned to the kernel and fetched again. The runtime exports no function that sets them, and reads `MIMALLOC_PURGE_DELAY` and
+ * `MIMALLOC_PURGE_HOLES_MIN_INTERVAL`, which have priority, before any code of ours runs.
+ * @throws Error if an option is not found exactly once
  */
-export async function keepFreedMemory(file: string): Promise<void> {
-  const at = purgeDelayAt(await readFile(file));
-  const value = Buffer.alloc(8);
-  value.writeBigInt64LE(BigInt(PURGE_DELAY));
+export async function setAllocatorOptions(file: string): Promise<void> {
+  const elf = await readFile(file);
+  const values = Object.entries(ALLOCATOR_OPTIONS).map(([name, value]) => ({
+    value,
+    at: optionAt(elf, name),
+  }));
   const handle = await open(file, "r+");
   try {
-    await handle.write(value, 0, value.length, at);
+    for (const { value, at } of values) {
+      const bytes = Buffer.alloc(8);
+      bytes.writeBigInt64LE(BigInt(value));
+      await handle.write(bytes, 0, bytes.length, at);
+    }
   } finally {
     await handle.close();
   }
 }
 
-/** The offset of the option's value (`long`) in an ELF file of 64 bits, little endian, that is loaded at fixed addresses. */
-export function purgeDelayAt(elf: Buffer): number {
+/** The offset of an option's value (`long`) in an ELF file of 64 bits, little endian, that is loaded at fixed addresses. */
+export function optionAt(elf: Buffer, name: string): number {
   const found = segmentsOf(elf).flatMap((segment, _, all) =>
-    namesIn(elf, segment).flatMap((address) => optionsNamed(elf, address, all)),
+    namesIn(elf, name, segment).flatMap((address) => optionsNamed(elf, address, all)),
   );
   const [at] = found;
   if (at === undefined || found.length > 1)
     throw new Error(
-      `the option purge_delay of mimalloc was found ${found.length} times in the runtime: see deploy/release/purge-delay.ts`,
+      `the option ${name} of mimalloc was found ${found.length} times in the runtime: see deploy/release/allocator-options.ts`,
     );
   return at;
 }
@@ -64,9 +73,10 @@ function segmentsOf(elf: Buffer): Segment[] {
     }));
 }
 
-/** Addresses of the name in a segment. */
-function namesIn(elf: Buffer, { offset, address, size }: Segment): number[] {
-  return indexesOf(elf.subarray(offset, offset + size), NAME).map((at) => address + at + 1);
+/** Addresses of a name in a segment. */
+function namesIn(elf: Buffer, name: string, { offset, address, size }: Segment): number[] {
+  const wanted = Buffer.from(`\0${name}\0`);
+  return indexesOf(elf.subarray(offset, offset + size), wanted).map((at) => address + at + 1);
 }
 
 /**
@@ -82,11 +92,11 @@ function optionsNamed(elf: Buffer, name: number, segments: readonly Segment[]): 
       indexesOf(elf.subarray(offset, offset + size), pointer).map((at) => offset + at - 16),
     )
     .filter(
-      (at) => at % 8 === 0 && at >= 0 && isDelay(elf.readBigInt64LE(at)) && elf.readInt32LE(at + 8) === 0,
+      (at) => at % 8 === 0 && at >= 0 && isTime(elf.readBigInt64LE(at)) && elf.readInt32LE(at + 8) === 0,
     );
 }
 
-function isDelay(value: bigint): boolean {
+function isTime(value: bigint): boolean {
   return value >= 0n && value <= 1_000_000n;
 }
 

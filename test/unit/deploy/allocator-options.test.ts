@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { keepFreedMemory, purgeDelayAt } from "../../../deploy/release/purge-delay.ts";
+import { optionAt, setAllocatorOptions } from "../../../deploy/release/allocator-options.ts";
 
 // Names are in a segment of their own at 0x1000, options at 0x2000 in a writable one. Both are loaded at other addresses.
 const NAMES_AT = 0x1000;
@@ -50,7 +50,10 @@ function header(elf: Buffer, at: number, flags: number, offset: number, address:
 const OTHERS = [
   { name: "eager_purge_delay", value: 1n },
   { name: "purge_delay_", value: 2n },
+  { name: "purge_holes_large_floor", value: 4096n },
 ] as const;
+const DELAY = { name: "purge_delay", value: 100n } as const;
+const INTERVAL = { name: "purge_holes_min_interval", value: 100n } as const;
 
 let folder = "";
 beforeEach(() => {
@@ -58,34 +61,43 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-test("the option of that name gets the new value, and nothing else changes", async () => {
-  const elf = elfWith([...OTHERS, { name: "purge_delay", value: 100n }]);
+test("the options get their new values, and nothing else changes", async () => {
+  const elf = elfWith([INTERVAL, ...OTHERS, DELAY]);
   const file = join(folder, "executable");
   writeFileSync(file, elf);
-  await keepFreedMemory(file);
+  await setAllocatorOptions(file);
   const expected = Buffer.from(elf);
-  expected.writeBigInt64LE(60_000n, OPTIONS_AT + 80);
+  expected.writeBigInt64LE(10_000n, OPTIONS_AT);
+  expected.writeBigInt64LE(60_000n, OPTIONS_AT + 160);
   expect(readFileSync(file).equals(expected)).toBe(true);
 });
 
+test.each([DELAY, INTERVAL])(
+  "an executable without $name is refused, and stays as it was",
+  async (missing) => {
+    const elf = elfWith([DELAY, INTERVAL, ...OTHERS].filter((option) => option !== missing));
+    const file = join(folder, "executable");
+    writeFileSync(file, elf);
+    await expect(setAllocatorOptions(file)).rejects.toThrow(
+      `the option ${missing.name} of mimalloc was found 0 times`,
+    );
+    expect(readFileSync(file).equals(elf)).toBe(true);
+  },
+);
+
 test("a pointer to the name that is no option is passed over", () => {
-  const elf = elfWith([
-    { name: "purge_delay", value: 100n },
-    { name: "", value: -1n },
-    { name: "", value: 5n, state: 7 },
-  ]);
+  const elf = elfWith([DELAY, { name: "", value: -1n }, { name: "", value: 5n, state: 7 }]);
   for (const index of [1, 2]) elf.writeBigUInt64LE(BigInt(NAMES_ADDRESS + 1), OPTIONS_AT + 40 * index + 16);
-  expect(purgeDelayAt(elf)).toBe(OPTIONS_AT);
+  expect(optionAt(elf, "purge_delay")).toBe(OPTIONS_AT);
 });
 
-test("an executable without that option, with two, or with one that is read-only is refused", () => {
-  const option = { name: "purge_delay", value: 100n };
-  expect(() => purgeDelayAt(elfWith(OTHERS))).toThrow("found 0 times");
-  expect(() => purgeDelayAt(elfWith([option, ...OTHERS, option]))).toThrow("found 2 times");
-  expect(() => purgeDelayAt(elfWith([option], READ))).toThrow("found 0 times");
+test("an executable without an option, with two of its name, or with one that is read-only is refused", () => {
+  expect(() => optionAt(elfWith(OTHERS), "purge_delay")).toThrow("found 0 times");
+  expect(() => optionAt(elfWith([DELAY, ...OTHERS, DELAY]), "purge_delay")).toThrow("found 2 times");
+  expect(() => optionAt(elfWith([DELAY], READ), "purge_delay")).toThrow("found 0 times");
 });
 
 test("what is not an ELF file of 64 bits is refused", () => {
   for (const bytes of [Buffer.alloc(0), Buffer.from("MZ"), Buffer.alloc(200)])
-    expect(() => purgeDelayAt(bytes)).toThrow("not an ELF file");
+    expect(() => optionAt(bytes, "purge_delay")).toThrow("not an ELF file");
 });
