@@ -29,13 +29,17 @@ export interface Greeting {
   readonly payload: string | Uint8Array;
 }
 
+/** Bytes behind a payload that may be overwritten, if there are any before it. */
+export const ROOM_BEHIND = 2;
+
 /** Receives what is published on the subscribed families. No method may throw. */
 export interface BusListener {
   /**
    * A message; `name` is without the configured prefix. Messages of one publisher on one name arrive in order.
-   * Both buffers are valid until this returns.
+   * Both buffers are valid until this returns. The `room` bytes before the payload (default: 0) may be overwritten, and with
+   * any of those `ROOM_BEHIND` bytes behind it: `name` is lost then.
    */
-  message(name: Buffer, payload: Buffer): void;
+  message(name: Buffer, payload: Buffer, room?: number): void;
   /** In the place of `message`: one on `to:`, of so many bytes, which came when its channel had no listeners here. */
   unheard?(name: Buffer, bytes: number): void;
   /** Called once for each change of `state.live`. */

@@ -26,10 +26,10 @@ export class BusDispatcher implements BusListener {
     return this.#markers.greeting(brokerTime, node);
   }
 
-  message(name: Buffer, payload: Buffer): void {
+  message(name: Buffer, payload: Buffer, room = 0): void {
     if (name[0] === H) this.#messages.message(name, payload);
     else if (name[0] === R) this.#hub.calls?.answer(name, payload);
-    else this.#hub.message(name, payload);
+    else this.#hub.message(name, payload, room);
   }
 
   unheard(name: Buffer, bytes: number): void {

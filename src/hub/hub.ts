@@ -343,8 +343,8 @@ export class Hub {
     return channel === undefined ? 0 : this.#deliver(channel, message);
   }
 
-  /** A message of the bus on a `to:` name. Both buffers are valid until this returns. */
-  message(name: Buffer, payload: Buffer): void {
+  /** A message of the bus on a `to:` name, as for `BusListener.message`. */
+  message(name: Buffer, payload: Buffer, room = 0): void {
     const { stats } = this;
     const seq = this.positions.advance();
     stats.received.messages++;
@@ -361,7 +361,7 @@ export class Hub {
     if (payload.length === 0) return this.#drop("empty");
     if (channel.receivers.length === 0) return this.#drop("unheard");
     stats.delivered++;
-    this.#deliver(channel, new Message(event, payload, false, seq, null, channel.trustsJson));
+    this.#deliver(channel, new Message(event, payload, false, seq, null, channel.trustsJson, room));
   }
 
   /** As `message`, for one that came when its channel had no listeners here: it is counted. */

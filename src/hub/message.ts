@@ -1,4 +1,5 @@
 import { isAscii } from "node:buffer";
+import { ROOM_BEHIND } from "../bus/bus.ts";
 import { isJson } from "./json/is-json.ts";
 
 const NO_BYTES = Buffer.alloc(0);
@@ -8,12 +9,12 @@ const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
-/** Sizes of payloads whose frames are put together in memory that is kept. */
+/** Size of a payload from which it is decoded together with what is around it. */
 const LARGE = 16 * 1024;
-const LARGEST = 1024 * 1024;
-/** The part of a frame besides the payload, at most. */
-const MAX_AROUND = 4096;
+/** Size of the memory that is kept for frames. */
+const KEPT = 1024 * 1024;
 
+/** Memory for frames of messages without room for them. */
 let kept: Buffer | null = null;
 
 /**
@@ -36,9 +37,13 @@ export class Message {
   /** Whether the payload was taken for JSON without a check. */
   readonly #unchecked: boolean;
   readonly #ascii: boolean;
+  readonly #room: number;
   #json: string | null;
 
-  /** @param trusted whether bytes in braces or brackets are taken for JSON (`trusted_json`) */
+  /**
+   * @param trusted whether bytes in braces or brackets are taken for JSON (`trusted_json`)
+   * @param room bytes before the payload that may be overwritten, as for `BusListener.message`
+   */
   constructor(
     event: string,
     payload: string | Buffer,
@@ -46,11 +51,13 @@ export class Message {
     seq = 0,
     sender: string | null = null,
     trusted = false,
+    room = 0,
   ) {
     this.event = event;
     this.presence = presence;
     this.seq = seq;
     this.sender = sender;
+    this.#room = room;
     if (typeof payload === "string") {
       this.bytes = NO_BYTES;
       this.size = Buffer.byteLength(payload);
@@ -79,21 +86,27 @@ export class Message {
    * concatenation would leave two strings of its size to the garbage collector.
    */
   between(before: string, behind: string): string | null {
-    const around = before.length + behind.length;
-    if (
-      this.#ascii &&
-      this.size >= LARGE &&
-      this.size <= LARGEST &&
-      around <= MAX_AROUND &&
-      isAsciiText(before + behind)
-    ) {
-      kept ??= Buffer.allocUnsafeSlow(LARGEST + MAX_AROUND);
-      const start = kept.write(before, "latin1");
-      const end = start + this.bytes.copy(kept, start);
-      return kept.toString("latin1", 0, end + kept.write(behind, end, "latin1"));
+    if (this.#ascii && this.size >= LARGE && isAsciiText(before + behind)) {
+      const frame = this.#withRoom(before.length, behind.length);
+      if (frame !== null) {
+        frame.write(before, "latin1");
+        frame.write(behind, frame.length - behind.length, "latin1");
+        return frame.toString("latin1");
+      }
     }
     const { json } = this;
     return json === null ? null : before + json + behind;
+  }
+
+  /** Memory that has the payload after `before` bytes, and `behind` more: that of the bus if there is room. `null` for a larger one. */
+  #withRoom(before: number, behind: number): Buffer | null {
+    const length = before + this.size + behind;
+    if (before <= this.#room && behind <= ROOM_BEHIND)
+      return Buffer.from(this.bytes.buffer, this.bytes.byteOffset - before, length);
+    if (length > KEPT) return null;
+    kept ??= Buffer.allocUnsafeSlow(KEPT);
+    this.bytes.copy(kept, before);
+    return kept.subarray(0, length);
   }
 
   /** `json` for what is put together with other messages, or parsed: checked in any case. */

@@ -140,7 +140,7 @@ class RedisBus implements Bus {
         : new Relay(
             { place: relayPlace, longest: maxPayload, log },
             {
-              message: (name, payload) => this.#listener?.message(name, payload),
+              message: (name, payload, room) => this.#listener?.message(name, payload, room),
               unheard: (name, bytes) => this.#listener?.unheard?.(name, bytes),
               remote: () => this.#relayedRemote(),
               askPermission: () => this.#subscriber?.askRelease(),
@@ -186,8 +186,8 @@ class RedisBus implements Bus {
         releasable: (isPermitted) => relay?.permitted(isPermitted),
         message:
           relay === null
-            ? (name, payload) => this.#listener?.message(name, payload)
-            : (name, payload) => relay.own(name, payload),
+            ? (name, payload, room) => this.#listener?.message(name, payload, room)
+            : (name, payload, room) => relay.own(name, payload, room),
         failed: (reason) => this.#subscribing.drop(reason),
       },
       {

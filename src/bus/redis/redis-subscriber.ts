@@ -15,7 +15,7 @@ export interface SubscriberOwner {
   /** Whether `release` would be permitted, after `askRelease`. */
   releasable(isPermitted: boolean): void;
   /** A message, as for `BusListener.message`. */
-  message(name: Buffer, payload: Buffer): void;
+  message(name: Buffer, payload: Buffer, room: number): void;
   /** The connection is unusable: Redis refused a command, or sent what is not its protocol. */
   failed(reason: string): void;
 }
@@ -211,7 +211,7 @@ export class RedisSubscriber {
       const end = this.#other(chunk, at, chunk.length);
       if (end > 0) return end;
     } else if (length > 0 && at + length <= chunk.length) {
-      this.#deliver(chunk);
+      this.#deliver(chunk, at);
       return at + length;
     }
     this.#length = Math.max(length, 0);
@@ -235,7 +235,7 @@ export class RedisSubscriber {
     if (this.#joined < this.#length) return end;
     const length = this.#length;
     this.#find(this.#joint, 0, this.#joined);
-    this.#deliver(this.#joint);
+    this.#deliver(this.#joint, 0);
     return this.#joinedUpTo(length, end);
   }
 
@@ -258,11 +258,12 @@ export class RedisSubscriber {
     this.#joined += to - from;
   }
 
-  #deliver(data: Buffer): void {
+  /** Delivers the message at `at`. All of it may be overwritten, but not what comes before and after it. */
+  #deliver(data: Buffer, at: number): void {
     const name = data.subarray(this.#nameAt + this.#prefixBytes, this.#nameEnd);
     const payload = data.subarray(this.#payloadAt, this.#payloadEnd);
     this.#skip = this.#over;
-    this.#owner.message(name, payload);
+    this.#owner.message(name, payload, this.#over === 0 ? this.#payloadAt - at : 0);
   }
 
   /**

@@ -22,7 +22,8 @@ export interface RelayPlace {
 }
 
 export interface RelayOwner {
-  message(name: Buffer, payload: Buffer): void;
+  /** As `BusListener.message`. */
+  message(name: Buffer, payload: Buffer, room?: number): void;
   /** A message of a channel without listeners, of so many bytes. */
   unheard(name: Buffer, bytes: number): void;
   /** The address of the Redis that is subscribed, and that is published to; `null` if they differ or there is none. */
@@ -96,20 +97,20 @@ export class Relay {
   }
 
   /** A message of this worker's own subscription. */
-  own(name: Buffer, payload: Buffer): void {
+  own(name: Buffer, payload: Buffer, room: number): void {
     switch (this.#mode) {
       case "following":
         return;
       case "leading":
         this.#leader?.append(name, payload);
-        this.#owner.message(name, payload);
+        this.#owner.message(name, payload, room);
         return;
       case "attaching":
-        this.#owner.message(name, payload);
+        this.#owner.message(name, payload, room);
         if (this.#mark?.equals(payload)) this.#follow();
         return;
       default:
-        this.#owner.message(name, payload);
+        this.#owner.message(name, payload, room);
     }
   }
 

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from "bun:test";
+import { ROOM_BEHIND } from "../../../src/bus/bus.ts";
 import { RedisSubscriber, type SubscribingStream } from "../../../src/bus/redis/redis-subscriber.ts";
 
 const MAX_PAYLOAD = 10_000;
@@ -24,8 +25,9 @@ beforeEach(() => {
       permitted: (refusal) => void calls.push(`permitted: ${refusal}`),
       refused: (what, reason) => void calls.push(`refused: ${what} ${reason}`),
       releasable: (isPermitted) => void calls.push(`releasable: ${isPermitted}`),
-      message(name, payload) {
+      message(name, payload, room) {
         calls.push(`${name.toString("latin1")} ${payload.toString("latin1")}`);
+        overwrite(payload, room);
       },
       failed: (reason) => void calls.push(`failed: ${reason}`),
     },
@@ -33,6 +35,11 @@ beforeEach(() => {
   );
   subscriber.take(stream);
 });
+
+/** Overwrites all that a receiver may overwrite: what is parsed afterwards must not depend on it. */
+function overwrite({ buffer, byteOffset, length }: Buffer, room: number): void {
+  if (room > 0) Buffer.from(buffer, byteOffset - room, room + length + ROOM_BEHIND).fill("!");
+}
 
 function bulk(text: string): string {
   return `$${Buffer.byteLength(text, "latin1")}\r\n${text}\r\n`;

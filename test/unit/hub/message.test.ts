@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { ROOM_BEHIND } from "../../../src/bus/bus.ts";
 import { Message } from "../../../src/hub/message.ts";
 
 test.each([
@@ -70,3 +71,24 @@ test("a large payload leaves nothing of itself to the next one, and a binary one
   expect(new Message("e", Buffer.from(FILL), false).between("<", ">")).toBeNull();
   expect(new Message("e", '"text"', false).between("<", ">")).toBe('<"text">');
 });
+
+test.each([0, 3, 4, 60])(
+  "with room for %d bytes, JSON stands between texts and nothing further is overwritten",
+  (room) => {
+    const payload = `"${FILL}"`;
+    const memory = Buffer.from(`${"#".repeat(100)}${payload}${"#".repeat(100)}`);
+    const bytes = memory.subarray(100, 100 + payload.length);
+    const message = new Message("e", bytes, false, 0, null, false, room);
+    for (const [before, behind] of [
+      ["[42,", "]"],
+      ["<", ">>>"],
+      ["", ""],
+      ['["é",', "]"],
+      [`["${"y".repeat(70)}",`, "]]"],
+    ] as const)
+      expect(message.between(before, behind) === `${before}${payload}${behind}`).toBe(true);
+    expect(message.json === payload).toBe(true);
+    expect(memory.toString("latin1", 0, 100 - room)).toBe("#".repeat(100 - room));
+    expect(memory.toString("latin1", 100 + payload.length + ROOM_BEHIND)).toBe("#".repeat(100 - ROOM_BEHIND));
+  },
+);
