@@ -47,6 +47,11 @@ export class FanoutTopics {
     return index === 0 ? this.sockets : 0;
   }
 
+  /** The index of the topic of a socket that was added. */
+  indexOf(subscriber: TopicSubscriber): number {
+    return this.#several?.places.get(subscriber) ?? 0;
+  }
+
   topicOf(index: number): string {
     if (index === 0) return this.#name;
     const topic = this.#several?.names[index] ?? `${index}\u0000${this.#name}`;
@@ -55,9 +60,9 @@ export class FanoutTopics {
   }
 
   /**
-   * Adds a socket to the first topic with room that is not in `closed`. Returns false for a transport that has no topics.
+   * Adds a socket to the first topic with room whose index is not in `closed`. Returns false for a transport that has no topics.
    */
-  add(subscriber: TopicSubscriber, closed: readonly number[]): boolean {
+  add(subscriber: TopicSubscriber, closed: ReadonlyMap<number, unknown> | null): boolean {
     const index = this.#placeFor(closed);
     if (!subscriber.subscribe(this.topicOf(index))) return false;
     if (index > 0) this.#several ??= { sizes: [this.sockets], names: [this.#name], places: new Map() };
@@ -70,10 +75,9 @@ export class FanoutTopics {
 
   /** Removes a socket that was added. */
   remove(subscriber: TopicSubscriber): void {
-    let index = 0;
+    const index = this.indexOf(subscriber);
     if (this.#several !== null) {
       const { sizes, places } = this.#several;
-      index = places.get(subscriber) ?? 0;
       places.delete(subscriber);
       sizes[index] = this.sizeOf(index) - 1;
     }
@@ -82,10 +86,10 @@ export class FanoutTopics {
     if (this.sockets === 0) this.#several = null;
   }
 
-  #placeFor(closed: readonly number[]): number {
-    if (this.#several === null && this.sockets < this.#most && closed.length === 0) return 0;
+  #placeFor(closed: ReadonlyMap<number, unknown> | null): number {
+    if (this.#several === null && this.sockets < this.#most && closed === null) return 0;
     for (let index = 0; index < this.count; index++) {
-      if (this.sizeOf(index) < this.#most && !closed.includes(index)) return index;
+      if (this.sizeOf(index) < this.#most && !closed?.has(index)) return index;
     }
     return this.count;
   }

@@ -8,12 +8,18 @@ import type { Publisher } from "./publisher.ts";
 const PROBE_BYTES = 64 * 1024;
 const PROBE_INTERVAL = 1_000;
 
+/** Sockets from which every message is gradual: to write to more in one turn of the event loop would delay other channels. */
+const LARGE = 2_000;
+
 /**
- * What is published of a `gradual` message in one turn of the event loop, in bytes: some 10 ms. A frame counts as
- * `FRAME_OVERHEAD` bytes more, the cost of a write.
+ * What is published of gradual messages in one turn of the event loop, in bytes: some 10 ms. A write to a socket counts as
+ * `WRITE_OVERHEAD` bytes more.
  */
 const TURN_BYTES = 8 * 1024 * 1024;
-const FRAME_OVERHEAD = 8 * 1024;
+const WRITE_OVERHEAD = 8 * 1024;
+
+/** Frames that may wait for one topic. One more, and all are published at once: messages come faster than they can be written. */
+const MAX_WAITING = 100;
 
 /** How a protocol puts a message into one wire format. */
 export interface Encoder<M> {
@@ -21,7 +27,10 @@ export interface Encoder<M> {
   readonly protocol: string;
   /** The frame that all subscribers get; `null` for a message that this format leaves out. */
   encode(message: M): string | Buffer | null;
-  /** Whether a message may reach some subscribers a few turns of the event loop after others. Default: no, as with a `conflation`. */
+  /**
+   * Whether a message may reach some subscribers a few turns of the event loop after others, however few there are. Default: no, as
+   * with a `conflation`.
+   */
   isGradual?(message: M): boolean;
   /** Set where messages are left out for a client that does not keep up (`slow = "latest"`). */
   readonly conflation?: Conflation<M> | null;
@@ -47,14 +56,8 @@ export interface Subscriber {
   readonly conflated?: ConflatedClient | null;
 }
 
-/** A frame that was published to some topics of a fanout. */
-interface GradualFrame {
-  readonly frame: string | Buffer;
-  /** The topics that it is still to be published to, the next one last. */
-  readonly left: number[];
-}
-
-const NO_TOPICS: readonly number[] = Object.freeze([]);
+/** Frames that wait to be published, oldest first, by the index of their topic; the topic that is next comes first. */
+type Waiting = Map<number, (string | Buffer)[]>;
 
 /** What the fanouts of a server share. */
 export interface FanoutContext {
@@ -71,8 +74,8 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
   readonly #topics: FanoutTopics;
   readonly #context: FanoutContext;
   readonly #backlogged: Backlogged;
-  /** `null` unless one is being published. All else that is sent to its subscribers waits for it. */
-  #gradual: GradualFrame | null = null;
+  /** `null` without any. All else that is sent to its subscribers comes after them. */
+  #waiting: Waiting | null = null;
   /** Subscribers whose transport has no Bun topics; `null` without any. */
   #others: Set<Subscriber> | null = null;
   /** Subscribers, of both kinds, that may lag; `null` without a `conflation`. */
@@ -124,12 +127,11 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
     client?.remove(this);
     if (!this.#paused?.delete(client ?? subscriber)) this.#takeOut(subscriber, client);
     // A fanout of the same topic may be made from now on.
-    if (this.empty) this.#gradual = null;
+    if (this.empty) this.#waiting = null;
   }
 
   /** Leaves out a subscriber of what is delivered until `resume`, which must be called in the same turn of the event loop. */
   pause(subscriber: Subscriber): void {
-    this.#finishGradual();
     const client = this.#conflated(subscriber);
     this.#takeOut(subscriber, client);
     this.#paused ??= new Set();
@@ -151,13 +153,15 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
 
   /** Sends a frame to one subscriber, behind the messages that wait for it. */
   sendTo(subscriber: Subscriber, frame: string | Buffer): void {
+    this.#publishTo(subscriber);
     const client = this.#lagging?.size ? this.#conflated(subscriber) : null;
     if (client !== null && this.#lagging?.has(client)) client.putOwn(this, frame);
     else subscriber.send(frame);
   }
 
-  /** Sends what waits for a subscriber that will be removed, and added to another fanout of the channel. */
+  /** Sends what waits for a subscriber. */
   flush(subscriber: Subscriber): void {
+    this.#publishTo(subscriber);
     if (this.#lagging?.size) this.#conflated(subscriber)?.flush(this);
   }
 
@@ -185,7 +189,9 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
     const frame = this.encoder.encode(message);
     if (frame === null) return 0;
     const { conflation } = this.encoder;
-    const gradual = this.#topics.count > 1 && !conflation && this.encoder.isGradual?.(message) === true;
+    const { count, sockets } = this.#topics;
+    const gradual =
+      count > 1 && !conflation && (sockets >= LARGE || this.encoder.isGradual?.(message) === true);
     return this.listeners - this.#send(frame, conflation?.keyOf(message) ?? null, gradual);
   }
 
@@ -196,9 +202,9 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
 
   /** @returns the number of messages left out for it */
   #send(frame: string | Buffer, key: string | null, gradual = false): number {
-    this.#finishGradual();
+    if (gradual) this.#publishGradually(frame);
+    else this.#publishWaiting();
     const backlog = !gradual && this.#publishAll(frame);
-    if (gradual) this.#publishGradually({ frame, left: this.#topics.used });
     if (this.#others !== null) for (const subscriber of this.#others) subscriber.send(frame);
     const { conflation } = this.encoder;
     return conflation ? this.#conflate(frame, key, conflation, backlog) : 0;
@@ -213,25 +219,60 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
     return backlog;
   }
 
-  /** Publishes to as many topics as one turn allows, and to the others in the next ones. */
-  #publishGradually(gradual: GradualFrame): void {
-    const { frame, left } = gradual;
-    let bytes = 0;
-    while (bytes < TURN_BYTES) {
-      const index = left.pop();
-      if (index === undefined) break;
-      this.#publish(frame, index);
-      bytes += this.#topics.sizeOf(index) * (frame.length + FRAME_OVERHEAD);
+  /** Publishes a frame in the next turns of the event loop, behind those that wait. */
+  #publishGradually(frame: string | Buffer): void {
+    if (this.#waiting === null) {
+      const waiting: Waiting = new Map();
+      this.#waiting = waiting;
+      setImmediate(() => this.#publishSome(waiting));
     }
-    this.#gradual = left.length > 0 ? gradual : null;
-    if (left.length > 0) setImmediate(() => this.#gradual === gradual && this.#publishGradually(gradual));
+    let most = 0;
+    for (const index of this.#topics.used) {
+      const frames = this.#waiting.get(index);
+      if (frames === undefined) this.#waiting.set(index, [frame]);
+      else most = Math.max(most, frames.push(frame));
+    }
+    if (most > MAX_WAITING) this.#publishWaiting();
   }
 
-  #finishGradual(): void {
-    if (this.#gradual === null) return;
-    const { frame, left } = this.#gradual;
-    this.#gradual = null;
-    for (const index of left.reverse()) this.#publish(frame, index);
+  /** Publishes to as many topics as one turn allows, and to the others in the next ones. */
+  #publishSome(waiting: Waiting): void {
+    // All were published meanwhile.
+    if (this.#waiting !== waiting) return;
+    let bytes = 0;
+    for (const index of waiting.keys()) {
+      if (bytes >= TURN_BYTES) {
+        setImmediate(() => this.#publishSome(waiting));
+        return;
+      }
+      bytes += this.#publishTopic(waiting, index);
+    }
+    this.#waiting = null;
+  }
+
+  /** Publishes all frames that wait. */
+  #publishWaiting(): void {
+    if (this.#waiting === null) return;
+    for (const index of this.#waiting.keys()) this.#publishTopic(this.#waiting, index);
+    this.#waiting = null;
+  }
+
+  /** Publishes what waits for a subscriber, and for the others of its topic. */
+  #publishTo(subscriber: Subscriber): void {
+    if (this.#waiting !== null) this.#publishTopic(this.#waiting, this.#topics.indexOf(subscriber));
+  }
+
+  /** Publishes what waits for a topic, and returns what that costs, in bytes. */
+  #publishTopic(waiting: Waiting, index: number): number {
+    const frames = waiting.get(index);
+    if (frames === undefined) return 0;
+    waiting.delete(index);
+    let bytes = WRITE_OVERHEAD;
+    for (const frame of frames) {
+      this.#publish(frame, index);
+      bytes += frame.length;
+    }
+    return bytes * this.#topics.sizeOf(index);
   }
 
   /**
@@ -279,14 +320,15 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
   }
 
   #subscribe(subscriber: Subscriber): void {
-    // Not to a topic that still gets a frame of before.
-    if (this.#topics.add(subscriber, this.#gradual?.left ?? NO_TOPICS)) return;
+    // Not to a topic for which frames of before wait.
+    if (this.#topics.add(subscriber, this.#waiting)) return;
     this.#others ??= new Set();
     this.#others.add(subscriber);
   }
 
   #unsubscribe(subscriber: Subscriber): void {
     if (this.#others?.delete(subscriber)) return;
+    this.#publishTo(subscriber);
     this.#topics.remove(subscriber);
   }
 
