@@ -105,7 +105,7 @@ export class RingWriter {
    * @throws Error if there is no room for it
    */
   constructor(path: string, size: number, owner: RingOwner) {
-    // Whoever has one of the same name in memory keeps it.
+    // A process that has an older file of this name in memory keeps it.
     rmSync(path, { force: true });
     // All of it is written: memory that is missing is an error here, and would end the process later.
     const zeros = Buffer.alloc(HEADER + size);
@@ -148,7 +148,7 @@ export class RingWriter {
     if (this.#followers.length === 0) return true;
     const { words, bytes, units } = this.#ring;
     const slot = slotOfName(name);
-    const isWhole = payload.length < LEFT_OUT || this.#followers.some(({ interest }) => interest.has(slot));
+    const isWhole = payload.length < LEFT_OUT || this.#isNeeded(slot);
     const size = Math.ceil((name.length + (isWhole ? payload.length : 0)) / UNIT) + 1;
     const rest = units - (this.#head % units);
     const wraps = size > rest || (units - rest >= HOT / UNIT && size + rest <= units && this.#isRead());
@@ -173,8 +173,14 @@ export class RingWriter {
     return true;
   }
 
+  #isNeeded(slot: number): boolean {
+    for (const { interest } of this.#followers) if (interest.has(slot)) return true;
+    return false;
+  }
+
   #isRead(): boolean {
-    return this.#followers.every(({ worker }) => this.#unreadBy(worker) === 0);
+    for (const { worker } of this.#followers) if (this.#unreadBy(worker) > 0) return false;
+    return true;
   }
 
   #unreadBy(worker: number): number {
