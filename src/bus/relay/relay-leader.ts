@@ -98,9 +98,9 @@ export class RelayLeader {
   }
 
   #endAll(): void {
-    for (const [worker, socket] of this.#sockets) {
+    for (const socket of this.#sockets.values()) {
+      // They still read what is in the ring, which is not written any more.
       socket.data.worker = null;
-      this.#ring.detach(worker);
       socket.terminate();
     }
     this.#sockets.clear();

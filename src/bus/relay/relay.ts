@@ -81,6 +81,8 @@ export class Relay {
   #waits = false;
   /** Whether Redis permits to end a part of the subscription; `null` while it has not answered. */
   #permission: boolean | null = null;
+  /** Whether there was memory for a ring, as far as is known. */
+  #mayLead = true;
   #pause = 0;
   #attaching = 0;
   #stopping = false;
@@ -161,7 +163,8 @@ export class Relay {
     if (remote === null || this.#size > MOST || worker > MAX_FOLLOWERS) return;
     const leader = this.#place.leader();
     if (leader === worker) this.#place.resign();
-    else if (leader === 0) this.#lead(remote);
+    else if (leader === 0 && this.#mayLead) this.#lead(remote);
+    else if (leader === 0) return;
     else if (this.#permission === null) this.#askPermission();
     else if (this.#permission) this.#attach(leader, remote);
   }
@@ -181,7 +184,9 @@ export class Relay {
       this.#leader = new RelayLeader({ folder, worker, size: this.#size, remote });
     } catch (error) {
       this.#place.resign();
-      this.#log.debug("no shared memory for messages", { bytes: this.#size, error: String(error) });
+      this.#mayLead = false;
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#log.info("no shared memory, each worker receives all messages", { bytes: this.#size, reason });
       return;
     }
     this.#mode = "leading";
