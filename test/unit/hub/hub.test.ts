@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from "bun:test";
 import type { Channel } from "../../../src/hub/channel.ts";
 import { Connections } from "../../../src/hub/connections.ts";
-import { Hub } from "../../../src/hub/hub.ts";
+import { Hub, type HubOptions } from "../../../src/hub/hub.ts";
 import { jsonMessage } from "../../../src/hub/message.ts";
 import { MemoryPresenceStore } from "../../../src/hub/presence/memory-presence.ts";
 import type { PresenceStore } from "../../../src/hub/presence/presence-store.ts";
@@ -37,6 +37,7 @@ async function start(changes: {
   maxPayload?: number;
   adminEvents?: boolean;
   presenceEvents?: boolean;
+  interest?: HubOptions["interest"];
 }): Promise<void> {
   warnings = [];
   const log: Log = {
@@ -151,6 +152,43 @@ test.each([
   expect(member.received).toHaveLength(before);
   expect(hub.stats.dropped).toEqual({ ...createStats().dropped, own: 3, [reason]: 1 });
   expect(hub.stats.delivered).toBe(0);
+});
+
+test("a message that is only counted is counted as one without listeners, and takes its place in positions", () => {
+  const { stats, positions } = hub;
+  const member = join("room");
+  const before = { ...stats.dropped, seq: positions.seq, bytes: stats.received.bytes };
+  hub.unheard(Buffer.from("to:empty:news"), 300);
+  // It came before the channel had listeners.
+  hub.unheard(Buffer.from("to:room:news"), 300);
+  hub.unheard(Buffer.from("to:empty:news"), 2000);
+  hub.unheard(Buffer.from("to:empty:phx_reply"), 300);
+  hub.unheard(Buffer.from("to:empty"), 300);
+  const { unheard, too_large, reserved, malformed } = stats.dropped;
+  expect([unheard, too_large, reserved, malformed]).toEqual([
+    ...[before.unheard + 2, before.too_large + 1],
+    ...[before.reserved + 1, before.malformed + 1],
+  ]);
+  expect([positions.seq - before.seq, stats.received.bytes - before.bytes]).toEqual([5, 3200]);
+  expect(member.events).not.toContain("news");
+});
+
+test("channels are of interest from before their first member until after their last", () => {
+  const interest: string[] = [];
+  hub.stop();
+  start({
+    interest: {
+      add: (name) => void interest.push(`+${name}`),
+      remove: (name) => void interest.push(`-${name}`),
+    },
+  });
+  expect(interest).toEqual(["+phoenix", "+admin", "+system"]);
+  const [one, two] = [join("room"), join("room")];
+  expect(interest.splice(3)).toEqual(["+room"]);
+  leave(one);
+  expect(interest.splice(3)).toEqual([]);
+  leave(two);
+  expect(interest.splice(3)).toEqual(["-room"]);
 });
 
 test("a payload of exactly the limit and an event of exactly 255 bytes are delivered", async () => {
