@@ -208,7 +208,7 @@ export async function startServer(
           log,
         });
   const openedCalls = openCalls({ config, limits, bus, identity, stats, log });
-  const interest = worker?.relayPlace.interest;
+  const interest = worker?.relayPlace?.interest;
   // Channels without listeners may be kept, too.
   if (history !== null) interest?.all();
   const hub = new Hub({

@@ -16,7 +16,8 @@ export interface WorkerParts {
   readonly siblings: Siblings;
   /** The unix socket at which the others reach it. */
   readonly socket: string;
-  readonly relayPlace: RelayPlace;
+  /** `null` without memory for it. */
+  readonly relayPlace: RelayPlace | null;
   /** Whether it is to log what concerns the whole machine: only one does, once. */
   readonly reportsMachine: boolean;
   /** See `AdminParts`. */
@@ -35,12 +36,7 @@ export function createWorkerParts(start: WorkerStart, link: SupervisorLink): Wor
     memory,
     siblings: new Siblings({ worker: number, count, secret, socketOf, numberOf: link.workerOf }),
     socket: socketOf(number),
-    relayPlace: {
-      ...{ folder, worker: number, interest: new Interest(folder, number) },
-      leader: () => memory.leader,
-      lead: () => memory.lead(number),
-      resign: () => memory.resign(number),
-    },
+    relayPlace: openRelayPlace(folder, number, memory),
     // One that is started again shares the port and replaces none.
     reportsMachine: number === 1 && (replaces || !sharesPort),
     sharedCode:
@@ -48,5 +44,20 @@ export function createWorkerParts(start: WorkerStart, link: SupervisorLink): Wor
         ? null
         : { code: signInCode, isUsed: () => memory.codeIsUsed, use: () => memory.useCode() },
     announce: link.announce,
+  };
+}
+
+function openRelayPlace(folder: string, worker: number, memory: SharedMemory): RelayPlace | null {
+  let interest: Interest;
+  try {
+    interest = new Interest(folder, worker);
+  } catch {
+    return null;
+  }
+  return {
+    ...{ folder, worker, interest },
+    leader: () => memory.leader,
+    lead: () => memory.lead(worker),
+    resign: () => memory.resign(worker),
   };
 }

@@ -18,8 +18,9 @@ const LARGE = 2_000;
 const TURN_BYTES = 8 * 1024 * 1024;
 const WRITE_OVERHEAD = 8 * 1024;
 
-/** Frames that may wait for one topic. One more, and all are published at once: messages come faster than they can be written. */
+/** Frames that may wait for one topic, and their bytes. With more all are published at once: messages come faster than they can be written. */
 const MAX_WAITING = 100;
+const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
 /** How a protocol puts a message into one wire format. */
 export interface Encoder<M> {
@@ -76,6 +77,7 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
   readonly #backlogged: Backlogged;
   /** `null` without any. All else that is sent to its subscribers comes after them. */
   #waiting: Waiting | null = null;
+  #waitingBytes = 0;
   /** Subscribers whose transport has no Bun topics; `null` without any. */
   #others: Set<Subscriber> | null = null;
   /** Subscribers, of both kinds, that may lag; `null` without a `conflation`. */
@@ -224,6 +226,7 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
     if (this.#waiting === null) {
       const waiting: Waiting = new Map();
       this.#waiting = waiting;
+      this.#waitingBytes = 0;
       setImmediate(() => this.#publishSome(waiting));
     }
     let most = 0;
@@ -232,7 +235,8 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
       if (frames === undefined) this.#waiting.set(index, [frame]);
       else most = Math.max(most, frames.push(frame));
     }
-    if (most > MAX_WAITING) this.#publishWaiting();
+    this.#waitingBytes += frame.length;
+    if (most > MAX_WAITING || this.#waitingBytes > MAX_WAITING_BYTES) this.#publishWaiting();
   }
 
   /** Publishes to as many topics as one turn allows, and to the others in the next ones. */
@@ -240,12 +244,17 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
     // All were published meanwhile.
     if (this.#waiting !== waiting) return;
     let bytes = 0;
-    for (const index of waiting.keys()) {
-      if (bytes >= TURN_BYTES) {
-        setImmediate(() => this.#publishSome(waiting));
-        return;
+    for (const [index, frames] of waiting) {
+      while (frames.length > 0) {
+        if (bytes >= TURN_BYTES) {
+          setImmediate(() => this.#publishSome(waiting));
+          return;
+        }
+        const frame = frames.shift() ?? "";
+        this.#publish(frame, index);
+        bytes += this.#topics.sizeOf(index) * (frame.length + WRITE_OVERHEAD);
       }
-      bytes += this.#publishTopic(waiting, index);
+      waiting.delete(index);
     }
     this.#waiting = null;
   }
@@ -262,17 +271,12 @@ export class Fanout<M, E extends Encoder<M> = Encoder<M>> implements ConflatedFa
     if (this.#waiting !== null) this.#publishTopic(this.#waiting, this.#topics.indexOf(subscriber));
   }
 
-  /** Publishes what waits for a topic, and returns what that costs, in bytes. */
-  #publishTopic(waiting: Waiting, index: number): number {
+  /** Publishes what waits for a topic. */
+  #publishTopic(waiting: Waiting, index: number): void {
     const frames = waiting.get(index);
-    if (frames === undefined) return 0;
+    if (frames === undefined) return;
     waiting.delete(index);
-    let bytes = WRITE_OVERHEAD;
-    for (const frame of frames) {
-      this.#publish(frame, index);
-      bytes += frame.length;
-    }
-    return bytes * this.#topics.sizeOf(index);
+    for (const frame of frames) this.#publish(frame, index);
   }
 
   /**

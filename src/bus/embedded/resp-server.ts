@@ -127,7 +127,7 @@ export function listenResp(subscriptions: Subscriptions, lists: Lists, options: 
     const fault = reader.read(chunk, (strings) => {
       runCommand(connection, strings, context);
       if (connection.closing || connection.awaitsItem) return false;
-      return connection.waiting <= MAX_REPLIES && performance.now() < end;
+      return connection.waiting <= MAX_REPLIES && (performance.now() < end || isSubscription(strings));
     });
     unfinished += reader.held;
     if (unfinished > mostUnfinished) limitUnfinished();
@@ -259,6 +259,11 @@ export function listenResp(subscriptions: Subscriptions, lists: Lists, options: 
       listener.stop(true);
     },
   };
+}
+
+/** What follows a subscription in one write is handled before requests of others, as in Redis: a server's greeting comes first. */
+function isSubscription([command]: readonly Buffer[]): boolean {
+  return command !== undefined && /^p?subscribe$/i.test(command.toString("latin1"));
 }
 
 function listen(

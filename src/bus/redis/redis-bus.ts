@@ -234,7 +234,7 @@ class RedisBus implements Bus {
   }
 
   async stop(): Promise<void> {
-    await this.#relay?.stop();
+    if (this.#relay !== null) await this.#relay.stop();
     this.#listener = null;
     this.#families = [];
     if (this.#ticker !== null) clearInterval(this.#ticker);

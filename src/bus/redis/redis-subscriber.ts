@@ -343,7 +343,7 @@ export class RedisSubscriber {
 
   #error(text: string): void {
     if (text.startsWith("ERR Can't execute")) this.#owner.permitted(null);
-    else if (text.startsWith("NOPERM") && text.includes("'punsubscribe'")) this.#owner.releasable(false);
+    else if (/'punsubscribe'/i.test(text)) this.#owner.releasable(false);
     else if (text.startsWith("NOPERM") && !text.includes("'ping'")) this.#owner.permitted(text);
     else this.#owner.failed(text);
   }

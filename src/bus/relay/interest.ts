@@ -17,11 +17,12 @@ const START = 3;
  * channels in one slot cost a worker messages that it has no use for, and lose none.
  */
 export class Interest {
-  /** Reads what was received until now. */
+  /** Reads what was received, for some ms. */
   catchUp: () => void = () => {};
   /** Called with the slot of a channel that has its first listener: what was received until now is not for it. */
   began: (slot: number) => void = () => {};
   readonly #slots: Uint8Array;
+  #needsAll = false;
   /** Channels of each slot. */
   readonly #counts = new Uint32Array(SLOTS);
 
@@ -40,6 +41,7 @@ export class Interest {
 
   /** Every message is of use. */
   all(): void {
+    this.#needsAll = true;
     Atomics.store(this.#slots, ALL, 1);
   }
 
@@ -50,7 +52,7 @@ export class Interest {
     this.#counts[slot] = count;
     if (count > 1) return;
     Atomics.store(this.#slots, slot, 1);
-    this.began(slot);
+    if (!this.#needsAll) this.began(slot);
   }
 
   remove(channel: string): void {

@@ -53,9 +53,9 @@ export class RelayFollower {
     }).catch(() => this.#end("it does not answer"));
   }
 
-  /** Reads all that was written until now. */
+  /** Reads what this follower was not woken for. */
   catchUp(): void {
-    this.#read(true);
+    this.#read();
   }
 
   /** The channels of a slot have listeners from now on: none gets what was written before. */
@@ -69,7 +69,7 @@ export class RelayFollower {
     this.#read();
   }
 
-  /** To be called several times a second: reads what this follower was not woken for. */
+  /** To be called several times a second. */
   tick(): void {
     this.#read();
     const beat = this.#ring?.beat ?? 0;

@@ -59,6 +59,7 @@ export class RelayLeader {
     return this.#ring.followers;
   }
 
+  /** @throws Error if there is no room for another ring: this leader is of no use any more */
   append(name: Buffer, payload: Buffer): void {
     if (!this.#ring.append(name, payload)) this.#renew();
   }
@@ -75,8 +76,8 @@ export class RelayLeader {
 
   /** Ends all followers. */
   stop(): void {
-    this.#listener.stop(true);
     this.#endAll();
+    this.#listener.stop(true);
     rmSync(this.#path, { force: true });
   }
 

@@ -15,11 +15,15 @@ const STATE = 0;
 const TAIL = 1;
 const WAITING = 2;
 
-/** States of a follower. While it reads it cannot be evicted. */
+/** States of a follower. One that reads is `EVICTING` until it has finished its message. */
 const ABSENT = 0;
 const IDLE = 1;
 const READING = 2;
-const EVICTED = 3;
+const EVICTING = 3;
+const EVICTED = 4;
+
+/** Time (ms) for a follower to finish a message before it is evicted. */
+const FINISH = 3;
 
 /** Bytes before the messages. */
 const HEADER = 4096;
@@ -194,7 +198,7 @@ export class RingWriter {
   }
 
   #makeRoom(needed: number): boolean {
-    const { words, units } = this.#ring;
+    const { units } = this.#ring;
     if (needed > units) return false;
     let free = units;
     for (const { worker } of [...this.#followers]) {
@@ -203,12 +207,22 @@ export class RingWriter {
         free = Math.min(free, room);
         continue;
       }
-      if (Atomics.compareExchange(words, wordOf(worker) + STATE, IDLE, EVICTED) !== IDLE) return false;
+      if (!this.#evict(wordOf(worker) + STATE)) return false;
       this.#remove(worker);
       this.#owner.evicted(worker);
     }
     this.#free = free;
     return true;
+  }
+
+  /** Returns false if it has not finished its message in time. */
+  #evict(state: number): boolean {
+    const { words } = this.#ring;
+    if (Atomics.compareExchange(words, state, IDLE, EVICTED) === IDLE) return true;
+    Atomics.compareExchange(words, state, READING, EVICTING);
+    const until = performance.now() + FINISH;
+    while (Atomics.load(words, state) === EVICTING) if (performance.now() > until) return false;
+    return Atomics.load(words, state) === EVICTED || this.#evict(state);
   }
 }
 
@@ -247,7 +261,8 @@ export class RingReader {
     try {
       return this.#readOn(message, all ? Number.POSITIVE_INFINITY : performance.now() + READ_FOR);
     } finally {
-      Atomics.compareExchange(words, state, READING, IDLE);
+      if (Atomics.compareExchange(words, state, READING, IDLE) !== READING)
+        Atomics.store(words, state, EVICTED);
     }
   }
 
@@ -279,6 +294,7 @@ export class RingReader {
       const goOn = message(name, payload, length < 0 ? ~length : length);
       tail = (tail + Math.ceil((end - at) / UNIT)) >>> 0;
       Atomics.store(words, this.#at + TAIL, tail);
+      if (Atomics.load(words, this.#at + STATE) !== READING) return "evicted";
       if (!goOn) return "stopped";
       if (performance.now() > until) return "more";
     }

@@ -57,8 +57,11 @@ const ATTACHING = 15;
 const LEAST = 8 * 1024 * 1024;
 const MOST = 64 * 1024 * 1024;
 
-/** Time (ms) for followers to end when the leader stops. */
-const LINGER = 60_000;
+/** Longest pause after failures, in ticks: 5 minutes. */
+const LONGEST = 1500;
+
+/** Time (ms) for followers to end when the leader stops: all workers of a machine close their clients at the same time. */
+const LINGER = 5000;
 const LINGER_CHECK = 20;
 
 /**
@@ -84,6 +87,8 @@ export class Relay {
   /** Whether there was memory for a ring, as far as is known. */
   #mayLead = true;
   #pause = 0;
+  /** Attempts to follow that failed, one after the other. */
+  #failures = 0;
   #attaching = 0;
   #stopping = false;
 
@@ -104,7 +109,7 @@ export class Relay {
       case "following":
         return;
       case "leading":
-        this.#leader?.append(name, payload);
+        this.#pass(name, payload);
         this.#owner.message(name, payload, room);
         return;
       case "attaching":
@@ -113,6 +118,16 @@ export class Relay {
         return;
       default:
         this.#owner.message(name, payload, room);
+    }
+  }
+
+  #pass(name: Buffer, payload: Buffer): void {
+    try {
+      this.#leader?.append(name, payload);
+    } catch (error) {
+      this.#endLeading();
+      this.#mode = "alone";
+      this.#noMemory(error);
     }
   }
 
@@ -184,13 +199,17 @@ export class Relay {
       this.#leader = new RelayLeader({ folder, worker, size: this.#size, remote });
     } catch (error) {
       this.#place.resign();
-      this.#mayLead = false;
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#log.info("no shared memory, each worker receives all messages", { bytes: this.#size, reason });
+      this.#noMemory(error);
       return;
     }
     this.#mode = "leading";
     this.#log.debug("receives messages for all workers");
+  }
+
+  #noMemory(error: unknown): void {
+    this.#mayLead = false;
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#log.info("no shared memory, each worker receives all messages", { bytes: this.#size, reason });
   }
 
   #attach(leader: number, remote: string): void {
@@ -222,7 +241,7 @@ export class Relay {
     }
     if (payload === null || !this.#mark.equals(payload)) return true;
     if (this.#mode === "following") {
-      this.#mark = null;
+      this.#passMark();
       return true;
     }
     this.#waits = true;
@@ -235,14 +254,19 @@ export class Relay {
     this.#owner.relayed();
     this.#log.debug("another worker receives messages for this one", { leader: this.#place.leader() });
     if (!this.#waits) return;
-    this.#mark = null;
+    this.#passMark();
     this.#follower?.resume();
+  }
+
+  #passMark(): void {
+    this.#mark = null;
+    this.#failures = 0;
   }
 
   #leaderLost(reason: string): void {
     const isFollowing = this.#mode === "following";
     this.#detach();
-    this.#pause = AGAIN;
+    this.#pause = Math.min(LONGEST, AGAIN * 2 ** this.#failures++);
     if (isFollowing) this.#owner.failed(reason);
     else this.#mode = "alone";
   }

@@ -199,6 +199,8 @@ export class Membership implements Member, Listening {
   end(event: "phx_close" | "phx_error", payload: string): void {
     const { format, quotedTopic } = this.fanout.encoder;
     const { joinRef } = this;
+    // Behind the messages that wait for it.
+    this.fanout.flush(this.connection);
     this.owner.reply(format.codec.push(joinRef, joinRef, quotedTopic, JSON.stringify(event), payload));
   }
 }

@@ -2,7 +2,7 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { slotOfName } from "../../../src/bus/relay/interest.ts";
+import { Interest, OthersInterest, slotOfName } from "../../../src/bus/relay/interest.ts";
 import { RingReader, RingWriter } from "../../../src/bus/relay/relay-ring.ts";
 import { randomFrom, SEED } from "../../integration/random.ts";
 
@@ -164,6 +164,27 @@ test("a channel gets nothing that was written before it had listeners", () => {
   expect(readAll(reader)).toEqual(["to:late:news null", "to:other:news 1", "to:late:news after"]);
   append(writer, "to:late:news", "later");
   expect(readAll(reader)).toEqual(["to:late:news later"]);
+});
+
+test("other workers see the channels of a worker, which is notified of each first one unless it needs all", () => {
+  const folder = mkdtempSync(join(tmpdir(), "channel-interest-"));
+  folders.push(folder);
+  const interest = new Interest(folder, 3);
+  const others = new OthersInterest(folder, 3);
+  const began: number[] = [];
+  interest.began = (slot) => void began.push(slot);
+  const slot = slotOfName(Buffer.from("to:room:7:news"));
+  expect([others.has(slot), others.has(-1)]).toEqual([false, true]);
+  interest.add("room:7");
+  interest.add("room:7");
+  interest.remove("room:7");
+  expect([others.has(slot), began]).toEqual([true, [slot]]);
+  interest.remove("room:7");
+  expect(others.has(slot)).toBe(false);
+  interest.all();
+  interest.add("room:7");
+  interest.remove("room:7");
+  expect([others.has(slot), began]).toEqual([true, [slot]]);
 });
 
 test("what a follower is reading is never replaced", () => {
