@@ -18,6 +18,7 @@ import {
   oursHistory,
   oursLatest,
   oursTrusted,
+  oursWithoutPresence,
   parseStranger,
   SECRET,
   twin,
@@ -28,7 +29,7 @@ const USAGE = `npm run bench -- [options]
   --scenes a,b          only these: ${scenes.map(({ name }) => name).join(", ")}
   --rounds N            rounds for each scene (5; with --short 3)
   --short               seconds instead of minutes, small crowds: finds regressions, gives no figure to quote
-  --only a,b            only these servers: limit, limit+presence, limit-again, ours, ours-latest, ours-history, ours-trusted, ${peers.map(({ name }) => name).join(", ")}, or the name of a --server
+  --only a,b            only these servers: limit, limit+presence, limit-again, ours, ours-latest, ours-history, ours-trusted, ours-no-presence, ${peers.map(({ name }) => name).join(", ")}, or the name of a --server
   --server name=[dialect+]ws://host:port[/path]   one more server, already running on this machine; dialects:
                         ${dialects.map(({ name }) => name).join(", ")}; without one phoenix
   --redis-url URL       use this Redis, as the servers of --server do, instead of starting one
@@ -75,11 +76,22 @@ const contenders =
         oursLatest,
         oursHistory,
         oursTrusted,
+        oursWithoutPresence,
         ...available(peers),
         ...strangers,
       ]
     : pick(
-        [limit, limitWithPresence, twin, ours, oursLatest, oursHistory, oursTrusted, ...others],
+        [
+          limit,
+          limitWithPresence,
+          twin,
+          ours,
+          oursLatest,
+          oursHistory,
+          oursTrusted,
+          oursWithoutPresence,
+          ...others,
+        ],
         values.only,
         "server",
       );

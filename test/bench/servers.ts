@@ -97,6 +97,14 @@ export const oursTrusted: Contender = {
   start: (options) => startOurs(options, ["--config", join(import.meta.dir, "trusted.toml")]),
 };
 
+/** Ours without presence, and without events for backends: what is left of a join. */
+export const oursWithoutPresence: Contender = {
+  ...ours,
+  name: "ours-no-presence",
+  only: ["joined"],
+  start: (options) => startOurs(options, ["--config", join(import.meta.dir, "no-presence.toml")]),
+};
+
 /** Ours in so many processes on one port. */
 export function oursWorkers(count: number): Contender {
   return {
