@@ -17,7 +17,7 @@ const START = 3;
  * channels in one slot cost a worker messages that it has no use for, and lose none.
  */
 export class Interest {
-  /** Reads what was received, for some ms. */
+  /** Reads what was received, or a part of it. */
   catchUp: () => void = () => {};
   /** Called with the slot of a channel that has its first listener: what was received until now is not for it. */
   began: (slot: number) => void = () => {};

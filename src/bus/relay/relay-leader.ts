@@ -33,6 +33,11 @@ export class RelayLeader {
   #path: string;
   /** Rings so far. */
   #rings = 0;
+  readonly #toWake: number[] = [];
+  /** When all that came in one chunk is written: what a follower reads at once it sends at once. */
+  readonly #wakeAll = (): void => {
+    for (const follower of this.#toWake.splice(0)) this.#sockets.get(follower)?.write(WAKE);
+  };
 
   /** @throws Error if there is no room for the ring, or no place for the socket */
   constructor(options: LeaderOptions) {
@@ -85,7 +90,9 @@ export class RelayLeader {
     const { folder, worker, size } = this.#options;
     const path = join(folder, `relay-${worker}-${++this.#rings}`);
     const ring = new RingWriter(path, size, {
-      wake: (follower) => void this.#sockets.get(follower)?.write(WAKE),
+      wake: (follower) => {
+        if (this.#toWake.push(follower) === 1) queueMicrotask(this.#wakeAll);
+      },
       evicted: (follower) => void this.#sockets.get(follower)?.terminate(),
     });
     return [path, ring];

@@ -41,8 +41,8 @@ const LEFT_OUT = 256;
 /** Bytes after which a follower is woken for messages that it only counts. */
 const LAZY = 64 * 1024;
 
-/** Time (ms) for which messages are read at once. */
-const READ_FOR = 5;
+/** Bytes that are read in one turn of the event loop, as from a socket: clients get in one write what is sent to them in one turn. */
+const READ_AT_ONCE = 64 * 1024;
 
 /** Most followers for which there are words. */
 export const MAX_FOLLOWERS = (HEADER / 4 - FOLLOWERS) / WORDS_OF_FOLLOWER;
@@ -226,7 +226,7 @@ export class RingWriter {
   }
 }
 
-/** How reading ended: nothing is left; time is up; the receiver said so; this follower was evicted. */
+/** How reading ended: nothing is left; enough for one turn; the receiver said so; this follower was evicted. */
 export type ReadResult = "empty" | "more" | "stopped" | "evicted";
 
 /** The side of one follower. */
@@ -259,16 +259,17 @@ export class RingReader {
     const state = this.#at + STATE;
     if (Atomics.compareExchange(words, state, IDLE, READING) !== IDLE) return "evicted";
     try {
-      return this.#readOn(message, all ? Number.POSITIVE_INFINITY : performance.now() + READ_FOR);
+      return this.#readOn(message, all ? Number.POSITIVE_INFINITY : READ_AT_ONCE / UNIT);
     } finally {
       if (Atomics.compareExchange(words, state, READING, IDLE) !== READING)
         Atomics.store(words, state, EVICTED);
     }
   }
 
-  #readOn(message: ReadMessage, until: number): ReadResult {
+  #readOn(message: ReadMessage, most: number): ReadResult {
     const { words, bytes, units } = this.#ring;
     let tail = words[this.#at + TAIL] ?? 0;
+    const start = tail >>> 0;
     for (let head = this.#ring.head; ; ) {
       tail >>>= 0;
       if (tail === head) {
@@ -296,7 +297,7 @@ export class RingReader {
       Atomics.store(words, this.#at + TAIL, tail);
       if (Atomics.load(words, this.#at + STATE) !== READING) return "evicted";
       if (!goOn) return "stopped";
-      if (performance.now() > until) return "more";
+      if ((tail - start) >>> 0 >= most) return "more";
     }
   }
 
