@@ -7,6 +7,9 @@ import type { WorkerStart } from "./process/workers/messages.ts";
 import { SharedMemory } from "./process/workers/shared-memory.ts";
 import type { SupervisorLink } from "./process/workers/supervisor-link.ts";
 
+/** Time (ms) after `shutdown_grace` for the last clients to read what was sent to them. */
+const LAST_CLIENTS = 3000;
+
 /** What a server shares with the other workers of its machine. */
 export interface WorkerParts {
   /** From 1. */
@@ -36,7 +39,7 @@ export function createWorkerParts(start: WorkerStart, link: SupervisorLink): Wor
     memory,
     siblings: new Siblings({ worker: number, count, secret, socketOf, numberOf: link.workerOf }),
     socket: socketOf(number),
-    relayPlace: openRelayPlace(folder, number, memory),
+    relayPlace: openRelayPlace(start, memory),
     // One that is started again shares the port and replaces none.
     reportsMachine: number === 1 && (replaces || !sharesPort),
     sharedCode:
@@ -47,7 +50,10 @@ export function createWorkerParts(start: WorkerStart, link: SupervisorLink): Wor
   };
 }
 
-function openRelayPlace(folder: string, worker: number, memory: SharedMemory): RelayPlace | null {
+function openRelayPlace(
+  { folder, number: worker, config }: WorkerStart,
+  memory: SharedMemory,
+): RelayPlace | null {
   let interest: Interest;
   try {
     interest = new Interest(folder, worker);
@@ -56,6 +62,8 @@ function openRelayPlace(folder: string, worker: number, memory: SharedMemory): R
   }
   return {
     ...{ folder, worker, interest },
+    // All workers close their clients in this time, and wait for the last ones.
+    linger: config.shutdownGrace + LAST_CLIENTS,
     leader: () => memory.leader,
     lead: () => memory.lead(worker),
     resign: () => memory.resign(worker),

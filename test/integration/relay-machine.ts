@@ -14,7 +14,7 @@ export class RelayMachine {
     const interest = new Interest(this.folder, worker);
     if (needsAll) interest.all();
     return {
-      ...{ folder: this.folder, worker, interest },
+      ...{ folder: this.folder, worker, interest, linger: 5000 },
       leader: () => this.leader,
       lead: () => {
         if (this.leader !== 0) return false;

@@ -13,6 +13,8 @@ export interface RelayPlace {
   readonly worker: number;
   /** The channels that this worker has listeners for. */
   readonly interest: Interest;
+  /** Time (ms) that a leader which stops gives its followers to end, too. */
+  readonly linger: number;
   /** The number of the leader; 0: there is none. */
   leader(): number;
   /** Makes this worker the leader, if there is none. */
@@ -60,8 +62,6 @@ const MOST = 64 * 1024 * 1024;
 /** Longest pause after failures, in ticks: 5 minutes. */
 const LONGEST = 1500;
 
-/** Time (ms) for followers to end when the leader stops: all workers of a machine close their clients at the same time. */
-const LINGER = 5000;
 const LINGER_CHECK = 20;
 
 /**
@@ -160,11 +160,15 @@ export class Relay {
     }
   }
 
-  /** A leader waits until all followers have ended. */
+  /** A leader waits until all followers have ended, for at most `linger`. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#leader?.close();
-    for (let waited = 0; waited < LINGER && (this.#leader?.followers ?? 0) > 0; waited += LINGER_CHECK) {
+    for (
+      let waited = 0;
+      waited < this.#place.linger && (this.#leader?.followers ?? 0) > 0;
+      waited += LINGER_CHECK
+    ) {
       await Bun.sleep(LINGER_CHECK);
     }
     this.lost();
