@@ -1,7 +1,7 @@
-import { closeSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { createSharedFile, openSharedFile } from "./shared-file.ts";
 
-/** Channels share one of so many slots by a hash of their name. */
+/** Number of slots. A hash of its name assigns each channel to one, which it may share with others. */
 const SLOTS = 128 * 1024;
 
 /** The slot of all channels. */
@@ -13,8 +13,8 @@ const T = 116;
 const START = 3;
 
 /**
- * The channels that a worker has listeners for, in memory that the others read: messages of other channels are only counted there. Two
- * channels in one slot cost a worker messages that it has no use for, and lose none.
+ * The channels that a worker has listeners for, in memory that the others read: messages of other channels are only counted there. Where
+ * two channels share a slot, the worker gets messages that it does not need, and no message is lost.
  */
 export class Interest {
   /** Reads what was received, or a part of it. */
@@ -28,18 +28,10 @@ export class Interest {
 
   /** @throws Error if there is no room for it */
   constructor(folder: string, worker: number) {
-    const path = pathOf(folder, worker);
-    rmSync(path, { force: true });
-    const file = openSync(path, "w", 0o600);
-    try {
-      writeSync(file, Buffer.alloc(SLOTS + 1));
-    } finally {
-      closeSync(file);
-    }
-    this.#slots = Bun.mmap(path, { shared: true });
+    this.#slots = createSharedFile(pathOf(folder, worker), SLOTS + 1);
   }
 
-  /** Every message is of use. */
+  /** The worker needs every message. */
   all(): void {
     this.#needsAll = true;
     Atomics.store(this.#slots, ALL, 1);
@@ -69,7 +61,7 @@ export class OthersInterest {
 
   /** @throws Error if the worker has no such file */
   constructor(folder: string, worker: number) {
-    this.#slots = Bun.mmap(pathOf(folder, worker), { shared: true });
+    this.#slots = openSharedFile(pathOf(folder, worker));
   }
 
   /** @param slot as `slotOfName` returns it */

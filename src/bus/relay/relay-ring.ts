@@ -1,12 +1,14 @@
-import { closeSync, openSync, rmSync, writeSync } from "node:fs";
 import { slotOfName } from "./interest.ts";
+import { createSharedFile, openSharedFile } from "./shared-file.ts";
 
-/**
- * Messages in shared memory, written by one worker and read by the others in place. The file begins with words of 32 bits: how far it is written, the
- * heartbeat of the writer, and four of each follower. Messages follow, in units of 8 bytes: the lengths of name and payload (32 bits
- * each), the name, the payload. The length of a payload that no follower needs is `~length`, and the payload is left out. Places count units from the start, modulo 2^32. A reader that is too slow is evicted before anything that it
- * may still read is overwritten.
+/*
+ * Messages in shared memory, written by one worker and read by the others in place. The file begins with words of 32 bits: how
+ * far it is written, the heartbeat of the writer, and four for each follower. Then come the messages, in units of 8 bytes: the
+ * lengths of name and payload (32 bits each), the name, the payload. If no follower needs the payload, it is left out, and its
+ * length is stored as `~length`. Places count units from the start, modulo 2^32. A reader that is too slow is evicted before
+ * anything that it may still read is overwritten.
  */
+
 const HEAD = 0;
 const BEAT = 1;
 const FOLLOWERS = 16;
@@ -32,16 +34,16 @@ const UNIT = 8;
 /** In the place of a length: the next message is at the start of the ring. */
 const WRAP = -1;
 
-/** Bytes after which a ring that all have read begins again at its start, so that its memory stays in the caches of the processor. */
+/** Bytes after which writing continues at the start of the ring if all is read, so that the memory in use stays in the CPU caches. */
 const HOT = 1024 * 1024;
 
-/** Payloads of at least so many bytes are left out where no follower needs them. */
+/** Size (bytes) from which a payload is left out where no follower needs it. */
 const LEFT_OUT = 256;
 
 /** Bytes after which a follower is woken for messages that it only counts. */
 const LAZY = 64 * 1024;
 
-/** Bytes that are read in one turn of the event loop, as from a socket: clients get in one write what is sent to them in one turn. */
+/** Bytes that are read in one turn of the event loop, as many as from a socket: all that a client is sent in one turn is one write. */
 const READ_AT_ONCE = 64 * 1024;
 
 /** Most followers for which there are words. */
@@ -66,8 +68,7 @@ class Ring {
   readonly bytes: Buffer;
   readonly units: number;
 
-  constructor(path: string) {
-    const { buffer, byteOffset, byteLength } = Bun.mmap(path, { shared: true });
+  constructor({ buffer, byteOffset, byteLength }: Uint8Array) {
     this.words = new Int32Array(buffer, byteOffset, byteLength / 4);
     this.bytes = Buffer.from(buffer, byteOffset, byteLength);
     this.units = (byteLength - HEADER) / UNIT;
@@ -109,17 +110,7 @@ export class RingWriter {
    * @throws Error if there is no room for it
    */
   constructor(path: string, size: number, owner: RingOwner) {
-    // A process that has an older file of this name in memory keeps it.
-    rmSync(path, { force: true });
-    // All of it is written: memory that is missing is an error here, and would end the process later.
-    const zeros = Buffer.alloc(HEADER + size);
-    const file = openSync(path, "w", 0o600);
-    try {
-      for (let at = 0; at < zeros.length; ) at += writeSync(file, zeros, at);
-    } finally {
-      closeSync(file);
-    }
-    this.#ring = new Ring(path);
+    this.#ring = new Ring(createSharedFile(path, HEADER + size));
     this.#owner = owner;
   }
 
@@ -238,7 +229,7 @@ export class RingReader {
 
   /** @throws Error if the file is not there */
   constructor(path: string, worker: number) {
-    this.#ring = new Ring(path);
+    this.#ring = new Ring(openSharedFile(path));
     this.#at = wordOf(worker);
   }
 
@@ -253,7 +244,7 @@ export class RingReader {
     if (head !== (this.#ring.words[this.#at + TAIL] ?? 0) >>> 0) this.#leftOut.set(slot, head);
   }
 
-  /** Reads messages. After `empty` the writer wakes this follower at the next one. @param all whether however long it takes */
+  /** Reads messages. After `empty` the writer wakes this follower at the next one. @param all whether without a limit */
   read(message: ReadMessage, all = false): ReadResult {
     const { words } = this.#ring;
     const state = this.#at + STATE;
