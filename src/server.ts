@@ -414,6 +414,7 @@ export async function startServer(
     hub.tick();
     context.tick();
     inbound.tick(now);
+    // The reports to other servers name the newest position.
     interest?.catchUp();
     fleet?.tick(now);
     firstWorker?.tick(now);

@@ -40,7 +40,7 @@ export interface BusListener {
    * any of those `ROOM_BEHIND` bytes behind it: `name` is lost then.
    */
   message(name: Buffer, payload: Buffer, room?: number): void;
-  /** In the place of `message`: one on `to:`, of so many bytes, which came when its channel had no listeners here. */
+  /** Called instead of `message` if the channel of a message on `to:` had no listeners here when it came. @param bytes size of its payload */
   unheard?(name: Buffer, bytes: number): void;
   /** Called once for each change of `state.live`. */
   changed(state: BusState): void;

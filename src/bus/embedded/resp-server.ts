@@ -261,7 +261,7 @@ export function listenResp(subscriptions: Subscriptions, lists: Lists, options: 
   };
 }
 
-/** What follows a subscription in one write is handled before requests of others, as in Redis: a server's greeting comes first. */
+/** After a subscription, the next request of the same write is handled before those of other clients, as in Redis: so a greeting comes first. */
 function isSubscription([command]: readonly Buffer[]): boolean {
   return command !== undefined && /^p?subscribe$/i.test(command.toString("latin1"));
 }

@@ -169,7 +169,7 @@ export class RedisSubscriber {
     else this.#owner.permitted(null);
   }
 
-  /** Asks whether the subscription of a family may be ended. */
+  /** Asks whether `release` is permitted, by ending a subscription that does not exist. */
   askRelease(): void {
     if (this.#handshake === null)
       this.#stream?.write(request("PUNSUBSCRIBE", `${this.#options.prefix}none:*`));

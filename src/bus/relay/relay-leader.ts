@@ -34,7 +34,7 @@ export class RelayLeader {
   /** Rings so far. */
   #rings = 0;
   readonly #toWake: number[] = [];
-  /** When all that came in one chunk is written: what a follower reads at once it sends at once. */
+  /** Runs when all messages of a chunk are written, so that a follower reads them in one turn. */
   readonly #wakeAll = (): void => {
     for (const follower of this.#toWake.splice(0)) this.#sockets.get(follower)?.write(WAKE);
   };
@@ -98,7 +98,7 @@ export class RelayLeader {
     return [path, ring];
   }
 
-  /** A follower still reads what would be overwritten, or cannot be sent the message: this ring ends, for all of them. */
+  /** The ring cannot take a message: it is too long, or a follower still reads what would be overwritten. All followers subscribe again. */
   #renew(): void {
     this.#endAll();
     rmSync(this.#path, { force: true });
@@ -149,7 +149,7 @@ export class RelayLeader {
   }
 }
 
-/** Of leaders that were killed. */
+/** Removes the rings of leaders that were killed. */
 function removeRings(folder: string): void {
   for (const name of readdirSync(folder)) {
     if (/^relay-\d+-\d+$/.test(name)) rmSync(join(folder, name), { force: true });

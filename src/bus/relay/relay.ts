@@ -19,14 +19,14 @@ export interface RelayPlace {
   leader(): number;
   /** Makes this worker the leader, if there is none. */
   lead(): boolean;
-  /** Ends that. */
+  /** If this worker is the leader, there is none from now on. */
   resign(): void;
 }
 
 export interface RelayOwner {
   /** As `BusListener.message`. */
   message(name: Buffer, payload: Buffer, room?: number): void;
-  /** A message of a channel without listeners, of so many bytes. */
+  /** As `BusListener.unheard`. */
   unheard(name: Buffer, bytes: number): void;
   /** The address of the Redis that is subscribed, and that is published to; `null` if they differ or there is none. */
   remote(): string | null;
@@ -36,7 +36,7 @@ export interface RelayOwner {
   mark(): Greeting | null;
   /** Messages come from another worker now: Redis is to send no more of them. */
   relayed(): void;
-  /** Messages may be missing: the subscription is to begin anew. */
+  /** Messages may be missing: the owner must subscribe again. */
   failed(reason: string): void;
 }
 
@@ -50,9 +50,11 @@ export interface RelayOptions {
 /** `attaching`: both subscriptions are read. */
 type Mode = "unsubscribed" | "alone" | "attaching" | "following" | "leading";
 
-/** Ticks from a subscription, and after a failure, until another worker is looked for; those that attaching may take. */
+/** Ticks between a subscription and the first attempt to lead or to follow. */
 const SETTLED = 5;
+/** Ticks between two attempts. */
 const AGAIN = 25;
+/** Ticks after which an attempt to follow has failed. */
 const ATTACHING = 15;
 
 /** Bytes of a ring, at least and at most. */
@@ -62,13 +64,14 @@ const MOST = 64 * 1024 * 1024;
 /** Longest pause after failures, in ticks: 5 minutes. */
 const LONGEST = 1500;
 
+/** Time (ms) between two checks whether followers have ended. */
 const LINGER_CHECK = 20;
 
 /**
- * Lets one worker of a machine, the leader, receive for all: it writes each message into shared memory, where the others read it as if
- * from their own subscription. Each worker subscribes by itself first, and changes over at a message that both subscriptions have
- * (`mark`): it reads its own up to it, and the ring from it on, so that nothing is missing or repeated. A follower that loses its leader subscribes
- * anew, with a gap as after any lost connection.
+ * Lets one worker of a machine, the leader, receive for all: it writes each message into shared memory (the ring), where the
+ * others, its followers, read it. Each worker subscribes by itself first. It changes over at a message that its subscription and
+ * the ring both contain (`mark`): it reads its subscription up to it, and the ring after it, so that no message is missing or
+ * repeated. A follower that loses its leader subscribes again, with a gap as after any lost connection.
  */
 export class Relay {
   readonly #place: RelayPlace;

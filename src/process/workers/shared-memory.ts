@@ -103,7 +103,7 @@ export class SharedMemory {
     return Atomics.compareExchange(this.#words, LEADER, 0, worker) === 0;
   }
 
-  /** Ends that, if it is. */
+  /** If a worker is the leader, there is none from now on. */
   resign(worker: number): void {
     Atomics.compareExchange(this.#words, LEADER, worker, 0);
   }
